@@ -1,0 +1,1 @@
+"""The HTTP gateway: checks images, accepts jobs, answers from the ledger. No numpy, no OpenCV, no models."""

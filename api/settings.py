@@ -1,0 +1,35 @@
+"""What the gateway can be told: its address, its limits, how long it waits."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from shared.settings import Seconds, SharedSettings
+
+
+class ApiSettings(SharedSettings):
+    """Settings of one gateway process. Read once at start."""
+
+    host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port the gateway listens on.")
+    max_image_bytes: int = Field(
+        default=5 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest image file, in bytes."
+    )
+    max_pixels: int = Field(
+        default=40_000_000, ge=1, description="Largest image, in pixels, read from its header; also the worker's."
+    )
+    queue_limit: int = Field(
+        default=1000, ge=1, description="Jobs that may wait; above it a submission is answered 503."
+    )
+    wait_limit: Seconds = Field(
+        default=timedelta(seconds=60), description="Longest wait that `Prefer: wait` and `?wait=` grant, in seconds."
+    )
+    sync_timeout: Seconds = Field(
+        default=timedelta(seconds=30), description="How long a classic endpoint waits for its job, in seconds."
+    )
+    sync_result_ttl: Seconds = Field(
+        default=timedelta(minutes=5), description="How long the job behind a classic call can be read, in seconds."
+    )
+    match_threshold: float = Field(
+        default=0.5, ge=-1, le=1, description="Classic endpoints: match means similarity > this cosine."
+    )

@@ -1,0 +1,98 @@
+"""Every error that Vultus raises on purpose, and the closed list of codes that clients see.
+
+VultusError
+├── RequestError            the caller can mend it: the input is wrong
+│   ├── ImageError              the bytes are not an image that we take
+│   └── EmbeddingError          a vector cannot be compared
+├── JobError                the worker cannot do the job as asked
+├── UnavailableError        try again later; carries a `retry_after`
+└── SettingsError           a process refuses to start, with one clear line
+
+An error carries a `code`, a `detail` sentence for the caller and whether the same request may work later
+(`retryable`). HTTP statuses are nobody's business here: `api/problems.py` has the table.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The closed list of codes; docs/errors.md says what each one means and what to do about it."""
+
+    INVALID_REQUEST = "invalid_request"
+    MALFORMED_JSON = "malformed_json"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    REQUEST_TOO_LARGE = "request_too_large"
+    EMPTY_IMAGE = "empty_image"
+    INVALID_IMAGE = "invalid_image"
+    UNSUPPORTED_IMAGE_TYPE = "unsupported_image_type"
+    ANIMATED_IMAGE = "animated_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_DIMENSIONS_TOO_LARGE = "image_dimensions_too_large"
+    INVALID_EMBEDDING = "invalid_embedding"
+    EMBEDDING_CONTRACT_MISMATCH = "embedding_contract_mismatch"
+    LIVENESS_UNAVAILABLE = "liveness_unavailable"
+    NOT_FOUND = "not_found"
+    JOB_NOT_FOUND = "job_not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    QUEUE_FULL = "queue_full"
+    NO_WORKER = "no_worker"
+    STORE_UNAVAILABLE = "store_unavailable"
+    WAIT_TIMEOUT = "wait_timeout"
+    MODEL_FAILURE = "model_failure"
+    WORKER_LOST = "worker_lost"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field: a JSON-pointer-like `field` (`params.threshold`) and a sentence."""
+
+    field: str
+    detail: str
+
+
+class VultusError(Exception):
+    """Root of the tree. `detail` is one sentence that may be shown to the caller."""
+
+    retryable = False
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class RequestError(VultusError):
+    """The request cannot be taken as it is; `fields` names what to mend."""
+
+    def __init__(self, code: ErrorCode, detail: str, *, fields: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(code, detail)
+        self.fields = fields
+
+
+class ImageError(RequestError):
+    """The bytes are empty, damaged, too large, or of a kind that we do not take."""
+
+
+class EmbeddingError(RequestError):
+    """A vector has the wrong length, is zero, not finite, or comes from another model."""
+
+
+class JobError(VultusError):
+    """The worker understood the job and cannot do it; trying again would end the same way."""
+
+
+class UnavailableError(VultusError):
+    """Something that we need is missing just now; the same request may work after `retry_after`."""
+
+    retryable = True
+
+    def __init__(self, code: ErrorCode, detail: str, *, retry_after: timedelta = timedelta(seconds=2)) -> None:
+        super().__init__(code, detail)
+        self.retry_after = retry_after
+
+
+class SettingsError(Exception):
+    """A setting or an installation is wrong; the message is the one line that the operator reads."""

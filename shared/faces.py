@@ -1,0 +1,101 @@
+"""What a face is to both sides: its fields in a result, and how two embeddings are compared."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import EmbeddingError, ErrorCode
+
+Pixels = Annotated[float, Field(description="Pixels in the upright image, origin at the top left.")]
+Point = tuple[Pixels, Pixels]
+Box = tuple[Pixels, Pixels, Pixels, Pixels]
+MAX_DIMENSIONS = 4096
+MIN_NORM = 1e-6
+
+
+class Strict(BaseModel):
+    """Base of every wire object: unknown fields are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Quality(Strict):
+    """Measured signals of one face, each with its unit; none is a verdict."""
+
+    face_width_px: float = Field(description="Width of the box in pixels.")
+    sharpness: float = Field(description="Variance of the Laplacian of the grey face at 128x128; below 60 is blurred.")
+    brightness: float = Field(ge=0, le=255, description="Mean grey value of the face, 0-255; good is 100-165.")
+
+
+class Liveness(Strict):
+    """The passive liveness reading of one face."""
+
+    outcome: Literal["live", "spoof", "uncertain", "not_evaluated"]
+    score: float | None = Field(default=None, ge=0, le=1, description="Chance that the face is live, 0-1.")
+    threshold: float | None = Field(default=None, ge=0, le=1, description="Live means score >= threshold.")
+    model: str | None = Field(default=None, description="Identity of the model that read it.")
+    reason: str | None = Field(default=None, description="Why it was not evaluated, where it was not.")
+
+
+class Embedding(Strict):
+    """A face as a unit vector, with what makes it comparable."""
+
+    vector: list[float] = Field(description="Unit vector; 512 numbers with every supported pack.")
+    length: float = Field(gt=0, description="Length before normalising: a free quality measure.")
+    contract: str = Field(description="Identity of weights and preprocessing; only equal contracts compare.")
+
+
+class Face(Strict):
+    """One detected face. Fields that the operation does not compute are null."""
+
+    box: Box = Field(description="x1, y1, x2, y2 in pixels of the upright image.")
+    landmarks: list[Point] = Field(description="Picture-left eye, right eye, nose, mouth corners.")
+    score: float = Field(ge=0, le=1, description="Detection score.")
+    quality: Quality | None = None
+    liveness: Liveness | None = None
+    embedding: Embedding | None = None
+
+
+class Check(Strict):
+    """One gate of a registration: its value, its limit and whether it passed."""
+
+    name: Literal["one_face", "detection_score", "face_width", "sharpness", "brightness", "liveness"]
+    value: float | None
+    limit: str = Field(description='What would have passed, such as ">= 0.65" or "50..215".')
+    passed: bool
+    advice: str | None = Field(default=None, description="What a person at the camera can do, where it failed.")
+
+
+def checked_vector(values: Sequence[float], *, name: str) -> Sequence[float]:
+    """Return `values` if they can be compared by cosine.
+
+    Raises:
+        EmbeddingError: empty or over-long, a number that is not finite, or a length of zero.
+    """
+    if not 0 < len(values) <= MAX_DIMENSIONS:
+        raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, f"{name} must have 1 to {MAX_DIMENSIONS} numbers.")
+    if not all(math.isfinite(value) for value in values):
+        raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, f"{name} holds a number that is not finite.")
+    norm = math.hypot(*values)
+    if not (MIN_NORM < norm < math.inf):
+        raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, f"{name} has no usable length: its norm is {norm:.3g}.")
+    return values
+
+
+def cosine(first: Sequence[float], second: Sequence[float]) -> float:
+    """Cosine similarity of two vectors, -1 to 1; neither needs to be a unit vector.
+
+    Raises:
+        EmbeddingError: unequal lengths, or a vector that cannot be compared.
+    """
+    if len(first) != len(second):
+        raise EmbeddingError(
+            ErrorCode.INVALID_EMBEDDING, f"The embeddings differ in length: {len(first)} and {len(second)} numbers."
+        )
+    one = checked_vector(first, name="the first embedding")
+    two = checked_vector(second, name="the second embedding")
+    scale = math.hypot(*one) * math.hypot(*two)
+    dot = math.fsum(a * b for a, b in zip(one, two, strict=True))
+    return max(-1.0, min(1.0, dot / scale))

@@ -1,0 +1,166 @@
+"""What each operation takes and gives: the parameters of a job and the shape of its result."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from shared.errors import ErrorCode, FieldError, RequestError
+from shared.faces import Check, Embedding, Face, Liveness, Strict
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Operation(StrEnum):
+    """What a job can be asked to do."""
+
+    DETECT = "detect"
+    EMBED = "embed"
+    VERIFY = "verify"
+    LIVENESS = "liveness"
+    REGISTER = "register"
+    ANALYZE = "analyze"
+
+
+class FindParams(Strict):
+    """How faces are found; the base of every operation's parameters."""
+
+    det_threshold: float | None = Field(
+        default=None, ge=0.2, le=0.99, description="Least detection score of a face; the pack's own where absent."
+    )
+    max_faces: int = Field(default=100, ge=1, le=100, description="Keep at most this many faces, the largest first.")
+
+
+class OneFaceParams(FindParams):
+    """How the one face is chosen where an operation is about one person."""
+
+    ignore_below: Share = Field(
+        default=0.05,
+        description="Faces whose box area is below this share of the largest one's are bystanders: not counted.",
+    )
+
+
+class ReferenceEmbedding(Strict):
+    """A reference that was embedded before."""
+
+    vector: list[float] = Field(min_length=1, max_length=4096)
+    contract: str | None = Field(
+        default=None, description="Contract of the vector; checked against the pack's where given."
+    )
+
+
+class VerifyParams(OneFaceParams):
+    """Parameters of `verify`: the reference is a second image, or this embedding."""
+
+    threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="Match means similarity > threshold; the pack's own where absent."
+    )
+    reference_embedding: ReferenceEmbedding | None = None
+
+
+class LivenessParams(OneFaceParams):
+    """Parameters of `liveness`."""
+
+    threshold: Share | None = Field(default=None, description="Live means score >= threshold; the pack's where absent.")
+
+
+class RegisterParams(OneFaceParams):
+    """Parameters of `register`."""
+
+    skip_liveness: bool = False
+
+
+Params = FindParams | VerifyParams | LivenessParams | RegisterParams
+
+PARAMS: dict[Operation, type[FindParams]] = {
+    Operation.DETECT: FindParams,
+    Operation.EMBED: FindParams,
+    Operation.VERIFY: VerifyParams,
+    Operation.LIVENESS: LivenessParams,
+    Operation.REGISTER: RegisterParams,
+    Operation.ANALYZE: FindParams,
+}
+
+
+class ImageInfo(Strict):
+    """The upright image that the boxes refer to."""
+
+    width: int = Field(ge=1, description="Pixels, after EXIF orientation.")
+    height: int = Field(ge=1, description="Pixels, after EXIF orientation.")
+
+
+class FacesResult(Strict):
+    """Result of `detect`, `embed` and `analyze`: every face, the largest first."""
+
+    kind: Literal["faces"] = "faces"
+    image: ImageInfo
+    faces: list[Face]
+
+
+FaceReason = Literal["no_face", "multiple_faces"]
+
+
+class VerifyResult(Strict):
+    """Result of `verify`. `verified` is true only where both faces were found and are similar enough."""
+
+    kind: Literal["verify"] = "verify"
+    verified: bool
+    similarity: float | None = Field(default=None, ge=-1, le=1, description="Raw cosine of the two embeddings.")
+    threshold: float = Field(description="Verified means similarity > threshold.")
+    reason: (
+        Literal["no_face", "multiple_faces", "reference_no_face", "reference_multiple_faces", "below_threshold"] | None
+    )
+    num_faces: int = Field(ge=0, description="Faces counted in the image.")
+    face: Face | None = None
+    reference_face: Face | None = None
+
+
+class LivenessResult(Strict):
+    """Result of `liveness` for the one face of the image."""
+
+    kind: Literal["liveness"] = "liveness"
+    liveness: Liveness
+    reason: FaceReason | None
+    num_faces: int = Field(ge=0, description="Faces counted in the image.")
+    face: Face | None = None
+
+
+class RegisterResult(Strict):
+    """Result of `register`: every check, and the embedding where all of them passed."""
+
+    kind: Literal["register"] = "register"
+    registered: bool
+    reason: str | None = Field(description="Name of the first check that failed, or null.")
+    checks: list[Check]
+    num_faces: int = Field(ge=0, description="Faces counted in the image.")
+    liveness: Liveness
+    face: Face | None = None
+    embedding: Embedding | None = None
+
+
+Result = Annotated[FacesResult | VerifyResult | LivenessResult | RegisterResult, Field(discriminator="kind")]
+RESULT: TypeAdapter[FacesResult | VerifyResult | LivenessResult | RegisterResult] = TypeAdapter(Result)
+
+
+def parse_params(operation: Operation, raw: object) -> FindParams:
+    """Check the parameters of one operation.
+
+    Raises:
+        RequestError: `invalid_request`, with one entry in `fields` for each wrong or unknown field.
+    """
+    try:
+        return PARAMS[operation].model_validate(raw)
+    except ValidationError as error:
+        raise RequestError(
+            ErrorCode.INVALID_REQUEST,
+            f"The parameters of {operation} are not valid.",
+            fields=field_errors(error, prefix="params"),
+        ) from None
+
+
+def field_errors(error: ValidationError, *, prefix: str = "") -> tuple[FieldError, ...]:
+    """Every wrong field of a validation error as path and sentence; the input itself is not repeated."""
+    return tuple(
+        FieldError(field=".".join([*([prefix] if prefix else []), *map(str, problem["loc"])]), detail=problem["msg"])
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    )

@@ -1,0 +1,106 @@
+"""Settings that gateway and worker share, and the one way to read settings from the environment."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import SettingsError
+
+PREFIX = "VULTUS_"
+
+
+def _seconds(value: object) -> object:
+    """Read `30` or `"0.5"` as seconds; anything else is left for the type to refuse."""
+    if isinstance(value, str):
+        try:
+            return timedelta(seconds=float(value))
+        except (ValueError, OverflowError):
+            msg = "a number of seconds, such as 30 or 0.5"
+            raise ValueError(msg) from None
+    return value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
+"""A duration, given as a number of seconds."""
+
+
+class SharedSettings(BaseSettings):
+    """What both sides must agree on. Read once at start, frozen afterwards."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", validate_default=True, env_ignore_empty=True
+    )
+
+    ledger_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Valkey or Redis that keeps the jobs. It must write its append-only file on every write.",
+    )
+    broker_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6380/0"),
+        description="Valkey or Redis that carries the doorbells (Celery messages). It needs no persistence.",
+    )
+    durability: Literal["always", "everysec", "unchecked"] = Field(
+        default="always",
+        description="What the ledger must promise at start: `always` = a 202 is on disk; `everysec` = up to 1 s of "
+        "accepted jobs may be lost on power loss; `unchecked` = do not ask the server.",
+    )
+    shards: int = Field(default=1, ge=1, le=256, description="Number of ledger shards; the same on every process.")
+    lease: Seconds = Field(
+        default=timedelta(seconds=10),
+        description="How long a worker may stay silent before its job is given to another one, in seconds.",
+    )
+    max_attempts: int = Field(default=3, ge=1, le=20, description="Starts of one job before it fails as `worker_lost`.")
+    result_ttl: Seconds = Field(
+        default=timedelta(hours=24), description="How long a finished job can be read, in seconds."
+    )
+    log_format: Literal["console", "json"] = Field(default="console", description="Log lines for people or machines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+
+
+S = TypeVar("S", bound=SharedSettings)
+
+
+def load(kind: type[S]) -> S:
+    """Read one process's settings from the environment.
+
+    Raises:
+        SettingsError: one line that names each wrong variable, what it holds and what would be right.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(kind, problem) for problem in error.errors())) from None
+
+
+def _explain(kind: type[SharedSettings], problem: Mapping[str, object]) -> str:
+    location = problem.get("loc")
+    field = str(location[0]) if isinstance(location, tuple) and location else "?"
+    name = PREFIX + field.upper()
+    annotation = kind.model_fields[field].annotation if field in kind.model_fields else None
+    given = "a secret value" if annotation is SecretStr else repr(problem.get("input"))
+    reason = str(problem.get("msg", "")).removeprefix("Value error, ")
+    return f"{name} is wrong: {reason} (got {given})"
+
+
+def names(*kinds: type[SharedSettings]) -> frozenset[str]:
+    """The environment variables that these settings read."""
+    return frozenset(PREFIX + field.upper() for kind in kinds for field in kind.model_fields)
+
+
+def refuse_unknown(environment: Iterable[str], *, known: frozenset[str]) -> None:
+    """Refuse a misspelt variable: a setting that is silently not read is worse than a start that fails.
+
+    Raises:
+        SettingsError: names the unknown variables and the nearest known one.
+    """
+    problems = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            problems.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ""))
+    if problems:
+        raise SettingsError("; ".join(problems))

@@ -1,0 +1,251 @@
+"""The ledger: the truth about every job, one atomic script for each step of its life."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import partial
+from importlib.resources import files
+from typing import Any, Final, cast
+
+import redis
+
+from shared.errors import ErrorCode, UnavailableError
+from shared.jobs import Claim, Job, JobFailure, Provenance, Status, shard_of
+from shared.operations import Operation
+from shared.storage import keys
+from shared.storage.connection import store_errors
+
+REAP_MOST: Final = 500
+"""Jobs healed in one script run; the rest follows a moment later, so that no run holds the server long."""
+
+WORKER_LOST: Final = JobFailure(
+    code=ErrorCode.WORKER_LOST, detail="Every worker that took this job was lost while it ran.", retryable=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job on record: its time of acceptance and the line's depth behind it."""
+
+    created_at: float
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one pass healed, and how many jobs wait."""
+
+    requeued: tuple[str, ...]
+    lost: tuple[str, ...]
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended: a result, or a failure."""
+
+    result: Mapping[str, Any] | None = None
+    failure: JobFailure | None = None
+    metrics: Mapping[str, float] | None = None
+    provenance: Provenance | None = None
+
+
+class Ledger:
+    """Every step of a job's life against one store. Safe to share between threads.
+
+    Raises (every method):
+        UnavailableError: `store_unavailable`.
+    """
+
+    def __init__(self, client: redis.Redis, *, shards: int, lease: timedelta) -> None:
+        self._client = client
+        self.shards = shards
+        self.lease = lease
+        self._accept = self._script("accept")
+        self._claim = self._script("claim")
+        self._beat = self._script("beat")
+        self._finish = self._script("finish")
+        self._reap = self._script("reap")
+
+    def _script(self, name: str) -> Callable[..., Any]:
+        source = files("shared.storage").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
+        return cast("Callable[..., Any]", self._client.register_script(source))
+
+    def accept(
+        self,
+        job_id: str,
+        *,
+        operation: Operation,
+        params: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        image: bytes,
+        reference: bytes = b"",
+        result_ttl: timedelta,
+        limit: int,
+    ) -> Accepted:
+        """Put a job on record and in line, or refuse it; the same id twice is the same job.
+
+        Raises:
+            UnavailableError: `queue_full` when `limit` jobs wait already.
+        """
+        shard = shard_of(job_id)
+        with store_errors():
+            answer, created_at, depth = self._accept(
+                keys=[
+                    keys.job(shard, job_id),
+                    keys.pending(shard),
+                    keys.image(shard, job_id),
+                    keys.reference(shard, job_id),
+                ],
+                args=[
+                    keys.prefix(shard),
+                    job_id,
+                    -(-limit // self.shards),
+                    operation.value,
+                    json.dumps(params),
+                    json.dumps(metadata),
+                    max(1, round(result_ttl.total_seconds())),
+                    image,
+                    reference,
+                ],
+            )
+        if answer == b"full":
+            detail = f"The queue is full: {depth} jobs wait. Nothing was accepted."
+            raise UnavailableError(ErrorCode.QUEUE_FULL, detail)
+        return Accepted(created_at=float(created_at), depth=int(depth))
+
+    def claim(self, worker: str, *, first_shard: int = 0) -> Claim | None:
+        """Take the longest-waiting job of the first shard that has one, beginning with `first_shard`."""
+        for turn in range(self.shards):
+            shard = (first_shard + turn) % self.shards
+            with store_errors():
+                found = self._claim(
+                    keys=[keys.pending(shard), keys.leases(shard)],
+                    args=[keys.prefix(shard), worker, self.lease.total_seconds()],
+                )
+            if found:
+                token, flat, image, reference = found
+                fields = dict(zip(flat[::2], flat[1::2], strict=True))
+                return Claim(job=_job(fields), token=token.decode(), image=image, reference=reference)
+        return None
+
+    def beat(self, job_id: str, token: str) -> bool:
+        """Extend the lease; False when the job is no longer this token's."""
+        shard = shard_of(job_id)
+        with store_errors():
+            held = self._beat(
+                keys=[keys.job(shard, job_id), keys.leases(shard)], args=[job_id, token, self.lease.total_seconds()]
+            )
+        return bool(held)
+
+    def finish(self, job_id: str, token: str, outcome: Outcome) -> bool:
+        """Write the job's one end and erase its images; False when the token is stale (fenced): nothing was written."""
+        shard = shard_of(job_id)
+        status = Status.SUCCEEDED if outcome.failure is None else Status.FAILED
+        with store_errors():
+            written = self._finish(
+                keys=[
+                    keys.job(shard, job_id),
+                    keys.leases(shard),
+                    keys.image(shard, job_id),
+                    keys.reference(shard, job_id),
+                ],
+                args=[
+                    keys.prefix(shard),
+                    job_id,
+                    token,
+                    status.value,
+                    json.dumps(outcome.result),
+                    _failure_json(outcome.failure),
+                    json.dumps(outcome.metrics or {}),
+                    json.dumps(asdict(outcome.provenance) if outcome.provenance else None),
+                ],
+            )
+        return bool(written)
+
+    def reap(self, *, max_attempts: int) -> Reaped:
+        """Heal what dead workers left, on every shard."""
+        passes = []
+        for shard in range(self.shards):
+            with store_errors():
+                passes.append(
+                    self._reap(
+                        keys=[keys.pending(shard), keys.leases(shard)],
+                        args=[keys.prefix(shard), max_attempts, REAP_MOST, _failure_json(WORKER_LOST)],
+                    )
+                )
+        return Reaped(
+            requeued=tuple(i.decode() for requeued, _, _ in passes for i in requeued),
+            lost=tuple(i.decode() for _, lost, _ in passes for i in lost),
+            pending=sum(int(pending) for _, _, pending in passes),
+        )
+
+    def read(self, job_id: str) -> Job | None:
+        """The job, or None where it never was or has expired."""
+        shard = shard_of(job_id)
+        if shard >= self.shards:
+            return None
+        with store_errors():
+            fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.job(shard, job_id)))
+        return _job(fields) if fields else None
+
+    def depth(self) -> tuple[int, int]:
+        """How many jobs wait, and how many are in work."""
+        with store_errors():
+            counts = [
+                (self._client.zcard(keys.pending(shard)), self._client.zcard(keys.leases(shard)))
+                for shard in range(self.shards)
+            ]
+        return sum(cast("int", waiting) for waiting, _ in counts), sum(cast("int", work) for _, work in counts)
+
+    def ping(self) -> None:
+        """Answer only if the ledger does."""
+        with store_errors():
+            self._client.ping()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+
+def _failure_json(failure: JobFailure | None) -> str:
+    return json.dumps(asdict(failure) if failure else None)
+
+
+def _job(raw: Mapping[bytes, bytes]) -> Job:
+    fields = {name.decode(): value for name, value in raw.items()}
+    number: Callable[[str], float | None] = partial(_number, fields)
+    error = json.loads(fields.get("error", b"null"))
+    provenance = json.loads(fields.get("provenance", b"null"))
+    return Job(
+        id=fields["id"].decode(),
+        operation=Operation(fields["operation"].decode()),
+        status=Status(fields["status"].decode()),
+        created_at=float(fields["created_at"]),
+        params=json.loads(fields["params"]),
+        metadata=json.loads(fields["metadata"]),
+        attempts=int(fields["attempts"]),
+        started_at=number("started_at"),
+        finished_at=number("finished_at"),
+        expires_at=number("expires_at"),
+        result=json.loads(fields.get("result", b"null")),
+        error=JobFailure(**{**error, "code": ErrorCode(error["code"])}) if error else None,
+        metrics=json.loads(fields.get("metrics", b"{}")),
+        provenance=Provenance(**provenance) if provenance else None,
+    )
+
+
+def _number(fields: Mapping[str, bytes], name: str) -> float | None:
+    return float(fields[name]) if name in fields else None
+
+
+def event(message: bytes) -> tuple[str, Status]:
+    """Read one message of the events channel: which job, and its new status."""
+    job_id, status = message.decode().split(" ", 1)
+    return job_id, Status(status)
+
+
+def event_channels(shards: int) -> Sequence[str]:
+    """The channels that carry every transition."""
+    return [keys.events(shard) for shard in range(shards)]

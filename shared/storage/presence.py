@@ -1,0 +1,62 @@
+"""Which workers are alive with their models loaded: what readiness depends on."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from importlib.resources import files
+from typing import Any, cast
+
+import redis
+
+from shared.storage import keys
+from shared.storage.connection import store_errors
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What a warmed worker says of itself."""
+
+    worker: str
+    model_pack: str
+    embedding_contract: str
+    embedding_size: int
+    provider: str
+    threads: int
+
+
+class Presence:
+    """The roll call of workers. Safe to share between threads.
+
+    Raises (every method):
+        UnavailableError: `store_unavailable`.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._announce = self._script("announce")
+        self._present = self._script("present")
+
+    def _script(self, name: str) -> Callable[..., Any]:
+        source = files("shared.storage").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
+        return cast("Callable[..., Any]", self._client.register_script(source))
+
+    def announce(self, info: WorkerInfo, *, good_for: timedelta) -> None:
+        """Say that this worker is warmed and alive for `good_for` from now."""
+        with store_errors():
+            self._announce(
+                keys=[keys.WORKERS_SEEN, keys.WORKERS_INFO],
+                args=[info.worker, good_for.total_seconds(), json.dumps(asdict(info))],
+            )
+
+    def leave(self, worker: str) -> None:
+        """Say that this worker stops: the gateway need not wait for it to fall silent."""
+        with store_errors():
+            self._client.zrem(keys.WORKERS_SEEN, worker)
+            self._client.hdel(keys.WORKERS_INFO, worker)
+
+    def alive(self) -> list[WorkerInfo]:
+        """Every warmed worker that is alive now."""
+        with store_errors():
+            rows = self._present(keys=[keys.WORKERS_SEEN, keys.WORKERS_INFO])
+        return sorted((WorkerInfo(**json.loads(row)) for row in rows), key=lambda info: info.worker)

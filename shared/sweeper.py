@@ -1,0 +1,74 @@
+"""The one place that heals a crash between two steps: every gateway and every worker sweeps, once a second."""
+
+import threading
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from shared.dispatch import Doorbell
+from shared.errors import UnavailableError
+from shared.storage.ledger import Ledger
+
+INTERVAL: Final = timedelta(seconds=1)
+RING_MOST: Final = 200
+"""Doorbells rung in one pass: enough for any pool, few enough to stay short."""
+
+log = structlog.get_logger(__name__)
+
+
+def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
+    """One pass: expired leases go back in line, and whoever waits unheard is rung for.
+
+    Raises:
+        UnavailableError: the ledger cannot be reached.
+    """
+    reaped = ledger.reap(max_attempts=max_attempts)
+    for job_id in reaped.requeued:
+        log.warning("job.requeued", job_id=job_id)
+    for job_id in reaped.lost:
+        log.error("job.lost", job_id=job_id)
+    if reaped.pending:
+        rung = doorbell.outstanding()
+        if rung is not None:
+            for _ in range(min(max(0, reaped.pending - rung), RING_MOST)):
+                doorbell.ring()
+
+
+class Sweeper:
+    """Sweeps in a thread of its own until stopped. A store that is away is reported once, and once when it is back."""
+
+    def __init__(
+        self, ledger: Ledger, doorbell: Doorbell, *, max_attempts: int, interval: timedelta = INTERVAL
+    ) -> None:
+        self._ledger = ledger
+        self._doorbell = doorbell
+        self._max_attempts = max_attempts
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and wait for the pass in hand."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        away = False
+        while not self._stop.wait(self._interval.total_seconds()):
+            try:
+                sweep(self._ledger, self._doorbell, max_attempts=self._max_attempts)
+            except UnavailableError:
+                if not away:
+                    log.warning("ledger.away", detail="sweeping again when it is back")
+                away = True
+            except Exception:
+                log.exception("sweep.failed")
+            else:
+                if away:
+                    log.info("ledger.back")
+                away = False

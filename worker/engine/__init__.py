@@ -1,0 +1,1 @@
+"""From an upright image to faces, embeddings and liveness."""
