@@ -7,8 +7,8 @@ from typing import Final
 import redis
 import redis.asyncio
 from pydantic import SecretStr
+from redis import exceptions
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, ResponseError, TimeoutError
 from redis.retry import Retry
 
 from shared.errors import ErrorCode, SettingsError, UnavailableError
@@ -29,7 +29,7 @@ def connect(url: SecretStr) -> redis.Redis:
         socket_timeout=READ_TIMEOUT,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 1),
-        retry_on_error=[ConnectionError],
+        retry_on_error=[exceptions.ConnectionError],
     )
 
 
@@ -49,11 +49,11 @@ def store_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ConnectionError, TimeoutError, BusyLoadingError) as error:
+    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError) as error:
         raise UnavailableError(
             ErrorCode.STORE_UNAVAILABLE, "The job store cannot be reached just now; nothing was accepted."
         ) from error
-    except OutOfMemoryError as error:
+    except exceptions.OutOfMemoryError as error:
         raise UnavailableError(
             ErrorCode.STORE_UNAVAILABLE, "The job store has no memory left; nothing was accepted."
         ) from error
@@ -75,7 +75,7 @@ def verify_durability(client: redis.Redis, promised: str) -> None:
                 "appendfsync": client.config_get("appendfsync")["appendfsync"],
                 "maxmemory-policy": client.config_get("maxmemory-policy")["maxmemory-policy"],
             }
-        except ResponseError as error:
+        except exceptions.ResponseError as error:
             msg = f"The ledger does not let us read its configuration ({error}); set VULTUS_DURABILITY=unchecked to trust it"
             raise SettingsError(msg) from error
     allowed = {"appendonly": {"yes"}, "appendfsync": {"always"}, "maxmemory-policy": {"noeviction"}}

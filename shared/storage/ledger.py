@@ -193,11 +193,9 @@ class Ledger:
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""
         with store_errors():
-            counts = [
-                (self._client.zcard(keys.pending(shard)), self._client.zcard(keys.leases(shard)))
-                for shard in range(self.shards)
-            ]
-        return sum(cast("int", waiting) for waiting, _ in counts), sum(cast("int", work) for _, work in counts)
+            waiting = [cast("int", self._client.zcard(keys.pending(shard))) for shard in range(self.shards)]
+            in_work = [cast("int", self._client.zcard(keys.leases(shard))) for shard in range(self.shards)]
+        return sum(waiting), sum(in_work)
 
     def ping(self) -> None:
         """Answer only if the ledger does."""
