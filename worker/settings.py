@@ -24,7 +24,7 @@ class WorkerSettings(SharedSettings):
     models_dir: Path = Field(default=Path("models"), description="Folder that holds one folder for each pack.")
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
-        description="Where the models run. `auto` takes CUDA where this build has it; `cuda` refuses to start on a CPU.",
+        description="Where the models run. `auto` takes CUDA where it is there; `cuda` refuses to start on a CPU.",
     )
     worker_threads: int = Field(
         default=0, ge=0, le=64, description="Jobs that one worker runs at once; 0 = one for each core."
@@ -34,4 +34,7 @@ class WorkerSettings(SharedSettings):
     )
     drain: Seconds = Field(
         default=timedelta(seconds=30), description="How long a stopping worker may finish its jobs, in seconds."
+    )
+    ready_file: Path | None = Field(
+        default=None, description="A warmed worker touches this file every few seconds: a container's health check."
     )

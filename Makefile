@@ -1,0 +1,64 @@
+# Vultus: `make help` is the front door. Everything runs from a fresh clone.
+PYTHON ?= python3
+PORT ?= 8000
+WORKERS ?= 1
+PACK ?=
+VENV := .venv/bin
+MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
+LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
+export ORT_DISABLE_TELEMETRY := 1
+export VULTUS_MODELS_DIR := $(abspath $(MODELS))
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check lint types arch unit integration models lock snapshot clean dev-setup
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup:  ## install the environment, the locked dependencies and the compact model pack
+	@$(PYTHON) tools/setup.py local
+
+demo: setup  ## one real photo through the real service (IMAGE=path for your own)
+	@$(VENV)/python -m tools.demo
+
+up: setup  ## run the service in the foreground (PORT=8000 WORKERS=1)
+	@PORT=$(PORT) WORKERS=$(WORKERS) $(VENV)/python -m tools.up
+
+test: dev-setup  ## the quick suite and the integration suite (real broker, worker, models)
+	@$(VENV)/python -m pytest -q
+
+check: dev-setup lint types arch unit  ## lint, types, import contracts, quick tests: about a minute
+
+dev-setup:
+	@$(PYTHON) tools/setup.py dev
+
+lint:
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+
+types:
+	@$(VENV)/mypy
+
+arch:
+	@$(VENV)/lint-imports --config importlinter.toml --no-cache
+
+unit:
+	@$(VENV)/python -m pytest -q tests/unit tests/contract tests/architecture
+
+integration: dev-setup  ## only the tests with a real broker, worker and models
+	@$(VENV)/python -m pytest -q tests/integration
+
+models: setup  ## list model packs, or install one (PACK=buffalo_l)
+	@$(VENV)/python -m worker.models --models-dir $(MODELS) $(if $(PACK),install $(PACK),list)
+
+snapshot: dev-setup  ## write the OpenAPI document that the contract test compares with
+	@$(VENV)/python -m tests.contract.snapshot
+
+lock: dev-setup  ## resolve the dependencies anew into requirements/
+	@$(LOCK) --extra api --extra worker --extra cpu --extra local --extra dev -o requirements/dev.txt
+	@$(LOCK) --extra api --extra worker --extra cpu --extra local -o requirements/local.txt
+	@$(LOCK) --extra api -o requirements/api.txt
+	@$(LOCK) --extra worker --extra cpu -o requirements/worker-cpu.txt
+	@$(LOCK) --extra worker --extra gpu -o requirements/worker-gpu.txt
+
+clean:  ## remove the environment, the data and every cache
+	rm -rf .venv .data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

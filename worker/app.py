@@ -1,0 +1,61 @@
+"""Celery entry point (`celery -A worker.app worker`): settings, signals and logging; wiring only."""
+
+import os
+import sys
+from typing import Any
+
+# One thread for each numeric library: jobs run in parallel, and pools inside of pools only fight (docs/decisions/0003).
+# Set before anything imports them; onnxruntime's telemetry likewise.
+for _name, _value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}.items():
+    os.environ.setdefault(_name, _value)
+
+from celery import Celery, signals  # noqa: E402
+
+from shared import telemetry  # noqa: E402
+from shared.dispatch import RUN_NEXT, celery_app  # noqa: E402
+from shared.errors import SettingsError, UnavailableError  # noqa: E402
+from shared.settings import load  # noqa: E402
+from worker import runtime, tasks  # noqa: E402
+from worker.settings import WorkerSettings  # noqa: E402
+
+
+def build(settings: WorkerSettings) -> Celery:
+    """The worker's Celery application: a pool of threads around one engine, its one task and its signals."""
+    application = celery_app(
+        settings.broker_url,
+        worker_pool="threads",
+        worker_concurrency=runtime.threads(settings),
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_enable_remote_control=True,
+    )
+    application.task(name=RUN_NEXT, ignore_result=True)(tasks.run_next)
+
+    @signals.setup_logging.connect(weak=False)
+    def _logging(**_: Any) -> None:
+        telemetry.configure(form=settings.log_format, level=settings.log_level)
+
+    @signals.worker_init.connect(weak=False)
+    def _start(**_: Any) -> None:
+        try:
+            runtime.start(settings)
+        except (SettingsError, UnavailableError) as error:
+            _refuse(str(error))
+
+    @signals.worker_shutdown.connect(weak=False)
+    def _stop(**_: Any) -> None:
+        runtime.stop()
+
+    return application
+
+
+def _refuse(reason: str) -> None:
+    """End the process with one clear line; Celery would otherwise log an exception here and go on without models."""
+    sys.stderr.write(f"vultus worker: {reason}\n")
+    sys.exit(2)
+
+
+try:
+    app = build(load(WorkerSettings))
+except SettingsError as _error:
+    _refuse(str(_error))

@@ -1,0 +1,88 @@
+"""Keeping jobs that are in work: one thread extends every lease of this process and says that the worker lives."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from shared.errors import UnavailableError
+from shared.jobs import Claim
+from shared.storage.ledger import Ledger
+from shared.storage.presence import Presence, WorkerInfo
+
+BEATS_PER_LEASE: Final = 3
+PRESENCE: Final = timedelta(seconds=15)
+"""How long a worker that fell silent still counts as alive; several beats, so that a slow store forgets nobody."""
+LONGEST_BEAT: Final = timedelta(seconds=5)
+
+log = structlog.get_logger(__name__)
+
+
+class Heartbeat:
+    """Beats for this process: its presence, its ready file and the leases of all its jobs."""
+
+    def __init__(self, ledger: Ledger, presence: Presence, info: WorkerInfo, *, ready_file: Path | None = None) -> None:
+        self._ledger = ledger
+        self._presence = presence
+        self._info = info
+        self._ready_file = ready_file
+        self._interval = min(ledger.lease / BEATS_PER_LEASE, LONGEST_BEAT)
+        self._held: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Say at once that the worker is warmed, then beat until stopped."""
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and take the worker off the roll."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+        if self._ready_file:
+            self._ready_file.unlink(missing_ok=True)
+        try:
+            self._presence.leave(self._info.worker)
+        except UnavailableError:
+            log.info("worker.left_unheard")
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Iterator[None]:
+        """Keep this job's lease alive while the block runs."""
+        with self._lock:
+            self._held[claim.job.id] = claim.token
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.pop(claim.job.id, None)
+
+    def _run(self) -> None:
+        away = False
+        while not self._stop.wait(self._interval.total_seconds()):
+            try:
+                self._beat()
+            except UnavailableError:
+                if not away:
+                    log.warning("heartbeat.unheard", jobs=len(self._held))
+                away = True
+            except Exception:
+                log.exception("heartbeat.failed")
+            else:
+                away = False
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = list(self._held.items())
+        for job_id, token in held:
+            if not self._ledger.beat(job_id, token):
+                log.warning("job.lease_lost", job_id=job_id)
+        self._presence.announce(self._info, good_for=PRESENCE)
+        if self._ready_file:
+            self._ready_file.touch()

@@ -1,0 +1,83 @@
+"""Composition root of a worker process: builds the store, the engine and the threads around them, once."""
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+
+import structlog
+
+from shared.dispatch import Doorbell, celery_app
+from shared.storage.connection import connect, verify_durability
+from shared.storage.ledger import Ledger
+from shared.storage.presence import Presence, WorkerInfo
+from shared.sweeper import Sweeper
+from worker.analysis import Analyst
+from worker.engine.load import load_engine
+from worker.leases import Heartbeat
+from worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What lives as long as the process."""
+
+    analyst: Analyst
+    heartbeat: Heartbeat
+    sweeper: Sweeper
+    doorbell: Doorbell
+
+
+_runtime: list[Runtime] = []
+
+
+def threads(settings: WorkerSettings) -> int:
+    """Jobs at once: one for each core that this process may use, unless set (docs/decisions/0003)."""
+    return settings.worker_threads or len(os.sched_getaffinity(0))
+
+
+def start(settings: WorkerSettings) -> None:
+    """Load and warm the models, then report ready; only after this does the process take jobs.
+
+    Raises:
+        SettingsError: a setting, the pack or the ledger is not as it must be; one line says what to do.
+        UnavailableError: the ledger cannot be reached.
+    """
+    client = connect(settings.ledger_url)
+    verify_durability(client, settings.durability)
+    ledger = Ledger(client, shards=settings.shards, lease=settings.lease)
+    engine = load_engine(settings)
+    worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    info = WorkerInfo(
+        worker=worker,
+        model_pack=engine.info.pack,
+        embedding_contract=engine.info.contract,
+        embedding_size=engine.info.embedding_size,
+        provider=engine.info.provider,
+        threads=threads(settings),
+    )
+    heartbeat = Heartbeat(ledger, Presence(client), info, ready_file=settings.ready_file)
+    doorbell = Doorbell(celery_app(settings.broker_url))
+    sweeper = Sweeper(ledger, doorbell, max_attempts=settings.max_attempts)
+    analyst = Analyst(ledger=ledger, engine=engine, heartbeat=heartbeat, worker=worker, max_pixels=settings.max_pixels)
+    heartbeat.start()
+    sweeper.start()
+    _runtime.append(Runtime(analyst=analyst, heartbeat=heartbeat, sweeper=sweeper, doorbell=doorbell))
+    log.info("worker.ready", worker=worker, pack=info.model_pack, provider=info.provider, threads=info.threads)
+
+
+def current() -> Runtime:
+    """This process's runtime."""
+    return _runtime[0]
+
+
+def stop() -> None:
+    """Stop the threads and take the worker off the roll; jobs have been finished before."""
+    while _runtime:
+        runtime = _runtime.pop()
+        runtime.sweeper.stop()
+        runtime.heartbeat.stop()
+        runtime.doorbell.close()
+        log.info("worker.stopped")
