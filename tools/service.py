@@ -70,11 +70,14 @@ class Service:
         self._reader.start()
 
     def _read(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            text = line.rstrip()
-            if text and self.keep(text):
-                self.last_lines = [*self.last_lines[-9:], text]
-                self.sink(self.name, text)
+        if process.stdout is None:
+            return
+        with process.stdout as lines:
+            for line in lines:
+                text = line.rstrip()
+                if text and self.keep(text):
+                    self.last_lines = [*self.last_lines[-9:], text]
+                    self.sink(self.name, text)
 
     @property
     def pid(self) -> int:
