@@ -1,13 +1,19 @@
 """The doorbell: an empty Celery message that wakes a worker. Which job it gets is the ledger's to say."""
 
+import threading
 from typing import Any, Final
 
+import structlog
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 from pydantic import SecretStr
 
 RUN_NEXT: Final = "vultus.run_next"
 QUEUE: Final = "vultus.doorbells"
+RING_MOST: Final = 1000
+"""Rings owed at once: enough for any pool; what is lost above it, the sweep rings again."""
+
+log = structlog.get_logger(__name__)
 
 
 def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
@@ -47,29 +53,68 @@ def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
 
 
 class Doorbell:
-    """Rings for workers. Losing a ring costs a second at most: the sweep rings again."""
+    """Rings for workers from a thread of its own, so that a slow broker never holds whoever rings.
+
+    Losing a ring costs a second at most: the sweep rings again.
+    """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        # kombu wraps the driver's connection errors in most places, not in all: its own list names both.
+        self._away: tuple[type[BaseException], ...] = (OperationalError, *app.connection_for_write().connection_errors)
+        self._owed = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread: threading.Thread | None = None
 
-    def ring(self) -> bool:
-        """Wake one worker. False when the broker cannot be reached: the sweep will ring. Not for the event loop."""
-        try:
-            self._app.send_task(RUN_NEXT, retry=False, ignore_result=True)
-        except (OperationalError, OSError):
-            return False
-        return True
+    def ring(self, *, times: int = 1) -> None:
+        """Wake this many workers soon. Never blocks and never fails."""
+        with self._changed:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+                self._thread.start()
+            self._owed = min(self._owed + times, RING_MOST)
+            self._changed.notify()
 
     def outstanding(self) -> int | None:
-        """Rings that no worker has answered yet; None when the broker cannot be reached."""
+        """Rings that no worker has answered yet, the ones still owed included; None when the broker is away."""
         try:
             with self._app.connection_or_acquire() as connection:
-                return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
+                sent = int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
         except ChannelError:
-            return 0
-        except (OperationalError, OSError):
+            sent = 0
+        except self._away:
             return None
+        with self._changed:
+            return sent + self._owed
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Stop ringing and give the connections back."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join(timeout=10)
         self._app.close()
+
+    def _run(self) -> None:
+        away = False
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._owed or self._closed)
+                if self._closed:
+                    return
+            heard = self._send()
+            with self._changed:
+                # Rings that a dead broker cannot take are dropped: the sweep knows better how many are needed later.
+                self._owed = max(0, self._owed - 1) if heard else 0
+            if heard is away:
+                away = not heard
+                (log.warning if away else log.info)("broker.away" if away else "broker.back")
+
+    def _send(self) -> bool:
+        try:
+            self._app.send_task(RUN_NEXT, retry=False, ignore_result=True)
+        except self._away:
+            return False
+        return True

@@ -31,8 +31,9 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
     if reaped.pending:
         rung = doorbell.outstanding()
         if rung is not None:
-            for _ in range(min(max(0, reaped.pending - rung), RING_MOST)):
-                doorbell.ring()
+            missing = min(reaped.pending - rung, RING_MOST)
+            if missing > 0:
+                doorbell.ring(times=missing)
 
 
 class Sweeper:

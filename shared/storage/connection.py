@@ -20,8 +20,10 @@ READ_TIMEOUT: Final = 5.0
 
 
 def connect(url: SecretStr) -> redis.Redis:
-    """A client for threads. The one retry covers pooled connections that a restarted server has forgotten:
-    every step is safe to run twice (`accept` knows the id, a lost `claim` runs out, `finish` is fenced).
+    """A client for threads.
+
+    Its one retry covers pooled connections that a restarted server has forgotten. Every step is safe to run twice:
+    `accept` knows the id, a `claim` whose answer was lost runs out, `finish` is fenced.
     """
     return redis.Redis.from_url(
         url.get_secret_value(),
@@ -76,7 +78,7 @@ def verify_durability(client: redis.Redis, promised: str) -> None:
                 "maxmemory-policy": client.config_get("maxmemory-policy")["maxmemory-policy"],
             }
         except exceptions.ResponseError as error:
-            msg = f"The ledger does not let us read its configuration ({error}); set VULTUS_DURABILITY=unchecked to trust it"
+            msg = f"The ledger hides its configuration ({error}); VULTUS_DURABILITY=unchecked trusts it unseen"
             raise SettingsError(msg) from error
     allowed = {"appendonly": {"yes"}, "appendfsync": {"always"}, "maxmemory-policy": {"noeviction"}}
     if promised == "everysec":

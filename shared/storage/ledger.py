@@ -193,8 +193,8 @@ class Ledger:
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""
         with store_errors():
-            waiting = [cast("int", self._client.zcard(keys.pending(shard))) for shard in range(self.shards)]
-            in_work = [cast("int", self._client.zcard(keys.leases(shard))) for shard in range(self.shards)]
+            waiting = [self._client.zcard(keys.pending(shard)) for shard in range(self.shards)]
+            in_work = [self._client.zcard(keys.leases(shard)) for shard in range(self.shards)]
         return sum(waiting), sum(in_work)
 
     def ping(self) -> None:

@@ -1,0 +1,116 @@
+"""Doorbells and the sweep against real servers: a lost ring costs a moment, never a job."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from shared.dispatch import QUEUE, Doorbell, celery_app
+from shared.storage.ledger import Ledger
+from shared.sweeper import Sweeper, sweep
+from tests.integration.conftest import Server
+from tests.integration.test_ledger import accept
+
+
+@pytest.fixture
+def doorbell(broker_server: Server) -> Iterator[Doorbell]:
+    bell = Doorbell(celery_app(broker_server.url))
+    yield bell
+    bell.close()
+
+
+def messages(server: Server) -> int:
+    with server.store.client() as client:
+        return int(client.llen(QUEUE))
+
+
+def eventually(promise: Callable[[], bool], *, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not promise():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def test_each_ring_is_one_message(doorbell: Doorbell, broker_server: Server) -> None:
+    assert doorbell.outstanding() == 0
+    doorbell.ring()
+    doorbell.ring(times=2)
+    assert doorbell.outstanding() == 3
+    eventually(lambda: messages(broker_server) == 3)
+
+
+def test_a_doorbell_says_nothing_about_any_job(doorbell: Doorbell, broker_server: Server) -> None:
+    doorbell.ring()
+    eventually(lambda: messages(broker_server) == 1)
+    with broker_server.store.client() as client:
+        message = client.lrange(QUEUE, 0, -1)[0]
+    assert b"job_" not in message
+    assert len(message) < 1500
+
+
+def test_a_dead_broker_holds_nobody_and_hears_again_when_it_is_back(doorbell: Doorbell, broker_server: Server) -> None:
+    doorbell.ring()
+    eventually(lambda: messages(broker_server) == 1)
+    broker_server.kill()
+    begin = time.monotonic()
+    doorbell.ring()
+    assert time.monotonic() - begin < 0.5
+    assert doorbell.outstanding() is None
+    broker_server.start()
+    eventually(lambda: doorbell.outstanding() is not None)
+    doorbell.ring()
+    eventually(lambda: messages(broker_server) >= 1)
+
+
+def test_a_frozen_broker_holds_nobody(doorbell: Doorbell, broker_server: Server) -> None:
+    doorbell.ring()
+    eventually(lambda: messages(broker_server) == 1)
+    broker_server.service.signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    try:
+        for _ in range(100):
+            doorbell.ring()
+        assert time.monotonic() - begin < 0.5
+    finally:
+        broker_server.service.signal(signal.SIGCONT)
+
+
+def test_the_sweep_rings_for_jobs_that_nobody_rang_for(
+    ledger: Ledger, doorbell: Doorbell, broker_server: Server
+) -> None:
+    for _ in range(3):
+        accept(ledger)
+    doorbell.ring()
+    for _ in range(3):
+        sweep(ledger, doorbell, max_attempts=3)
+    eventually(lambda: messages(broker_server) == 3)
+    assert doorbell.outstanding() == 3
+
+
+def test_the_sweep_puts_back_what_a_dead_worker_held_and_rings_for_it(ledger: Ledger, doorbell: Doorbell) -> None:
+    job_id = accept(ledger)
+    assert ledger.claim("dead") is not None
+    sweeper = Sweeper(ledger, doorbell, max_attempts=3, interval=timedelta(seconds=0.1))
+    sweeper.start()
+    try:
+        eventually(lambda: doorbell.outstanding() == 1)
+    finally:
+        sweeper.stop()
+    claim = ledger.claim("next")
+    assert claim is not None
+    assert (claim.job.id, claim.job.attempts) == (job_id, 2)
+
+
+def test_the_sweep_goes_on_after_the_ledger_was_away(ledger: Ledger, doorbell: Doorbell, ledger_server: Server) -> None:
+    sweeper = Sweeper(ledger, doorbell, max_attempts=3, interval=timedelta(seconds=0.1))
+    sweeper.start()
+    try:
+        ledger_server.kill()
+        time.sleep(0.5)
+        ledger_server.start()
+        accept(ledger)
+        eventually(lambda: doorbell.outstanding() == 1)
+    finally:
+        sweeper.stop()

@@ -1,0 +1,62 @@
+"""A job's identity and its one table of transitions."""
+
+import re
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import shared.storage
+from shared.jobs import TRANSITIONS, Status, is_job_id, new_job_id, shard_of
+
+SCRIPTS = Path(shared.storage.__file__).parent / "scripts"
+
+
+@given(shard=st.integers(0, 255), now_ms=st.integers(0, 2**47))
+def test_an_id_carries_its_shard(shard: int, now_ms: int) -> None:
+    job_id = new_job_id(shard=shard, now_ms=now_ms)
+    assert is_job_id(job_id)
+    assert shard_of(job_id) == shard
+
+
+@given(st.text(max_size=60))
+def test_other_text_is_no_id(text: str) -> None:
+    assert is_job_id(text) == bool(re.fullmatch(r"job_[0-9a-f]{34}", text))
+
+
+def test_later_ids_of_a_shard_sort_after_earlier_ones() -> None:
+    assert new_job_id(shard=3, now_ms=10) < new_job_id(shard=3, now_ms=11)
+
+
+def test_ids_never_repeat() -> None:
+    assert len({new_job_id(shard=0, now_ms=1) for _ in range(10_000)}) == 10_000
+
+
+def test_a_terminal_state_leads_nowhere() -> None:
+    assert {status for status in Status if status.is_terminal} == {
+        Status.SUCCEEDED,
+        Status.FAILED,
+        Status.CANCELED,
+        Status.EXPIRED,
+    }
+
+
+def test_every_state_stands_in_the_table() -> None:
+    assert set(TRANSITIONS) == set(Status)
+
+
+def test_every_state_can_be_reached_and_can_end() -> None:
+    reached = {Status.QUEUED}
+    while True:
+        more = reached | {target for status in reached for target in TRANSITIONS[status]}
+        if more == reached:
+            break
+        reached = more
+    assert reached == set(Status)
+
+
+def test_the_scripts_write_no_state_that_the_table_does_not_know() -> None:
+    known = {status.value for status in Status}
+    for script in SCRIPTS.glob("*.lua"):
+        written = re.findall(r"'status', '(\w+)'", script.read_text(encoding="utf-8"))
+        assert set(written) <= known, script.name

@@ -1,0 +1,71 @@
+"""Settings: read once from the environment, refused with one line."""
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import SharedSettings, load, names, refuse_unknown
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in names(SharedSettings):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_durations_are_given_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VULTUS_LEASE", "2.5")
+    assert load(SharedSettings).lease.total_seconds() == 2.5
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VULTUS_LEASE", "")
+    assert load(SharedSettings).lease.total_seconds() == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("VULTUS_LEASE", "soon", "a number of seconds, such as 30 or 0.5 (got 'soon')"),
+        ("VULTUS_LEASE", "-1", "greater than"),
+        ("VULTUS_LEASE", "inf", "a number of seconds"),
+        ("VULTUS_SHARDS", "0", "greater than or equal to 1"),
+        ("VULTUS_MAX_ATTEMPTS", "many", "valid integer"),
+        ("VULTUS_DURABILITY", "maybe", "'always'"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as wrong:
+        load(SharedSettings)
+    line = str(wrong.value)
+    assert line.startswith(f"{name} is wrong: ")
+    assert words in line
+    assert "\n" not in line
+
+
+def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VULTUS_LEASE", "x")
+    monkeypatch.setenv("VULTUS_SHARDS", "y")
+    with pytest.raises(SettingsError, match=r"VULTUS_SHARDS.*; VULTUS_LEASE|VULTUS_LEASE.*; VULTUS_SHARDS"):
+        load(SharedSettings)
+
+
+def test_settings_do_not_change_after_the_start() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(SharedSettings).shards = 2
+
+
+def test_a_secret_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VULTUS_LEDGER_URL", "redis://:hunter2@host/0")
+    assert "hunter2" not in repr(load(SharedSettings))
+
+
+def test_a_misspelt_variable_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(SettingsError, match="VULTUS_LAESE is no setting; did you mean VULTUS_LEASE"):
+        refuse_unknown(["PATH", "VULTUS_LAESE"], known=names(SharedSettings))
+
+
+def test_known_and_foreign_variables_pass() -> None:
+    refuse_unknown(["PATH", "VULTUS_LEASE"], known=names(SharedSettings))
