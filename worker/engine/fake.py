@@ -1,0 +1,95 @@
+"""A deterministic engine without models, to try out a deployment and to test everything around an engine."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.engine.base import Detection, EngineInfo, Image, Thresholds, Vectors
+
+BRIGHT: Final = 200
+LEAST_SIDE: Final = 12
+SIZE: Final = 512
+LIKENESS: Final = 20.0
+"""Distance of two BGR colours at which the cosine of their embeddings is about exp(-1/2) = 0.61."""
+LENGTH: Final = 20.0
+"""Length of every raw embedding."""
+
+_DICE: Final = np.random.default_rng(20_240_101)
+_WAVES: Final = _DICE.normal(0.0, 1.0 / LIKENESS, (SIZE, 3))
+_PHASES: Final = _DICE.uniform(0.0, 2.0 * np.pi, SIZE)
+
+
+class FakeEngine:
+    """Takes bright regions for faces, and reads everything else from their mean colour.
+
+    - A face is a connected region of at least 12x12 pixels that are brighter than 200 in grey; dark dots in it may
+      stand for features. Its box is the region's.
+    - Its score falls from 1.0 at white to 0.5 at grey 200.
+    - Its embedding follows its colour: equal colours have cosine 1, colours 60 apart about 0 (random Fourier features
+      of a Gaussian kernel, Rahimi and Recht 2007, so that JPEG noise changes little).
+    - Its liveness is three times the share of blue in its colour, 1.0 at most: white is live, yellow a spoof.
+
+    It needs no model and never says `model_failure`.
+    """
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return EngineInfo(
+            pack="fake",
+            contract="vultus-emb-fake-v1",
+            provider="CPUExecutionProvider",
+            embedding_size=SIZE,
+            liveness_model="fake-blue-share",
+            thresholds=Thresholds(detection=0.5, match=0.5, live=0.5, spoof=0.3, register_score=0.65),
+        )
+
+    def detect(self, image: Image, *, threshold: float | None = None) -> list[Detection]:
+        """Every bright region with at least this score, the largest box first."""
+        least = self.info.thresholds.detection if threshold is None else threshold
+        bright = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) > BRIGHT, np.uint8)
+        _, _, regions, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+        faces = []
+        for left, top, width, height, _ in regions[1:].tolist():
+            if min(width, height) < LEAST_SIDE:
+                continue
+            box = (float(left), float(top), float(left + width), float(top + height))
+            score = float(min(1.0, 0.5 + 0.5 * (_grey(_colour(image, box)) - BRIGHT) / (255 - BRIGHT)))
+            if score >= least:
+                faces.append(Detection(box=box, landmarks=_landmarks(box), score=score))
+        return sorted(faces, key=lambda face: -face.area)
+
+    def embed(self, image: Image, faces: Sequence[Detection]) -> Vectors:
+        """Embeddings of the mean colours, in the order of the faces; shape (len(faces), 512), float32."""
+        rows = [np.cos(_WAVES @ _colour(image, face.box) + _PHASES) for face in faces]
+        vectors = [row * (LENGTH / np.linalg.norm(row)) for row in rows]
+        return np.array(vectors, np.float32).reshape(len(faces), SIZE)
+
+    def liveness(self, image: Image, face: Detection) -> float:
+        """Three times the share of blue, 1.0 at most."""
+        colour = _colour(image, face.box)
+        return float(min(1.0, 3.0 * colour[0] / max(1.0, colour.sum())))
+
+
+def _colour(image: Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    """Mean BGR of the bright pixels in a box; black where it has none."""
+    left, top, right, bottom = (max(0, round(value)) for value in box)
+    region = image[top:bottom, left:right]
+    if region.size == 0:
+        return np.zeros(3)
+    bright = np.asarray(cv2.cvtColor(region, cv2.COLOR_BGR2GRAY) > BRIGHT, np.uint8)
+    return np.array(cv2.mean(region, mask=bright)[:3])
+
+
+def _grey(colour: NDArray[np.float64]) -> float:
+    """Grey value of a BGR colour, as OpenCV weighs it (ITU-R BT.601)."""
+    return float(colour @ (0.114, 0.587, 0.299))
+
+
+def _landmarks(box: tuple[float, float, float, float]) -> tuple[tuple[float, float], ...]:
+    x1, y1, x2, y2 = box
+    places = ((0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.35, 0.75), (0.65, 0.75))
+    return tuple((x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in places)
