@@ -1,0 +1,367 @@
+"""What the container files promise, checked without an engine."""
+
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.settings import ApiSettings
+from shared.settings import PREFIX, SharedSettings, load, names, refuse_unknown
+from tests.architecture.containers import (
+    COMPOSITIONS,
+    CPU,
+    DOCKERFILES,
+    GPU,
+    HARDWARE,
+    ROOT,
+    TWO_GPUS,
+    compose,
+    composition,
+    dockerfile,
+    environment,
+    every_service,
+    instructions,
+    locked,
+    seconds,
+    services,
+)
+from worker.settings import WorkerSettings
+
+PROCESSES: dict[str, type[SharedSettings]] = {"gateway": ApiSettings, "worker": WorkerSettings}
+CONTAINER_FILES = [*DOCKERFILES, ".dockerignore", "docker-compose.yml", "docker-compose.cpu.yml"]
+MODEL_LIBRARIES = ("numpy", "opencv", "onnx", "insightface", "scikit-image", "scipy", "nvidia-")
+
+each_composition = pytest.mark.parametrize("files", COMPOSITIONS.values(), ids=COMPOSITIONS)
+each_service = pytest.mark.parametrize(("files", "service"), every_service())
+each_dockerfile = pytest.mark.parametrize("name", DOCKERFILES)
+
+
+def of(files: str, service: str) -> dict[str, Any]:
+    return services(COMPOSITIONS[files])[service]
+
+
+# The files themselves
+
+
+@each_composition
+def test_compose_accepts_the_files(files: tuple[str, ...]) -> None:
+    assert compose("config", "--quiet", files=files) == ""
+
+
+@each_dockerfile
+def test_hadolint_has_nothing_to_say(name: str) -> None:
+    run = subprocess.run(
+        [Path(sys.executable).parent / "hadolint", "--no-color", ROOT / name],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (run.returncode, run.stdout) == (0, "")
+
+
+@each_dockerfile
+def test_the_base_image_is_pinned_to_a_patch_release(name: str) -> None:
+    assert re.fullmatch(r"python:3\.12\.\d+-slim-[a-z]+", dockerfile(name).baseimage)
+
+
+@each_service
+def test_an_image_is_ours_and_never_pulled_or_pinned_to_a_patch_release(files: str, service: str) -> None:
+    found = of(files, service)
+    if "build" in found:
+        assert found["image"].startswith("vultus-")
+        assert found["pull_policy"] == "never"
+    else:
+        assert re.fullmatch(r"valkey/valkey:\d+\.\d+\.\d+-[a-z]+", found["image"])
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+@each_dockerfile
+def test_every_copied_path_exists_and_is_let_into_the_build(name: str, hardware: str) -> None:
+    let_in = [line[1:] for line in ignore_lines() if line.startswith("!")]
+    for value in instructions(name, "COPY", hardware=hardware):
+        source = value.split()[0]
+        assert (ROOT / source).exists(), source
+        assert any(source.startswith(folder) for folder in let_in), f"{source} is kept out by .dockerignore"
+
+
+def ignore_lines() -> list[str]:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_only_the_service_itself_gets_into_a_build() -> None:
+    assert ignore_lines()[0] == "*"
+    assert {line for line in ignore_lines() if line.startswith("!")} == {
+        "!api/",
+        "!shared/",
+        "!worker/",
+        "!requirements/",
+    }
+
+
+def test_no_weights_get_into_an_image() -> None:
+    after = [line.removeprefix("**/") for line in ignore_lines() if not line.startswith("!")]
+    assert any(fnmatch("det_10g.onnx", line) for line in after[1:])
+    for name in DOCKERFILES:
+        text = "\n".join(instructions(name, "RUN") + instructions(name, "COPY") + instructions(name, "ADD"))
+        assert not re.search(r"\.onnx|buffalo|antelope|worker\.models install|curl|wget|https?:", text)
+
+
+def test_no_registry_is_named() -> None:
+    hosts = r"pypi|pythonhosted|npmjs|docker\.io|ghcr|quay\.io|nvcr|index-url"
+    for name in [*CONTAINER_FILES, "deploy/compose.two-gpus.yml"]:
+        assert not re.search(hosts, (ROOT / name).read_text(encoding="utf-8")), name
+
+
+def test_each_image_holds_only_its_own_side() -> None:
+    copied = {name: {value.split()[0] for value in instructions(name, "COPY")} for name in DOCKERFILES}
+    assert copied["Dockerfile.api"] == {"requirements/api.txt", "shared/", "api/"}
+    assert copied["Dockerfile.worker"] == {"requirements/worker-gpu.txt", "shared/", "worker/"}
+
+
+# What is installed
+
+
+def test_the_gateway_installs_no_model_library() -> None:
+    assert [package for package in locked("api.txt") if package.startswith(MODEL_LIBRARIES)] == []
+
+
+@pytest.mark.parametrize(("hardware", "expected"), [("cpu", "onnxruntime"), ("gpu", "onnxruntime-gpu")])
+def test_a_worker_installs_exactly_one_onnxruntime(hardware: str, expected: str) -> None:
+    found = [package for package in locked(f"worker-{hardware}.txt") if package.startswith(("onnxruntime", "ort-"))]
+    assert found == [expected]
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+def test_a_worker_installs_only_the_headless_opencv(hardware: str) -> None:
+    found = [package for package in locked(f"worker-{hardware}.txt") if package.startswith("opencv")]
+    assert found == ["opencv-python-headless"]
+
+
+@each_dockerfile
+def test_only_locked_and_hashed_wheels_are_installed(name: str) -> None:
+    installs = [value for value in instructions(name, "RUN") if "pip install" in value]
+    assert len(installs) == 1
+    assert {"--no-deps", "--require-hashes", "--only-binary=:all:"} <= set(installs[0].split())
+
+
+def test_the_model_libraries_send_no_telemetry_and_start_no_pools() -> None:
+    told = dockerfile("Dockerfile.worker").envs
+    assert {name: told[name] for name in ("ORT_DISABLE_TELEMETRY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {
+        "ORT_DISABLE_TELEMETRY": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+# Settings
+
+
+def kind_of(service: str) -> type[SharedSettings]:
+    return ApiSettings if service == "gateway" else WorkerSettings
+
+
+@each_service
+def test_every_variable_is_a_setting_of_its_own_process(files: str, service: str) -> None:
+    given = of(files, service).get("environment", {})
+    refuse_unknown(given, known=names(kind_of(service)))
+
+
+@each_dockerfile
+def test_an_image_presets_nothing_that_compose_sets(name: str) -> None:
+    assert [variable for variable in dockerfile(name).envs if variable.startswith(PREFIX)] == []
+
+
+@pytest.mark.parametrize("service", PROCESSES)
+def test_every_setting_of_a_process_can_be_set_through_compose(service: str) -> None:
+    assert names(PROCESSES[service]) - set(services(GPU)[service]["environment"]) == set()
+
+
+@pytest.mark.parametrize("files", [GPU, CPU], ids=["gpu", "cpu"])
+@pytest.mark.parametrize("service", PROCESSES)
+def test_a_process_accepts_what_compose_tells_it(
+    service: str, files: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(services(files)[service]).items():
+        monkeypatch.setenv(name, value)
+    load(PROCESSES[service])
+
+
+def test_a_value_from_outside_reaches_the_process() -> None:
+    told = compose("config", files=GPU, environment={"VULTUS_PACK": "antelopev2", "VULTUS_LEASE": "20"})
+    assert "VULTUS_PACK: antelopev2" in told
+    assert told.count('VULTUS_LEASE: "20"') >= len(PROCESSES)
+
+
+def test_both_sides_are_told_the_same() -> None:
+    gateway, worker = (services(GPU)[name]["environment"] for name in PROCESSES)
+    shared = names(SharedSettings)
+    assert {k: v for k, v in gateway.items() if k in shared} == {k: v for k, v in worker.items() if k in shared}
+
+
+def test_the_ports_agree() -> None:
+    gateway = services(GPU)["gateway"]
+    port = environment(gateway)["VULTUS_PORT"]
+    assert [str(entry["target"]) for entry in gateway["ports"]] == [port]
+    assert instructions("Dockerfile.api", "EXPOSE") == [port]
+    assert port in gateway["healthcheck"]["test"][-1]
+
+
+def test_the_worker_check_looks_at_the_file_that_the_worker_touches() -> None:
+    worker = services(GPU)["worker"]
+    assert environment(worker)["VULTUS_READY_FILE"] in worker["healthcheck"]["test"][-1]
+
+
+# Who reaches whom
+
+
+@each_composition
+def test_only_the_gateway_is_published_and_only_to_this_machine(files: tuple[str, ...]) -> None:
+    published = {name: service["ports"] for name, service in services(files).items() if service.get("ports")}
+    assert list(published) == ["gateway"]
+    assert {entry["host_ip"] for entry in published["gateway"]} == {"127.0.0.1"}
+
+
+@each_composition
+def test_the_stores_and_the_workers_have_no_way_out(files: tuple[str, ...]) -> None:
+    assert composition(files)["networks"]["store"]["internal"] is True
+    outside = {name for name, service in services(files).items() if set(service["networks"]) != {"store"}}
+    assert outside <= {"gateway", "models"}
+
+
+@pytest.mark.parametrize("service", PROCESSES)
+def test_the_store_addresses_are_services_on_the_same_network(service: str) -> None:
+    told = environment(services(GPU)[service])
+    for variable in ("VULTUS_LEDGER_URL", "VULTUS_BROKER_URL"):
+        host = re.fullmatch(r"redis://(\w+):6379/0", told[variable])
+        assert host
+        assert set(services(GPU)[host[1]]["networks"]) <= set(services(GPU)[service]["networks"])
+
+
+# What a container may do
+
+
+@each_service
+def test_a_container_is_no_root_and_can_change_nothing(files: str, service: str) -> None:
+    found = of(files, service)
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", found["user"])
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert not {"cap_add", "privileged", "pid", "ipc", "network_mode"} & set(found)
+
+
+@each_dockerfile
+def test_an_image_runs_as_the_same_user_as_its_service(name: str) -> None:
+    (user,) = instructions(name, "USER")
+    built = [
+        s for files in (GPU, CPU) for s in services(files).values() if s.get("build", {}).get("dockerfile") == name
+    ]
+    assert {service["user"] for service in built} == {user}
+
+
+@each_service
+def test_a_container_has_a_reaper_and_bounded_logs(files: str, service: str) -> None:
+    assert of(files, service)["init"] is True
+    assert set(of(files, service)["logging"]["options"]) == {"max-size", "max-file"}
+
+
+@each_composition
+def test_only_the_installer_may_write_models(files: tuple[str, ...]) -> None:
+    writable = {
+        name
+        for name, service in services(files).items()
+        for mount in service.get("volumes", [])
+        if mount["target"] == "/models" and not mount.get("read_only")
+    }
+    assert writable <= {"models"}
+
+
+# Starting, scaling, stopping
+
+
+@each_service
+def test_a_service_can_be_scaled(files: str, service: str) -> None:
+    found = of(files, service)
+    assert "container_name" not in found
+    assert "hostname" not in found
+    assert service == "gateway" or not found.get("ports")
+
+
+@each_composition
+def test_every_service_that_stays_says_how_it_is(files: tuple[str, ...]) -> None:
+    silent = {name for name, service in services(files).items() if "healthcheck" not in service}
+    assert silent <= {"models"}
+
+
+@each_composition
+def test_gateway_and_worker_wait_for_the_stores_and_not_for_each_other(files: tuple[str, ...]) -> None:
+    for name in PROCESSES:
+        waits = services(files)[name]["depends_on"]
+        assert {store: how["condition"] for store, how in waits.items()} == {
+            "ledger": "service_healthy",
+            "broker": "service_healthy",
+        }
+
+
+@each_composition
+def test_a_worker_is_not_killed_while_it_drains(files: tuple[str, ...]) -> None:
+    drain = WorkerSettings.model_fields["drain"].default.total_seconds()
+    for name, service in services(files).items():
+        if name.startswith("worker"):
+            assert seconds(service["stop_grace_period"]) >= drain + 5
+
+
+def test_the_gateway_is_not_killed_while_a_classic_call_waits() -> None:
+    waits = ApiSettings.model_fields["sync_timeout"].default.total_seconds()
+    assert seconds(services(GPU)["gateway"]["stop_grace_period"]) >= waits + 5
+
+
+# Hardware
+
+
+def gpus(service: dict[str, Any]) -> list[str]:
+    devices = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+    return [identifier for device in devices for identifier in device["device_ids"] if "gpu" in device["capabilities"]]
+
+
+def test_a_gpu_worker_gets_one_gpu_and_refuses_to_fall_back() -> None:
+    worker = services(GPU)["worker"]
+    assert gpus(worker) == ["0"]
+    assert environment(worker)["VULTUS_PROVIDER"] == "cuda"
+    assert worker["build"]["args"] == {"HARDWARE": "gpu"}
+
+
+def test_the_second_gpu_gets_a_worker_of_its_own() -> None:
+    workers = {name: gpus(service) for name, service in services(TWO_GPUS).items() if name.startswith("worker")}
+    assert workers == {"worker": ["0"], "worker-gpu-1": ["1"]}
+
+
+def test_without_a_gpu_nothing_asks_for_one() -> None:
+    worker = services(CPU)["worker"]
+    assert all(gpus(service) == [] for service in services(CPU).values())
+    assert environment(worker)["VULTUS_PROVIDER"] == "cpu"
+    assert worker["build"]["args"] == {"HARDWARE": "cpu"}
+    assert worker["image"] != services(GPU)["worker"]["image"]
+
+
+def test_without_a_gpu_the_packs_are_those_of_the_host() -> None:
+    (mount,) = services(CPU)["worker"]["volumes"]
+    assert (mount["type"], Path(mount["source"])) == ("bind", ROOT / ".data" / "models")
+    assert environment(services(CPU)["worker"])["VULTUS_PACK"] == "compact"
+
+
+# The manual
+
+
+def test_the_manual_names_every_variable_that_compose_reads() -> None:
+    files = ("docker-compose.yml", "docker-compose.cpu.yml", "deploy/compose.two-gpus.yml")
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in files)
+    read = {name for name in re.findall(r"\$\{(\w+)", text) if not name.startswith(PREFIX)}
+    manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert {name for name in read if f"`{name}`" not in manual} == set()
