@@ -1,0 +1,76 @@
+"""The house keeps its shape: floors, sizes, and a shared package that really is shared."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+SOURCES = [ROOT / name for name in TRACKED if name.endswith(".py") and (ROOT / name).exists()]
+PRODUCT = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in {"api", "worker", "shared", "tools"}]
+STANDARD = sys.stdlib_module_names
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_the_import_contracts_hold() -> None:
+    done = subprocess.run(
+        [ROOT / ".venv" / "bin" / "lint-imports", "--config", "importlinter.toml", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_longer_than_400_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_in_one_sentence_what_it_is(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring
+
+
+def test_no_module_is_a_drawer_or_hides_a_library() -> None:
+    drawers = {"utils", "helpers", "common", "misc"}
+    names = {path.stem for path in PRODUCT} - {"__init__"}
+    assert not names & drawers
+    assert not {name for name in names if name in STANDARD}
+
+
+@pytest.mark.parametrize("side", ["api", "worker"])
+def test_every_shared_module_is_reached_from_both_sides(side: str) -> None:
+    every = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in PRODUCT
+        if path.relative_to(ROOT).parts[0] == "shared" and path.stem != "__init__"
+    }
+    reached: set[str] = set()
+    frontier = set().union(*(imports(path) for path in PRODUCT if path.relative_to(ROOT).parts[0] == side))
+    while frontier:
+        found = (frontier & every.keys()) - reached
+        reached |= found
+        frontier = set().union(*(imports(every[name]) for name in found)) if found else set()
+    assert every.keys() - reached == set()
+
+
+def test_no_weights_and_no_registry_hosts_are_committed() -> None:
+    assert [name for name in TRACKED if name.endswith((".onnx", ".npz", ".pt", ".pth", ".whl", ".tgz"))] == []
+    for lock in (ROOT / "requirements").glob("*.txt"):
+        assert "://" not in lock.read_text(encoding="utf-8"), lock.name

@@ -1,0 +1,70 @@
+"""The clients printed in the README work as they stand, against the real service."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.photos import ASTRONAUT
+from tools.setup import ROOT
+from tools.stack import Stack
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    assert found, f"the README has no {language} block"
+    return found[1]
+
+
+def run(command: list[str], stack: Stack) -> str:
+    environment = {**os.environ, "BASE": stack.url, "PHOTO": str(ASTRONAUT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_python_client_works(stack: Stack, tmp_path: Path) -> None:
+    script = tmp_path / "client.py"
+    script.write_text(block("python"), encoding="utf-8")
+    assert run([sys.executable, str(script)], stack).splitlines() == [
+        "faces: 1",
+        "numbers in the embedding: 512",
+        "similarity to itself: 1.0 match: True",
+    ]
+
+
+def test_the_node_client_works(stack: Stack, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.fail("node is not installed; the README names it among what is needed")
+    script = tmp_path / "client.cjs"
+    script.write_text(block("javascript"), encoding="utf-8")
+    assert run([node, str(script)], stack).splitlines() == [
+        "health: healthy",
+        "faces: 1",
+        "verified: true",
+        "live: true",
+        "registered: true",
+        "similarity to itself: 1",
+    ]
+
+
+def test_every_curl_names_a_route_that_answers(stack: Stack) -> None:
+    calls = re.findall(r"^curl (.+)$", README, flags=re.MULTILINE)
+    job_id = ""
+    for call in calls:
+        line = call.replace("http://127.0.0.1:8000", stack.url).replace("@photo.jpg", f"@{ASTRONAUT}")
+        line = line.replace("job_00...", job_id)
+        out = run(["curl", "-sS", "-w", "\n%{http_code}", *shlex.split(line)], stack)
+        body, code = out.rsplit("\n", 1)
+        assert code in {"200", "202"}, (call, body)
+        found = re.search(r"job_[0-9a-f]{34}", body)
+        job_id = found[0] if found else job_id
+    assert len(calls) == 5
