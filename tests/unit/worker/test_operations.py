@@ -32,7 +32,7 @@ def picture(*faces: tuple[tuple[int, int, int, int], tuple[int, int, int]]) -> I
     image = np.full((300, 400, 3), 30, np.uint8)
     for (x1, y1, x2, y2), colour in faces:
         image[y1:y2, x1:x2] = colour
-        image[y1 + 20 : y2 - 20 : 2, x1 + 20 : x2 - 20 : 2] = 40
+        image[y1 + 4 : y2 - 4 : 2, x1 + 4 : x2 - 4 : 2] = 10
     return image
 
 
