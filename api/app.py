@@ -1,0 +1,162 @@
+"""The gateway process: wiring, start and stop."""
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final, cast
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from api import problems
+from api.backend import Backend, OpenBackend, open_backend, verify_ledger
+from api.middleware import BodyLimit, Edge
+from api.openapi import complete
+from api.routes import faces, health, jobs
+from api.schemas import VERSION
+from api.settings import ApiSettings
+from shared import telemetry
+from shared.errors import SettingsError, VultusError
+from shared.settings import load
+
+SLACK: Final = 128 * 1024
+"""Bytes of a request around its images: part headers, parameters, an embedding as text."""
+SMALL: Final = 256 * 1024
+"""Bytes of a request without an image."""
+ONE_IMAGE: Final = frozenset({"/detect", "/extract-embedding", "/verify", "/liveness", "/register"})
+GRACE: Final = timedelta(seconds=10)
+"""How long requests in hand may take once the process stops."""
+
+DESCRIPTION: Final = """\
+Face analysis in two forms. **Jobs** (`/v1/jobs`): submit an image, then read, or wait for, the job.
+**Classic endpoints** (`/detect`, `/register`, ...): one call, one answer.
+Every error is an `application/problem+json` document with a `code` from a closed list."""
+TAGS: Final = [
+    {"name": "jobs", "description": "Asynchronous: a 202 means that the job is kept until it is done."},
+    {"name": "classic", "description": "Synchronous: the call waits for its job."},
+    {"name": "health", "description": "For load balancers and supervisors."},
+]
+
+log = structlog.get_logger(__name__)
+
+
+class Gateway(FastAPI):
+    """FastAPI, with the parts of the OpenAPI document that are written by hand."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(super().openapi())
+        return self.openapi_schema
+
+
+def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) -> FastAPI:
+    """The gateway's application; `backend` opens what the routes reach for."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with backend(settings) as opened:
+            app.state.backend = opened
+            yield
+
+    app = Gateway(
+        title="Vultus",
+        summary="Face analysis that a company runs itself.",
+        description=DESCRIPTION,
+        version=VERSION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        separate_input_output_schemas=False,
+    )
+    app.state.settings = settings
+    for router in (jobs.router, faces.router, health.router):
+        app.include_router(router)
+    app.add_exception_handler(VultusError, problems.answer_error)
+    app.add_exception_handler(RequestValidationError, problems.answer_validation)
+    app.add_exception_handler(HTTPException, problems.answer_http)
+    app.add_middleware(BodyLimit, limit=_limits(settings))
+    app.add_middleware(Edge)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
+    """The most bytes that the body of a call may have, by its path and content type."""
+    one_image = settings.max_image_bytes + SLACK
+    two_images = 2 * settings.max_image_bytes + SLACK
+    two_images_base64 = 2 * settings.max_image_bytes * 4 // 3 + SLACK
+
+    def limit(path: str, content_type: str) -> int:
+        path = path.rstrip("/")
+        if path in ONE_IMAGE:
+            return one_image
+        if path == "/v1/jobs":
+            return two_images if content_type.lower().startswith("multipart/") else two_images_base64
+        return SMALL
+
+    return limit
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that says in one line where it listens, and hurries the waits on when it stops."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            log.info("gateway.listening", address=f"http://{self.config.host}:{self.config.port}", version=VERSION)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Stop."""
+        log.info("gateway.stopping")
+        cast("Backend", self._app.state.backend).waiting.hurry()
+        await super().shutdown(sockets)
+
+
+def main() -> None:
+    """Run the gateway until it is told to stop."""
+    try:
+        settings = load(ApiSettings)
+        telemetry.configure(form=settings.log_format, level=settings.log_level)
+        verify_ledger(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"vultus-api: {error}\n")
+        sys.exit(2)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=round(GRACE.total_seconds()),
+    )
+    server = _Server(app, config)
+    server.run()
+    if not server.started:
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What one gateway process holds open: the ledger, the roll call, the doorbell, the waits."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from anyio import to_thread
+
+from api.rollcall import RollCall
+from api.settings import ApiSettings
+from api.waiting import Waiting, follow
+from shared.dispatch import Doorbell, celery_app
+from shared.errors import SettingsError, UnavailableError
+from shared.storage.connection import connect, connect_async, verify_durability
+from shared.storage.ledger import Ledger, event_channels
+from shared.storage.presence import Presence
+from shared.sweeper import Sweeper
+
+PATIENCE: Final = timedelta(seconds=10)
+"""How long a starting gateway waits for its ledger; beyond, whoever starts it must look."""
+PAUSE: Final = timedelta(seconds=0.5)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Everything a route may reach for."""
+
+    ledger: Ledger
+    roll: RollCall
+    doorbell: Doorbell
+    waiting: Waiting
+
+
+OpenBackend = Callable[[ApiSettings], AbstractAsyncContextManager[Backend]]
+
+
+def verify_ledger(settings: ApiSettings, *, patience: timedelta = PATIENCE) -> None:
+    """Return once the ledger answers and keeps what `settings.durability` promises.
+
+    Raises:
+        SettingsError: it breaks the promise, or did not answer within `patience`.
+    """
+    client = connect(settings.ledger_url)
+    deadline = time.monotonic() + patience.total_seconds()
+    said = False
+    try:
+        while True:
+            try:
+                verify_durability(client, settings.durability)
+                client.ping()
+            except UnavailableError:
+                if time.monotonic() >= deadline:
+                    msg = f"The ledger at VULTUS_LEDGER_URL did not answer within {patience.total_seconds():g} s"
+                    raise SettingsError(msg) from None
+                if not said:
+                    log.warning("ledger.away", detail=f"waiting up to {patience.total_seconds():g} s for it")
+                said = True
+                time.sleep(PAUSE.total_seconds())
+            else:
+                return
+    finally:
+        client.close()
+
+
+@asynccontextmanager
+async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
+    """Open everything, and close it again: the default of `create_app`."""
+    client = connect(settings.ledger_url)
+    events = connect_async(settings.ledger_url)
+    ledger = Ledger(client, shards=settings.shards, lease=settings.lease)
+    doorbell = Doorbell(celery_app(settings.broker_url))
+    sweeper = Sweeper(ledger, doorbell, max_attempts=settings.max_attempts)
+    waiting = Waiting(ledger)
+    tasks = [
+        asyncio.create_task(follow(events, event_channels(settings.shards), waiting)),
+        asyncio.create_task(waiting.reread()),
+    ]
+    sweeper.start()
+    try:
+        yield Backend(ledger=ledger, roll=RollCall(Presence(client)), doorbell=doorbell, waiting=waiting)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await to_thread.run_sync(sweeper.stop)
+        await events.aclose()
+        await to_thread.run_sync(doorbell.close)
+        ledger.close()

@@ -1,0 +1,142 @@
+"""The edge of every request: its id, its log line, its size limit, and an answer whatever happens."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import internal_error, problem
+from shared.errors import ErrorCode
+
+ID_HEADER: Final = "X-Request-ID"
+_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+QUIET: Final = frozenset({"/livez", "/health"})
+"""Asked every few seconds by machines; logged at debug."""
+CLIENT_CLOSED: Final = 499
+"""The status logged, as nginx has it, where the client left before its answer."""
+
+DRAIN: Final = timedelta(seconds=5)
+DRAIN_BYTES: Final = 64 * 1024 * 1024
+"""How long and how much of a refused body is still read, so that the client gets to see the answer."""
+
+log = structlog.get_logger(__name__)
+
+
+class Edge:
+    """Gives every request an id, binds it to the log, logs one line, and turns whatever escapes into a 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        given = Headers(scope=scope).get(ID_HEADER, "")
+        request_id = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = CLIENT_CLOSED
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[ID_HEADER] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, answer)
+            except ClientDisconnect:
+                pass
+            except Exception:
+                log.exception("request.failed", method=scope["method"], path=_template(scope))
+                if status != CLIENT_CLOSED:
+                    raise  # half an answer is out; only the server can cut the line
+                await internal_error(scope)(scope, receive, answer)
+            finally:
+                _log_line(scope, status=status, seconds=time.perf_counter() - began)
+
+
+def _log_line(scope: Scope, *, status: int, seconds: float) -> None:
+    path = _template(scope)
+    more = {"code": scope["state"]["problem"]} if "problem" in scope["state"] else {}
+    write = log.debug if path in QUIET else log.info
+    write("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1), **more)
+
+
+def _template(scope: Scope) -> str:
+    """The path as it stands in OpenAPI; an unknown path is not repeated in the log."""
+    return getattr(scope.get("route"), "path", None) or "-"
+
+
+class BodyLimit:
+    """Refuses a body above its path's limit: by its Content-Length before reading it, else as soon as it is over."""
+
+    def __init__(self, app: ASGIApp, *, limit: Callable[[str, str], int]) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        limit = self._limit(scope["path"], headers.get("content-type", ""))
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > limit:
+            await _refuse(limit, scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise _TooLargeError
+            return message
+
+        try:
+            await self._app(scope, counted, send)
+        except _TooLargeError:
+            await _refuse(limit, scope, receive, send)
+
+
+class _TooLargeError(Exception):
+    """The body went over its limit while it was read; unknown to every handler, so that it gets up to BodyLimit."""
+
+
+async def _refuse(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
+    detail = f"The request body is larger than the {limit} bytes that this call takes."
+    response = problem(ErrorCode.REQUEST_TOO_LARGE, detail, scope=scope, headers={"Connection": "close"})
+    # A server that closes while the client still sends makes the client see a reset instead of the answer:
+    # so the answer goes out whole, then the rest of the body is swallowed, then the response ends.
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    try:
+        async with asyncio.timeout(DRAIN.total_seconds()):
+            left = DRAIN_BYTES
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        pass
+    await send({"type": "http.response.body", "body": b""})

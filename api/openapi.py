@@ -1,0 +1,172 @@
+"""What OpenAPI says beyond FastAPI's own reading of the code: request bodies read by hand, and every problem."""
+
+from collections import defaultdict
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api.problems import MEDIA_TYPE, TABLE, TYPE_PREFIX
+from api.schemas import CompareRequest, JobSubmission, Problem
+from shared.errors import ErrorCode
+from shared.operations import PARAMS, Operation
+
+_REF: Final = "#/components/schemas/{model}"
+_EXAMPLE_ID: Final = "req_5f2c0e9a7b1d4c3e8f60a1b2"
+_RETRY_AFTER: Final = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
+_FILE: Final = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP, by its content."}
+_IMAGE_TYPES: Final = {"contentType": "image/jpeg, image/png, image/webp, image/bmp"}
+
+IMAGE_CODES: Final = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.REQUEST_TOO_LARGE,
+    ErrorCode.EMPTY_IMAGE,
+    ErrorCode.INVALID_IMAGE,
+    ErrorCode.UNSUPPORTED_IMAGE_TYPE,
+    ErrorCode.ANIMATED_IMAGE,
+    ErrorCode.IMAGE_TOO_LARGE,
+    ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
+    ErrorCode.QUEUE_FULL,
+    ErrorCode.STORE_UNAVAILABLE,
+    ErrorCode.INTERNAL_ERROR,
+)
+"""What can go wrong wherever an image is submitted."""
+CLASSIC_CODES: Final = (
+    *IMAGE_CODES,
+    ErrorCode.NO_WORKER,
+    ErrorCode.WAIT_TIMEOUT,
+    ErrorCode.MODEL_FAILURE,
+    ErrorCode.WORKER_LOST,
+)
+"""What can go wrong where a call also waits for its job."""
+
+
+def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can answer these codes."""
+    by_status: dict[int, list[ErrorCode]] = defaultdict(list)
+    for code in codes:
+        by_status[TABLE[code].status].append(code)
+    return {status: _problem_response(by_status[status]) for status in sorted(by_status)}
+
+
+def _problem_response(codes: list[ErrorCode]) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": "; ".join(f"{TABLE[code].title} (`{code}`)" for code in codes) + ".",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": _REF.format(model=Problem.__name__)},
+                "examples": {code.value: {"value": _example(code)} for code in codes},
+            }
+        },
+    }
+    if TABLE[codes[0]].status in {503, 504}:
+        response["headers"] = {"Retry-After": _RETRY_AFTER}
+    return response
+
+
+def _example(code: ErrorCode) -> dict[str, Any]:
+    status, title = TABLE[code]
+    return {
+        "type": TYPE_PREFIX + code.value,
+        "title": title,
+        "status": status,
+        "detail": f"{title}.",
+        "code": code.value,
+        "request_id": _EXAMPLE_ID,
+    }
+
+
+def classic_body(**more: dict[str, Any]) -> dict[str, Any]:
+    """The `openapi_extra` of a classic endpoint: `file`, and more text fields."""
+    schema = {"type": "object", "required": ["file"], "properties": {"file": _FILE, **more}}
+    content = {"multipart/form-data": {"schema": schema, "encoding": {"file": _IMAGE_TYPES}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+COMPARE_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": _REF.format(model=CompareRequest.__name__)}}},
+    }
+}
+
+_REFERENCE_TEXT: Final = '{"embedding": {"vector": [0.0123, -0.0456], "contract": null}}'
+JOB_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["operation", "image"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "operation": {"type": "string", "enum": [operation.value for operation in Operation]},
+                        "image": _FILE,
+                        "reference": {
+                            "description": "For `verify`: a second image file, or JSON text with an embedding.",
+                            "oneOf": [
+                                {"type": "string", "format": "binary"},
+                                {"type": "string", "contentMediaType": "application/json"},
+                            ],
+                        },
+                        "params": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "JSON object: the parameters of the operation.",
+                        },
+                        "metadata": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "JSON object: yours, given back with the job.",
+                        },
+                    },
+                },
+                "encoding": {"image": _IMAGE_TYPES},
+                "examples": {
+                    "detect": {"value": {"operation": "detect", "image": "(file)"}},
+                    "verify against an embedding": {
+                        "value": {"operation": "verify", "image": "(file)", "reference": _REFERENCE_TEXT}
+                    },
+                },
+            },
+            "application/json": {
+                "schema": {"$ref": _REF.format(model=JobSubmission.__name__)},
+                "examples": {
+                    "detect": {"value": {"operation": "detect", "image": {"base64": "/9j/4AAQSkZJRg=="}}},
+                    "verify against an image": {
+                        "value": {
+                            "operation": "verify",
+                            "image": {"base64": "/9j/4AAQSkZJRg=="},
+                            "reference": {"base64": "/9j/4AAQSkZJRg=="},
+                            "params": {"threshold": 0.4},
+                            "metadata": {"case": "A-17"},
+                        }
+                    },
+                },
+            },
+        },
+    }
+}
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the schemas that only hand-written parts refer to; the parameters of each operation among them."""
+    params = {kind.__name__: kind for kind in PARAMS.values()}
+    models: list[type[BaseModel]] = [Problem, JobSubmission, CompareRequest, *params.values()]
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name, schema in definitions["$defs"].items():
+        schemas.setdefault(name, schema)
+    # In a request the embedding goes into `reference`; the parameter is how the worker gets it.
+    schemas["VerifyParams"]["properties"].pop("reference_embedding")
+    schemas.pop("ReferenceEmbedding", None)
+    schemas["JobSubmission"]["properties"]["params"] = {
+        "description": "Parameters of the operation: "
+        + ", ".join(f"`{operation}` takes {kind.__name__}" for operation, kind in PARAMS.items())
+        + ".",
+        "anyOf": [{"$ref": _REF.format(model=name)} for name in params],
+    }
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    return document

@@ -1,0 +1,147 @@
+"""Errors as answers: the one table from code to HTTP status, and RFC 9457 problem documents."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
+
+from shared.errors import ErrorCode, FieldError, RequestError, UnavailableError, VultusError
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:vultus:error:"
+MAX_FIELDS: Final = 20
+"""Wrong fields named in one answer; a vector of 512 strings must not answer with 512 lines."""
+MAX_FIELD_NAME: Final = 100
+
+
+class Kind(NamedTuple):
+    """How one code looks in HTTP."""
+
+    status: int
+    title: str
+
+
+TABLE: Final[Mapping[ErrorCode, Kind]] = {
+    ErrorCode.INVALID_REQUEST: Kind(422, "The request is not valid"),
+    ErrorCode.MALFORMED_JSON: Kind(400, "The JSON cannot be read"),
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: Kind(415, "The content type is not taken here"),
+    ErrorCode.REQUEST_TOO_LARGE: Kind(413, "The request is too large"),
+    ErrorCode.EMPTY_IMAGE: Kind(400, "The image is empty"),
+    ErrorCode.INVALID_IMAGE: Kind(400, "The image is not valid"),
+    ErrorCode.UNSUPPORTED_IMAGE_TYPE: Kind(415, "The image type is not taken"),
+    ErrorCode.ANIMATED_IMAGE: Kind(415, "Animated images are not taken"),
+    ErrorCode.IMAGE_TOO_LARGE: Kind(413, "The image file is too large"),
+    ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE: Kind(413, "The image has too many pixels"),
+    ErrorCode.INVALID_EMBEDDING: Kind(422, "The embedding cannot be compared"),
+    ErrorCode.EMBEDDING_CONTRACT_MISMATCH: Kind(422, "The embedding comes from another model"),
+    ErrorCode.LIVENESS_UNAVAILABLE: Kind(501, "The model pack has no liveness model"),
+    ErrorCode.NOT_FOUND: Kind(404, "There is nothing at this address"),
+    ErrorCode.JOB_NOT_FOUND: Kind(404, "There is no such job"),
+    ErrorCode.METHOD_NOT_ALLOWED: Kind(405, "The method is not allowed here"),
+    ErrorCode.QUEUE_FULL: Kind(503, "The queue is full"),
+    ErrorCode.NO_WORKER: Kind(503, "No worker is ready"),
+    ErrorCode.STORE_UNAVAILABLE: Kind(503, "The job store cannot be reached"),
+    ErrorCode.WAIT_TIMEOUT: Kind(504, "The job took too long"),
+    ErrorCode.MODEL_FAILURE: Kind(500, "The model gave no usable answer"),
+    ErrorCode.WORKER_LOST: Kind(500, "The workers were lost during the job"),
+    ErrorCode.INTERNAL_ERROR: Kind(500, "Something went wrong on our side"),
+}
+"""Total: a test fails where a code is missing."""
+
+_BY_STATUS: Final = {
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.REQUEST_TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+_DETAILS: Final = {
+    ErrorCode.NOT_FOUND: "No call of this service has this path.",
+    ErrorCode.METHOD_NOT_ALLOWED: "This path does not take this method; the Allow header names those that it takes.",
+}
+
+
+def request_id(scope: Scope) -> str:
+    """The id that the edge gave this request."""
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
+def problem(
+    code: ErrorCode,
+    detail: str,
+    *,
+    scope: Scope,
+    fields: Iterable[FieldError] = (),
+    retry_after: timedelta | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer for one error; its code is also noted for the request's log line."""
+    kind = TABLE[code]
+    scope.setdefault("state", {})["problem"] = code.value
+    content: dict[str, Any] = {
+        "type": TYPE_PREFIX + code.value,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "code": code.value,
+        "request_id": request_id(scope),
+    }
+    errors = [{"field": _printable(field.field), "detail": field.detail} for field in fields][:MAX_FIELDS]
+    if errors:
+        content["errors"] = errors
+    more = dict(headers or {})
+    if retry_after is not None:
+        more["Retry-After"] = str(max(1, math.ceil(retry_after.total_seconds())))
+    return JSONResponse(content, status_code=kind.status, headers=more, media_type=MEDIA_TYPE)
+
+
+def _printable(name: str) -> str:
+    """A field name as the client wrote it, cut short; the rest of the input is never repeated."""
+    return "".join(c if c.isprintable() else "?" for c in name[:MAX_FIELD_NAME])
+
+
+def from_error(error: VultusError, *, scope: Scope) -> Response:
+    """The answer for an error that was raised on purpose."""
+    return problem(
+        error.code,
+        error.detail,
+        scope=scope,
+        fields=error.fields if isinstance(error, RequestError) else (),
+        retry_after=error.retry_after if isinstance(error, UnavailableError) else None,
+    )
+
+
+def internal_error(scope: Scope) -> Response:
+    """The answer for everything unforeseen; what happened stands in the log under the same request id."""
+    detail = "The request failed for a reason that is not yours. Quote the request_id when you report it."
+    return problem(ErrorCode.INTERNAL_ERROR, detail, scope=scope)
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for `VultusError`."""
+    assert isinstance(error, VultusError)  # noqa: S101 - registered for this class
+    return from_error(error, scope=request.scope)
+
+
+async def answer_validation(request: Request, error: Exception) -> Response:
+    """Starlette's handler for FastAPI's own check of path and query."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    fields = (
+        FieldError(field=".".join(str(part) for part in wrong["loc"][1:]), detail=wrong["msg"])
+        for wrong in error.errors()
+    )
+    return problem(
+        ErrorCode.INVALID_REQUEST, "A parameter of the request is not valid.", scope=request.scope, fields=fields
+    )
+
+
+async def answer_http(request: Request, error: Exception) -> Response:
+    """Starlette's handler for the framework's own errors: unknown paths, wrong methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    code = _BY_STATUS.get(error.status_code, ErrorCode.INVALID_REQUEST)
+    return problem(code, _DETAILS.get(code, TABLE[code].title + "."), scope=request.scope, headers=error.headers)

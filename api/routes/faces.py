@@ -1,0 +1,293 @@
+"""The classic endpoints: one call, one answer. Behind each image call runs an ordinary job."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from api.backend import Backend
+from api.bodies import Form, media_type, parse, read_form, refuse_media_type
+from api.deps import BackendDep, SettingsDep
+from api.intake import Submission, submit
+from api.openapi import CLASSIC_CODES, COMPARE_BODY, classic_body, problem_responses
+from api.schemas import (
+    CompareAnswer,
+    CompareRequest,
+    DetectAnswer,
+    EmbeddingAnswer,
+    LivenessAnswer,
+    RegisterAnswer,
+    Vector,
+    VerifyAnswer,
+)
+from api.settings import ApiSettings
+from api.submissions import check_size
+from shared.errors import ErrorCode, FieldError, JobError, RequestError, UnavailableError
+from shared.faces import Embedding, Face, checked_vector, cosine
+from shared.jobs import Job
+from shared.operations import (
+    FacesResult,
+    FindParams,
+    LivenessParams,
+    LivenessResult,
+    Operation,
+    ReferenceEmbedding,
+    RegisterParams,
+    RegisterResult,
+    VerifyParams,
+    VerifyResult,
+)
+
+EVERY_FACE: Final = 0.0
+"""The classic service counts every face, however small: no bystanders."""
+DECIMALS: Final = 4
+TIMEOUT_RETRY: Final = timedelta(seconds=5)
+
+NO_FACE: Final = "No face detected"
+SEVERAL: Final = "Multiple faces detected"
+SEVERAL_ADVICE: Final = "Multiple faces detected. Please ensure only one face is visible."
+REGISTER_NO_FACE: Final = "No face detected. Please ensure your face is clearly visible."
+REGISTER_SEVERAL: Final = "Multiple faces detected. Please ensure only you are in the frame."
+REGISTER_FAILED: Final = {
+    "detection_score": "Face detection confidence too low. Please improve lighting and face position.",
+    "face_width": "Face too small. Please move closer to the camera.",
+    "sharpness": "Face sharpness too low. Please hold still and check the focus of the camera.",
+    "brightness": "Face brightness out of range. Please improve lighting.",
+    "liveness": "Liveness check failed. Please ensure you are using a live camera feed.",
+}
+
+router = APIRouter(tags=["classic"])
+R = TypeVar("R", bound=BaseModel)
+
+
+@router.post(
+    "/detect",
+    summary="Find the face",
+    responses=problem_responses(*CLASSIC_CODES),
+    openapi_extra=classic_body(),
+)
+async def detect(request: Request, backend: BackendDep, settings: SettingsDep) -> DetectAnswer:
+    """Count the faces of an image, and say where the face is if there is exactly one."""
+    form = await read_form(request)
+    faces = (await _run(FacesResult, Operation.DETECT, FindParams(), form, backend, settings)).faces
+    if len(faces) == 1:
+        face = faces[0]
+        return DetectAnswer(
+            face_detected=True,
+            num_faces=1,
+            confidence=face.score,
+            bbox=list(face.box),
+            message="Face detected successfully",
+        )
+    return DetectAnswer(face_detected=bool(faces), num_faces=len(faces), message=_not_one(faces, SEVERAL_ADVICE))
+
+
+@router.post(
+    "/extract-embedding",
+    summary="Embed the face",
+    responses=problem_responses(*CLASSIC_CODES),
+    openapi_extra=classic_body(),
+)
+async def extract_embedding(request: Request, backend: BackendDep, settings: SettingsDep) -> EmbeddingAnswer:
+    """Give the raw embedding of the face if there is exactly one."""
+    form = await read_form(request)
+    faces = (await _run(FacesResult, Operation.EMBED, FindParams(), form, backend, settings)).faces
+    if len(faces) == 1:
+        return EmbeddingAnswer(
+            success=True,
+            embedding=_raw(faces[0].embedding),
+            face_detected=True,
+            num_faces=1,
+            message="Face embedding extracted successfully",
+        )
+    return EmbeddingAnswer(
+        success=False, face_detected=bool(faces), num_faces=len(faces), message=_not_one(faces, SEVERAL_ADVICE)
+    )
+
+
+@router.post(
+    "/compare",
+    summary="Compare two embeddings",
+    responses=problem_responses(
+        ErrorCode.MALFORMED_JSON,
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.INVALID_EMBEDDING,
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode.REQUEST_TOO_LARGE,
+        ErrorCode.INTERNAL_ERROR,
+    ),
+    openapi_extra=COMPARE_BODY,
+)
+async def compare(request: Request, settings: SettingsDep) -> CompareAnswer:
+    """Give the cosine of two embeddings. They must come from the same model: this call cannot tell."""
+    if media_type(request) not in {"application/json", ""}:
+        refuse_media_type("application/json")
+    body = parse(CompareRequest, await request.body())
+    similarity = cosine(body.embedding1, body.embedding2)
+    match = similarity > settings.match_threshold
+    return CompareAnswer(
+        similarity=round(similarity, DECIMALS),
+        is_match=match,
+        message="Faces match" if match else "Faces do not match",
+    )
+
+
+@router.post(
+    "/verify",
+    summary="Compare the face with a stored embedding",
+    response_model_exclude_none=True,
+    responses=problem_responses(
+        *CLASSIC_CODES,
+        ErrorCode.MALFORMED_JSON,
+        ErrorCode.INVALID_EMBEDDING,
+        ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
+    ),
+    openapi_extra=classic_body(
+        stored_embedding={"type": "string", "description": "JSON array of numbers; without it the call embeds only."}
+    ),
+)
+async def verify(request: Request, backend: BackendDep, settings: SettingsDep) -> VerifyAnswer:
+    """Say whether the face is the one of the stored embedding; without one, give the face's embedding."""
+    form = await read_form(request)
+    stored = form.texts.get("stored_embedding")
+    if not stored:
+        return await _verify_nothing(form, backend, settings)
+    params = await to_thread.run_sync(_verify_params, stored, backend, settings)
+    result = await _run(VerifyResult, Operation.VERIFY, params, form, backend, settings)
+    if result.similarity is None:
+        message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
+        return VerifyAnswer(success=False, verified=False, message=message)
+    return VerifyAnswer(
+        success=True,
+        verified=result.verified,
+        similarity=round(result.similarity, DECIMALS),
+        message="Face verified" if result.verified else "Face not verified",
+    )
+
+
+def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> VerifyParams:
+    vector = list(checked_vector(parse(Vector, stored, within="stored_embedding"), name="stored_embedding"))
+    check_size(vector, backend.roll.required(), name="stored_embedding")
+    return VerifyParams(
+        ignore_below=EVERY_FACE,
+        threshold=settings.match_threshold,
+        reference_embedding=ReferenceEmbedding(vector=vector),
+    )
+
+
+async def _verify_nothing(form: Form, backend: Backend, settings: ApiSettings) -> VerifyAnswer:
+    faces = (await _run(FacesResult, Operation.EMBED, FindParams(), form, backend, settings)).faces
+    if len(faces) != 1:
+        return VerifyAnswer(success=False, verified=False, message=_not_one(faces, SEVERAL))
+    return VerifyAnswer(success=True, embedding=_raw(faces[0].embedding), message="Face embedding extracted")
+
+
+@router.post(
+    "/liveness",
+    summary="Is the face live?",
+    responses=problem_responses(*CLASSIC_CODES, ErrorCode.LIVENESS_UNAVAILABLE),
+    openapi_extra=classic_body(),
+)
+async def liveness(request: Request, backend: BackendDep, settings: SettingsDep) -> LivenessAnswer:
+    """Say whether the face was in front of the camera. A face that the model is unsure of is not live."""
+    form = await read_form(request)
+    params = LivenessParams(ignore_below=EVERY_FACE)
+    result = await _run(LivenessResult, Operation.LIVENESS, params, form, backend, settings)
+    if result.reason is not None:
+        message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
+        return LivenessAnswer(is_live=False, confidence=0.0, message=message)
+    live = result.liveness.outcome == "live"
+    return LivenessAnswer(
+        is_live=live,
+        confidence=round(result.liveness.score or 0.0, DECIMALS),
+        message="Liveness check passed" if live else "Liveness check failed",
+    )
+
+
+@router.post(
+    "/register",
+    summary="Check a face for registration and embed it",
+    response_model_exclude_none=True,
+    responses=problem_responses(*CLASSIC_CODES, ErrorCode.LIVENESS_UNAVAILABLE),
+    openapi_extra=classic_body(
+        skip_liveness={"type": "boolean", "default": False, "description": "Leave the liveness check out."}
+    ),
+)
+async def register(request: Request, backend: BackendDep, settings: SettingsDep) -> RegisterAnswer:
+    """Run every check of a registration; give the embedding if all pass, else name the first that failed."""
+    form = await read_form(request)
+    skip = _flag(form, "skip_liveness")
+    params = RegisterParams(ignore_below=EVERY_FACE, skip_liveness=skip)
+    result = await _run(RegisterResult, Operation.REGISTER, params, form, backend, settings)
+    score = result.liveness.score
+    confidence = None if score is None else round(score, DECIMALS)
+    if not result.registered:
+        return RegisterAnswer(success=False, message=_refusal(result), liveness_confidence=confidence)
+    return RegisterAnswer(
+        success=True,
+        embedding=_raw(result.embedding),
+        message="Face registered successfully",
+        liveness_confidence=1.0 if skip else confidence,
+        detection_confidence=round(result.face.score, DECIMALS) if result.face else None,
+        liveness_skipped=skip,
+    )
+
+
+def _refusal(result: RegisterResult) -> str:
+    if result.reason == "one_face":
+        return REGISTER_SEVERAL if result.num_faces else REGISTER_NO_FACE
+    return REGISTER_FAILED.get(result.reason or "", f"Registration check failed: {result.reason}.")
+
+
+async def _run(
+    kind: type[R], operation: Operation, params: FindParams, form: Form, backend: Backend, settings: ApiSettings
+) -> R:
+    """Submit the job of a classic call, wait for it, and give its result.
+
+    Raises:
+        RequestError: the request or its image is wrong.
+        JobError: the job failed.
+        UnavailableError: no worker, a full queue, no store, or `wait_timeout`.
+    """
+    submission = Submission(operation=operation, image=form.file("file"), params=params)
+    job = await to_thread.run_sync(partial(_submit, submission, backend, settings))
+    ended = await backend.waiting.wait_for_end(job.id, timeout=settings.sync_timeout)
+    if not ended.status.is_terminal:
+        detail = f"The image was not analysed within {settings.sync_timeout.total_seconds():g} s."
+        raise UnavailableError(ErrorCode.WAIT_TIMEOUT, detail, retry_after=TIMEOUT_RETRY)
+    if ended.error is not None:
+        raise JobError(ended.error.code, ended.error.detail)
+    return kind.model_validate(ended.result)
+
+
+def _submit(submission: Submission, backend: Backend, settings: ApiSettings) -> Job:
+    backend.roll.required()
+    return submit(
+        submission,
+        ledger=backend.ledger,
+        doorbell=backend.doorbell,
+        settings=settings,
+        result_ttl=settings.sync_result_ttl,
+    )
+
+
+def _not_one(faces: list[Face], several: str) -> str:
+    return several if faces else NO_FACE
+
+
+def _raw(embedding: Embedding | None) -> list[float] | None:
+    """The recogniser's raw output: jobs keep the unit vector and its length apart."""
+    return None if embedding is None else [value * embedding.length for value in embedding.vector]
+
+
+def _flag(form: Form, name: str) -> bool:
+    given: Any = form.texts.get(name, "") or "false"
+    try:
+        return TypeAdapter(bool).validate_python(given)
+    except ValidationError:
+        raise RequestError(
+            ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=(FieldError(name, "must be true or false"),)
+        ) from None

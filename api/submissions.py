@@ -1,0 +1,138 @@
+"""From the body of `POST /v1/jobs`, in either form, to what is submitted."""
+
+import base64
+import json
+from collections.abc import Collection
+from typing import Any, Final, NoReturn
+
+from api.bodies import Form, parse, parse_object
+from api.intake import Submission
+from api.schemas import MAX_METADATA_BYTES, JobSubmission, ReferenceSource, ReferenceVector
+from shared.errors import EmbeddingError, ErrorCode, FieldError, ImageError, RequestError
+from shared.faces import checked_vector
+from shared.operations import FindParams, Operation, ReferenceEmbedding, VerifyParams, parse_params
+from shared.storage.presence import WorkerInfo
+
+FORM_FIELDS: Final = frozenset({"operation", "image", "reference", "params", "metadata"})
+
+
+def from_form(form: Form) -> Submission:
+    """The job that a multipart body asks for.
+
+    Raises:
+        RequestError: a field is missing, wrong, or does not go with the operation.
+        EmbeddingError: the reference embedding cannot be compared.
+        ImageError: the reference is empty.
+    """
+    raw = form.texts.get("reference")
+    return _submission(
+        operation=_operation(form.texts.get("operation")),
+        image=form.file("image"),
+        reference=form.files.get("reference"),
+        source=parse(ReferenceSource, raw, within="reference") if raw is not None else None,
+        params=parse_object(form.texts.get("params"), name="params"),
+        metadata=parse_object(form.texts.get("metadata"), name="metadata"),
+    )
+
+
+def from_json(raw: bytes) -> Submission:
+    """The job that a JSON body asks for.
+
+    Raises:
+        RequestError: broken JSON, or a field is missing, wrong, or does not go with the operation.
+        EmbeddingError: the reference embedding cannot be compared.
+        ImageError: the reference is empty.
+    """
+    body = parse(JobSubmission, raw)
+    return _submission(
+        operation=body.operation,
+        image=_decoded(body.image.base64, field="image.base64"),
+        reference=None,
+        source=body.reference,
+        params=body.params,
+        metadata=body.metadata,
+    )
+
+
+def check_size(vector: Collection[float], workers: Collection[WorkerInfo], *, name: str) -> None:
+    """Refuse an embedding that no worker can compare; without workers, that is seen when the job runs.
+
+    Raises:
+        EmbeddingError: `invalid_embedding`.
+    """
+    sizes = {worker.embedding_size for worker in workers}
+    if sizes and len(vector) not in sizes:
+        known = " or ".join(map(str, sorted(sizes)))
+        raise EmbeddingError(
+            ErrorCode.INVALID_EMBEDDING, f"{name} has {len(vector)} numbers; the models here make {known}."
+        )
+
+
+def _submission(
+    *,
+    operation: Operation,
+    image: bytes,
+    reference: bytes | None,
+    source: ReferenceSource | None,
+    params: dict[str, Any],
+    metadata: dict[str, Any],
+) -> Submission:
+    _check_finite(params)
+    if "reference_embedding" in params:
+        _refuse("params.reference_embedding", 'give it as reference: {"embedding": {"vector": [...]}}')
+    checked = parse_params(operation, params)
+    _check_metadata(metadata)
+    if source is not None and source.base64 is not None:
+        reference = _decoded(source.base64, field="reference.base64")
+    embedding = source.embedding if source is not None else None
+    given = reference is not None or embedding is not None
+    if operation is not Operation.VERIFY and given:
+        _refuse("reference", f"{operation} takes no reference; only verify does")
+    if operation is Operation.VERIFY and not given:
+        _refuse("reference", "verify needs a reference: a second image or an embedding")
+    if reference == b"":
+        raise ImageError(ErrorCode.EMPTY_IMAGE, "The reference is empty: it has no bytes.")
+    if embedding is not None:
+        checked = _with_embedding(checked, embedding)
+    return Submission(operation=operation, image=image, params=checked, metadata=metadata, reference=reference or b"")
+
+
+def _with_embedding(params: FindParams, embedding: ReferenceVector) -> VerifyParams:
+    vector = list(checked_vector(embedding.vector, name="The reference embedding"))
+    kept = ReferenceEmbedding(vector=vector, contract=embedding.contract)
+    return VerifyParams(**params.model_dump(exclude={"reference_embedding"}), reference_embedding=kept)
+
+
+def _operation(text: str | None) -> Operation:
+    try:
+        return Operation(text or "")
+    except ValueError:
+        _refuse("operation", f"must be one of {', '.join(Operation)}")
+
+
+def _decoded(text: str, *, field: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        hint = "; leave out the data: prefix" if text.startswith("data:") else ""
+        _refuse(field, f"is not valid base64{hint}")
+
+
+def _check_finite(params: dict[str, Any]) -> None:
+    try:
+        json.dumps(params, allow_nan=False)
+    except ValueError:
+        _refuse("params", "holds a number or a character that JSON does not have")
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    try:
+        size = len(json.dumps(metadata, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode())
+    except ValueError:
+        _refuse("metadata", "holds a number or a character that JSON does not have")
+    if size > MAX_METADATA_BYTES:
+        _refuse("metadata", f"has {size} bytes; at most {MAX_METADATA_BYTES} are kept")
+
+
+def _refuse(field: str, detail: str) -> NoReturn:
+    raise RequestError(ErrorCode.INVALID_REQUEST, "The job is not valid.", fields=(FieldError(field, detail),))
