@@ -8,7 +8,11 @@ from typing import Any
 import structlog
 from structlog.types import Processor
 
-QUIET = {"kombu": logging.ERROR, "celery.utils.functional": logging.WARNING, "amqp": logging.WARNING}
+QUIET = {
+    "kombu": logging.ERROR,
+    "celery.app.trace": logging.WARNING,  # every doorbell's start and end: our own job events say more
+    "celery.worker.strategy": logging.WARNING,
+}
 
 
 def configure(*, form: str, level: str) -> None:

@@ -131,7 +131,7 @@ class Stack:
         self.workers = [
             self._service(
                 f"worker-{number}",
-                [python, "-m", "celery", "-A", "worker.app", "worker", "--quiet", "--without-mingle",
+                [python, "-m", "celery", "-A", "worker.app", "--quiet", "worker", "--without-mingle",
                  "--without-gossip", "--hostname", f"worker-{number}@%h"],
                 grace=drain + 5,
             )
@@ -294,8 +294,8 @@ def _stop_together(services: list[Service]) -> None:
 
 
 def _worth_reading(line: str) -> bool:
-    """Valkey's own lines: warnings and errors, without the one about a kernel setting that does not matter here."""
-    return "overcommit" not in line and "oO0OoO0OoO0Oo" not in line
+    """Valkey's own lines: its warnings (marked #), without a kernel hint that does not matter here and its goodbye."""
+    return " # " in line and not any(words in line for words in ("overcommit", "ready to exit"))
 
 
 def _checked(environment: Mapping[str, str]) -> float:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+import warnings
 from typing import Any
 
 # One thread for each numeric library: jobs run in parallel, and pools inside of pools only fight (docs/decisions/0003).
@@ -9,6 +11,7 @@ from typing import Any
 for _name, _value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}.items():
     os.environ.setdefault(_name, _value)
 
+import structlog  # noqa: E402
 from celery import Celery, signals  # noqa: E402
 
 from shared import telemetry  # noqa: E402
@@ -18,9 +21,14 @@ from shared.settings import load  # noqa: E402
 from worker import runtime, tasks  # noqa: E402
 from worker.settings import WorkerSettings  # noqa: E402
 
+log = structlog.get_logger(__name__)
+
 
 def build(settings: WorkerSettings) -> Celery:
     """The worker's Celery application: a pool of threads around one engine, its one task and its signals."""
+    telemetry.configure(form=settings.log_format, level=settings.log_level)
+    # The warning is about unpickling as root; this worker reads JSON alone.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser")
     application = celery_app(
         settings.broker_url,
         worker_pool="threads",
@@ -32,8 +40,8 @@ def build(settings: WorkerSettings) -> Celery:
     application.task(name=RUN_NEXT, ignore_result=True)(tasks.run_next)
 
     @signals.setup_logging.connect(weak=False)
-    def _logging(**_: Any) -> None:
-        telemetry.configure(form=settings.log_format, level=settings.log_level)
+    def _keep_our_logging(**_: Any) -> None:
+        """A receiver of this signal is what stops Celery from setting up logging its own way."""
 
     @signals.worker_init.connect(weak=False)
     def _start(**_: Any) -> None:
@@ -42,11 +50,23 @@ def build(settings: WorkerSettings) -> Celery:
         except (SettingsError, UnavailableError) as error:
             _refuse(str(error))
 
+    @signals.worker_shutting_down.connect(weak=False)
+    def _drain(**_: Any) -> None:
+        limit = threading.Timer(settings.drain.total_seconds(), _give_up)
+        limit.daemon = True
+        limit.start()
+
     @signals.worker_shutdown.connect(weak=False)
     def _stop(**_: Any) -> None:
         runtime.stop()
 
     return application
+
+
+def _give_up() -> None:
+    """Leave with jobs still running: their leases end, and they run elsewhere."""
+    log.warning("worker.drain_over", detail="jobs still in work will run again elsewhere")
+    os._exit(1)
 
 
 def _refuse(reason: str) -> None:

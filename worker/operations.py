@@ -272,7 +272,7 @@ def _face(
 ) -> Face:
     return Face(
         box=found.box,
-        landmarks=list(found.landmarks),  # type: ignore[arg-type]  # five pairs by construction
+        landmarks=list(found.landmarks),
         score=found.score,
         quality=quality or measure(image, found),
         liveness=liveness,
