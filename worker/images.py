@@ -96,10 +96,9 @@ def _orientation(exif: bytes) -> int:
 
 def _has_alpha(data: bytes) -> bool:
     if data[:4] == b"\x89PNG":
-        return data[25] in {4, 6} or b"tRNS" in data[: data.find(b"IDAT")]
-    if data[12:16] == b"VP8X":
-        return bool(data[20] & 0x10)
-    return data[12:16] == b"VP8L" and bool(data[24] & 0x10)
+        return data[25:26] in {b"\x04", b"\x06"} or b"tRNS" in data[: data.find(b"IDAT")]
+    flags = {b"VP8X": data[20:21], b"VP8L": data[24:25]}.get(data[12:16], b"")
+    return bool(int.from_bytes(flags, "little") & 0x10)
 
 
 def _stored_size(data: bytes) -> tuple[int, int]:

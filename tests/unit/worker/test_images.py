@@ -1,0 +1,152 @@
+"""Bytes become an upright BGR array, or a clear refusal."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import ErrorCode, ImageError
+from tests import pictures
+from tests.pictures import Kind, Pixels, encoded, quarters
+from worker.images import decode
+
+MANY = 10_000_000
+KINDS: tuple[Kind, ...] = ("JPEG", "PNG", "WEBP", "BMP")
+
+
+def noise(width: int = 120, height: int = 80) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def refusal(data: bytes, *, max_pixels: int = MANY) -> ErrorCode:
+    with pytest.raises(ImageError) as caught:
+        decode(data, max_pixels=max_pixels)
+    return caught.value.code
+
+
+def far(one: Pixels, two: Pixels) -> int:
+    assert one.shape == two.shape
+    return int(np.abs(one.astype(int) - two).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_becomes_contiguous_bgr(kind: Kind) -> None:
+    image = decode(encoded(quarters(), kind), max_pixels=MANY)
+    assert image.shape == (48, 64, 3)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    assert image[2, 2].tolist() == pytest.approx([0, 0, 255], abs=4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_every_exif_orientation_is_undone(kind: Kind, orientation: int) -> None:
+    data = encoded(quarters(), kind, orientation=orientation)
+    assert far(decode(data, max_pixels=MANY), pictures.as_viewed(data)) <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_image_with_transparency_is_turned_upright_too(kind: Kind, orientation: int) -> None:
+    opaque = np.dstack([quarters(), np.full((48, 64), 255, np.uint8)])
+    data = encoded(opaque, kind, orientation=orientation)
+    assert far(decode(data, max_pixels=MANY), pictures.as_viewed(data)) == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_what_is_transparent_shows_as_white(kind: Kind) -> None:
+    pixels = np.zeros((20, 20, 4), np.uint8)
+    pixels[10:, :, 3] = 255
+    image = decode(encoded(pixels, kind, **({"exact": True} if kind == "WEBP" else {})), max_pixels=MANY)
+    assert (image[0, 0].tolist(), image[15, 0].tolist()) == ([255, 255, 255], [0, 0, 0])
+
+
+def test_half_transparent_black_is_middle_grey() -> None:
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[..., 3] = 128
+    assert np.unique(decode(encoded(pixels), max_pixels=MANY)).tolist() == [127]
+
+
+def test_a_transparent_palette_colour_shows_as_white() -> None:
+    image = decode(pictures.palette_png(np.zeros((8, 8, 3), np.uint8), transparent=0), max_pixels=MANY)
+    assert np.unique(image).tolist() == [255]
+
+
+def test_a_palette_keeps_its_colours() -> None:
+    assert far(decode(pictures.palette_png(quarters()), max_pixels=MANY), quarters()) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_grey_becomes_three_equal_channels(kind: Kind) -> None:
+    image = decode(encoded(np.full((10, 12), 77, np.uint8), kind), max_pixels=MANY)
+    assert image.shape == (10, 12, 3)
+    assert np.unique(image).tolist() == [77]
+
+
+def test_printing_colours_come_out_as_pillow_shows_them() -> None:
+    data = pictures.cmyk_jpeg(quarters())
+    assert far(decode(data, max_pixels=MANY), pictures.as_viewed(data)) <= 3
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits_are_scaled_and_not_clipped(channels: int) -> None:
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    pixels = np.dstack([ramp] * channels)
+    if channels == 4:
+        pixels[..., 3] = 65535
+    image = decode(pictures.deep_png(pixels), max_pixels=MANY)
+    assert np.abs(image[..., 0] - ramp / 257).max() <= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kept", [0.05, 0.3, 0.6, 0.9, 0.99])
+def test_a_file_that_is_cut_off_is_refused_and_not_filled_up(kind: Kind, kept: float) -> None:
+    data = encoded(noise(), kind)
+    assert refusal(data[: int(len(data) * kept)]) == ErrorCode.INVALID_IMAGE
+
+
+@pytest.mark.parametrize("kept", [0.6, 0.9, 0.99])
+def test_a_progressive_jpeg_that_is_cut_off_is_refused(kept: float) -> None:
+    data = encoded(noise(), "JPEG", progressive=True)
+    assert refusal(data[: int(len(data) * kept)]) == ErrorCode.INVALID_IMAGE
+
+
+@pytest.mark.parametrize("kept", [0.6, 0.99])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_image_with_transparency_that_is_cut_off_is_refused(kind: Kind, kept: float) -> None:
+    data = encoded(np.dstack([noise(), noise()[..., :1]]), kind)
+    assert refusal(data[: int(len(data) * kept)]) == ErrorCode.INVALID_IMAGE
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"test\n", b"BM", b"GIF89a" + bytes(100), b"RIFF\0\0\0\0WEBP"])
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    assert refusal(data) == ErrorCode.INVALID_IMAGE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_header_that_promises_too_many_pixels_is_refused(kind: Kind) -> None:
+    assert refusal(encoded(noise(), kind), max_pixels=120 * 80 - 1) == ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE
+    assert decode(encoded(noise(), kind), max_pixels=120 * 80).shape == (80, 120, 3)
+
+
+def test_a_large_webp_with_transparency_is_refused_by_its_header() -> None:
+    data = encoded(np.dstack([noise(), noise()[..., :1]]), "WEBP", lossless=False)
+    assert data[12:16] == b"VP8X"
+    assert refusal(data, max_pixels=120 * 80 - 1) == ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE
+
+
+@given(
+    st.binary(max_size=200), st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8X", b"BM"])
+)
+def test_no_bytes_do_anything_but_decode_or_be_refused(tail: bytes, start: bytes) -> None:
+    try:
+        image = decode(start + tail, max_pixels=10_000)
+    except ImageError:
+        return
+    assert image.size <= 30_000
+
+
+def test_a_damaged_exif_block_counts_as_upright() -> None:
+    pixels = np.dstack([quarters(), np.full((48, 64), 255, np.uint8)])
+    image = decode(encoded(pixels, "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"), max_pixels=MANY)
+    assert far(image, quarters()) == 0
