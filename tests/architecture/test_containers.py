@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.app import GRACE, create_app
 from api.settings import ApiSettings
 from shared.settings import PREFIX, SharedSettings, load, names, refuse_unknown
 from tests.architecture.containers import (
@@ -212,6 +213,11 @@ def test_the_ports_agree() -> None:
     assert port in gateway["healthcheck"]["test"][-1]
 
 
+def test_the_gateway_check_asks_for_a_path_that_exists() -> None:
+    (path,) = re.findall(r'"(/\w+)"', services(GPU)["gateway"]["healthcheck"]["test"][-1])
+    assert path in create_app(ApiSettings()).openapi()["paths"]
+
+
 def test_the_worker_check_looks_at_the_file_that_the_worker_touches() -> None:
     worker = services(GPU)["worker"]
     assert environment(worker)["VULTUS_READY_FILE"] in worker["healthcheck"]["test"][-1]
@@ -317,9 +323,8 @@ def test_a_worker_is_not_killed_while_it_drains(files: tuple[str, ...]) -> None:
             assert seconds(service["stop_grace_period"]) >= drain + 5
 
 
-def test_the_gateway_is_not_killed_while_a_classic_call_waits() -> None:
-    waits = ApiSettings.model_fields["sync_timeout"].default.total_seconds()
-    assert seconds(services(GPU)["gateway"]["stop_grace_period"]) >= waits + 5
+def test_the_gateway_is_not_killed_while_it_answers_what_it_has_in_hand() -> None:
+    assert seconds(services(GPU)["gateway"]["stop_grace_period"]) >= GRACE.total_seconds() + 5
 
 
 # Hardware
