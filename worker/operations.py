@@ -49,7 +49,7 @@ ADVICE: Final[dict[str, str]] = {
 class Clock(Protocol):
     """Times one stage of a job."""
 
-    def __call__(self, stage: Stage) -> AbstractContextManager[None]:
+    def __call__(self, stage: Stage, /) -> AbstractContextManager[None]:
         """Add the time of the block to this stage."""
 
 

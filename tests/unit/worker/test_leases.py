@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,9 +25,10 @@ class RecordingLedger(Ledger):
         self.beats: list[str] = []
         self.away = False
 
-    def beat(self, job_id: str, _token: str) -> bool:
+    def beat(self, job_id: str, token: str) -> bool:
         if self.away:
             raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, "away")
+        assert token.startswith(job_id)
         self.beats.append(job_id)
         return True
 
@@ -40,7 +40,8 @@ class RecordingPresence(Presence):
         self.announced = 0
         self.left: list[str] = []
 
-    def announce(self, _info: WorkerInfo, **_: Any) -> None:
+    def announce(self, info: WorkerInfo, *, good_for: timedelta) -> None:
+        assert (info.worker, good_for.total_seconds() > 0) == ("w", True)
         self.announced += 1
 
     def leave(self, worker: str) -> None:
