@@ -75,10 +75,12 @@ class InsightEngine:
 
     def embed(self, image: Image, faces: Sequence[Detection]) -> Vectors:
         """Raw embeddings of these faces, in their order; shape (len(faces), dimension), float32."""
+        if not faces:
+            return np.empty((0, self._info.embedding_size), np.float32)
         crops = [align.crop(image, face.landmarks) for face in faces]
         chunks = [crops[start : start + self._batch] for start in range(0, len(crops), self._batch)]
         rows = [np.asarray(self._recogniser.get_feat(chunk), np.float32) for chunk in chunks]
-        return np.concatenate([np.empty((0, self._info.embedding_size), np.float32), *rows])
+        return np.concatenate(rows)
 
     def liveness(self, image: Image, face: Detection) -> float:
         """Chance from 0 to 1 that the face is live.
@@ -140,10 +142,14 @@ class InsightEngine:
         corner = side / 4
         points = tuple((corner + x, corner + y) for x, y in align.TEMPLATE.tolist())
         face = Detection(box=(corner, corner, corner + align.SIZE, corner + align.SIZE), landmarks=points, score=1.0)
-        self.detect(image)
-        size = self.embed(image, [face]).shape[1]
-        if self._liveness is not None:
-            self._liveness.read(image, face)
+        try:
+            self.detect(image)
+            size = self.embed(image, [face]).shape[1]
+            if self._liveness is not None:
+                self._liveness.read(image, face)
+        except JobError as error:
+            msg = f"The model pack {self._info.pack} fails its first run: {error.detail}"
+            raise SettingsError(msg) from None
         _require(size == self._info.embedding_size, f"the recogniser gives {size} numbers, not what the manifest says")
 
 

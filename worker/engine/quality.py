@@ -15,10 +15,9 @@ def measure(image: Image, detection: Detection) -> Quality:
     Sharpness is the variance of the Laplacian of the grey face at 128x128. On raw pixels it says little: a sharp
     12-megapixel portrait reads 7-12 there, about as low as a blurred small one.
     """
-    x1, y1, x2, y2 = detection.box
-    height, width = image.shape[:2]
-    left, top = max(0, round(x1)), max(0, round(y1))
-    face = image[top : min(height, round(y2)), left : min(width, round(x2))]
+    x1, _, x2, _ = detection.box
+    left, top, right, bottom = (max(0, round(side)) for side in detection.box)
+    face = image[top:bottom, left:right]
     if face.size == 0:
         return Quality(face_width_px=max(0.0, x2 - x1), sharpness=0.0, brightness=0.0)
     grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)

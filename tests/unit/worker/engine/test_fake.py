@@ -1,0 +1,84 @@
+"""The fake engine: bright regions, read by their colour, the same every time."""
+
+import numpy as np
+import pytest
+
+from tests.pictures import DARK, PINK, WHITE, YELLOW, Colour, encoded, one_face, scene
+from worker.engine.base import Image
+from worker.engine.fake import FakeEngine
+from worker.images import decode
+
+ENGINE = FakeEngine()
+
+
+def only(image: Image) -> tuple[float, float]:
+    """Score and liveness of the one face."""
+    [face] = ENGINE.detect(image)
+    return face.score, ENGINE.liveness(image, face)
+
+
+def cosine(one: Image, two: Image) -> float:
+    vectors = [ENGINE.embed(image, ENGINE.detect(image))[0] for image in (one, two)]
+    return float(vectors[0] @ vectors[1] / np.linalg.norm(vectors[0]) / np.linalg.norm(vectors[1]))
+
+
+def test_every_bright_region_is_a_face_and_the_largest_comes_first() -> None:
+    image = scene(((10, 10, 50, 60), PINK), ((100, 60, 200, 180), WHITE))
+    assert [face.box for face in ENGINE.detect(image)] == [(100, 60, 200, 180), (10, 10, 50, 60)]
+
+
+def test_landmarks_lie_in_the_box() -> None:
+    [face] = ENGINE.detect(one_face())
+    assert len(face.landmarks) == 5
+    assert all(100 < x < 200 and 60 < y < 180 for x, y in face.landmarks)
+
+
+@pytest.mark.parametrize(("side", "faces"), [(11, 0), (12, 1)])
+def test_a_region_below_twelve_pixels_is_no_face(side: int, faces: int) -> None:
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[20 : 20 + side, 20:60] = 255
+    assert len(ENGINE.detect(image)) == faces
+
+
+def test_a_dark_picture_has_no_face() -> None:
+    assert ENGINE.detect(scene()) == []
+
+
+def test_the_score_falls_with_brightness_and_the_threshold_cuts() -> None:
+    dim: Colour = (210, 210, 210)
+    assert only(one_face(WHITE))[0] == pytest.approx(1.0)
+    assert only(one_face(dim))[0] == pytest.approx(0.59, abs=0.01)
+    assert ENGINE.detect(one_face(dim), threshold=0.65) == []
+
+
+def test_the_same_colour_is_the_same_person_wherever_it_stands() -> None:
+    assert cosine(one_face(PINK), scene(((10, 10, 90, 100), PINK))) == pytest.approx(1.0)
+
+
+def test_a_photograph_of_the_same_colour_still_matches_after_compression() -> None:
+    compressed = decode(encoded(one_face(PINK), "JPEG", quality=75), max_pixels=1_000_000)
+    assert cosine(one_face(PINK), compressed) > 0.9
+
+
+@pytest.mark.parametrize(("one", "two"), [(WHITE, PINK), (WHITE, YELLOW), (PINK, YELLOW)])
+def test_other_colours_are_other_people(one: Colour, two: Colour) -> None:
+    assert abs(cosine(one_face(one), one_face(two))) < 0.2
+
+
+@pytest.mark.parametrize(("colour", "score"), [(WHITE, 1.0), (PINK, 1.0), (YELLOW, 0.0), ((80, 255, 255), 0.41)])
+def test_blue_is_live(colour: Colour, score: float) -> None:
+    assert only(one_face(colour))[1] == pytest.approx(score, abs=0.01)
+
+
+def test_no_face_gives_no_embedding() -> None:
+    assert ENGINE.embed(one_face(), []).shape == (0, 512)
+
+
+def test_embeddings_are_raw_float32_of_one_length() -> None:
+    vectors = ENGINE.embed(one_face(), ENGINE.detect(one_face()))
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors[0]) == pytest.approx(20.0)
+
+
+def test_dark_is_no_colour_of_a_face() -> None:
+    assert ENGINE.detect(one_face(DARK)) == []

