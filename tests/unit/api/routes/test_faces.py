@@ -1,0 +1,426 @@
+"""The classic endpoints: their exact answers, and what goes wrong around them."""
+
+import json
+import math
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.errors import ErrorCode
+from shared.jobs import Claim, JobFailure
+from shared.operations import Operation
+from tests.unit.api.conftest import Gateway, MakeGateway, problem
+from tests.unit.api.pictures import BMP, GIF, JPEG, PNG, WEBP, png_claiming
+from tests.unit.api.results import RAW, UNIT, faces, liveness, reading, register, verify
+
+IMAGE_CALLS = ["/detect", "/extract-embedding", "/verify", "/liveness", "/register"]
+SEVERAL = "Multiple faces detected. Please ensure only one face is visible."
+
+
+def answer(gateway: Gateway, path: str, result: dict[str, Any], **fields: str) -> dict[str, Any]:
+    gateway.worker.script = lambda _: result
+    response = gateway.classic(path, JPEG, **fields)
+    assert response.status_code == 200, response.json()
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def claim(gateway: Gateway) -> Claim:
+    return gateway.worker.claims[-1]
+
+
+# --- detect -------------------------------------------------------------------------------------------------------
+
+
+def test_detect_gives_the_one_face(gateway: Gateway) -> None:
+    assert answer(gateway, "/detect", faces(1)) == {
+        "face_detected": True,
+        "num_faces": 1,
+        "confidence": 0.82412,
+        "bbox": [10.25, 20.5, 110.75, 140.0],
+        "message": "Face detected successfully",
+    }
+
+
+def test_detect_says_that_there_is_no_face(gateway: Gateway) -> None:
+    assert answer(gateway, "/detect", faces(0)) == {
+        "face_detected": False,
+        "num_faces": 0,
+        "confidence": None,
+        "bbox": None,
+        "message": "No face detected",
+    }
+
+
+def test_detect_counts_several_faces_and_gives_none(gateway: Gateway) -> None:
+    assert answer(gateway, "/detect", faces(3)) == {
+        "face_detected": True,
+        "num_faces": 3,
+        "confidence": None,
+        "bbox": None,
+        "message": SEVERAL,
+    }
+
+
+# --- extract-embedding --------------------------------------------------------------------------------------------
+
+
+def test_extract_embedding_gives_the_raw_vector(gateway: Gateway) -> None:
+    assert answer(gateway, "/extract-embedding", faces(1, embedded=True)) == {
+        "success": True,
+        "embedding": RAW,
+        "face_detected": True,
+        "num_faces": 1,
+        "message": "Face embedding extracted successfully",
+    }
+    assert claim(gateway).job.operation is Operation.EMBED
+
+
+@pytest.mark.parametrize(("count", "message"), [(0, "No face detected"), (2, SEVERAL)])
+def test_extract_embedding_needs_exactly_one_face(gateway: Gateway, count: int, message: str) -> None:
+    assert answer(gateway, "/extract-embedding", faces(count, embedded=True)) == {
+        "success": False,
+        "embedding": None,
+        "face_detected": count > 0,
+        "num_faces": count,
+        "message": message,
+    }
+
+
+# --- compare ------------------------------------------------------------------------------------------------------
+
+
+def compare(gateway: Gateway, first: Any, second: Any) -> dict[str, Any]:
+    body: dict[str, Any] = gateway.post("/compare", json={"embedding1": first, "embedding2": second}).json()
+    return body
+
+
+def test_compare_gives_a_rounded_cosine(gateway: Gateway) -> None:
+    assert compare(gateway, [1, 0], [1, 0.5]) == {"similarity": 0.8944, "is_match": True, "message": "Faces match"}
+
+
+def test_compare_says_that_faces_differ(gateway: Gateway) -> None:
+    assert compare(gateway, [1, 0], [0, 2]) == {
+        "similarity": 0.0,
+        "is_match": False,
+        "message": "Faces do not match",
+    }
+
+
+def test_a_match_is_above_the_threshold_before_rounding(gateway: Gateway) -> None:
+    just_above, just_below = 0.50003, 0.49997
+    for cosine, match in ((just_above, True), (just_below, False)):
+        body = compare(gateway, [1, 0], [cosine, math.sqrt(1 - cosine**2)])
+        assert (body["similarity"], body["is_match"]) == (0.5, match)
+
+
+def test_the_threshold_itself_is_no_match(make_gateway: MakeGateway) -> None:
+    assert compare(make_gateway(match_threshold=1.0), [1, 0], [2, 0])["is_match"] is False
+
+
+def test_compare_takes_the_threshold_from_the_settings(make_gateway: MakeGateway) -> None:
+    assert compare(make_gateway(match_threshold=0.95), [1, 0], [1, 0.5])["is_match"] is False
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"embedding1": [1, 2], "embedding2": [1]}',
+        '{"embedding1": [], "embedding2": []}',
+        '{"embedding1": [0, 0], "embedding2": [1, 2]}',
+        '{"embedding1": [NaN, 1], "embedding2": [1, 2]}',
+        '{"embedding1": [Infinity, 1], "embedding2": [1, 2]}',
+        '{"embedding1": [1, -Infinity], "embedding2": [1, 2]}',
+        '{"embedding1": [1e999, 1], "embedding2": [1, 2]}',
+        '{"embedding1": ["x", 1], "embedding2": [1, 2]}',
+        '{"embedding1": "x", "embedding2": [1, 2]}',
+        '{"embedding1": null, "embedding2": [1, 2]}',
+    ],
+)
+def test_vectors_that_cannot_be_compared_are_422(gateway: Gateway, raw: str) -> None:
+    response = gateway.post("/compare", content=raw, headers={"Content-Type": "application/json"})
+    problem(response, 422, "invalid_embedding")
+
+
+def test_compare_names_a_missing_vector(gateway: Gateway) -> None:
+    response = gateway.post("/compare", json={"embedding1": [1]})
+    assert [e["field"] for e in problem(response, 422, "invalid_embedding")["errors"]] == ["embedding2"]
+
+
+def test_compare_refuses_broken_json_and_other_types(gateway: Gateway) -> None:
+    response = gateway.post("/compare", content="{", headers={"Content-Type": "application/json"})
+    problem(response, 400, "malformed_json")
+    problem(gateway.post("/compare", data={"embedding1": "[1]"}), 415, "unsupported_media_type")
+
+
+def test_compare_needs_no_worker_and_no_store(gateway: Gateway) -> None:
+    gateway.presence.workers, gateway.ledger.broken = [], True
+    assert compare(gateway, [1, 0], [1, 0])["is_match"] is True
+
+
+# --- verify -------------------------------------------------------------------------------------------------------
+
+STORED = json.dumps(UNIT)
+
+
+def test_verify_compares_with_the_stored_embedding(gateway: Gateway) -> None:
+    result = verify(similarity=0.812349, verified=True)
+    assert answer(gateway, "/verify", result, stored_embedding=STORED) == {
+        "success": True,
+        "verified": True,
+        "similarity": 0.8123,
+        "message": "Face verified",
+    }
+
+
+def test_verify_says_that_it_is_another_face(gateway: Gateway) -> None:
+    result = verify(similarity=0.1, reason="below_threshold")
+    assert answer(gateway, "/verify", result, stored_embedding=STORED) == {
+        "success": True,
+        "verified": False,
+        "similarity": 0.1,
+        "message": "Face not verified",
+    }
+
+
+def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(match_threshold=0.35)
+    answer(gateway, "/verify", verify(similarity=0.4, verified=True), stored_embedding=STORED)
+    assert claim(gateway).job.params == {
+        "max_faces": 100,
+        "ignore_below": 0.0,
+        "threshold": 0.35,
+        "reference_embedding": {"vector": UNIT},
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"), [("no_face", "No face detected"), ("multiple_faces", "Multiple faces detected")]
+)
+def test_verify_needs_exactly_one_face(gateway: Gateway, reason: str, message: str) -> None:
+    result = verify(similarity=None, reason=reason)
+    expected = {"success": False, "verified": False, "message": message}
+    assert answer(gateway, "/verify", result, stored_embedding=STORED) == expected
+
+
+@pytest.mark.parametrize("fields", [{}, {"stored_embedding": ""}])
+def test_verify_without_a_stored_embedding_gives_the_faces_own(gateway: Gateway, fields: dict[str, str]) -> None:
+    assert answer(gateway, "/verify", faces(1, embedded=True), **fields) == {
+        "success": True,
+        "embedding": RAW,
+        "message": "Face embedding extracted",
+    }
+
+
+@pytest.mark.parametrize(("count", "message"), [(0, "No face detected"), (2, "Multiple faces detected")])
+def test_verify_without_a_stored_embedding_needs_one_face_too(gateway: Gateway, count: int, message: str) -> None:
+    expected = {"success": False, "verified": False, "message": message}
+    assert answer(gateway, "/verify", faces(count)) == expected
+
+
+@pytest.mark.parametrize(
+    ("stored", "status", "code"),
+    [
+        ("[1, 2, 3]", 422, "invalid_embedding"),
+        ("[NaN, 1, 1, 1]", 422, "invalid_embedding"),
+        ("[Infinity, 1, 1, 1]", 422, "invalid_embedding"),
+        ("[0, 0, 0, 0]", 422, "invalid_embedding"),
+        ("[]", 422, "invalid_embedding"),
+        ('{"a": 1}', 422, "invalid_embedding"),
+        ('["a", 1, 1, 1]', 422, "invalid_embedding"),
+        ("[1, 2", 400, "malformed_json"),
+        ("none", 400, "malformed_json"),
+    ],
+)
+def test_a_stored_embedding_that_cannot_be_compared_is_refused(
+    gateway: Gateway, stored: str, status: int, code: str
+) -> None:
+    problem(gateway.classic("/verify", JPEG, stored_embedding=stored), status, code)
+    assert gateway.ledger.depth() == (0, 0)
+
+
+# --- liveness -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "live", "message"),
+    [
+        ("live", True, "Liveness check passed"),
+        ("spoof", False, "Liveness check failed"),
+        ("uncertain", False, "Liveness check failed"),
+    ],
+)
+def test_liveness_gives_the_models_score(gateway: Gateway, outcome: str, live: bool, message: str) -> None:  # noqa: FBT001
+    expected = {"is_live": live, "confidence": 0.6543, "message": message}
+    assert answer(gateway, "/liveness", liveness(outcome, 0.65432)) == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"), [("no_face", "No face detected"), ("multiple_faces", "Multiple faces detected")]
+)
+def test_liveness_needs_exactly_one_face(gateway: Gateway, reason: str, message: str) -> None:
+    expected = {"is_live": False, "confidence": 0.0, "message": message}
+    assert answer(gateway, "/liveness", liveness(reason=reason)) == expected
+
+
+def test_liveness_without_a_model_is_501(gateway: Gateway) -> None:
+    gateway.worker.script = lambda _: JobFailure(ErrorCode.LIVENESS_UNAVAILABLE, "The pack has no liveness model.")
+    problem(gateway.classic("/liveness", JPEG), 501, "liveness_unavailable")
+
+
+# --- register -----------------------------------------------------------------------------------------------------
+
+
+def test_register_gives_embedding_and_both_scores(gateway: Gateway) -> None:
+    result = register(reason=None, registered=True, live=reading("live", 0.98765))
+    assert answer(gateway, "/register", result) == {
+        "success": True,
+        "embedding": RAW,
+        "message": "Face registered successfully",
+        "liveness_confidence": 0.9877,
+        "detection_confidence": 0.8241,
+        "liveness_skipped": False,
+    }
+
+
+def test_register_that_skips_liveness_reports_one(gateway: Gateway) -> None:
+    body = answer(gateway, "/register", register(reason=None, registered=True), skip_liveness="true")
+    assert (body["liveness_confidence"], body["liveness_skipped"]) == (1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "skip"), [("true", True), ("True", True), ("1", True), ("false", False), ("0", False), ("", False)]
+)
+def test_skip_liveness_is_read_as_a_truth_value(gateway: Gateway, text: str, skip: bool) -> None:  # noqa: FBT001
+    answer(gateway, "/register", register(reason="sharpness"), skip_liveness=text)
+    assert claim(gateway).job.params["skip_liveness"] is skip
+
+
+def test_skip_liveness_must_be_a_truth_value(gateway: Gateway) -> None:
+    response = gateway.classic("/register", JPEG, skip_liveness="maybe")
+    assert [e["field"] for e in problem(response, 422, "invalid_request")["errors"]] == ["skip_liveness"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "num_faces", "message"),
+    [
+        ("one_face", 0, "No face detected. Please ensure your face is clearly visible."),
+        ("one_face", 2, "Multiple faces detected. Please ensure only you are in the frame."),
+        (
+            "detection_score",
+            1,
+            "Face detection confidence too low. Please improve lighting and face position.",
+        ),
+        ("face_width", 1, "Face too small. Please move closer to the camera."),
+        ("sharpness", 1, "Face sharpness too low. Please hold still and check the focus of the camera."),
+        ("brightness", 1, "Face brightness out of range. Please improve lighting."),
+    ],
+)
+def test_a_refused_registration_names_the_check_and_nothing_else(
+    gateway: Gateway, reason: str, num_faces: int, message: str
+) -> None:
+    result = register(reason=reason, num_faces=num_faces)
+    assert answer(gateway, "/register", result) == {"success": False, "message": message}
+
+
+def test_a_registration_refused_for_liveness_gives_its_score(gateway: Gateway) -> None:
+    assert answer(gateway, "/register", register(reason="liveness", live=reading("spoof", 0.35))) == {
+        "success": False,
+        "message": "Liveness check failed. Please ensure you are using a live camera feed.",
+        "liveness_confidence": 0.35,
+    }
+
+
+# --- all image calls ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", IMAGE_CALLS)
+@pytest.mark.parametrize(
+    ("image", "status", "code"),
+    [
+        (b"", 400, "empty_image"),
+        (b"just some text, named photo.jpg", 415, "unsupported_image_type"),
+        (JPEG[:-200], 400, "invalid_image"),
+        (GIF, 415, "unsupported_image_type"),
+        (png_claiming(30_000, 30_000), 413, "image_dimensions_too_large"),
+        (JPEG + b"\0" * (5 * 1024 * 1024), 413, "image_too_large"),
+        (JPEG + b"\0" * 6_000_000, 413, "request_too_large"),
+    ],
+    ids=["empty", "text", "truncated", "animated gif", "bomb", "over 5 MB", "6 MB"],
+)
+def test_a_bad_image_is_refused_and_costs_no_job(
+    gateway: Gateway, path: str, image: bytes, status: int, code: str
+) -> None:
+    problem(gateway.classic(path, image), status, code)
+    assert gateway.ledger.depth() == (0, 0)
+
+
+@pytest.mark.parametrize("image", [JPEG, PNG, WEBP, BMP], ids=["jpeg", "png", "webp", "bmp"])
+def test_every_kind_of_image_is_taken_whatever_its_name(gateway: Gateway, image: bytes) -> None:
+    gateway.worker.script = lambda _: faces(1)
+    assert gateway.post("/detect", files={"file": ("x.exe", image, "text/plain")}).status_code == 200
+    assert claim(gateway).image == image
+
+
+@pytest.mark.parametrize("path", IMAGE_CALLS)
+def test_a_missing_file_is_named(gateway: Gateway, path: str) -> None:
+    response = gateway.post(path, files={"photo": ("a.jpg", JPEG)})
+    assert [e["field"] for e in problem(response, 422, "invalid_request")["errors"]] == ["file"]
+
+
+@pytest.mark.parametrize("path", IMAGE_CALLS)
+def test_a_body_that_is_no_form_is_415(gateway: Gateway, path: str) -> None:
+    problem(gateway.post(path, json={"file": "x"}), 415, "unsupported_media_type")
+
+
+def test_fields_that_the_call_does_not_know_are_ignored(gateway: Gateway) -> None:
+    assert answer(gateway, "/detect", faces(1), user="7")["num_faces"] == 1
+
+
+@pytest.mark.parametrize("path", IMAGE_CALLS)
+def test_without_a_worker_the_answer_is_503_at_once(gateway: Gateway, path: str) -> None:
+    gateway.presence.workers = []
+    problem(gateway.classic(path, JPEG), 503, "no_worker")
+    assert gateway.ledger.depth() == (0, 0)
+
+
+@pytest.mark.parametrize("path", IMAGE_CALLS)
+def test_a_full_queue_is_503(make_gateway: MakeGateway, path: str) -> None:
+    gateway = make_gateway(queue_limit=1)
+    gateway.submit("detect", JPEG)
+    problem(gateway.classic(path, JPEG), 503, "queue_full")
+
+
+@pytest.mark.parametrize("path", IMAGE_CALLS)
+def test_a_job_that_takes_too_long_is_504(make_gateway: MakeGateway, path: str) -> None:
+    gateway = make_gateway(sync_timeout=timedelta(seconds=0.05))
+    problem(gateway.classic(path, JPEG), 504, "wait_timeout")
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (ErrorCode.INVALID_IMAGE, 400),
+        (ErrorCode.EMBEDDING_CONTRACT_MISMATCH, 422),
+        (ErrorCode.MODEL_FAILURE, 500),
+        (ErrorCode.WORKER_LOST, 500),
+        (ErrorCode.INTERNAL_ERROR, 500),
+    ],
+)
+def test_a_failed_job_is_answered_with_its_codes_status(gateway: Gateway, code: ErrorCode, status: int) -> None:
+    gateway.worker.script = lambda _: JobFailure(code, "It could not be done.")
+    assert problem(gateway.classic("/detect", JPEG), status, code.value)["detail"] == "It could not be done."
+
+
+def test_the_job_behind_a_classic_call_is_kept_briefly_and_counts_every_face(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(sync_result_ttl=timedelta(seconds=90))
+    answer(gateway, "/register", register(reason="sharpness"))
+    job = claim(gateway).job
+    assert gateway.ledger.ttls[job.id] == timedelta(seconds=90)
+    assert job.params["ignore_below"] == 0.0
+
+
+def test_a_worker_that_takes_its_time_is_waited_for(gateway: Gateway) -> None:
+    gateway.worker.delay = 0.1
+    assert answer(gateway, "/detect", faces(1))["face_detected"] is True
