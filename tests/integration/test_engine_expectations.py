@@ -1,0 +1,186 @@
+"""The real engine with the compact pack against labelled pictures: what was measured before must come out again."""
+
+import base64
+import csv
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import starmap
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shared.errors import ErrorCode, ImageError
+from tests.integration.photos import SIX_FACES, labelled
+from tools.setup import models_dir
+from worker.engine.base import Detection, Image
+from worker.engine.insight import InsightEngine
+from worker.engine.packs import MANIFEST
+from worker.engine.quality import measure
+from worker.images import decode
+
+Row = dict[str, str]
+Box = tuple[float, float, float, float]
+
+
+@cache
+def engine() -> InsightEngine:
+    """The compact pack, loaded once."""
+    if not (models_dir() / "compact" / MANIFEST).exists():
+        pytest.fail("the compact pack is not installed; run: make setup")
+    return InsightEngine(models_dir(), pack="compact", provider="cpu")
+
+
+def picture(name: str) -> Image:
+    return decode(labelled(name).read_bytes(), max_pixels=40_000_000)
+
+
+def expected() -> dict[str, dict[str, Any]]:
+    return cast("dict[str, dict[str, Any]]", json.loads(labelled("expected.json").read_text()))
+
+
+def rows(name: str) -> list[Row]:
+    with labelled(name).open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def file_of(row: Row, suffix: str = "") -> str:
+    """The local name of a row's picture: `owner/name` lies in `owner+name`, `pypi:dist==v` in `pypi+dist==v`."""
+    folder = row[f"repo{suffix}"].replace("/", "+").replace(":", "+")
+    return f"{folder}/{row[f'path{suffix}']}"
+
+
+@cache
+def largest(name: str) -> tuple[Detection, tuple[float, ...]]:
+    """The largest face of a picture with its unit embedding."""
+    image = picture(name)
+    face = engine().detect(image)[0]
+    vector = engine().embed(image, [face])[0].astype(np.float64)
+    return face, tuple(vector / np.linalg.norm(vector))
+
+
+def overlap(one: Box, two: Box) -> float:
+    """Intersection over union."""
+    wide = max(0.0, min(one[2], two[2]) - max(one[0], two[0]))
+    high = max(0.0, min(one[3], two[3]) - max(one[1], two[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, two)]
+    return wide * high / (sum(areas) - wide * high)
+
+
+def wrong(checks: Iterable[tuple[str, bool]]) -> list[str]:
+    """The names of the checks that fail."""
+    return [name for name, passed in checks if not passed]
+
+
+def test_pictures_that_are_none_are_refused() -> None:
+    def refused(name: str) -> bool:
+        try:
+            picture(name)
+        except ImageError as error:
+            return error.code == ErrorCode.INVALID_IMAGE
+        return False
+
+    bad = [name for name, entry in expected().items() if "error" in entry]
+    assert len(bad) == 3
+    assert wrong((name, refused(name)) for name in bad) == []
+
+
+def good() -> dict[str, dict[str, Any]]:
+    return {name: entry for name, entry in expected().items() if "error" not in entry}
+
+
+def test_boxes_points_and_sizes_agree_with_the_reference() -> None:
+    def agrees(name: str, entry: dict[str, Any]) -> bool:
+        image = picture(name)
+        faces = engine().detect(image)
+        pairs = list(zip(faces, entry["faces"], strict=False))
+        return (
+            [image.shape[1], image.shape[0]] == entry["size"]
+            and len(faces) == len(entry["faces"])
+            and all(overlap(face.box, cast("Box", tuple(theirs["box"]))) >= 0.9 for face, theirs in pairs)
+            and all(abs(face.score - theirs["score"]) < 0.01 for face, theirs in pairs)
+            and all(np.abs(np.subtract(face.landmarks, theirs["points"])).max() < 2 for face, theirs in pairs)
+        )
+
+    assert wrong((name, agrees(name, entry)) for name, entry in good().items()) == []
+
+
+def test_embeddings_agree_with_the_reference() -> None:
+    def agrees(name: str, entry: dict[str, Any]) -> bool:
+        theirs: NDArray[np.float32] = np.frombuffer(base64.b64decode(entry["embedding"]), "<f4")
+        return float(np.dot(largest(name)[1], theirs)) >= 0.99
+
+    assert wrong((name, agrees(name, entry)) for name, entry in good().items() if entry["faces"]) == []
+
+
+def test_liveness_agrees_with_the_reference() -> None:
+    def agrees(name: str, entry: dict[str, Any]) -> bool:
+        return abs(engine().liveness(picture(name), largest(name)[0]) - entry["live"]) <= 0.1
+
+    assert wrong((name, agrees(name, entry)) for name, entry in good().items() if entry["faces"]) == []
+
+
+def test_every_pair_falls_on_its_side_of_the_packs_threshold() -> None:
+    threshold = engine().info.thresholds.match
+
+    def right(row: Row) -> bool:
+        similarity = np.dot(largest(file_of(row))[1], largest(file_of(row, "2"))[1])
+        return bool((similarity > threshold) == (row["same"] == "1"))
+
+    pairs = rows("pairs.csv")
+    assert len(pairs) == 103
+    assert wrong((f"{file_of(row)} {file_of(row, '2')}", right(row)) for row in pairs) == []
+
+
+def test_every_picture_has_its_number_of_faces() -> None:
+    labels = [row for row in rows("detection.csv") if int(row["faces"]) >= 0]
+    assert (
+        wrong((file_of(row), len(engine().detect(picture(file_of(row)))) == int(row["faces"])) for row in labels) == []
+    )
+
+
+def test_prints_and_screens_are_told_from_people() -> None:
+    limits = engine().info.thresholds
+
+    def right(name: str, expect: str) -> bool:
+        score = engine().liveness(picture(name), largest(name)[0])
+        return bool(score >= limits.live if expect == "live" else score < limits.spoof)
+
+    labels = [(file_of(row), row["expect"]) for row in rows("liveness.csv") if row["expect"]]
+    assert wrong((name, passed) for (name, _), passed in zip(labels, starmap(right, labels), strict=True)) == []
+
+
+def test_a_face_that_fills_the_frame_is_found() -> None:
+    tight = decode((SIX_FACES.parent / "Tom_Hanks_54745.png").read_bytes(), max_pixels=1_000_000)
+    assert len(engine().detect(tight)) == 1
+
+
+def test_a_close_up_gives_the_embedding_of_the_whole_picture() -> None:
+    image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000)
+    whole = engine().detect(image)[0]
+    left, top, right, bottom = (round(side) for side in whole.box)
+    cut = np.ascontiguousarray(image[top:bottom, left:right])
+    [face] = engine().detect(cut)
+    one, two = engine().embed(image, [whole])[0], engine().embed(cut, [face])[0]
+    assert float(one @ two / np.linalg.norm(one) / np.linalg.norm(two)) > 0.8
+
+
+def test_photographs_are_sharper_than_the_limit_for_blurred_ones() -> None:
+    image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000)
+    assert min(measure(image, face).sharpness for face in engine().detect(image)) > 60
+
+
+def test_eight_threads_get_identical_bits() -> None:
+    names = [name for name, entry in good().items() if entry["faces"]][:12]
+    images = [picture(name) for name in names]
+
+    def read(image: Image) -> tuple[list[Detection], bytes, float]:
+        faces = engine().detect(image)
+        return faces, engine().embed(image, faces).tobytes(), engine().liveness(image, faces[0])
+
+    alone = [read(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, images * 2)) == alone * 2
