@@ -178,11 +178,11 @@ class Stack:
 
     def __enter__(self) -> Self:
         """Start the stores, then the rest."""
-        self._claim_folder()
-        if not port_is_free(self.port):
-            msg = f"port {self.port} is taken; choose another, such as: make up PORT={self.port + 1}"
-            raise StackError(msg)
         try:
+            self._claim_folder()
+            if not port_is_free(self.port):
+                msg = f"port {self.port} is taken; choose another, such as: make up PORT={self.port + 1}"
+                raise StackError(msg)
             self.start_stores()
             for service in [self.gateway, *self.workers]:
                 service.start()

@@ -1,0 +1,161 @@
+"""Claim, decode, run, finish: what a worker does with a job, whatever goes wrong on the way."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import cv2
+import numpy as np
+import pytest
+
+from shared.errors import ErrorCode, JobError, UnavailableError
+from shared.jobs import Claim, Job, Status
+from shared.operations import Operation
+from shared.storage.ledger import Ledger, Outcome
+from shared.storage.presence import Presence, WorkerInfo
+from worker import analysis
+from worker.analysis import Analyst, Stopwatch
+from worker.engine.base import Detection, Image, Vectors
+from worker.engine.fake import FakeEngine
+from worker.leases import Heartbeat
+
+INFO = WorkerInfo(worker="w", model_pack="p", embedding_contract="c", embedding_size=512, provider="CPU", threads=1)
+
+
+def photo() -> bytes:
+    pixels = np.full((120, 160, 3), 30, np.uint8)
+    pixels[20:100, 40:110] = 255
+    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+class OneJobLedger(Ledger):
+    """A ledger with one job in line; it can be away for a while, or have given the job to another worker."""
+
+    def __init__(self, image: bytes | None, *, away: int = 0, fenced: bool = False) -> None:
+        self.lease = timedelta(seconds=10)
+        self.outcomes: list[Outcome] = []
+        self._image, self._away, self._fenced = image, away, fenced
+        self._waiting = True
+
+    def claim(self, worker: str, *, first_shard: int = 0) -> Claim | None:
+        if not self._waiting:
+            return None
+        self._waiting = False
+        job = Job(
+            id="job_x",
+            operation=Operation.EMBED,
+            status=Status.RUNNING,
+            created_at=100.0,
+            started_at=100.5 + first_shard,
+            attempts=1,
+        )
+        return Claim(job=job, token=f"{worker}:1", image=self._image, reference=None)
+
+    def finish(self, job_id: str, token: str, outcome: Outcome) -> bool:
+        assert (job_id, token) == ("job_x", "w:1")
+        if self._away:
+            self._away -= 1
+            raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, "away")
+        if self._fenced:
+            return False
+        self.outcomes.append(outcome)
+        return True
+
+
+class Crashing(FakeEngine):
+    """An engine whose detector fails in a way that nobody foresaw."""
+
+    def detect(self, _image: Image, *, threshold: float | None = None) -> list[Detection]:
+        msg = f"a bug, at {threshold}"
+        raise RuntimeError(msg)
+
+
+class NotFinite(FakeEngine):
+    """An engine whose recogniser gives NaN."""
+
+    def embed(self, _image: Image, _faces: Sequence[Detection]) -> Vectors:
+        raise JobError(ErrorCode.MODEL_FAILURE, "The recogniser gave a number that is not finite.")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis, "FINISH_PAUSES", (0.001,) * 3)
+
+
+def analyst(ledger: Ledger, engine: FakeEngine | None = None) -> Analyst:
+    return Analyst(
+        ledger=ledger,
+        engine=engine or FakeEngine(),
+        heartbeat=Heartbeat(ledger, Presence.__new__(Presence), INFO),
+        worker="w",
+        max_pixels=1_000_000,
+    )
+
+
+def test_a_job_ends_with_result_metrics_and_provenance() -> None:
+    ledger = OneJobLedger(photo())
+    assert analyst(ledger).analyze_next() is True
+    (outcome,) = ledger.outcomes
+    assert outcome.failure is None
+    assert outcome.result is not None
+    assert len(outcome.result["faces"]) == 1
+    assert outcome.metrics is not None
+    assert outcome.metrics["queue_ms"] == 500
+    assert {"decode_ms", "detect_ms", "embed_ms", "total_ms"} <= set(outcome.metrics)
+    assert "liveness_ms" not in outcome.metrics
+    assert outcome.provenance is not None
+    assert (outcome.provenance.worker, outcome.provenance.model_pack) == ("w", "fake")
+
+
+def test_a_doorbell_with_nothing_in_line_is_harmless() -> None:
+    ledger = OneJobLedger(photo())
+    worker = analyst(ledger)
+    assert worker.analyze_next() is True
+    assert worker.analyze_next() is False
+    assert len(ledger.outcomes) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "engine", "code", "retryable"),
+    [
+        (b"no image", FakeEngine(), ErrorCode.INVALID_IMAGE, False),
+        (None, FakeEngine(), ErrorCode.INVALID_IMAGE, False),
+        (photo(), NotFinite(), ErrorCode.MODEL_FAILURE, False),
+        (photo(), Crashing(), ErrorCode.INTERNAL_ERROR, True),
+    ],
+)
+def test_what_goes_wrong_fails_the_job_and_not_the_worker(
+    image: bytes | None, engine: FakeEngine, code: ErrorCode, retryable: bool
+) -> None:
+    ledger = OneJobLedger(image)
+    assert analyst(ledger, engine).analyze_next() is True
+    (outcome,) = ledger.outcomes
+    assert outcome.failure is not None
+    assert (outcome.failure.code, outcome.failure.retryable) == (code, retryable)
+    assert "bug" not in outcome.failure.detail
+
+
+def test_a_result_waits_for_a_store_that_is_away() -> None:
+    ledger = OneJobLedger(photo(), away=3)
+    analyst(ledger).analyze_next()
+    assert len(ledger.outcomes) == 1
+
+
+def test_a_store_that_stays_away_is_given_up_and_the_lease_heals_it() -> None:
+    ledger = OneJobLedger(photo(), away=99)
+    assert analyst(ledger).analyze_next() is True
+    assert ledger.outcomes == []
+
+
+def test_a_fenced_result_is_dropped() -> None:
+    ledger = OneJobLedger(photo(), fenced=True)
+    assert analyst(ledger).analyze_next() is True
+    assert ledger.outcomes == []
+
+
+def test_a_stage_that_runs_twice_adds_up() -> None:
+    moments = iter([0.0, 1.0, 5.0, 7.0])
+    stopwatch = Stopwatch(now=lambda: next(moments))
+    for _ in range(2):
+        with stopwatch("detect"):
+            pass
+    assert stopwatch.spent == {"detect_ms": 3000.0}
