@@ -179,10 +179,7 @@ class Stack:
     def __enter__(self) -> Self:
         """Start the stores, then the rest."""
         try:
-            self._claim_folder()
-            if not port_is_free(self.port):
-                msg = f"port {self.port} is taken; choose another, such as: make up PORT={self.port + 1}"
-                raise StackError(msg)
+            self._claim_folder_and_port()
             self.start_stores()
             for service in [self.gateway, *self.workers]:
                 service.start()
@@ -197,13 +194,16 @@ class Stack:
         """Stop everything, in order."""
         self.stop()
 
-    def _claim_folder(self) -> None:
+    def _claim_folder_and_port(self) -> None:
         self._lock = (self.data / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             msg = f"another stack runs from {self.data}; stop it first"
             raise StackError(msg) from None
+        if not port_is_free(self.port):
+            msg = f"port {self.port} is taken; choose another, such as: make up PORT={self.port + 1}"
+            raise StackError(msg)
 
     def start_stores(self) -> None:
         """Start both stores and wait until they answer.
