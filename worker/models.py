@@ -65,12 +65,12 @@ def _accepted(manifest: Manifest, *, already: bool, say: Say) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m worker.models", description="Install and check model packs.")
-    common = argparse.ArgumentParser(add_help=False)
     default = Path(os.environ.get(f"{PREFIX}MODELS_DIR") or "models")
-    common.add_argument(
-        "--models-dir", type=Path, default=default, help=f"folder of the packs ({PREFIX}MODELS_DIR, or models)"
-    )
+    about = f"folder of the packs ({PREFIX}MODELS_DIR, or models)"
+    parser = argparse.ArgumentParser(prog="python -m worker.models", description="Install and check model packs.")
+    parser.add_argument("--models-dir", type=Path, default=default, help=about)
+    common = argparse.ArgumentParser(add_help=False)  # the same after the command, where it must not reset the first
+    common.add_argument("--models-dir", type=Path, default=argparse.SUPPRESS, help=about)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", parents=[common], help="known and installed packs with their licences")
     adding = commands.add_parser("install", parents=[common], help="fetch, check and install a pack")

@@ -118,7 +118,7 @@ def test_embeddings_agree_with_the_reference() -> None:
 
 def test_liveness_agrees_with_the_reference() -> None:
     def agrees(name: str, entry: dict[str, Any]) -> bool:
-        return abs(engine().liveness(picture(name), largest(name)[0]) - entry["live"]) <= 0.1
+        return bool(abs(engine().liveness(picture(name), largest(name)[0]) - entry["live"]) <= 0.1)
 
     assert wrong((name, agrees(name, entry)) for name, entry in good().items() if entry["faces"]) == []
 

@@ -74,6 +74,12 @@ def test_list_shows_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureF
     assert f"mine: installed in {tmp_path / 'mine'}\n  your own folder" in capsys.readouterr().out
 
 
+def test_the_folder_may_be_named_before_the_command_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pack(tmp_path, name="mine")
+    assert models.main(["--models-dir", str(tmp_path), "verify", "mine"]) == 0
+    assert "3 files are as the manifest says" in capsys.readouterr().out
+
+
 def test_a_folder_that_cannot_be_written_is_said(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocked = toy / "a-file"
     blocked.write_text("")

@@ -45,7 +45,7 @@ def write_pack(
     return manifest
 
 
-def _bias(poisoned: bool) -> float:  # noqa: FBT001 - a value that becomes a number
+def _bias(poisoned: bool) -> float:
     return math.nan if poisoned else 0.0
 
 
