@@ -1,0 +1,20 @@
+"""The OpenAPI document as it was last agreed on; `python -m tests.contract.snapshot` writes it anew."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from api.app import create_app
+from api.settings import ApiSettings
+
+SNAPSHOT = Path(__file__).with_name("openapi.json")
+
+
+def document() -> dict[str, Any]:
+    """The document that this code serves, as JSON gives it back."""
+    made: dict[str, Any] = json.loads(json.dumps(create_app(ApiSettings()).openapi()))
+    return made
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(json.dumps(document(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

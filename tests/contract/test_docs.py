@@ -1,0 +1,71 @@
+"""The documents name everything that there is: codes, calls, settings."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from api.problems import TABLE
+from api.schemas import JOB_ID, MAX_METADATA_BYTES, VERSION
+from api.settings import ApiSettings
+from shared.errors import ErrorCode
+from shared.jobs import is_job_id
+from shared.settings import PREFIX, names
+from tests.contract.test_openapi import OPERATIONS
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+def read(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_the_table_of_errors_is_the_table_of_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| [^|]+ \| [^|]+ \|$", read("errors.md"), flags=re.MULTILINE)
+    assert {code: int(status) for code, status in rows} == {code.value: TABLE[code].status for code in ErrorCode}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_call_has_a_heading(name: str) -> None:
+    assert f"### `{name}`" in read("api.md")
+
+
+def test_no_heading_promises_a_call_that_is_not_there() -> None:
+    assert set(re.findall(r"^### `([A-Z]+ /\S*)`$", read("api.md"), flags=re.MULTILINE)) == set(OPERATIONS)
+
+
+def test_every_setting_is_described() -> None:
+    text = read("settings.md")
+    assert {name for name in names(ApiSettings, WorkerSettings) if f"`{name}`" not in text} == set()
+
+
+@pytest.mark.parametrize("name", ["api.md", "errors.md"])
+def test_every_setting_that_is_mentioned_exists(name: str) -> None:
+    assert set(re.findall(rf"{PREFIX}[A-Z_]+", read(name))) <= names(ApiSettings, WorkerSettings)
+
+
+def test_the_limits_that_are_written_down_are_the_defaults() -> None:
+    limits = read("api.md")
+    settings = {name: field.default for name, field in ApiSettings.model_fields.items()}
+    for row in (
+        f"| {settings['max_image_bytes'] // 2**20} MiB | `VULTUS_MAX_IMAGE_BYTES` |",
+        f"| {settings['max_pixels']:,} pixels, ",
+        f"| {settings['queue_limit']}, then 503 `queue_full` | `VULTUS_QUEUE_LIMIT` |",
+        f"| {settings['wait_limit'].seconds} s; a longer wish is cut | `VULTUS_WAIT_LIMIT` |",
+        f"| {settings['sync_timeout'].seconds} s, then 504 `wait_timeout` | `VULTUS_SYNC_TIMEOUT` |",
+        f"| `metadata` | {MAX_METADATA_BYTES} bytes as JSON |",
+        f"above `VULTUS_MATCH_THRESHOLD` ({settings['match_threshold']})",
+    ):
+        assert row in limits
+
+
+def test_the_examples_show_a_job_id_that_could_be() -> None:
+    shown = set(re.findall(r"job_[0-9a-f]+", read("api.md"))) | {JOB_ID}
+    assert all(is_job_id(job_id) for job_id in shown)
+
+
+def test_the_service_and_the_project_have_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == VERSION

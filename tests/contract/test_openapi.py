@@ -1,0 +1,111 @@
+"""The OpenAPI document: valid, complete, and changed only on purpose."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from api.problems import MEDIA_TYPE, TABLE
+from shared.errors import ErrorCode
+from shared.operations import PARAMS, Operation
+from tests.contract.snapshot import SNAPSHOT, document
+
+DOCUMENT = document()
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            yield f"{method.upper()} {path}", operation
+
+
+OPERATIONS = dict(operations())
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def codes(operation: dict[str, Any]) -> set[str]:
+    return {
+        code
+        for response in operation["responses"].values()
+        for code in response["content"].get(MEDIA_TYPE, {}).get("examples", {})
+    }
+
+
+def test_the_document_is_the_one_that_was_agreed_on() -> None:
+    agreed = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert agreed == DOCUMENT, "review the change, then run: python -m tests.contract.snapshot"
+
+
+def test_the_document_is_valid() -> None:
+    validate(DOCUMENT)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    known = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    assert set(references(DOCUMENT)) <= known
+
+
+def test_every_schema_is_used() -> None:
+    used = set(references(DOCUMENT))
+    assert {name for name in DOCUMENT["components"]["schemas"] if f"#/components/schemas/{name}" not in used} == set()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_call_has_a_summary_a_description_and_a_group(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    assert operation["description"]
+    assert operation["tags"]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_error_response_is_a_problem(name: str) -> None:
+    for status, response in OPERATIONS[name]["responses"].items():
+        if int(status) >= 400 and (name, status) != ("GET /health", "503"):
+            assert list(response["content"]) == [MEDIA_TYPE], status
+            assert response["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_documented_code_stands_under_its_own_status(name: str) -> None:
+    for status, response in OPERATIONS[name]["responses"].items():
+        for code in response["content"].get(MEDIA_TYPE, {}).get("examples", {}):
+            assert TABLE[ErrorCode(code)].status == int(status)
+
+
+def test_every_code_can_be_found_at_some_call() -> None:
+    framework = {"not_found", "method_not_allowed"}  # they belong to no call
+    documented = {code for operation in OPERATIONS.values() for code in codes(operation)}
+    assert documented | framework == {code.value for code in ErrorCode}
+
+
+def test_jobs_take_a_form_and_json_with_examples() -> None:
+    content = OPERATIONS["POST /v1/jobs"]["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json"}
+    assert all(part["examples"] for part in content.values())
+
+
+def test_the_form_and_the_json_of_a_job_have_the_same_fields() -> None:
+    form = OPERATIONS["POST /v1/jobs"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    model = DOCUMENT["components"]["schemas"]["JobSubmission"]
+    assert set(form["properties"]) == set(model["properties"])
+    assert set(form["required"]) == set(model["required"])
+
+
+def test_the_parameters_of_every_operation_are_described() -> None:
+    params = DOCUMENT["components"]["schemas"]["JobSubmission"]["properties"]["params"]
+    named = {reference.rsplit("/", 1)[1] for reference in references(params)}
+    assert named == {kind.__name__ for kind in PARAMS.values()}
+    assert all(f"`{operation}`" in params["description"] for operation in Operation)
