@@ -17,7 +17,7 @@ MAX_METADATA_BYTES: Final = 2048
 
 Vector = Annotated[list[float], FailFast(), Field(max_length=MAX_DIMENSIONS)]
 
-JOB_ID: Final = "job_00019b8d3c1a386d5a7c90e1d24f68ab0c5e"
+JOB_ID: Final = "job_00019b8d3c1a386d5a7c90e1d24f68ab0c"
 
 
 class FieldProblem(BaseModel):
