@@ -45,7 +45,7 @@ class Session:
         """
         options = onnxruntime.SessionOptions()
         # Jobs run in parallel, one on each core; the thread pools of several sessions would spin against each other
-        # (two processes at defaults: 8.4 jobs/s, with one thread each 18.6; docs/performance.md).
+        # (two processes on two cores: 8.4 jobs/s at the defaults, 18.6 with one thread each).
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3

@@ -12,6 +12,9 @@ from worker.engine import packs
 from worker.engine.packs import MANIFEST, Manifest
 
 
+ROOT = Path(__file__).parents[4]
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Manifest:
     return write_pack(tmp_path)
@@ -36,6 +39,7 @@ def test_a_pack_for_research_only_asks_for_agreement() -> None:
 def test_the_contract_of_the_compact_pack_is_stable() -> None:
     compact = packs.read(packs.catalog()["compact"])
     assert compact.embedding_contract == "vultus-emb-v1-cfda49dd869efaf3e359"
+    assert compact.embedding_contract in (ROOT / "docs" / "models.md").read_text()
 
 
 def test_other_recognition_weights_are_another_contract(tiny: Manifest) -> None:
