@@ -47,6 +47,22 @@ def test_a_licence_is_shown_and_refused_where_nobody_can_answer(
     assert not (toy / "toy").exists()
 
 
+class Terminal(io.StringIO):
+    """A person at a keyboard."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "status"), [("yes\n", 0), ("no\n", 1), ("\n", 1)])
+def test_a_person_is_asked_and_only_yes_accepts(
+    toy: Path, answer: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    assert models.main(["install", "toy"]) == status
+    assert (toy / "toy").exists() == (status == 0)
+
+
 def test_an_unknown_pack_is_wrong_usage(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     del toy
     with pytest.raises(SystemExit) as ended:

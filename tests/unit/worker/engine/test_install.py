@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -145,6 +146,10 @@ def test_two_installs_at_once_wait_for_each_other(place: Place) -> None:
     assert place.said[0] == "toy: another process is installing it; waiting ..."
 
 
-def test_any_user_may_read_an_installed_pack(place: Place) -> None:
-    place.install()
+def test_who_may_read_a_pack_is_left_to_the_umask(place: Place) -> None:
+    before = os.umask(0o022)
+    try:
+        place.install()
+    finally:
+        os.umask(before)
     assert (place.models / "toy").stat().st_mode & 0o055 == 0o055

@@ -11,7 +11,6 @@ from tests.unit.worker.engine.tiny_pack import write_pack
 from worker.engine import packs
 from worker.engine.packs import MANIFEST, Manifest
 
-
 ROOT = Path(__file__).parents[4]
 
 
