@@ -105,9 +105,10 @@ def _run_pip(command: list[str], total: int) -> str | None:
             if CONFUSED_PIP.search(line):
                 continue
             lines.append(line.rstrip())
-            if line.startswith("Collecting "):
+            if line.startswith(("Collecting ", "Processing ", "Ignoring ")):
                 count += 1
-                progress(f"{count}/{total}  {line.split()[1].split('==')[0]}", every=15, count=count)
+                name = line.split()[1].rsplit("/", 1)[-1]
+                progress(f"{count}/{total}  {re.split(r'[=:-]', name)[0]}", every=15, count=count)
             elif line.startswith("Installing collected"):
                 progress("unpacking", every=1, count=1)
     return "\n".join(f"    {line}" for line in lines[-8:]) if pip.returncode else None

@@ -19,7 +19,7 @@ class WorkerSettings(SharedSettings):
     pack: str = Field(
         default="buffalo_l",
         pattern=r"^[A-Za-z0-9_.-]+$",
-        description="Model pack: `compact`, `buffalo_l`, `buffalo_s`, `antelopev2`, or any folder with a manifest.",
+        description="Model pack: `buffalo_l`, `compact`, or the name of any folder with a manifest.",
     )
     models_dir: Path = Field(default=Path("models"), description="Folder that holds one folder for each pack.")
     provider: Literal["auto", "cpu", "cuda"] = Field(
