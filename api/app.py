@@ -1,5 +1,6 @@
 """The gateway process: wiring, start and stop."""
 
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -152,10 +153,10 @@ def main() -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=round(GRACE.total_seconds()),
     )
-    server = _Server(app, config)
-    server.run()
-    if not server.started:
-        sys.exit(3)
+    # Uvicorn hands the signal that stopped it on once it is done; a stop that was asked for is no failure.
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, lambda *_: sys.exit(0))
+    _Server(app, config).run()
 
 
 if __name__ == "__main__":
