@@ -251,7 +251,7 @@ def test_a_stored_embedding_that_cannot_be_compared_is_refused(
         ("uncertain", False, "Liveness check failed"),
     ],
 )
-def test_liveness_gives_the_models_score(gateway: Gateway, outcome: str, live: bool, message: str) -> None:  # noqa: FBT001
+def test_liveness_gives_the_models_score(gateway: Gateway, outcome: str, live: bool, message: str) -> None:
     expected = {"is_live": live, "confidence": 0.6543, "message": message}
     assert answer(gateway, "/liveness", liveness(outcome, 0.65432)) == expected
 
@@ -292,7 +292,7 @@ def test_register_that_skips_liveness_reports_one(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("text", "skip"), [("true", True), ("True", True), ("1", True), ("false", False), ("0", False), ("", False)]
 )
-def test_skip_liveness_is_read_as_a_truth_value(gateway: Gateway, text: str, skip: bool) -> None:  # noqa: FBT001
+def test_skip_liveness_is_read_as_a_truth_value(gateway: Gateway, text: str, skip: bool) -> None:
     answer(gateway, "/register", register(reason="sharpness"), skip_liveness=text)
     assert claim(gateway).job.params["skip_liveness"] is skip
 
