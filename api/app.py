@@ -18,7 +18,7 @@ from api import problems
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.middleware import BodyLimit, Edge
 from api.openapi import complete
-from api.routes import faces, health, jobs
+from api.routes import docs, faces, health, jobs
 from api.schemas import VERSION
 from api.settings import ApiSettings
 from shared import telemetry
@@ -72,13 +72,15 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         version=VERSION,
         openapi_tags=TAGS,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
         separate_input_output_schemas=False,
     )
     app.state.settings = settings
-    for router in (jobs.router, faces.router, health.router):
+    for router in (jobs.router, faces.router, health.router, docs.router):
         app.include_router(router)
+    docs.mount_assets(app)
     app.add_exception_handler(VultusError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_validation)
     app.add_exception_handler(HTTPException, problems.answer_http)

@@ -53,11 +53,11 @@ def store_errors() -> Iterator[None]:
         yield
     except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError) as error:
         raise UnavailableError(
-            ErrorCode.STORE_UNAVAILABLE, "The job store cannot be reached just now; nothing was accepted."
+            ErrorCode.STORE_UNAVAILABLE, "The job store cannot be reached just now; try again."
         ) from error
     except exceptions.OutOfMemoryError as error:
         raise UnavailableError(
-            ErrorCode.STORE_UNAVAILABLE, "The job store has no memory left; nothing was accepted."
+            ErrorCode.STORE_UNAVAILABLE, "The job store has no memory left; try again when jobs have ended."
         ) from error
 
 

@@ -1,16 +1,14 @@
-"""`/v1/jobs`: what is accepted, what is refused and why, and how long a caller waits."""
+"""`/v1/jobs`: what is accepted, and what is refused and why."""
 
 import base64
 import json
 import re
-import time
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from api.routes.jobs import preferred_wait
 from api.schemas import JobBody
 from shared.errors import ErrorCode
 from shared.jobs import JobFailure
@@ -325,99 +323,6 @@ def test_jobs_are_accepted_while_no_worker_is_alive(gateway: Gateway) -> None:
 )
 def test_an_unknown_job_is_not_found(gateway: Gateway, job_id: str) -> None:
     problem(gateway.get(f"/v1/jobs/{job_id}"), 404, "job_not_found")
-
-
-def test_prefer_wait_answers_200_with_the_finished_job(gateway: Gateway) -> None:
-    gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.05
-    answer = gateway.submit("detect", JPEG, prefer="wait=10")
-    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
-    assert answer.headers["preference-applied"] == "wait=10"
-    assert answer.headers["location"] == answer.json()["urls"]["self"]
-    assert "retry-after" not in answer.headers
-
-
-def test_prefer_wait_answers_200_also_for_a_failed_job(gateway: Gateway) -> None:
-    gateway.worker.script = lambda _: JobFailure(code=ErrorCode.MODEL_FAILURE, detail="Not finite.")
-    answer = gateway.submit("detect", JPEG, prefer="wait=10")
-    assert (answer.status_code, answer.json()["status"]) == (200, "failed")
-
-
-def test_prefer_wait_answers_202_when_time_is_up(gateway: Gateway) -> None:
-    began = time.monotonic()
-    answer = gateway.submit("detect", JPEG, prefer="wait=1")
-    assert 0.9 < time.monotonic() - began < 5
-    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
-    assert answer.headers["preference-applied"] == "wait=1"
-
-
-def test_prefer_wait_is_capped(make_gateway: MakeGateway) -> None:
-    gateway = make_gateway(wait_limit=timedelta(seconds=1))
-    answer = gateway.submit("detect", JPEG, prefer="wait=999999999")
-    assert answer.headers["preference-applied"] == "wait=1"
-
-
-def test_prefer_wait_zero_does_not_wait(gateway: Gateway) -> None:
-    answer = gateway.submit("detect", JPEG, prefer="wait=0")
-    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=0")
-
-
-def test_a_store_lost_during_the_wait_does_not_make_the_client_submit_twice(gateway: Gateway) -> None:
-    gateway.doorbell.answer = lambda: setattr(gateway.ledger, "broken", True)
-    answer = gateway.submit("detect", JPEG, prefer="wait=5")
-    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
-
-
-def test_a_long_poll_answers_when_the_job_ends(gateway: Gateway) -> None:
-    gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.1
-    address = gateway.submit("detect", JPEG).headers["location"]
-    answer = gateway.get(f"{address}?wait=10")
-    assert answer.json()["status"] == "succeeded"
-    assert answer.headers["preference-applied"] == "wait=10"
-
-
-def test_a_long_poll_answers_200_with_the_job_as_it_is_when_time_is_up(gateway: Gateway) -> None:
-    answer = gateway.get(gateway.submit("detect", JPEG).headers["location"], params={"wait": 1})
-    assert (answer.status_code, answer.json()["status"]) == (200, "queued")
-    assert answer.headers["retry-after"] == "1"
-
-
-def test_a_plain_read_does_not_wait(gateway: Gateway) -> None:
-    answer = gateway.get(gateway.submit("detect", JPEG).headers["location"])
-    assert answer.json()["status"] == "queued"
-    assert "preference-applied" not in answer.headers
-
-
-@pytest.mark.parametrize("wait", ["-1", "soon", "1.5"])
-def test_a_wait_that_is_no_number_of_seconds_is_named(gateway: Gateway, wait: str) -> None:
-    assert named(gateway.get("/v1/jobs/job_00" + "0" * 32, params={"wait": wait})) == ["wait"]
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        (["wait=10"], 10),
-        (["WAIT = 10"], 10),
-        (['wait="10"'], 10),
-        (["respond-async, wait=7"], 7),
-        (["respond-async", "wait=7"], 7),
-        (["wait=7; foo=bar"], 7),
-        (["wait=3, wait=9"], 3),
-        (['note="a, wait=9", wait=2'], 2),
-        (['note="say \\"wait=9\\", please"'], None),
-        (["wait=soon, wait=9"], None),
-        (["wait=-1"], None),
-        (["wait=1.5"], None),
-        (["wait=²"], None),
-        (["wait"], None),
-        (["wait=99999999999999999999"], None),
-        (["handling=lenient"], None),
-        ([""], None),
-        ([], None),
-        (['"' * 5000 + "wait=5"], None),
-    ],
-)
-def test_the_prefer_header_is_read_as_rfc_7240_says(headers: list[str], seconds: int | None) -> None:
-    assert preferred_wait(headers) == seconds
 
 
 def test_answers_about_jobs_are_not_cached(gateway: Gateway) -> None:
