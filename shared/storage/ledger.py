@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
-from importlib.resources import files
 from typing import Any, Final, cast
 
 import redis
@@ -13,7 +12,7 @@ import redis
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, Job, JobFailure, Provenance, Status, shard_of
 from shared.operations import Operation
-from shared.storage import keys
+from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
 
 REAP_MOST: Final = 500
@@ -62,15 +61,11 @@ class Ledger:
         self._client = client
         self.shards = shards
         self.lease = lease
-        self._accept = self._script("accept")
-        self._claim = self._script("claim")
-        self._beat = self._script("beat")
-        self._finish = self._script("finish")
-        self._reap = self._script("reap")
-
-    def _script(self, name: str) -> Callable[..., Any]:
-        source = files("shared.storage").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
-        return cast("Callable[..., Any]", self._client.register_script(source))
+        self._accept = scripts.register(client, "accept")
+        self._claim = scripts.register(client, "claim")
+        self._beat = scripts.register(client, "beat")
+        self._finish = scripts.register(client, "finish")
+        self._reap = scripts.register(client, "reap")
 
     def accept(
         self,

@@ -1,15 +1,12 @@
 """Which workers are alive with their models loaded: what readiness depends on."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from importlib.resources import files
-from typing import Any, cast
 
 import redis
 
-from shared.storage import keys
+from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
 
 
@@ -34,12 +31,8 @@ class Presence:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._announce = self._script("announce")
-        self._present = self._script("present")
-
-    def _script(self, name: str) -> Callable[..., Any]:
-        source = files("shared.storage").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
-        return cast("Callable[..., Any]", self._client.register_script(source))
+        self._announce = scripts.register(client, "announce")
+        self._present = scripts.register(client, "present")
 
     def announce(self, info: WorkerInfo, *, good_for: timedelta) -> None:
         """Say that this worker is warmed and alive for `good_for` from now."""
