@@ -63,7 +63,7 @@ def archive_in_cache(archive: Archive, *, cache: Path, say: Say, run: Run = run_
             except _FetchError as error:
                 trouble = str(error)
                 if attempt < TRIES:
-                    say(f"{archive.archive}: {trouble.splitlines()[0]}; trying once more")
+                    say(f"{archive.archive}: that did not work; trying once more")
             else:
                 say(f"{archive.archive}: fetched and checked in {time.monotonic() - started:.0f} s")
                 return target
