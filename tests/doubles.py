@@ -82,8 +82,7 @@ class MemoryLedger(Ledger):
             )
             return Accepted(created_at=now, depth=len(self._pending))
 
-    def claim(self, worker: str, *, first_shard: int = 0) -> Claim | None:
-        del first_shard
+    def claim(self, worker: str) -> Claim | None:
         with self._lock:
             now = self._step()
             if not self._pending:

@@ -50,13 +50,13 @@ class Analyst:
     worker: str
     max_pixels: int
 
-    def analyze_next(self, *, first_shard: int = 0) -> bool:
+    def analyze_next(self) -> bool:
         """Do the job that has waited longest; False where none waits.
 
         Raises:
             UnavailableError: the ledger could not be asked. Nothing is lost: the sweep rings again.
         """
-        claim = self.ledger.claim(self.worker, first_shard=first_shard)
+        claim = self.ledger.claim(self.worker)
         if claim is None:
             return False
         with structlog.contextvars.bound_contextvars(job_id=claim.job.id), self.heartbeat.hold(claim):

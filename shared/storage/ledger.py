@@ -1,5 +1,6 @@
 """The ledger: the truth about every job, one atomic script for each step of its life."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -61,6 +62,7 @@ class Ledger:
         self._client = client
         self.shards = shards
         self.lease = lease
+        self._turns = itertools.count()
         self._accept = scripts.register(client, "accept")
         self._claim = scripts.register(client, "claim")
         self._beat = scripts.register(client, "beat")
@@ -110,10 +112,10 @@ class Ledger:
             raise UnavailableError(ErrorCode.QUEUE_FULL, detail)
         return Accepted(created_at=float(created_at), depth=int(depth))
 
-    def claim(self, worker: str, *, first_shard: int = 0) -> Claim | None:
-        """Take the longest-waiting job of the first shard that has one, beginning with `first_shard`."""
-        for turn in range(self.shards):
-            shard = (first_shard + turn) % self.shards
+    def claim(self, worker: str) -> Claim | None:
+        """Take the longest-waiting job of a shard that has one; each claim begins with the next shard in turn."""
+        first = next(self._turns)
+        for shard in (turn % self.shards for turn in range(first, first + self.shards)):
             with store_errors():
                 found = self._claim(
                     keys=[keys.pending(shard), keys.leases(shard)],

@@ -222,8 +222,18 @@ def test_each_shard_keeps_its_own_jobs_and_workers_serve_them_all(ledger_server:
     with connect(ledger_server.url) as client:
         ledger = Ledger(client, shards=3, lease=timedelta(seconds=5))
         jobs = {accept(ledger, job_id=new_job_id(shard=shard, now_ms=1)) for shard in (0, 1, 2, 2)}
-        claims = [ledger.claim("w", first_shard=turn % 3) for turn in range(4)]
+        claims = [ledger.claim("w") for _ in range(4)]
         assert {claim.job.id for claim in claims if claim} == jobs
+
+
+def test_a_busy_shard_does_not_hold_up_another(ledger_server: Server) -> None:
+    with connect(ledger_server.url) as client:
+        ledger = Ledger(client, shards=2, lease=timedelta(seconds=5))
+        for number in range(5):
+            accept(ledger, job_id=new_job_id(shard=0, now_ms=number))
+        alone = accept(ledger, job_id=new_job_id(shard=1, now_ms=9))
+        claims = [ledger.claim("w") for _ in range(2)]
+        assert alone in {claim.job.id for claim in claims if claim}
 
 
 def test_a_store_that_would_lose_jobs_is_refused(ledger_server: Server, broker_server: Server) -> None:

@@ -36,7 +36,7 @@ class OneJobLedger(Ledger):
         self._image, self._away, self._fenced = image, away, fenced
         self._waiting = True
 
-    def claim(self, worker: str, *, first_shard: int = 0) -> Claim | None:
+    def claim(self, worker: str) -> Claim | None:
         if not self._waiting:
             return None
         self._waiting = False
@@ -45,7 +45,7 @@ class OneJobLedger(Ledger):
             operation=Operation.EMBED,
             status=Status.RUNNING,
             created_at=100.0,
-            started_at=100.5 + first_shard,
+            started_at=100.5,
             attempts=1,
         )
         return Claim(job=job, token=f"{worker}:1", image=self._image, reference=None)
