@@ -143,7 +143,7 @@ def _verify(params: FindParams, work: Work) -> VerifyResult:
     ) -> VerifyResult:
         return VerifyResult(verified=False, threshold=threshold, reason=reason, num_faces=len(probes), face=face)
 
-    if len(probes) != 1:
+    if face is None:
         return no("multiple_faces" if probes else "no_face")
     reference_face = None
     if work.reference is not None:
@@ -166,7 +166,7 @@ def _verify(params: FindParams, work: Work) -> VerifyResult:
         threshold=threshold,
         reason=None if verified else "below_threshold",
         num_faces=1,
-        face=_face(work.image, probes[0], embedding=probe),
+        face=face.model_copy(update={"embedding": probe}),
         reference_face=reference_face,
     )
 

@@ -1,20 +1,18 @@
 """The classic endpoints answer what the classic service answered, to the letter, given the same faces."""
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.settings import ApiSettings
+from tests.photos import labelled
 from tests.unit.api.conftest import Gateway
 from tests.unit.api.pictures import JPEG
 from tests.unit.api.results import NOT_EVALUATED, RAW, embedding, face, faces, liveness, reading, register
 
-DATA = Path(os.environ.get("VULTUS_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "classic.json"
 CALLS = ["/detect", "/extract-embedding", "/liveness", "/register", "/register?skip"]
 CHECKS = {
     "No face detected. Please": ("one_face", 0),
@@ -25,9 +23,7 @@ CHECKS = {
 
 
 def recorded() -> dict[str, dict[str, Any]]:
-    if not DATA.is_file():
-        pytest.skip(f"no recorded answers at {DATA.name}: set VULTUS_TEST_DATA to the folder that holds them")
-    answers: dict[str, dict[str, Any]] = json.loads(DATA.read_text(encoding="utf-8"))
+    answers: dict[str, dict[str, Any]] = json.loads(labelled("classic.json").read_text(encoding="utf-8"))
     return answers
 
 

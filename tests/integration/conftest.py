@@ -48,20 +48,21 @@ class Server:
         self.service.wait(5)
 
 
-@pytest.fixture
-def ledger_server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(Store("ledger", tmp_path / "ledger", durable=True))
+def serving(store: Store) -> Iterator[Server]:
+    server = Server(store)
     server.start()
     yield server
     server.service.stop()
+
+
+@pytest.fixture
+def ledger_server(tmp_path: Path) -> Iterator[Server]:
+    yield from serving(Store("ledger", tmp_path / "ledger", durable=True))
 
 
 @pytest.fixture
 def broker_server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(Store("broker", tmp_path / "broker", durable=False))
-    server.start()
-    yield server
-    server.service.stop()
+    yield from serving(Store("broker", tmp_path / "broker", durable=False))
 
 
 @pytest.fixture

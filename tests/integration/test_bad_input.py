@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.integration.photos import ASTRONAUT, NO_FACE, SIX_FACES
+from tests.photos import ASTRONAUT, NO_FACE, SIX_FACES
 from tools.stack import Stack
 
 FACE = Image.open(ASTRONAUT).convert("RGB")

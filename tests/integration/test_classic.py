@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.integration.photos import LABELLED, labelled
+from tests.photos import LABELLED, labelled
 from tools.stack import Stack
 
 CLASSIC: dict[str, Any] = (

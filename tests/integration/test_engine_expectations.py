@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import ErrorCode, ImageError
-from tests.integration.photos import SIX_FACES, labelled
+from tests.photos import SIX_FACES, labelled
 from tools.setup import models_dir
 from worker.engine.base import Detection, Image
 from worker.engine.insight import InsightEngine

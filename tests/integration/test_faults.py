@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.integration.photos import ASTRONAUT, SIX_FACES
+from tests.photos import ASTRONAUT, SIX_FACES
 from tools.service import Service
 from tools.setup import models_dir
 from tools.stack import Stack, free_port

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from shared.storage import keys
-from tests.integration.photos import ASTRONAUT, NO_FACE, SIX_FACES
+from tests.photos import ASTRONAUT, NO_FACE, SIX_FACES
 from tools.stack import Stack
 
 FIELDS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.integration.photos import ASTRONAUT
+from tests.photos import ASTRONAUT
 from tools.setup import ROOT
 from tools.stack import Stack, StackError, free_port, port_is_free
 
@@ -21,6 +21,12 @@ WITHOUT_MODELS = {"VULTUS_ENGINE": "fake"}
 
 def environment(**more: str) -> dict[str, str]:
     return {**os.environ, **more}
+
+
+def up_from(folder: Path) -> list[str]:
+    """The command of `make up`, with its data in another folder."""
+    code = f"import pathlib, tools.up; tools.up.ROOT = pathlib.Path({str(folder)!r}); raise SystemExit(tools.up.main())"
+    return [sys.executable, "-c", code]
 
 
 def children_of(pid: int) -> set[int]:
@@ -46,11 +52,8 @@ def all_gone(pids: set[int], *, seconds: float = 10) -> bool:
 def up(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A running `make up` of a copy that keeps its data elsewhere, and its address."""
     port = free_port()
-    code = (
-        f"import pathlib, tools.up; tools.up.ROOT = pathlib.Path({str(tmp_path)!r}); raise SystemExit(tools.up.main())"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        up_from(tmp_path),
         cwd=ROOT,
         env=environment(PORT=str(port), WORKERS="2", **WITHOUT_MODELS),
         stdout=subprocess.PIPE,
@@ -121,11 +124,8 @@ def test_a_taken_port_is_named_with_a_free_one_to_try(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_one_line(tmp_path: Path, setting: dict[str, str], words: str) -> None:
-    code = (
-        f"import pathlib, tools.up; tools.up.ROOT = pathlib.Path({str(tmp_path)!r}); raise SystemExit(tools.up.main())"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        up_from(tmp_path),
         cwd=ROOT,
         env=environment(PORT=str(free_port()), **setting),
         capture_output=True,

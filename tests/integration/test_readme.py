@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.photos import ASTRONAUT
+from tests.photos import ASTRONAUT
 from tools.setup import ROOT
 from tools.stack import Stack
 
