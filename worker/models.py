@@ -1,4 +1,4 @@
-"""Command line for model packs: `python -m worker.models list | install PACK | verify PACK`."""
+"""Command line for model packs: `python -m worker.models list | install | add | prepare | verify`."""
 
 import argparse
 import os
@@ -10,8 +10,9 @@ from shared.errors import SettingsError
 from shared.settings import PREFIX
 from worker.engine import packs
 from worker.engine.fetch import Say
-from worker.engine.install import install
+from worker.engine.install import add, install
 from worker.engine.packs import Manifest
+from worker.engine.prepare import prepare
 
 
 def say(line: str) -> None:
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
     try:
         if options.command == "list":
             _list(models_dir, say=say)
+        elif options.command == "add":
+            add(models_dir, options.pack, options.file, say=say)
+        elif options.command == "prepare":
+            prepare(models_dir / options.pack, packs.installed(models_dir, options.pack), say=say)
         elif options.command == "verify":
             manifest = packs.installed(models_dir, options.pack)
             say(f"{options.pack}: {len(manifest.files)} files are as the manifest says; {manifest.embedding_contract}")
@@ -77,6 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     adding.add_argument("pack", choices=sorted(packs.catalog()))
     adding.add_argument("--accept-license", action="store_true", help="accept the pack's licence without being asked")
     adding.add_argument("--cache", type=Path, help="folder of the downloaded archives (MODELS_DIR/.cache)")
+    extending = commands.add_parser("add", parents=[common], help="put an optional file of a pack in its place")
+    extending.add_argument("pack")
+    extending.add_argument("file", type=Path)
+    preparing = commands.add_parser(
+        "prepare", parents=[common], help="make faster equals of an installed pack's graphs"
+    )
+    preparing.add_argument("pack")
     checking = commands.add_parser("verify", parents=[common], help="check an installed pack against its hashes")
     checking.add_argument("pack")
     return parser

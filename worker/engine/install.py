@@ -19,6 +19,7 @@ from shared.errors import SettingsError
 from worker.engine import packs
 from worker.engine.fetch import Run, Say, archive_in_cache, run_command
 from worker.engine.packs import MANIFEST, Manifest, PackFile
+from worker.engine.prepare import missing, prepare
 
 ACCEPTED: Final = "LICENSE_ACCEPTED.json"
 
@@ -41,7 +42,9 @@ def install(
     with _alone(models_dir, manifest.name, say=say):
         folder = models_dir / manifest.name
         if _intact(folder, manifest):
-            say(f"{manifest.name}: already installed in {folder}, all {len(manifest.files)} files checked")
+            count = len(manifest.present(folder).files)
+            say(f"{manifest.name}: already installed in {folder}, all {count} files checked")
+            prepare_what_is_missing(folder, manifest, say=say)
             return manifest
         if manifest.licence.must_accept and not accept(manifest):
             msg = f"{manifest.name} was not installed: its licence was not accepted (--accept-license accepts it)."
@@ -54,15 +57,58 @@ def install(
             fresh.mkdir()
             for file in manifest.files:
                 _extract(file, archives, fresh)
+                _keep(file, folder, fresh)
             if wrong := packs.damage(fresh, manifest):
                 msg = f"{manifest.name} was not installed: {wrong}"
                 raise SettingsError(msg)
             if manifest.licence.must_accept:
                 (fresh / ACCEPTED).write_text(json.dumps(_acceptance(manifest), indent=2) + "\n")
             shutil.copyfile(source, fresh / MANIFEST)
+            prepare(fresh, manifest, say=say)
             _put_in_place(fresh, folder)
-    say(f"{manifest.name}: installed in {folder}, {len(manifest.files)} files checked")
+    say(f"{manifest.name}: installed in {folder}, {len(manifest.present(folder).files)} files checked")
     return manifest
+
+
+def add(models_dir: Path, pack: str, source: Path, *, say: Say) -> None:
+    """Put a file that a pack may have, but does not come with, into its place.
+
+    Raises:
+        SettingsError: the pack is not installed or damaged, or the file is none of its optional ones.
+    """
+    packs.installed(models_dir, pack)
+    folder = models_dir / pack
+    manifest = packs.read(folder / MANIFEST)
+    with _alone(models_dir, pack, say=say):
+        digest = packs.sha256_of(source)
+        file = next((file for file in manifest.files if file.optional and file.sha256 == digest), None)
+        if file is None:
+            known = "; ".join(f"{file.name} with sha256 {file.sha256}" for file in manifest.files if file.optional)
+            msg = f"{source} (sha256 {digest}) is no optional file of {pack}. It may have: {known or 'none'}"
+            raise SettingsError(msg)
+        part = folder / f".{file.name}.part"
+        with source.open("rb") as stream:
+            _write(stream, part)
+        part.replace(folder / file.name)
+        say(f"{pack}: {file.name} is in place")
+        prepare_what_is_missing(folder, manifest, say=say)
+
+
+def prepare_what_is_missing(folder: Path, manifest: Manifest, *, say: Say) -> None:
+    """Prepare an intact pack unless that is done; where the folder cannot be written, it goes on as it came."""
+    if not missing(folder, manifest):
+        return
+    try:
+        prepare(folder, manifest, say=say)
+    except SettingsError as error:
+        say(str(error))
+
+
+def _keep(file: PackFile, folder: Path, fresh: Path) -> None:
+    """Take an optional file that was added over into the new folder."""
+    old = folder / file.name
+    if file.optional and old.is_file() and packs.sha256_of(old) == file.sha256:
+        shutil.copyfile(old, fresh / file.name)
 
 
 def _intact(folder: Path, manifest: Manifest) -> bool:

@@ -1,6 +1,7 @@
 """Model packs: what a manifest says, which packs are known, and whether an installed one is intact."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -16,14 +17,21 @@ PREPROCESSING_VERSION: Final = "1"
 """Part of every embedding contract. Raise it when this engine's own arithmetic changes what a face embeds to."""
 ALIGNMENT: Final = "similarity-5-arcface-112"
 
-Role = Literal["detection", "recognition", "liveness"]
-Preprocessing = Literal["scrfd-5", "arcface-112-rgb", "context-2.7-bgr-128"]
-PREPROCESSING: Final[dict[Role, Preprocessing]] = {
-    "detection": "scrfd-5",
-    "recognition": "arcface-112-rgb",
-    "liveness": "context-2.7-bgr-128",
+Role = Literal["detection", "recognition", "liveness", "age_gender", "landmarks_106", "landmarks_68"]
+Preprocessing = Literal[
+    "scrfd-5", "arcface-112-rgb", "context-2.7-bgr-128", "aligned-80-rgb", "box-1.5-rgb-96", "box-1.5-rgb-192"
+]
+Precision = Literal["f32", "bf16"]
+PREPROCESSINGS: Final[dict[Role, tuple[Preprocessing, ...]]] = {
+    "detection": ("scrfd-5",),
+    "recognition": ("arcface-112-rgb",),
+    "liveness": ("context-2.7-bgr-128", "aligned-80-rgb"),
+    "age_gender": ("box-1.5-rgb-96",),
+    "landmarks_106": ("box-1.5-rgb-192",),
+    "landmarks_68": ("box-1.5-rgb-192",),
 }
 """What this engine can feed to a model of each role; docs/models.md spells each one out."""
+NEEDED: Final[tuple[Role, ...]] = ("detection", "recognition")
 
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -63,6 +71,13 @@ class ZipArchive(Strict):
 Archive = Annotated[SdistArchive | NpmArchive | ZipArchive, Field(discriminator="kind")]
 
 
+class LivenessLimits(Strict):
+    """Thresholds of one liveness model, in place of the pack's."""
+
+    live: float = Field(ge=0, le=1)
+    spoof: float = Field(ge=0, le=1)
+
+
 class PackFile(Strict):
     """One model file of a pack."""
 
@@ -73,6 +88,8 @@ class PackFile(Strict):
     preprocessing: Preprocessing | None = None
     archive: PlainName | None = Field(default=None, description="Archive that holds it; null in a folder made by hand.")
     member: str | None = Field(default=None, description="Its path in that archive.")
+    optional: bool = Field(default=False, description="May be absent; where it is there, its hash must fit.")
+    limits: LivenessLimits | None = Field(default=None, description="Thresholds of this liveness model.")
 
 
 class Licence(Strict):
@@ -110,12 +127,18 @@ class Manifest(Strict):
     @model_validator(mode="after")
     def _complete(self) -> "Manifest":
         roles = [file.role for file in self.files if file.role is not None]
-        if roles.count("detection") != 1 or roles.count("recognition") != 1 or roles.count("liveness") > 1:
-            msg = "a pack has one detection file, one recognition file and at most one liveness file"
+        if any(roles.count(role) != 1 for role in NEEDED) or len(set(roles)) != len(roles):
+            msg = "a pack has one detection file, one recognition file and at most one file of each other role"
             raise ValueError(msg)
         for file in self.files:
-            if file.role is not None and file.preprocessing != PREPROCESSING[file.role]:
-                msg = f"{file.name}: preprocessing of {file.role} must be {PREPROCESSING[file.role]}"
+            if file.role is not None and file.preprocessing not in PREPROCESSINGS[file.role]:
+                msg = f"{file.name}: preprocessing of {file.role} must be {' or '.join(PREPROCESSINGS[file.role])}"
+                raise ValueError(msg)
+            if file.optional and file.role in NEEDED:
+                msg = f"{file.name}: the {file.role} file cannot be optional"
+                raise ValueError(msg)
+            if file.limits is not None and file.role != "liveness":
+                msg = f"{file.name}: limits belong to a liveness file"
                 raise ValueError(msg)
             if file.archive is not None and (file.archive not in self.archive_names or file.member is None):
                 msg = f"{file.name}: names an archive that the manifest does not list, or no member of it"
@@ -134,12 +157,28 @@ class Manifest(Strict):
         """The file of this role, or None where the pack has none."""
         return next((file for file in self.files if file.role == role), None)
 
-    @property
-    def embedding_contract(self) -> str:
-        """What makes two embeddings comparable: recogniser, its preprocessing, the alignment, this engine's version."""
+    def present(self, folder: Path) -> "Manifest":
+        """This manifest without the optional files that `folder` lacks; thresholds are those of what is there."""
+        files = tuple(file for file in self.files if not file.optional or (folder / file.name).is_file())
+        own = next((file.limits for file in files if file.limits is not None), None)
+        thresholds = self.thresholds if own is None else replace(self.thresholds, live=own.live, spoof=own.spoof)
+        return self.model_copy(update={"files": files, "thresholds": thresholds})
+
+    def contract(self, precision: Precision) -> str:
+        """What makes two embeddings comparable: recogniser, its preprocessing, the alignment, this engine's version.
+
+        Arithmetic of another precision is another contract: bf16 moves embeddings by up to 0.0006 in cosine.
+        """
         recognition = next(file for file in self.files if file.role == "recognition")
         parts = [recognition.sha256, str(recognition.preprocessing), ALIGNMENT, PREPROCESSING_VERSION]
+        if precision != "f32":
+            parts.append(precision)
         return f"vultus-emb-v1-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:20]}"
+
+    @property
+    def embedding_contract(self) -> str:
+        """The contract at full precision."""
+        return self.contract("f32")
 
 
 def catalog() -> dict[str, Path]:
@@ -176,6 +215,8 @@ def damage(folder: Path, manifest: Manifest) -> str | None:
     for file in manifest.files:
         path = folder / file.name
         if not path.is_file():
+            if file.optional:
+                continue
             return f"{file.name} is missing"
         if file.size is not None and path.stat().st_size != file.size:
             return f"{file.name} has {path.stat().st_size} bytes instead of {file.size}"
@@ -186,6 +227,8 @@ def damage(folder: Path, manifest: Manifest) -> str | None:
 
 def installed(models_dir: Path, pack: str) -> Manifest:
     """The manifest of an installed pack, after every file was checked against its hash. Never downloads.
+
+    Optional files that are not there are left out of it, and its thresholds are those of the models that are.
 
     Raises:
         SettingsError: the pack is not there, or is not intact; the line says how to install it.
@@ -206,4 +249,4 @@ def installed(models_dir: Path, pack: str) -> Manifest:
         hint = remedy if known else "put the right file back, or name its hash in the manifest"
         msg = f"Model pack '{pack}' in {models_dir.absolute()} is damaged: {wrong}; {hint}"
         raise SettingsError(msg)
-    return manifest
+    return manifest.present(folder)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from worker.engine.base import Thresholds
-from worker.engine.packs import MANIFEST, PREPROCESSING, Licence, Manifest, PackFile, Role, sha256_of
+from worker.engine.packs import MANIFEST, PREPROCESSINGS, Licence, Manifest, PackFile, Role, sha256_of
 
 DIMENSIONS = 64
 THRESHOLDS = Thresholds(detection=0.5, match=0.35, live=0.5, spoof=0.3, register_score=0.65)
@@ -32,7 +32,7 @@ def write_pack(
     for role, graph in graphs.items():
         path = folder / f"{role}.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-        files.append(PackFile(name=path.name, sha256=sha256_of(path), role=role, preprocessing=PREPROCESSING[role]))
+        files.append(PackFile(name=path.name, sha256=sha256_of(path), role=role, preprocessing=PREPROCESSINGS[role][0]))
     manifest = Manifest(
         format=1,
         name=name,
