@@ -38,6 +38,7 @@ CLASSIC_CODES: Final = (
     ErrorCode.WAIT_TIMEOUT,
     ErrorCode.MODEL_FAILURE,
     ErrorCode.WORKER_LOST,
+    ErrorCode.TIMED_OUT,
 )
 """What can go wrong where a call also waits for its job."""
 

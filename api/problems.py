@@ -41,6 +41,7 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.INVALID_EMBEDDING: Kind(422, "The embedding cannot be compared"),
     ErrorCode.EMBEDDING_CONTRACT_MISMATCH: Kind(422, "The embedding comes from another model"),
     ErrorCode.LIVENESS_UNAVAILABLE: Kind(501, "The model pack has no liveness model"),
+    ErrorCode.ATTRIBUTE_UNAVAILABLE: Kind(501, "The model pack has no model for this attribute"),
     ErrorCode.NOT_FOUND: Kind(404, "There is nothing at this address"),
     ErrorCode.JOB_NOT_FOUND: Kind(404, "There is no such job"),
     ErrorCode.METHOD_NOT_ALLOWED: Kind(405, "The method is not allowed here"),
@@ -50,6 +51,7 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.WAIT_TIMEOUT: Kind(504, "The job took too long"),
     ErrorCode.MODEL_FAILURE: Kind(500, "The model gave no usable answer"),
     ErrorCode.WORKER_LOST: Kind(500, "The workers were lost during the job"),
+    ErrorCode.TIMED_OUT: Kind(500, "The job ran too long"),
     ErrorCode.INTERNAL_ERROR: Kind(500, "Something went wrong on our side"),
 }
 """Total: a test fails where a code is missing."""

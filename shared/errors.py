@@ -6,7 +6,8 @@ VultusError
 │   └── EmbeddingError          a vector cannot be compared
 ├── JobError                the worker cannot do the job as asked
 ├── UnavailableError        try again later; carries a `retry_after`
-└── SettingsError           a process refuses to start, with one clear line
+├── SettingsError           a process refuses to start, with one clear line
+└── TriedBeforeError        between ledger and worker: the next job must run alone
 
 An error carries a `code`, a `detail` sentence for the caller and whether the same request may work later
 (`retryable`). HTTP statuses are nobody's business here: `api/problems.py` has the table.
@@ -33,6 +34,7 @@ class ErrorCode(StrEnum):
     INVALID_EMBEDDING = "invalid_embedding"
     EMBEDDING_CONTRACT_MISMATCH = "embedding_contract_mismatch"
     LIVENESS_UNAVAILABLE = "liveness_unavailable"
+    ATTRIBUTE_UNAVAILABLE = "attribute_unavailable"
     NOT_FOUND = "not_found"
     JOB_NOT_FOUND = "job_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -42,6 +44,7 @@ class ErrorCode(StrEnum):
     WAIT_TIMEOUT = "wait_timeout"
     MODEL_FAILURE = "model_failure"
     WORKER_LOST = "worker_lost"
+    TIMED_OUT = "timed_out"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -96,3 +99,7 @@ class UnavailableError(VultusError):
 
 class SettingsError(Exception):
     """A setting or an installation is wrong; the message is the one line that the operator reads."""
+
+
+class TriedBeforeError(Exception):
+    """The next job in line lost a worker before: it is for a process that runs nothing beside it."""

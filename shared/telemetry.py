@@ -24,9 +24,16 @@ def configure(*, form: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True) if form == "json" else _clock,
     ]
     final: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_TRACEBACKS, structlog.processors.JSONRenderer()]
         if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False)]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                pad_event_to=0,
+                sort_keys=False,
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -48,6 +55,8 @@ def configure(*, form: str, level: str) -> None:
         logging.getLogger(name).setLevel(least)
 
 
+# Tracebacks without the values of variables, which both forms would print by default: these are images and embeddings.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 _clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
 
 

@@ -82,7 +82,7 @@ class MemoryLedger(Ledger):
             )
             return Accepted(created_at=now, depth=len(self._pending))
 
-    def claim(self, worker: str) -> Claim | None:
+    def claim(self, worker: str, *, alone: bool = True) -> Claim | None:  # noqa: ARG002 - no worker of it is lost
         with self._lock:
             now = self._step()
             if not self._pending:

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from shared.errors import ErrorCode, UnavailableError, VultusError
+from shared.errors import ErrorCode, TriedBeforeError, UnavailableError, VultusError
 from shared.jobs import Claim, JobFailure, Provenance
 from shared.operations import parse_params
 from shared.storage.ledger import Ledger, Outcome
@@ -16,6 +16,8 @@ from worker import operations
 from worker.engine.base import Engine, Image
 from worker.images import decode
 from worker.leases import Heartbeat
+from worker.turnstile import Turnstile
+from worker.watchdog import Watchdog
 
 FINISH_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds between tries to write a result while the store is away; the lease ends soon after the last."""
@@ -29,10 +31,13 @@ class Stopwatch:
 
     now: Callable[[], float] = time.perf_counter
     spent: dict[str, float] = field(default_factory=dict)
+    stage: str = "start"
+    """The stage that began last."""
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Add the time of the block to `stage`."""
+        self.stage = stage
         begin = self.now()
         try:
             yield
@@ -47,26 +52,45 @@ class Analyst:
     ledger: Ledger
     engine: Engine
     heartbeat: Heartbeat
+    turnstile: Turnstile
+    watchdog: Watchdog
     worker: str
     max_pixels: int
 
     def analyze_next(self) -> bool:
-        """Do the job that has waited longest; False where none waits.
+        """Do the job that has waited longest; False where none waits, or the process takes no more.
+
+        A job that lost a worker before runs alone in this process, so that it can take no other with it.
 
         Raises:
             UnavailableError: the ledger could not be asked. Nothing is lost: the sweep rings again.
         """
-        claim = self.ledger.claim(self.worker)
-        if claim is None:
-            return False
+        alone = False
+        while (turn := self.turnstile.enter(alone=alone)) is not None:
+            with turn:
+                try:
+                    claim = self.ledger.claim(self.worker, alone=turn.alone)
+                except TriedBeforeError:
+                    alone = True
+                    continue
+                if claim is None:
+                    return False
+                if turn.alone and claim.job.attempts == 1:
+                    turn.share()
+                self._analyze(claim)
+                return True
+        return False
+
+    def _analyze(self, claim: Claim) -> None:
         with structlog.contextvars.bound_contextvars(job_id=claim.job.id), self.heartbeat.hold(claim):
             log.info("job.claimed", operation=claim.job.operation.value, attempt=claim.job.attempts)
-            outcome = self._outcome(claim)
+            stopwatch = Stopwatch()
+            with self.watchdog.watch(claim, stage=lambda: stopwatch.stage):
+                outcome = self._outcome(claim, stopwatch)
             self._finish(claim, outcome)
-        return True
 
-    def _outcome(self, claim: Claim) -> Outcome:
-        job, stopwatch = claim.job, Stopwatch()
+    def _outcome(self, claim: Claim, stopwatch: Stopwatch) -> Outcome:
+        job = claim.job
         result, failure = None, None
         begin = stopwatch.now()
         try:

@@ -52,7 +52,8 @@ def build(settings: WorkerSettings) -> Celery:
 
     @signals.worker_shutting_down.connect(weak=False)
     def _drain(**_: Any) -> None:
-        limit = threading.Timer(settings.drain.total_seconds(), _give_up)
+        runtime.drain()
+        limit = threading.Timer(settings.drain.total_seconds(), runtime.give_up)
         limit.daemon = True
         limit.start()
 
@@ -61,12 +62,6 @@ def build(settings: WorkerSettings) -> Celery:
         runtime.stop()
 
     return application
-
-
-def _give_up() -> None:
-    """Leave with jobs still running: their leases end, and they run elsewhere."""
-    log.warning("worker.drain_over", detail="jobs still in work will run again elsewhere")
-    os._exit(1)
 
 
 def _refuse(reason: str) -> None:

@@ -42,9 +42,13 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, and take the worker off the roll."""
+        """Stop beating, and take the worker off the roll."""
         self._stop.set()
         self._thread.join(timeout=10)
+        self.leave()
+
+    def leave(self) -> None:
+        """Take the worker off the roll, whether or not it still beats."""
         if self._ready_file:
             self._ready_file.unlink(missing_ok=True)
         try:
@@ -63,6 +67,11 @@ class Heartbeat:
             with self._lock:
                 self._held.pop(claim.job.id, None)
 
+    def held(self) -> list[tuple[str, str]]:
+        """Every job that is held now, as id and token."""
+        with self._lock:
+            return list(self._held.items())
+
     def _run(self) -> None:
         away = False
         while not self._stop.wait(self._interval.total_seconds()):
@@ -78,9 +87,7 @@ class Heartbeat:
                 away = False
 
     def _beat(self) -> None:
-        with self._lock:
-            held = list(self._held.items())
-        for job_id, token in held:
+        for job_id, token in self.held():
             if not self._ledger.beat(job_id, token):
                 log.warning("job.lease_lost", job_id=job_id)
         self._presence.announce(self._info, good_for=PRESENCE)

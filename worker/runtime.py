@@ -16,6 +16,9 @@ from worker.analysis import Analyst
 from worker.engine.load import load_engine
 from worker.leases import Heartbeat
 from worker.settings import WorkerSettings
+from worker.threads import job_threads
+from worker.turnstile import Turnstile
+from worker.watchdog import Watchdog, dead_mans_switch
 
 log = structlog.get_logger(__name__)
 
@@ -28,14 +31,16 @@ class Runtime:
     heartbeat: Heartbeat
     sweeper: Sweeper
     doorbell: Doorbell
+    turnstile: Turnstile
+    watchdog: Watchdog
 
 
 _runtime: list[Runtime] = []
 
 
 def threads(settings: WorkerSettings) -> int:
-    """Jobs at once: one for each core that this process may use, unless set (docs/decisions/0003)."""
-    return settings.worker_threads or len(os.sched_getaffinity(0))
+    """Jobs at once."""
+    return job_threads(settings.worker_threads, provider=settings.provider)
 
 
 def start(settings: WorkerSettings) -> None:
@@ -61,10 +66,28 @@ def start(settings: WorkerSettings) -> None:
     heartbeat = Heartbeat(ledger, Presence(client), info, ready_file=settings.ready_file)
     doorbell = Doorbell(celery_app(settings.broker_url))
     sweeper = Sweeper(ledger, doorbell, max_attempts=settings.max_attempts)
-    analyst = Analyst(ledger=ledger, engine=engine, heartbeat=heartbeat, worker=worker, max_pixels=settings.max_pixels)
+    turnstile = Turnstile()
+    watchdog = Watchdog(
+        ledger,
+        heartbeat,
+        turnstile,
+        limit=settings.job_time_limit,
+        max_attempts=settings.max_attempts,
+        arm=dead_mans_switch,
+    )
+    analyst = Analyst(
+        ledger=ledger,
+        engine=engine,
+        heartbeat=heartbeat,
+        turnstile=turnstile,
+        watchdog=watchdog,
+        worker=worker,
+        max_pixels=settings.max_pixels,
+    )
     heartbeat.start()
     sweeper.start()
-    _runtime.append(Runtime(analyst=analyst, heartbeat=heartbeat, sweeper=sweeper, doorbell=doorbell))
+    watchdog.start()
+    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, turnstile, watchdog))
     log.info("worker.ready", worker=worker, pack=info.model_pack, provider=info.provider, threads=info.threads)
 
 
@@ -73,10 +96,25 @@ def current() -> Runtime:
     return _runtime[0]
 
 
+def drain() -> None:
+    """Take no new job; those in work may end."""
+    for runtime in _runtime:
+        runtime.turnstile.close()
+
+
+def give_up() -> None:
+    """Leave with jobs still in work: their claims are given back, and they run elsewhere."""
+    log.warning("worker.drain_over", detail="jobs still in work will run again elsewhere")
+    for runtime in _runtime:
+        runtime.watchdog.abandon(1)
+    os._exit(1)
+
+
 def stop() -> None:
     """Stop the threads and take the worker off the roll; jobs have been finished before."""
     while _runtime:
         runtime = _runtime.pop()
+        runtime.watchdog.stop()
         runtime.sweeper.stop()
         runtime.heartbeat.stop()
         runtime.doorbell.close()

@@ -27,7 +27,16 @@ class WorkerSettings(SharedSettings):
         description="Where the models run. `auto` takes CUDA where it is there; `cuda` refuses to start on a CPU.",
     )
     worker_threads: int = Field(
-        default=0, ge=0, le=64, description="Jobs that one worker runs at once; 0 = one for each core."
+        default=0,
+        ge=0,
+        le=64,
+        description="Jobs that one worker runs at once; 0 = one for each core that it may use (a container's quota "
+        "counts), or 8 where the provider is named as a GPU.",
+    )
+    job_time_limit: Seconds = Field(
+        default=timedelta(seconds=60),
+        description="A job that runs longer, in seconds, is taken for stuck and its worker process is ended. Ten times "
+        "the slowest job that you expect is a good value.",
     )
     max_pixels: int = Field(
         default=40_000_000, ge=1, description="Largest image, in pixels; the same value as the gateway's."

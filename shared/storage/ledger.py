@@ -2,19 +2,19 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final, cast
 
 import redis
 
-from shared.errors import ErrorCode, UnavailableError
+from shared.errors import ErrorCode, TriedBeforeError, UnavailableError
 from shared.jobs import Claim, Job, JobFailure, Provenance, Status, shard_of
 from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
+from shared.storage.records import failure_json, provenance_json, read_job
 
 REAP_MOST: Final = 500
 """Jobs healed in one script run; the rest follows a moment later, so that no run holds the server long."""
@@ -67,6 +67,7 @@ class Ledger:
         self._claim = scripts.register(client, "claim")
         self._beat = scripts.register(client, "beat")
         self._finish = scripts.register(client, "finish")
+        self._release = scripts.register(client, "release")
         self._reap = scripts.register(client, "reap")
 
     def accept(
@@ -112,19 +113,29 @@ class Ledger:
             raise UnavailableError(ErrorCode.QUEUE_FULL, detail)
         return Accepted(created_at=float(created_at), depth=int(depth))
 
-    def claim(self, worker: str) -> Claim | None:
-        """Take the longest-waiting job of a shard that has one; each claim begins with the next shard in turn."""
+    def claim(self, worker: str, *, alone: bool = True) -> Claim | None:
+        """Take the longest-waiting job of a shard that has one; each claim begins with the next shard in turn.
+
+        Args:
+            worker: who takes it.
+            alone: whether this process runs nothing else as long as it has the job.
+
+        Raises:
+            TriedBeforeError: the next job in line lost a worker before, and it would not be `alone`; nothing was taken.
+        """
         first = next(self._turns)
         for shard in (turn % self.shards for turn in range(first, first + self.shards)):
             with store_errors():
                 found = self._claim(
                     keys=[keys.pending(shard), keys.leases(shard)],
-                    args=[keys.prefix(shard), worker, self.lease.total_seconds()],
+                    args=[keys.prefix(shard), worker, self.lease.total_seconds(), int(alone)],
                 )
+            if found and len(found) == 1:
+                raise TriedBeforeError
             if found:
                 token, flat, image, reference = found
                 fields = dict(zip(flat[::2], flat[1::2], strict=True))
-                return Claim(job=_job(fields), token=token.decode(), image=image, reference=reference)
+                return Claim(job=read_job(fields), token=token.decode(), image=image, reference=reference)
         return None
 
     def beat(self, job_id: str, token: str) -> bool:
@@ -154,12 +165,31 @@ class Ledger:
                     token,
                     status.value,
                     json.dumps(outcome.result),
-                    _failure_json(outcome.failure),
+                    failure_json(outcome.failure),
                     json.dumps(outcome.metrics or {}),
-                    json.dumps(asdict(outcome.provenance) if outcome.provenance else None),
+                    provenance_json(outcome.provenance),
                 ],
             )
         return bool(written)
+
+    def release(self, job_id: str, token: str, *, failure: JobFailure | None = None, max_attempts: int) -> bool:
+        """Give a claim back; False when the job is no longer this token's.
+
+        Without a `failure` the start does not count. With one it does, and the job fails so where it was the last.
+        """
+        shard = shard_of(job_id)
+        with store_errors():
+            released = self._release(
+                keys=[
+                    keys.job(shard, job_id),
+                    keys.pending(shard),
+                    keys.leases(shard),
+                    keys.image(shard, job_id),
+                    keys.reference(shard, job_id),
+                ],
+                args=[keys.prefix(shard), job_id, token, failure_json(failure), max_attempts],
+            )
+        return bool(released)
 
     def reap(self, *, max_attempts: int) -> Reaped:
         """Heal what dead workers left, on every shard."""
@@ -169,7 +199,7 @@ class Ledger:
                 passes.append(
                     self._reap(
                         keys=[keys.pending(shard), keys.leases(shard)],
-                        args=[keys.prefix(shard), max_attempts, REAP_MOST, _failure_json(WORKER_LOST)],
+                        args=[keys.prefix(shard), max_attempts, REAP_MOST, failure_json(WORKER_LOST)],
                     )
                 )
         return Reaped(
@@ -185,7 +215,7 @@ class Ledger:
             return None
         with store_errors():
             fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.job(shard, job_id)))
-        return _job(fields) if fields else None
+        return read_job(fields) if fields else None
 
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""
@@ -202,37 +232,6 @@ class Ledger:
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
-
-
-def _failure_json(failure: JobFailure | None) -> str:
-    return json.dumps(asdict(failure) if failure else None)
-
-
-def _job(raw: Mapping[bytes, bytes]) -> Job:
-    fields = {name.decode(): value for name, value in raw.items()}
-    number: Callable[[str], float | None] = partial(_number, fields)
-    error = json.loads(fields.get("error", b"null"))
-    provenance = json.loads(fields.get("provenance", b"null"))
-    return Job(
-        id=fields["id"].decode(),
-        operation=Operation(fields["operation"].decode()),
-        status=Status(fields["status"].decode()),
-        created_at=float(fields["created_at"]),
-        params=json.loads(fields["params"]),
-        metadata=json.loads(fields["metadata"]),
-        attempts=int(fields["attempts"]),
-        started_at=number("started_at"),
-        finished_at=number("finished_at"),
-        expires_at=number("expires_at"),
-        result=json.loads(fields.get("result", b"null")),
-        error=JobFailure(**{**error, "code": ErrorCode(error["code"])}) if error else None,
-        metrics=json.loads(fields.get("metrics", b"{}")),
-        provenance=Provenance(**provenance) if provenance else None,
-    )
-
-
-def _number(fields: Mapping[str, bytes], name: str) -> float | None:
-    return float(fields[name]) if name in fields else None
 
 
 def event(message: bytes) -> tuple[str, Status]:

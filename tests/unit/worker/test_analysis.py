@@ -1,22 +1,23 @@
 """Claim, decode, run, finish: what a worker does with a job, whatever goes wrong on the way."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import cv2
 import numpy as np
 import pytest
 
-from shared.errors import ErrorCode, JobError, UnavailableError
+from shared.errors import ErrorCode, JobError, TriedBeforeError, UnavailableError
 from shared.jobs import Claim, Job, Status
 from shared.operations import Operation
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.presence import Presence, WorkerInfo
 from worker import analysis
 from worker.analysis import Analyst, Stopwatch
-from worker.engine.base import Detection, Image, Vectors
+from worker.engine.base import AS_THE_PACK_SAYS, Crops, Detection, Image, Search, Vectors
 from worker.engine.fake import FakeEngine
 from worker.leases import Heartbeat
+from worker.turnstile import Turnstile
+from worker.watchdog import Watchdog
 
 INFO = WorkerInfo(worker="w", model_pack="p", embedding_contract="c", embedding_size=512, provider="CPU", threads=1)
 
@@ -30,15 +31,20 @@ def photo() -> bytes:
 class OneJobLedger(Ledger):
     """A ledger with one job in line; it can be away for a while, or have given the job to another worker."""
 
-    def __init__(self, image: bytes | None, *, away: int = 0, fenced: bool = False) -> None:
+    def __init__(self, image: bytes | None, *, away: int = 0, fenced: bool = False, attempts: int = 1) -> None:
         self.lease = timedelta(seconds=10)
         self.outcomes: list[Outcome] = []
         self._image, self._away, self._fenced = image, away, fenced
         self._waiting = True
+        self._attempts = attempts
+        self.asked_alone: list[bool] = []
 
-    def claim(self, worker: str) -> Claim | None:
+    def claim(self, worker: str, *, alone: bool = True) -> Claim | None:
+        self.asked_alone.append(alone)
         if not self._waiting:
             return None
+        if self._attempts > 1 and not alone:
+            raise TriedBeforeError
         self._waiting = False
         job = Job(
             id="job_x",
@@ -46,7 +52,7 @@ class OneJobLedger(Ledger):
             status=Status.RUNNING,
             created_at=100.0,
             started_at=100.5,
-            attempts=1,
+            attempts=self._attempts,
         )
         return Claim(job=job, token=f"{worker}:1", image=self._image, reference=None)
 
@@ -64,15 +70,16 @@ class OneJobLedger(Ledger):
 class Crashing(FakeEngine):
     """An engine whose detector fails in a way that nobody foresaw."""
 
-    def detect(self, _image: Image, *, threshold: float | None = None) -> list[Detection]:
-        msg = f"a bug, at {threshold}"
+    def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
+        msg = f"a bug, at {search} in {image.shape}"
         raise RuntimeError(msg)
 
 
 class NotFinite(FakeEngine):
     """An engine whose recogniser gives NaN."""
 
-    def embed(self, _image: Image, _faces: Sequence[Detection]) -> Vectors:
+    def embed(self, crops: Crops) -> Vectors:
+        assert len(crops) == 1
         raise JobError(ErrorCode.MODEL_FAILURE, "The recogniser gave a number that is not finite.")
 
 
@@ -82,10 +89,13 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def analyst(ledger: Ledger, engine: FakeEngine | None = None) -> Analyst:
+    heartbeat, turnstile = Heartbeat(ledger, Presence.__new__(Presence), INFO), Turnstile()
     return Analyst(
         ledger=ledger,
         engine=engine or FakeEngine(),
-        heartbeat=Heartbeat(ledger, Presence.__new__(Presence), INFO),
+        heartbeat=heartbeat,
+        turnstile=turnstile,
+        watchdog=Watchdog(ledger, heartbeat, turnstile, limit=timedelta(seconds=60), max_attempts=3),
         worker="w",
         max_pixels=1_000_000,
     )
@@ -152,6 +162,22 @@ def test_a_fenced_result_is_dropped() -> None:
     assert ledger.outcomes == []
 
 
+def test_a_first_start_is_claimed_beside_others_and_a_later_one_alone() -> None:
+    first, later = OneJobLedger(photo()), OneJobLedger(photo(), attempts=2)
+    assert analyst(first).analyze_next() is True
+    assert analyst(later).analyze_next() is True
+    assert (first.asked_alone, later.asked_alone) == ([False], [False, True])
+    assert len(later.outcomes) == 1
+
+
+def test_a_process_that_stops_claims_nothing_more() -> None:
+    ledger = OneJobLedger(photo())
+    worker = analyst(ledger)
+    worker.turnstile.close()
+    assert worker.analyze_next() is False
+    assert ledger.asked_alone == []
+
+
 def test_a_stage_that_runs_twice_adds_up() -> None:
     moments = iter([0.0, 1.0, 5.0, 7.0])
     stopwatch = Stopwatch(now=lambda: next(moments))
@@ -159,3 +185,4 @@ def test_a_stage_that_runs_twice_adds_up() -> None:
         with stopwatch("detect"):
             pass
     assert stopwatch.spent == {"detect_ms": 3000.0}
+    assert stopwatch.stage == "detect"

@@ -1,0 +1,140 @@
+"""Ends the process when a job is stuck: threads know no time limit, and only a new process is free of it."""
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from shared.errors import ErrorCode, UnavailableError
+from shared.jobs import Claim, JobFailure
+from shared.storage.ledger import Ledger
+from worker.leases import Heartbeat
+from worker.turnstile import Turnstile
+
+STUCK: Final = 70
+"""Exit status of a process that ended itself because of a stuck job (EX_SOFTWARE of sysexits.h)."""
+PATIENCE: Final = timedelta(seconds=3)
+"""How long giving claims back may hold up the end; beyond, their leases run out, which costs each a start."""
+LONGEST_LOOK: Final = timedelta(seconds=1)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One job in work: since when, by the watchdog's clock, and how to tell its stage."""
+
+    claim: Claim
+    since: float
+    stage: Callable[[], str]
+
+
+def dead_mans_switch(delay: timedelta) -> None:
+    """End the process in `delay` unless called again before: from C, so that a held interpreter lock stops nothing."""
+    faulthandler.dump_traceback_later(delay.total_seconds(), exit=True)
+
+
+class Watchdog:
+    """Looks every second whether a job runs longer than `limit`.
+
+    Such a job is stuck. Its thread cannot be ended, so the process ends, and whoever supervises it starts a new one.
+    Before, every claim is given back: the stuck job's start counts, those of the others do not. A call that holds the
+    interpreter's lock stops this thread too; then `arm`, which it did not call again, ends the process `grace` later,
+    and the leases run out.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        heartbeat: Heartbeat,
+        turnstile: Turnstile,
+        *,
+        limit: timedelta,
+        max_attempts: int,
+        now: Callable[[], float] = time.monotonic,
+        end: Callable[[int], object] = os._exit,
+        arm: Callable[[timedelta], None] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._heartbeat = heartbeat
+        self._turnstile = turnstile
+        self._limit = limit
+        self._max_attempts = max_attempts
+        self._now = now
+        self._end = end
+        self._arm = arm
+        self._watched: dict[str, Watched] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking: every job has ended."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+        if self._arm:
+            faulthandler.cancel_dump_traceback_later()
+
+    @contextmanager
+    def watch(self, claim: Claim, *, stage: Callable[[], str]) -> Iterator[None]:
+        """Hold the block to the limit."""
+        with self._lock:
+            self._watched[claim.job.id] = Watched(claim, self._now(), stage)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watched.pop(claim.job.id, None)
+
+    def look(self) -> None:
+        """One look; ends the process where a job is stuck."""
+        now = self._now()
+        with self._lock:
+            stuck = [job for job in self._watched.values() if now - job.since > self._limit.total_seconds()]
+        for job in stuck:
+            seconds = round(now - job.since, 1)
+            log.error("job.stuck", job_id=job.claim.job.id, stage=job.stage(), seconds=seconds)
+        if stuck:
+            self.abandon(STUCK, stuck=frozenset(job.claim.job.id for job in stuck))
+
+    def abandon(self, status: int, *, stuck: frozenset[str] = frozenset()) -> None:
+        """Give every claim back and end the process with this exit status, whether the ledger hears it or not."""
+        self._turnstile.close()  # or this process would claim again what it gives back
+        back = threading.Thread(target=self._give_back, args=(stuck,), name="give-back", daemon=True)
+        back.start()
+        back.join(timeout=PATIENCE.total_seconds())
+        log.warning("worker.ended", status=status, heard=not back.is_alive())
+        self._end(status)
+
+    def _give_back(self, stuck: frozenset[str]) -> None:
+        seconds = self._limit.total_seconds()
+        failure = JobFailure(ErrorCode.TIMED_OUT, f"The job ran longer than {seconds:g} s.", retryable=True)
+        for job_id, token in self._heartbeat.held():
+            try:
+                self._ledger.release(
+                    job_id, token, failure=failure if job_id in stuck else None, max_attempts=self._max_attempts
+                )
+            except UnavailableError:
+                log.warning("job.unreleased", job_id=job_id, detail="the ledger is away; its lease runs out")
+        self._heartbeat.leave()
+
+    def _run(self) -> None:
+        interval = min(self._limit / 10, LONGEST_LOOK).total_seconds()
+        while not self._stop.wait(interval):
+            if self._arm:
+                self._arm(self._limit + self._ledger.lease)
+            try:
+                self.look()
+            except Exception:
+                log.exception("watchdog.failed")
