@@ -1,12 +1,13 @@
-"""Turns a face upright and to scale for the recogniser."""
+"""Turns a face upright and to scale for a model."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.engine.base import Image
+from worker.engine.base import Crops, Detection, Image
 
 SIZE: Final = 112
 TEMPLATE: Final = np.array(
@@ -14,27 +15,29 @@ TEMPLATE: Final = np.array(
 )
 """Where ArcFace expects the five points in a crop of 112x112."""
 
-_TARGET: Final = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]
-_TARGET_MEAN: Final = _TARGET.mean()
-_TARGET_CENTRED: Final = _TARGET - _TARGET_MEAN
+Points = NDArray[np.float64]
+"""Points as x, y; shape (points, 2)."""
 
 
-def similarity(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least-squares turn, scale and shift (no mirror) of five points onto the template; shape (2, 3).
+def similarity(landmarks: Points, template: Points = TEMPLATE) -> NDArray[np.float64]:
+    """Least-squares turn, scale and shift (no mirror) of some points onto a template; shape (2, 3).
 
     In complex numbers it is the straight line w = a*z + b, which has a closed form: the same answer as Umeyama (1991)
     without a singular value decomposition. Points that all coincide give a crop of one colour.
     """
-    points = landmarks[:, 0] + 1j * landmarks[:, 1]
-    mean = points.mean()
+    points, target = (side[:, 0] + 1j * side[:, 1] for side in (landmarks, template))
+    mean, target_mean = points.mean(), target.mean()
     centred = points - mean
     spread = np.vdot(centred, centred).real
-    a = np.vdot(centred, _TARGET_CENTRED) / spread if spread > 0 else 0j
-    b = _TARGET_MEAN - a * mean
+    a = np.vdot(centred, target - target_mean) / spread if spread > 0 else 0j
+    b = target_mean - a * mean
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def crop(image: Image, landmarks: tuple[tuple[float, float], ...]) -> Image:
-    """The face with these five points, upright at 112x112, BGR; black where it reaches over the border."""
-    matrix = similarity(np.array(landmarks, np.float64))
-    return np.asarray(cv2.warpAffine(image, matrix, (SIZE, SIZE), borderValue=0.0), np.uint8)
+def crops(image: Image, faces: Sequence[Detection]) -> Crops:
+    """These faces by their five points, in their order, 112x112; black where one reaches over the border."""
+    aligned: Crops = np.empty((len(faces), SIZE, SIZE, 3), np.uint8)
+    for face, crop in zip(faces, aligned, strict=True):
+        matrix = similarity(np.array(face.landmarks, np.float64))
+        cv2.warpAffine(image, matrix, (SIZE, SIZE), dst=crop, borderValue=0.0)
+    return aligned

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,15 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 """Upright image, shape (height, width, 3), BGR."""
 
+Crops = NDArray[np.uint8]
+"""Aligned faces, upright and to scale for the recogniser, shape (faces, 112, 112, 3), BGR."""
+
 Vectors = NDArray[np.float32]
 """Raw embeddings as the recogniser gives them (not normalised), shape (faces, dimension)."""
+
+
+AttributeName = Literal["age_gender", "landmarks_106", "landmarks_68"]
+"""What a pack may tell of a face beyond its embedding and its liveness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,23 @@ class EngineInfo:
     liveness_model: str | None
     """Identity of the passive liveness model, or None where the pack has none."""
     thresholds: Thresholds
+    attributes: tuple[AttributeName, ...] = ()
+    """Attributes that the pack has models for."""
+    largest_side: int = 640
+    """Side in pixels of the largest square that the pack fits an image into for its detector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How to look for faces; what is None, the pack decides."""
+
+    threshold: float | None = None
+    """Least detection score, 0-1."""
+    sizes: tuple[int, ...] | None = None
+    """Sides in pixels of the squares that the image is fitted into, one for each pass; multiples of 32."""
+
+
+AS_THE_PACK_SAYS = Search()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +86,21 @@ class Detection:
         return max(0.0, x2 - x1) * max(0.0, y2 - y1)
 
 
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What the models of a pack say of one face; None where they were not asked, or the pack has none."""
+
+    age: float | None = None
+    """Years."""
+    gender: Literal["female", "male"] | None = None
+    landmarks_106: tuple[tuple[float, float], ...] | None = None
+    """106 points of the outline, brows, eyes, nose and mouth, in the pixels of the image."""
+    landmarks_68: tuple[tuple[float, float, float], ...] | None = None
+    """68 points in the pixels of the image, with their depth in the same unit."""
+    pose: tuple[float, float, float] | None = None
+    """Pitch, yaw and roll in degrees, from the 68 points."""
+
+
 class Engine(Protocol):
     """Loaded, warmed models. Every method may be called from several threads at once.
 
@@ -73,15 +112,27 @@ class Engine(Protocol):
     def info(self) -> EngineInfo:
         """What this engine is."""
 
-    def detect(self, image: Image, *, threshold: float | None = None) -> list[Detection]:
-        """Every face with at least this score (the pack's where None), the largest box first."""
+    def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
+        """Every face that the search finds, the largest box first.
 
-    def embed(self, image: Image, faces: Sequence[Detection]) -> Vectors:
-        """Raw embeddings of these faces, in their order; shape (len(faces), dimension), float32."""
+        Raises:
+            JobError: `invalid_request` for a size that the detector of this pack cannot take.
+        """
 
-    def liveness(self, image: Image, face: Detection) -> float:
-        """Chance from 0 to 1 that the face is live.
+    def align(self, image: Image, faces: Sequence[Detection]) -> Crops:
+        """These faces cut out, upright and to scale, in their order."""
+
+    def embed(self, crops: Crops) -> Vectors:
+        """Raw embeddings of aligned faces, in their order; shape (len(crops), dimension), float32."""
+
+    def liveness(self, image: Image, face: Detection) -> float | None:
+        """Chance from 0 to 1 that the face is live; None where too little of its surroundings is in the image.
 
         Raises:
             JobError: `liveness_unavailable` where the pack has no liveness model.
         """
+
+    def attributes(
+        self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]
+    ) -> list[Attributes]:
+        """What the models named say of these faces, in their order; `names` come from `info.attributes`."""

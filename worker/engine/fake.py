@@ -7,7 +7,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.engine.base import Detection, EngineInfo, Image, Thresholds, Vectors
+from worker.engine.align import SIZE as CROP
+from worker.engine.base import (
+    AS_THE_PACK_SAYS,
+    AttributeName,
+    Attributes,
+    Crops,
+    Detection,
+    EngineInfo,
+    Image,
+    Search,
+    Thresholds,
+    Vectors,
+)
 
 BRIGHT: Final = 200
 LEAST_SIDE: Final = 12
@@ -47,9 +59,9 @@ class FakeEngine:
             thresholds=Thresholds(detection=0.5, match=0.5, live=0.5, spoof=0.3, register_score=0.65),
         )
 
-    def detect(self, image: Image, *, threshold: float | None = None) -> list[Detection]:
-        """Every bright region with at least this score, the largest box first."""
-        least = self.info.thresholds.detection if threshold is None else threshold
+    def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
+        """Every bright region with at least this score, the largest box first; it needs no sizes."""
+        least = self.info.thresholds.detection if search.threshold is None else search.threshold
         bright = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) > BRIGHT, np.uint8)
         _, _, regions, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
         faces = []
@@ -62,16 +74,29 @@ class FakeEngine:
                 faces.append(Detection(box=box, landmarks=_landmarks(box), score=score))
         return sorted(faces, key=lambda face: -face.area)
 
-    def embed(self, image: Image, faces: Sequence[Detection]) -> Vectors:
-        """Embeddings of the mean colours, in the order of the faces; shape (len(faces), 512), float32."""
-        rows = [np.cos(_WAVES @ _colour(image, face.box) + _PHASES) for face in faces]
+    def align(self, image: Image, faces: Sequence[Detection]) -> Crops:
+        """Squares of the faces' mean colours, in their order."""
+        crops: Crops = np.empty((len(faces), CROP, CROP, 3), np.uint8)
+        for face, crop in zip(faces, crops, strict=True):
+            crop[:] = np.rint(_colour(image, face.box))
+        return crops
+
+    def embed(self, crops: Crops) -> Vectors:
+        """Embeddings of the colours, in the order of the crops; shape (len(crops), 512), float32."""
+        rows = [np.cos(_WAVES @ crop[0, 0] + _PHASES) for crop in crops]
         vectors = [row * (LENGTH / np.linalg.norm(row)) for row in rows]
-        return np.array(vectors, np.float32).reshape(len(faces), SIZE)
+        return np.array(vectors, np.float32).reshape(len(crops), SIZE)
 
     def liveness(self, image: Image, face: Detection) -> float:
         """Three times the share of blue, 1.0 at most."""
         colour = _colour(image, face.box)
         return float(min(1.0, 3.0 * colour[0] / max(1.0, colour.sum())))
+
+    def attributes(
+        self, _image: Image, faces: Sequence[Detection], _names: Sequence[AttributeName]
+    ) -> list[Attributes]:
+        """Nothing: it has no attributes."""
+        return [Attributes() for _ in faces]
 
 
 def _colour(image: Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:

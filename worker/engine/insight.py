@@ -1,34 +1,46 @@
-"""The real engine: InsightFace's detector and recogniser over the files of a pack."""
+"""The real engine: the models of an InsightFace pack, each behind its own stage."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
-import cv2
 import numpy as np
-from insightface.model_zoo.arcface_onnx import ArcFaceONNX
-from insightface.model_zoo.scrfd import SCRFD
 
 from shared.errors import ErrorCode, JobError, SettingsError
 from worker.engine import align, packs
-from worker.engine.base import Detection, EngineInfo, Image, Vectors
-from worker.engine.passive import PassiveLiveness
-from worker.engine.sessions import Session, choose_provider
+from worker.engine.attributes import AttributeReader
+from worker.engine.base import (
+    AS_THE_PACK_SAYS,
+    AttributeName,
+    Attributes,
+    Crops,
+    Detection,
+    EngineInfo,
+    Image,
+    Search,
+    Vectors,
+)
+from worker.engine.batching import MicroBatcher
+from worker.engine.detector import GREY, Detector
+from worker.engine.devices import Device
+from worker.engine.packs import Manifest, Role
+from worker.engine.passive import READERS
+from worker.engine.prepare import prepared
+from worker.engine.recogniser import Recogniser
+from worker.engine.sessions import Session, open_session
 
-BATCH: Final = 8
-"""Faces of one image in one run, where the recogniser takes batches; larger ones gain nothing on a CPU."""
-GREY: Final = (127, 127, 127)
-_HEADS: Final = 9
+FACES_AT_ONCE: Final = 8
+"""Faces of one job in one run: on a CPU eight gain 10 % and more gain nothing."""
+FRAME_BUCKETS: Final = (1, 2, 4, 8)
+FACE_BUCKETS: Final = (1, 4, 8, 16, 32)
+"""Batch sizes across jobs, on a GPU: few and fixed, so that its memory stays flat."""
+ATTRIBUTES: Final[tuple[AttributeName, ...]] = ("age_gender", "landmarks_106", "landmarks_68")
 
 
 class InsightEngine:
-    """Loaded, warmed models of one pack.
+    """Loaded, warmed models of one pack. Nothing changes after the constructor: safe for several threads."""
 
-    Nothing changes after the constructor except insightface's cache of anchor positions, where two threads can only
-    write the same value: every method is safe for several threads at once.
-    """
-
-    def __init__(self, models_dir: Path, *, pack: str, provider: Literal["auto", "cpu", "cuda"]) -> None:
+    def __init__(self, models_dir: Path, *, pack: str, device: Device) -> None:
         """Check, load and warm the pack. Never downloads.
 
         Raises:
@@ -36,21 +48,32 @@ class InsightEngine:
                 was asked for cannot run it.
         """
         manifest = packs.installed(models_dir, pack)
-        chosen = choose_provider(provider)
-        files = {file.role: (models_dir / pack / file.name).absolute() for file in manifest.files if file.role}
-        self._plan = manifest.detection
-        self._detector = _detector(files["detection"], provider=chosen)
-        self._recogniser = _recogniser(files["recognition"], provider=chosen)
-        self._batch = BATCH if not isinstance(self._recogniser.input_shape[0], int) else 1
-        self._liveness = PassiveLiveness(files["liveness"], provider=chosen) if "liveness" in files else None
+        self._sessions = _Sessions((models_dir / pack).absolute(), manifest, device)
+        self._detector = Detector(
+            self._sessions.needed("detection", FRAME_BUCKETS),
+            manifest.detection,
+            threshold=manifest.thresholds.detection,
+            trimmed=not device.is_gpu,
+        )
+        self._recogniser = Recogniser(
+            self._sessions.needed("recognition", FACE_BUCKETS),
+            dimension=manifest.embedding_size,
+            batch=max(FACE_BUCKETS) if device.batching else FACES_AT_ONCE,
+        )
+        live = self._sessions.optional("liveness", FACE_BUCKETS)
         reader = manifest.file("liveness")
+        self._liveness = READERS[str(reader.preprocessing)](live) if live and reader else None
+        self._attributes = AttributeReader(
+            {name: session for name in ATTRIBUTES if (session := self._sessions.optional(name, FACE_BUCKETS))}
+        )
         self._info = EngineInfo(
             pack=manifest.name,
-            contract=manifest.embedding_contract,
-            provider=chosen,
+            contract=manifest.contract(device.precision),
+            provider=self._detector.provider,
             embedding_size=manifest.embedding_size,
             liveness_model=f"{Path(reader.name).stem}-{reader.sha256[:8]}" if reader else None,
             thresholds=manifest.thresholds,
+            attributes=self._attributes.names,
         )
         self._warm_up()
 
@@ -59,31 +82,20 @@ class InsightEngine:
         """What this engine is."""
         return self._info
 
-    def detect(self, image: Image, *, threshold: float | None = None) -> list[Detection]:
-        """Every face with at least this score (the pack's where None), the largest box first.
+    def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
+        """Every face that the search finds, the largest box first."""
+        return self._detector.detect(image, search)
 
-        Where none is found, the image is tried again with grey borders: a face that fills the frame is too large for
-        the detector's anchors.
-        """
-        least = self._info.thresholds.detection if threshold is None else threshold
-        found = self._faces(image, threshold=least)
-        for margin in self._plan.retry_margins:
-            if found:
-                break
-            found = self._faces_with_margin(image, margin=margin, threshold=least)
-        return sorted(found, key=lambda face: -face.area)
+    def align(self, image: Image, faces: Sequence[Detection]) -> Crops:
+        """These faces cut out, upright and to scale, in their order."""
+        return align.crops(image, faces)
 
-    def embed(self, image: Image, faces: Sequence[Detection]) -> Vectors:
-        """Raw embeddings of these faces, in their order; shape (len(faces), dimension), float32."""
-        if not faces:
-            return np.empty((0, self._info.embedding_size), np.float32)
-        crops = [align.crop(image, face.landmarks) for face in faces]
-        chunks = [crops[start : start + self._batch] for start in range(0, len(crops), self._batch)]
-        rows = [np.asarray(self._recogniser.get_feat(chunk), np.float32) for chunk in chunks]
-        return np.concatenate(rows)
+    def embed(self, crops: Crops) -> Vectors:
+        """Raw embeddings of aligned faces, in their order; shape (len(crops), dimension), float32."""
+        return self._recogniser.embed(crops)
 
-    def liveness(self, image: Image, face: Detection) -> float:
-        """Chance from 0 to 1 that the face is live.
+    def liveness(self, image: Image, face: Detection) -> float | None:
+        """Chance from 0 to 1 that the face is live; None where too little of its surroundings is in the image.
 
         Raises:
             JobError: `liveness_unavailable` where the pack has no liveness model.
@@ -94,83 +106,57 @@ class InsightEngine:
             )
         return self._liveness.read(image, face)
 
-    def _faces(self, image: Image, *, threshold: float) -> list[Detection]:
-        height, width = image.shape[:2]
-        sizes = self._plan.input_sizes
-        if max(height, width) >= min(map(min, sizes)) * min(height, width):
-            return []  # a strip so thin that nothing is left of it at the detector's size
-        boxes, points = self._detector.detect(image, input_size=sizes, det_thresh=threshold)
-        return [
-            Detection(
-                box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                landmarks=tuple((float(x), float(y)) for x, y in five),
-                score=min(1.0, float(box[4])),
-            )
-            for box, five in zip(boxes, points, strict=True)
-        ]
-
-    def _faces_with_margin(self, image: Image, *, margin: float, threshold: float) -> list[Detection]:
-        """Faces of the image with a grey border of `margin` of each side, in the pixels of the image without it.
-
-        The image is brought to the detector's size first: the same for the detector, and a border around a large
-        photograph would cost memory.
-        """
-        height, width = image.shape[:2]
-        scale = max(map(min, self._plan.input_sizes)) / ((1 + 2 * margin) * max(height, width))
-        small = (max(1, round(width * scale)), max(1, round(height * scale)))
-        across, down = round(small[0] * margin), round(small[1] * margin)
-        resized = cv2.resize(image, small)
-        framed = cv2.copyMakeBorder(resized, down, down, across, across, cv2.BORDER_CONSTANT, value=GREY)
-        back_x, back_y = width / small[0], height / small[1]
-
-        def back(x: float, y: float) -> tuple[float, float]:
-            return (x - across) * back_x, (y - down) * back_y
-
-        return [
-            Detection(
-                box=(*back(*face.box[:2]), *back(*face.box[2:])),
-                landmarks=tuple(back(x, y) for x, y in face.landmarks),
-                score=face.score,
-            )
-            for face in self._faces(np.asarray(framed, np.uint8), threshold=threshold)
-        ]
+    def attributes(
+        self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]
+    ) -> list[Attributes]:
+        """What the models named say of these faces, in their order."""
+        return self._attributes.read(image, faces, names)
 
     def _warm_up(self) -> None:
         """Run every model once, so that the first job pays for no allocation; the shapes are checked on the way."""
-        side = max(map(max, self._plan.input_sizes))
+        side = self._detector.largest_side
         image = np.full((side, side, 3), GREY, np.uint8)
         corner = side / 4
         points = tuple((corner + x, corner + y) for x, y in align.TEMPLATE.tolist())
         face = Detection(box=(corner, corner, corner + align.SIZE, corner + align.SIZE), landmarks=points, score=1.0)
         try:
             self.detect(image)
-            size = self.embed(image, [face]).shape[1]
+            size = self.embed(self.align(image, [face])).shape[1]
+            self.attributes(image, [face], self._info.attributes)
             if self._liveness is not None:
                 self._liveness.read(image, face)
         except JobError as error:
             msg = f"The model pack {self._info.pack} fails its first run: {error.detail}"
             raise SettingsError(msg) from None
-        _require(size == self._info.embedding_size, f"the recogniser gives {size} numbers, not what the manifest says")
+        if size != self._info.embedding_size:
+            msg = (
+                "The model pack does not fit this engine: "
+                f"the recogniser gives {size} numbers, not what the manifest says"
+            )
+            raise SettingsError(msg)
 
 
-def _detector(path: Path, *, provider: str) -> Any:
-    """SCRFD of insightface over our own session: one session for every input size, no download, no guessing."""
-    session = Session(path, provider=provider)
-    _require(len(session.get_outputs()) == _HEADS, f"{path.name} is not a SCRFD detector with five points")
-    return SCRFD(model_file=str(path), session=session, static_shape_sessions=False)
+class _Sessions:
+    """Opens the models of a pack by their role."""
 
+    def __init__(self, folder: Path, manifest: Manifest, device: Device) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._device = device
 
-def _recogniser(path: Path, *, provider: str) -> Any:
-    session = Session(path, provider=provider)
-    shape = session.get_inputs()[0].shape
-    _require(list(shape[1:]) == [3, align.SIZE, align.SIZE], f"{path.name} does not take 3x112x112 faces")
-    model = ArcFaceONNX(model_file=str(path), session=session)
-    # insightface guesses from the first nodes of the graph; the manifest says arcface-112-rgb
-    _require((model.input_mean, model.input_std) == (127.5, 127.5), f"{path.name} scales its input by itself")
-    return model
+    def needed(self, role: Role, buckets: tuple[int, ...]) -> Session:
+        """The model of a role that every pack has."""
+        session = self.optional(role, buckets)
+        if session is None:
+            msg = f"The model pack {self._manifest.name} has no {role} model"
+            raise SettingsError(msg)
+        return session
 
-
-def _require(condition: bool, complaint: str) -> None:  # noqa: FBT001 - reads like an assert
-    if not condition:
-        msg = f"The model pack does not fit this engine: {complaint}"
-        raise SettingsError(msg)
+    def optional(self, role: Role, buckets: tuple[int, ...]) -> Session | None:
+        """The model of a role, or None; joined across jobs where the device gains by it and the graph takes batches."""
+        file = self._manifest.file(role)
+        if file is None:
+            return None
+        session = open_session(prepared(self._folder, file), self._device)
+        takes_batches = session.input_shape[0] is None
+        return MicroBatcher(session, buckets=buckets) if self._device.batching and takes_batches else session

@@ -1,16 +1,34 @@
 """Reads passive liveness: whether a face is a person in front of the camera or a print or screen."""
 
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
 
+from worker.engine.align import similarity
 from worker.engine.base import Detection, Image
+from worker.engine.blobs import planar, scaled
 from worker.engine.sessions import Session
 
 GROWTH: Final = 2.7
 SIDE: Final = 128
+ALIGNED_SIDE: Final = 80
+ALIGNED_TEMPLATE: Final = np.array(
+    [[32.03, 38.06], [47.89, 37.98], [40.01, 47.08], [33.50, 56.36], [46.63, 56.29]]
+)
+"""Where InsightFace's liveness add-on expects the five points in its crop of 80x80."""
+MOST_MISSING: Final = 0.30
+"""Share of that crop that may lie outside the image; above it the add-on refuses to judge."""
+_LEVELS: Final = scaled(mean=0.0, scale=1.0)
+_UNIT: Final = scaled(mean=0.0, scale=1 / 255)
+
+
+class LivenessReader(Protocol):
+    """A passive liveness model with its preprocessing. Safe for several threads."""
+
+    def read(self, image: Image, face: Detection) -> float | None:
+        """Chance from 0 to 1 that the face is live; None where too little of its surroundings is in the image."""
 
 
 def surroundings(box: tuple[float, float, float, float], *, width: int, height: int) -> tuple[int, int, int, int]:
@@ -32,12 +50,11 @@ def surroundings(box: tuple[float, float, float, float], *, width: int, height: 
     return int(left), int(top), int(left + new_width) + 1, int(top + new_height) + 1
 
 
-class PassiveLiveness:
-    """The passive liveness model of a pack."""
+class ContextLiveness:
+    """Judges a face within its surroundings (`context-2.7-bgr-128`)."""
 
-    def __init__(self, path: Path, *, provider: str) -> None:
-        self.session = Session(path, provider=provider)
-        self._input = self.session.get_inputs()[0].name
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def read(self, image: Image, face: Detection) -> float:
         """Chance from 0 to 1 that the face is live: the softmax at index 0.
@@ -46,8 +63,31 @@ class PassiveLiveness:
         curve 0.52 against 0.93).
         """
         left, top, right, bottom = surroundings(face.box, width=image.shape[1], height=image.shape[0])
-        region = cv2.resize(image[top:bottom, left:right], (SIDE, SIDE))
-        blob = np.ascontiguousarray(region.transpose(2, 0, 1)[None], np.float32)
-        logits = self.session.run(None, {self._input: blob})[0][0].astype(np.float64)
+        region = np.asarray(cv2.resize(image[top:bottom, left:right], (SIDE, SIDE)), np.uint8)
+        logits = self._session.run(planar([region], _LEVELS, order="bgr"))[0][0].astype(np.float64)
         odds = np.exp(logits - logits.max())
         return float(odds[0] / odds.sum())
+
+
+class AlignedLiveness:
+    """Judges an aligned face with a rim around it: InsightFace's liveness add-on (`aligned-80-rgb`)."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def read(self, image: Image, face: Detection) -> float | None:
+        """Chance from 0 to 1 that the face is live, as the model gives it; None where its crop reaches too far out."""
+        matrix = similarity(np.array(face.landmarks, np.float64), ALIGNED_TEMPLATE)
+        size = (ALIGNED_SIDE, ALIGNED_SIDE)
+        inside = cv2.warpAffine(np.ones(image.shape[:2], np.float32), matrix, size)
+        if 1.0 - float(np.mean(inside)) > MOST_MISSING:
+            return None
+        crop = np.asarray(cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        return float(np.clip(self._session.run(planar([crop], _UNIT, order="rgb"))[0].reshape(-1)[0], 0.0, 1.0))
+
+
+READERS: Final[dict[str, Callable[[Session], LivenessReader]]] = {
+    "context-2.7-bgr-128": ContextLiveness,
+    "aligned-80-rgb": AlignedLiveness,
+}
+"""The reader of each preprocessing that a manifest may name for a liveness model."""

@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 from skimage.transform import SimilarityTransform
 
 from worker.engine import align
+from worker.engine.base import Detection
+
+
+def face(landmarks: list[list[float]]) -> Detection:
+    return Detection(box=(0.0, 0.0, 1.0, 1.0), landmarks=tuple((x, y) for x, y in landmarks), score=1.0)
 
 
 def points(seed: int) -> NDArray[np.float64]:
@@ -31,9 +36,18 @@ def test_a_turned_scaled_shifted_template_comes_back_exactly(turn: float, scale:
 
 def test_a_face_already_in_place_is_cut_out_unchanged() -> None:
     image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
-    cut = align.crop(image, tuple((float(x), float(y)) for x, y in align.TEMPLATE))
+    cut = align.crops(image, [face(align.TEMPLATE.tolist())])[0]
     np.testing.assert_array_equal(cut, image)
 
 
 def test_points_that_coincide_give_a_crop_and_no_error() -> None:
-    assert align.crop(np.full((50, 50, 3), 9, np.uint8), ((5.0, 5.0),) * 5).shape == (112, 112, 3)
+    assert align.crops(np.full((50, 50, 3), 9, np.uint8), [face([[5.0, 5.0]] * 5)]).shape == (1, 112, 112, 3)
+
+
+def test_crops_keep_the_order_of_the_faces() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    faces = [face((align.TEMPLATE + shift).tolist()) for shift in (0, 40, 90)]
+    together = align.crops(image, faces)
+    assert together.shape == (3, 112, 112, 3)
+    for one, crop in zip(faces, together, strict=True):
+        np.testing.assert_array_equal(align.crops(image, [one])[0], crop)

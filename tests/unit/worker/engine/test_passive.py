@@ -1,10 +1,20 @@
-"""Which part of the image the liveness model sees."""
+"""Which part of the image each liveness model sees, and what is made of its answer."""
 
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from insightface.addons.liveness import Liveness
+from onnx import TensorProto, helper, numpy_helper
 
-from worker.engine.passive import surroundings
+from tests.unit.worker.engine.sessions import ScriptedSession
+from worker.engine.base import Detection, Image
+from worker.engine.passive import ALIGNED_TEMPLATE, AlignedLiveness, surroundings
 
 SIDES = st.integers(1, 4000)
 COORDINATES = st.floats(-2000, 5000)
@@ -37,3 +47,49 @@ def test_a_box_outside_the_image_is_brought_inside(box: tuple[float, float, floa
     left, _, right, _ = surroundings(box, width=1000, height=500)
     assert (left == 0) == (box[0] < 0)
     assert right - left in {217, 271}
+
+
+def adjusted(image: Image, shift: float = 0.0) -> Detection:
+    """A face in the middle of an image, its points as far apart as a real one's."""
+    centre = np.array([image.shape[1] / 2 + shift, image.shape[0] / 2])
+    points = centre + (ALIGNED_TEMPLATE - 40) * 4
+    return Detection(box=(0.0, 0.0, 1.0, 1.0), landmarks=tuple((x, y) for x, y in points.tolist()), score=0.9)
+
+
+def add_on(path: Path) -> tuple[AlignedLiveness, Liveness]:
+    """Our reader and insightface's own over one model that tells red from blue."""
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["c"], strides=[80, 80]),
+        helper.make_node("Sigmoid", ["c"], ["p"]),
+        helper.make_node("Reshape", ["p", "flat"], ["live"]),
+    ]
+    weights = np.random.default_rng(4).normal(0, 0.02, (1, 3, 80, 80)).astype(np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "add-on",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3, 80, 80])],
+        [helper.make_tensor_value_info("live", TensorProto.FLOAT, ["n"])],
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.array([-1], np.int64), "flat")],
+    )
+    file = path / "liveness.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+    runtime = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    session = ScriptedSession(lambda blob: runtime.run(None, {"input": blob}), shape=(None, 3, 80, 80))
+    return AlignedLiveness(session), Liveness(str(file), session=runtime)
+
+
+def test_the_add_on_reads_what_insightface_reads(tmp_path: Path) -> None:
+    ours, theirs = add_on(tmp_path)
+    image = np.asarray(cv2.blur(np.random.default_rng(5).integers(0, 256, (480, 640, 3), np.uint8), (9, 9)), np.uint8)
+    for shift in (0.0, 37.5, 160.0):
+        face = adjusted(image, shift)
+        expected = theirs.predict(image, np.array(face.landmarks))["live_score"]
+        assert ours.read(image, face) == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_add_on_does_not_judge_a_face_that_reaches_far_out_of_the_image(tmp_path: Path) -> None:
+    ours, theirs = add_on(tmp_path)
+    image = np.random.default_rng(5).integers(0, 256, (480, 640, 3), np.uint8)
+    cut_off = adjusted(image, 320.0)
+    assert theirs.predict(image, np.array(cut_off.landmarks))["status"] == "input_rejected"
+    assert ours.read(image, cut_off) is None

@@ -1,0 +1,130 @@
+"""Age, gender, landmarks and pose equal what insightface's own classes make of the same model."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from insightface.model_zoo.attribute import Attribute
+from insightface.model_zoo.landmark import Landmark
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from shared.errors import SettingsError
+from tests.unit.worker.engine.sessions import Blob, ScriptedSession
+from worker.engine.attributes import OUTPUTS, AttributeReader, mean_face, pose
+from worker.engine.base import AttributeName, Detection
+
+IMAGE = np.random.default_rng(8).integers(0, 256, (300, 400, 3), np.uint8)
+FACE = Detection(box=(100.0, 60.0, 190.0, 180.0), landmarks=((0.0, 0.0),) * 5, score=0.9)
+SIDES: dict[AttributeName, int] = {"age_gender": 96, "landmarks_106": 192, "landmarks_68": 192}
+
+
+def model(path: Path, name: AttributeName) -> Path:
+    """A graph with the shapes of the real one that begins, as it does, by scaling its own input."""
+    side, count = SIDES[name], OUTPUTS[name]
+    dice = np.random.default_rng(len(name))
+    weights = {
+        "half": np.float32([0.5]),
+        "scale": np.float32([1 / 255]),
+        "w": dice.normal(0, 0.5, (count, 3, side // 4, side // 4)).astype(np.float32) / side,
+        "b": dice.uniform(-0.8, 0.8, count).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Mul", ["data", "scale"], ["m"], name="_mul0"),
+        helper.make_node("Sub", ["m", "half"], ["s"], name="_minus0"),
+        helper.make_node("Conv", ["s", "w", "b"], ["c"], strides=[side // 4] * 2),
+        helper.make_node("GlobalAveragePool", ["c"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["fc1"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, side, side])],
+        [helper.make_tensor_value_info("fc1", TensorProto.FLOAT, ["n", count])],
+        [numpy_helper.from_array(values, key) for key, values in weights.items()],
+    )
+    file = path / f"{name}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+    return file
+
+
+def over(file: Path, name: AttributeName) -> AttributeReader:
+    runtime = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    session = ScriptedSession(lambda blob: runtime.run(None, {"data": blob}), shape=(None, 3, *[SIDES[name]] * 2))
+    return AttributeReader({name: session})
+
+
+class Theirs(dict[str, Any]):
+    """What insightface writes its answers to."""
+
+    bbox = np.array(FACE.box)
+
+
+def test_age_and_gender(tmp_path: Path) -> None:
+    file = model(tmp_path, "age_gender")
+    theirs = Theirs()
+    Attribute(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs_face(theirs))
+    [ours] = over(file, "age_gender").read(IMAGE, [FACE], ["age_gender"])
+    assert (ours.age, ours.gender) == (theirs["age"], ["female", "male"][theirs["gender"]])
+    assert (ours.landmarks_106, ours.landmarks_68, ours.pose) == (None, None, None)
+
+
+def test_landmarks_106(tmp_path: Path) -> None:
+    file = model(tmp_path, "landmarks_106")
+    theirs = Theirs()
+    Landmark(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs_face(theirs))
+    [ours] = over(file, "landmarks_106").read(IMAGE, [FACE], ["landmarks_106"])
+    np.testing.assert_allclose(np.array(ours.landmarks_106), theirs["landmark_2d_106"], atol=1e-3)
+
+
+def test_landmarks_68_and_pose(tmp_path: Path) -> None:
+    file = model(tmp_path, "landmarks_68")
+    theirs = Theirs()
+    Landmark(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs_face(theirs))
+    [ours] = over(file, "landmarks_68").read(IMAGE, [FACE], ["landmarks_68"])
+    np.testing.assert_allclose(np.array(ours.landmarks_68), theirs["landmark_3d_68"], atol=1e-3)
+    np.testing.assert_allclose(np.array(ours.pose), theirs["pose"], atol=1e-2)
+
+
+def theirs_face(answers: Theirs) -> Theirs:
+    return answers
+
+
+def turned(*, pitch: float, yaw: float, roll: float) -> NDArray[np.float64]:
+    """The mean face turned by these degrees, as a picture shows it."""
+    x, y, z = (math.radians(angle) for angle in (pitch, yaw, roll))
+    about_x = np.array([[1, 0, 0], [0, math.cos(x), -math.sin(x)], [0, math.sin(x), math.cos(x)]])
+    about_y = np.array([[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]])
+    about_z = np.array([[math.cos(z), -math.sin(z), 0], [math.sin(z), math.cos(z), 0], [0, 0, 1]])
+    return 3.0 * mean_face() @ (about_z @ about_y @ about_x).T + (200.0, 150.0, 0.0)
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (20, 0, 0), (0, -35, 0), (0, 0, 50), (10, 20, -15)])
+def test_the_pose_is_the_turn_of_the_mean_face(angles: tuple[float, float, float]) -> None:
+    pitch, yaw, roll = angles
+    assert pose(turned(pitch=pitch, yaw=yaw, roll=roll)) == pytest.approx(angles, abs=1e-6)
+
+
+def test_faces_keep_their_order_and_only_what_is_asked_runs() -> None:
+    def brightness(blob: Blob) -> list[Blob]:
+        return [np.array([[0.0, 1.0, blob.mean() / 500]], np.float32)]
+
+    asked = ScriptedSession(brightness, shape=(None, 3, 96, 96))
+    idle = ScriptedSession(brightness, shape=(None, 3, 192, 192))
+    reader = AttributeReader({"age_gender": asked, "landmarks_106": idle})
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:, 100:] = 255
+    faces = [SimpleNamespace(box=(float(left), 30.0, left + 20.0, 50.0)) for left in (40, 140)]
+    dark, bright = reader.read(image, faces, ["age_gender"])  # type: ignore[arg-type]
+    assert (dark.age, bright.age) == (0.0, 51.0)
+    assert idle.seen == []
+
+
+def test_a_model_of_another_shape_is_refused() -> None:
+    with pytest.raises(SettingsError, match="is no age_gender model"):
+        AttributeReader({"age_gender": ScriptedSession(lambda blob: [blob], shape=(None, 3, 96, 80))})

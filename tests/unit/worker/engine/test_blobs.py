@@ -1,0 +1,23 @@
+"""What a model is fed equals what OpenCV's own blob holds, bit for bit."""
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.engine.blobs import planar, scaled
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(127.5, 1 / 128), (127.5, 1 / 127.5), (0.0, 1.0), (0.0, 1 / 255)])
+@pytest.mark.parametrize("shape", [(112, 112), (37, 64), (1, 1)])
+def test_a_batch_is_what_opencv_makes_of_it(mean: float, scale: float, shape: tuple[int, int]) -> None:
+    images = list(np.random.default_rng(3).integers(0, 256, (3, *shape, 3), np.uint8))
+    theirs = cv2.dnn.blobFromImages(images, scale, None, (mean,) * 3, swapRB=True)
+    np.testing.assert_array_equal(planar(images, scaled(mean=mean, scale=scale), order="rgb"), theirs)
+
+
+def test_the_order_of_colours_is_the_one_asked_for() -> None:
+    blue = np.zeros((1, 2, 2, 3), np.uint8)
+    blue[..., 0] = 200
+    table = scaled(mean=0.0, scale=1.0)
+    assert [planar(blue, table, order="bgr")[0, n, 0, 0] for n in range(3)] == [200, 0, 0]
+    assert [planar(blue, table, order="rgb")[0, n, 0, 0] for n in range(3)] == [0, 0, 200]
