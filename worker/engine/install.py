@@ -19,7 +19,7 @@ from shared.errors import SettingsError
 from worker.engine import packs
 from worker.engine.fetch import Run, Say, archive_in_cache, run_command
 from worker.engine.packs import MANIFEST, Manifest, PackFile
-from worker.engine.prepare import missing, prepare
+from worker.engine.prepare import prepare, unprepared
 
 ACCEPTED: Final = "LICENSE_ACCEPTED.json"
 
@@ -96,7 +96,7 @@ def add(models_dir: Path, pack: str, source: Path, *, say: Say) -> None:
 
 def prepare_what_is_missing(folder: Path, manifest: Manifest, *, say: Say) -> None:
     """Prepare an intact pack unless that is done; where the folder cannot be written, it goes on as it came."""
-    if not missing(folder, manifest):
+    if not unprepared(folder, manifest):
         return
     try:
         prepare(folder, manifest, say=say)

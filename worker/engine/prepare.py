@@ -1,46 +1,57 @@
 """Prepares a pack: faster and more flexible equals of its graphs, each kept only where it proves equal."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 from pydantic import ValidationError
 
 from shared.errors import SettingsError
 from shared.faces import Strict
-from worker.engine.packs import Manifest, PackFile, PlainName, Role, Sha256, sha256_of
+from worker.engine.packs import Manifest, PackFile, PlainName, Sha256, sha256_of
+
+if TYPE_CHECKING:
+    from worker.engine.rewriting import Rewritten
 
 FOLDER: Final = "prepared"
 RECORD: Final = "record.json"
 VERSION: Final = 1
 """Raise it when a rewrite changes: every pack is then prepared anew, and until it is, runs as it came."""
-
-STEPS: Final[dict[Role, tuple[str, ...]]] = {
-    "detection": ("any size", "any batch", "convolved PRelu"),
-    "recognition": ("any batch", "convolved PRelu"),
-    "liveness": ("any batch", "convolved PRelu"),
-    "age_gender": ("any batch", "convolved PRelu"),
-    "landmarks_106": ("any batch", "convolved PRelu"),
-    "landmarks_68": ("any batch", "convolved PRelu"),
-}
-"""What is tried for a model of each role, in this order."""
+CPU: Final = "CPUExecutionProvider"
 
 log = structlog.get_logger(__name__)
+
+
+class Graph(Strict):
+    """One graph that was made of a model file."""
+
+    name: PlainName
+    sha256: Sha256
+    steps: tuple[str, ...]
+    cosine: float
+    """Least cosine between its answers and the original's."""
+    difference: float
+    """Largest difference of a number, as a share of the largest in its answer."""
 
 
 class Prepared(Strict):
     """What was made of one model file."""
 
     source: Sha256
-    prepared: Sha256 | None
-    """Hash of the prepared file; None where no step changed anything, or none held."""
-    steps: tuple[str, ...]
+    free: Graph | None
+    """For any provider; None where nothing was gained: the original then."""
+    cpu: Graph | None
+    """For onnxruntime's CPU provider; None where it gains nothing over `free`."""
     rejected: dict[str, str]
     """Steps that did not prove equal, with what was wrong."""
-    cosine: float
-    difference: float
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graphs that there are."""
+        return tuple(graph for graph in (self.free, self.cpu) if graph is not None)
 
 
 class Record(Strict):
@@ -51,24 +62,29 @@ class Record(Strict):
     files: dict[PlainName, Prepared]
 
 
-def prepared(folder: Path, file: PackFile) -> Path:
+def prepared(folder: Path, file: PackFile, *, provider: str = CPU) -> Path:
     """The graph to load for a file of the pack in `folder`: the prepared one where it is intact, else the original."""
     entry = _entry(folder, file)
     if isinstance(entry, str):
         log.warning("pack.not_prepared", file=file.name, why=entry)
         return folder / file.name
-    if entry.prepared is None:
+    graph = (entry.cpu if provider == CPU else None) or entry.free
+    if graph is None:
         return folder / file.name
-    path = folder / FOLDER / file.name
-    if not path.is_file() or sha256_of(path) != entry.prepared:
-        log.warning("pack.not_prepared", file=file.name, why="damaged")
+    if not _intact(folder, graph):
+        log.warning("pack.not_prepared", file=file.name, why=f"{graph.name} is damaged")
         return folder / file.name
-    return path
+    return folder / FOLDER / graph.name
 
 
-def missing(folder: Path, manifest: Manifest) -> list[str]:
-    """Names of the models that have no valid prepared graph."""
-    return [file.name for file in _models(folder, manifest) if not _valid(folder, file)]
+def unprepared(folder: Path, manifest: Manifest) -> list[str]:
+    """Names of the models whose preparation is missing, stale or damaged."""
+    entries = {file.name: _entry(folder, file) for file in _models(folder, manifest)}
+    return [
+        name
+        for name, entry in entries.items()
+        if isinstance(entry, str) or not all(_intact(folder, graph) for graph in entry.graphs)
+    ]
 
 
 def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> Record:
@@ -82,19 +98,18 @@ def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> 
     target = folder / FOLDER
     try:
         target.mkdir(exist_ok=True)
-        files = {}
-        for file in _models(folder, manifest):
-            files[file.name] = _prepare(folder / file.name, file, target / file.name)
-            say(f"{manifest.name}: {_told(file, files[file.name])}")
+        files = {file.name: _prepare(folder / file.name, file, target) for file in _models(folder, manifest)}
         record = Record(format=1, version=VERSION, files=files)
         _replace(target / RECORD, (record.model_dump_json(indent=2) + "\n").encode())
-        wanted = {RECORD, *(name for name, entry in files.items() if entry.prepared)}
+        wanted = {RECORD, *(graph.name for entry in files.values() for graph in entry.graphs)}
         for left in target.iterdir():
             if left.name not in wanted:
                 left.unlink()
     except OSError as error:
         msg = f"{manifest.name} was not prepared, and runs as it came: {target}: {error.strerror}"
         raise SettingsError(msg) from None
+    for name, entry in files.items():
+        say(f"{manifest.name}: {name}: {_told(entry)}")
     return record
 
 
@@ -111,34 +126,21 @@ def _entry(folder: Path, file: PackFile) -> Prepared | str:
     except (OSError, ValidationError):
         return "the record is damaged"
     entry = record.files.get(file.name)
-    if record.version != VERSION or entry is None or entry.source != file.sha256:
-        return "stale"
-    return entry
+    return "stale" if record.version != VERSION or entry is None or entry.source != file.sha256 else entry
 
 
-def _valid(folder: Path, file: PackFile) -> bool:
-    entry = _entry(folder, file)
-    if isinstance(entry, str):
-        return False
-    path = folder / FOLDER / file.name
-    return entry.prepared is None or (path.is_file() and sha256_of(path) == entry.prepared)
+def _intact(folder: Path, graph: Graph) -> bool:
+    path = folder / FOLDER / graph.name
+    return path.is_file() and sha256_of(path) == graph.sha256
 
 
 def _prepare(source: Path, file: PackFile, target: Path) -> Prepared:
-    """Try each step on what the steps before gave; a step that is not equal to the original is left out."""
-    # A worker has no use for these two: preparation alone reads and compares graphs (35 MB).
+    """Make and write the graphs of one model file."""
+    # A worker never needs these two: preparation alone reads and compares graphs.
     import onnx  # noqa: PLC0415
 
-    from worker.engine import graphs, proof  # noqa: PLC0415
+    from worker.engine import proof, rewriting  # noqa: PLC0415
 
-    rewrites: dict[str, graphs.Rewrite] = {
-        "any size": graphs.with_free_sides,
-        "any batch": graphs.with_free_batch,
-        "convolved PRelu": graphs.with_convolved_prelu,
-    }
-    steps: list[str] = []
-    rejected = {}
-    agreement = proof.Agreement()
     if file.role is None or file.preprocessing is None:
         msg = f"{file.name} has no role"
         raise ValueError(msg)
@@ -146,37 +148,38 @@ def _prepare(source: Path, file: PackFile, target: Path) -> Prepared:
         model = onnx.load(source)
         original = proof.Original(model, file.preprocessing)
     except Exception as error:  # noqa: BLE001 - the parser's exceptions share no base but this
-        rejected = {"any step": str(error) or type(error).__name__}
-        return Prepared(source=file.sha256, prepared=None, steps=(), rejected=rejected, cosine=1.0, difference=0.0)
-    for step in STEPS[file.role]:
-        try:
-            candidate = rewrites[step](model)
-            if candidate is model:
-                continue
-            agreement = original.agreement(candidate)
-        except Exception as error:  # noqa: BLE001 - whatever makes a rewrite stumble, the original runs
-            rejected[step] = str(error) or type(error).__name__
-        else:
-            model = candidate
-            steps.append(step)
-    if steps:
-        _replace(target, model.SerializeToString(deterministic=True))
+        return Prepared(
+            source=file.sha256, free=None, cpu=None, rejected={"any step": str(error) or type(error).__name__}
+        )
+    wanted = rewriting.FREE.get(file.role, ("any batch",))
+    free = rewriting.rewritten(rewriting.Rewritten(model=model), wanted, original=original)
+    faster = rewriting.rewritten(free, rewriting.FASTER, original=original)
     return Prepared(
         source=file.sha256,
-        prepared=sha256_of(target) if steps else None,
-        steps=tuple(steps),
-        rejected=rejected,
-        cosine=agreement.cosine,
-        difference=agreement.difference,
+        free=_written(free, target / source.name) if free.steps else None,
+        cpu=_written(faster, target / f"{source.stem}.cpu.onnx") if faster.steps != free.steps else None,
+        rejected=faster.rejected,
     )
 
 
-def _told(file: PackFile, entry: Prepared) -> str:
-    parts = []
-    if entry.steps:
-        parts.append(f"{', '.join(entry.steps)} (cosine {entry.cosine:.9f}, difference {entry.difference:.0e})")
-    parts += [f"not {step}: {why}" for step, why in entry.rejected.items()]
-    return f"{file.name}: {'; '.join(parts) or 'nothing to prepare'}"
+def _written(made: "Rewritten", path: Path) -> Graph:
+    data = made.model.SerializeToString(deterministic=True)
+    _replace(path, data)
+    return Graph(
+        name=path.name,
+        sha256=hashlib.sha256(data).hexdigest(),
+        steps=made.steps,
+        cosine=made.agreement.cosine,
+        difference=made.agreement.difference,
+    )
+
+
+def _told(entry: Prepared) -> str:
+    parts = [f"not {step}: {why}" for step, why in entry.rejected.items()]
+    if entry.graphs:
+        best = entry.graphs[-1]
+        parts.insert(0, f"{', '.join(best.steps)} (cosine {best.cosine:.9f}, difference {best.difference:.0e})")
+    return "; ".join(parts) or "nothing to prepare"
 
 
 def _replace(path: Path, data: bytes) -> None:
