@@ -54,10 +54,11 @@ snapshot: dev-setup  ## write the OpenAPI document that the contract test compar
 	@$(VENV)/python -m tests.contract.snapshot
 
 lock: dev-setup  ## resolve the dependencies anew into requirements/
-	@$(LOCK) --extra api --extra worker --extra cpu --extra local --extra dev -o requirements/dev.txt
+	@$(LOCK) --extra api --extra worker --extra cpu --extra openvino --extra local --extra dev -o requirements/dev.txt
 	@$(LOCK) --extra api --extra worker --extra cpu --extra local -o requirements/local.txt
 	@$(LOCK) --extra api -o requirements/api.txt
 	@$(LOCK) --extra worker --extra cpu -o requirements/worker-cpu.txt
+	@$(LOCK) --extra worker --extra cpu --extra openvino -o requirements/worker-openvino.txt
 	@$(LOCK) --extra worker --extra gpu -o requirements/worker-gpu.txt
 
 clean:  ## remove the environment, the data and every cache

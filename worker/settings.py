@@ -22,9 +22,37 @@ class WorkerSettings(SharedSettings):
         description="Model pack: `buffalo_l`, `compact`, or the name of any folder with a manifest.",
     )
     models_dir: Path = Field(default=Path("models"), description="Folder that holds one folder for each pack.")
-    provider: Literal["auto", "cpu", "cuda"] = Field(
+    provider: Literal["auto", "cpu", "cuda", "tensorrt", "openvino"] = Field(
         default="auto",
-        description="Where the models run. `auto` takes CUDA where it is there; `cuda` refuses to start on a CPU.",
+        description="Where the models run. `auto` takes CUDA where there is a GPU, else the CPU; `cuda` and `tensorrt` "
+        "refuse to start where the models would run on the CPU.",
+    )
+    precision: Literal["f32", "bf16"] = Field(
+        default="f32",
+        description="`bf16` halves the time with `openvino` on processors that have it. Its embeddings are another "
+        "contract: they do not compare with those of `f32`.",
+    )
+    intra_op_threads: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Cores that one run of a model uses. 1 gives the most jobs per second; all cores together with "
+        "`VULTUS_WORKER_THREADS=1` give the shortest wait of a single job.",
+    )
+    micro_batch: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Join the work of concurrent jobs into one run. `auto` does so on a GPU; on a CPU it loses.",
+    )
+    device_id: int = Field(default=0, ge=0, description="Number of the GPU that this worker uses.")
+    gpu_memory_mb: int = Field(
+        default=0, ge=0, description="Most GPU memory for each model's arena, in MiB; 0 = no limit."
+    )
+    cudnn_search: Literal["heuristic", "exhaustive", "default"] = Field(
+        default="heuristic",
+        description="How cuDNN picks its algorithms. `exhaustive` may be faster once warm, and costs gigabytes.",
+    )
+    allow_cpu_fallback: bool = Field(
+        default=False, description="Start although operators of a model run on the CPU where a GPU was asked for."
     )
     worker_threads: int = Field(
         default=0,

@@ -157,6 +157,7 @@ class _Sessions:
         file = self._manifest.file(role)
         if file is None:
             return None
-        session = open_session(prepared(self._folder, file), self._device)
+        graph = prepared(self._folder, file, provider=self._device.provider)
+        session = open_session(graph, self._device)
         takes_batches = session.input_shape[0] is None
         return MicroBatcher(session, buckets=buckets) if self._device.batching and takes_batches else session

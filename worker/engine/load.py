@@ -19,6 +19,17 @@ def load_engine(settings: WorkerSettings) -> Engine:
         from worker.engine.fake import FakeEngine  # noqa: PLC0415 - a fake worker needs no inference library
 
         return FakeEngine()
-    from worker.engine.insight import InsightEngine  # noqa: PLC0415 - a fake worker needs no inference library
+    from worker.engine.devices import choose_device  # noqa: PLC0415 - a fake worker needs no inference library
+    from worker.engine.insight import InsightEngine  # noqa: PLC0415
 
-    return InsightEngine(settings.models_dir, pack=settings.pack, provider=settings.provider)
+    device = choose_device(
+        settings.provider,
+        precision=settings.precision,
+        threads=settings.intra_op_threads,
+        micro_batch=settings.micro_batch,
+        device_id=settings.device_id,
+        gpu_memory_mb=settings.gpu_memory_mb,
+        cudnn_search=settings.cudnn_search,
+        allow_cpu_fallback=settings.allow_cpu_fallback,
+    )
+    return InsightEngine(settings.models_dir, pack=settings.pack, device=device)

@@ -1,95 +1,111 @@
-"""Opens ONNX models on the device that was asked for, and on no other."""
+"""Opens the models of a pack on a device: one input, one run, and only numbers that are finite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from shared.errors import ErrorCode, JobError, SettingsError
+from worker.engine.blobs import Blob
+from worker.engine.devices import OPENVINO, Device, audit
 
-CPU: Final = "CPUExecutionProvider"
-CUDA: Final = "CUDAExecutionProvider"
-_CUDA_OPTIONS: Final = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
-
-
-def choose_provider(wanted: Literal["auto", "cpu", "cuda"], *, available: Sequence[str] | None = None) -> str:
-    """The execution provider for a setting: `auto` takes CUDA where this build of onnxruntime has it.
-
-    Raises:
-        SettingsError: `cuda` on a build without it.
-    """
-    has_cuda = CUDA in (onnxruntime.get_available_providers() if available is None else available)
-    if wanted == "cpu" or (wanted == "auto" and not has_cuda):
-        return CPU
-    if not has_cuda:
-        msg = (
-            "VULTUS_PROVIDER=cuda, but this onnxruntime is built for the CPU only: "
-            "install requirements/worker-gpu.txt, or set VULTUS_PROVIDER=cpu"
-        )
-        raise SettingsError(msg)
-    onnxruntime.preload_dlls()
-    return CUDA
+Outputs = list[NDArray[np.float32]]
 
 
-class Session:
-    """An ONNX session that refuses numbers that are not finite. Safe for several threads, as onnxruntime's is."""
+class Session(Protocol):
+    """A loaded model with one input. Safe for several threads."""
 
-    def __init__(self, path: Path, *, provider: str) -> None:
-        """Open the model in `path`.
-
-        Raises:
-            SettingsError: the file is no model, or it would not run on `provider`.
-        """
-        options = onnxruntime.SessionOptions()
-        # Jobs run in parallel, one on each core; the thread pools of several sessions would spin against each other
-        # (two processes on two cores: 8.4 jobs/s at the defaults, 18.6 with one thread each).
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        providers: list[Any] = [(CUDA, _CUDA_OPTIONS), CPU] if provider == CUDA else [provider]
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base but this
-            last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-            msg = f"{path} cannot be loaded: {last[0]}"
-            raise SettingsError(msg) from None
-        self._name = path.name
-        if (actual := self.provider) != provider:
-            msg = (
-                f"{path.name} runs on {actual} although {provider} was asked for: no usable CUDA device or library; "
-                "mend that, or set VULTUS_PROVIDER=cpu"
-            )
-            raise SettingsError(msg)
+    @property
+    def name(self) -> str:
+        """File name of the model."""
 
     @property
     def provider(self) -> str:
-        """The execution provider that really runs the model."""
-        return str(self._session.get_providers()[0])
+        """What really runs it, such as CPUExecutionProvider."""
 
-    def run(self, outputs: Sequence[str] | None, feed: Mapping[str, Any]) -> list[NDArray[np.float32]]:
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the input; None for an axis of any length."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+
+    def run(self, blob: Blob) -> Outputs:
         """Run the model once.
 
         Raises:
             JobError: `model_failure` where an output holds a number that is not finite.
         """
-        results: list[NDArray[np.float32]] = self._session.run(outputs, feed)
-        if not all(np.isfinite(result).all() for result in results):
-            raise JobError(ErrorCode.MODEL_FAILURE, f"The model {self._name} gave a number that is not finite.")
-        return results
 
-    # What insightface's model classes ask a session for, under onnxruntime's names.
 
-    def get_inputs(self) -> list[Any]:
-        """Inputs of the model."""
-        return list(self._session.get_inputs())
+def open_session(path: Path, device: Device) -> Session:
+    """The model in this file on this device.
 
-    def get_outputs(self) -> list[Any]:
-        """Outputs of the model."""
-        return list(self._session.get_outputs())
+    Raises:
+        SettingsError: in one line, why it cannot be loaded, or that it would run somewhere else.
+    """
+    if device.provider == OPENVINO:
+        from worker.engine.openvino_sessions import OpenVinoSession  # noqa: PLC0415 - an optional dependency
 
-    def get_providers(self) -> list[str]:
-        """Providers of the session, the one that runs first."""
-        return list(self._session.get_providers())
+        return OpenVinoSession(path, device)
+    return OnnxSession(path, device)
+
+
+def finite(outputs: Outputs, *, name: str) -> Outputs:
+    """These outputs, if all their numbers are finite.
+
+    Raises:
+        JobError: `model_failure`.
+    """
+    # A sum is finite unless a number is not (or they are past any use): a third of the time of looking at each.
+    if not all(np.isfinite(output.sum(dtype=np.float64)) for output in outputs):
+        raise JobError(ErrorCode.MODEL_FAILURE, f"The model {name} gave a number that is not finite.")
+    return outputs
+
+
+def unreadable(path: Path, error: Exception) -> SettingsError:
+    """A runtime's complaint about a model file, as one line."""
+    last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+    return SettingsError(f"{path} cannot be loaded: {last[0]}")
+
+
+class OnnxSession:
+    """A model in onnxruntime."""
+
+    def __init__(self, path: Path, device: Device) -> None:
+        options = onnxruntime.SessionOptions()
+        # Jobs run in parallel, one on each core; the thread pools of several sessions would spin against each other
+        # (two processes on two cores: 8.4 jobs/s at the defaults, 18.6 with one thread each).
+        options.intra_op_num_threads = device.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Canvases and batches come in many shapes: a memory plan for each would be kept for ever.
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=device.providers)
+        except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base but this
+            raise unreadable(path, error) from None
+        self.name = path.name
+        audit(self.name, device, _assigned(self._session))
+        taken = self._session.get_inputs()[0]
+        self._input = taken.name
+        self.provider = str(self._session.get_providers()[0])
+        self.input_shape = tuple(axis if isinstance(axis, int) else None for axis in taken.shape)
+        self.outputs = len(self._session.get_outputs())
+
+    def run(self, blob: Blob) -> Outputs:
+        """Run the model once."""
+        return finite(self._session.run(None, {self._input: blob}), name=self.name)
+
+
+def _assigned(session: Any) -> Iterator[tuple[str, str, str]]:
+    """Provider, operator and name of every node of a loaded model."""
+    for part in session.get_provider_graph_assignment_info():
+        for node in part.get_nodes():
+            yield part.ep_name, node.op_type, node.name

@@ -1,0 +1,50 @@
+"""Opens models in OpenVINO, which runs them faster than onnxruntime on Intel's and AMD's processors."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+from worker.engine.blobs import Blob
+from worker.engine.devices import OPENVINO, Device
+from worker.engine.sessions import Outputs, finite, unreadable
+
+_PRECISIONS = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}
+
+
+class OpenVinoSession:
+    """A model in OpenVINO: each thread that runs it has a request of its own."""
+
+    provider = OPENVINO
+
+    def __init__(self, path: Path, device: Device) -> None:
+        core = openvino.Core()
+        try:
+            self._model = core.compile_model(
+                str(path),
+                "CPU",
+                {
+                    # Left to itself it takes bf16 on a processor that has it, and embeddings drift unannounced.
+                    "INFERENCE_PRECISION_HINT": _PRECISIONS[device.precision],
+                    "INFERENCE_NUM_THREADS": device.threads,
+                    "NUM_STREAMS": 1,
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        except RuntimeError as error:
+            raise unreadable(path, error) from None
+        self.name = path.name
+        taken = self._model.input(0).partial_shape
+        self.input_shape = tuple(axis.get_length() if axis.is_static else None for axis in taken)
+        self.outputs = len(self._model.outputs)
+        self._requests = threading.local()
+
+    def run(self, blob: Blob) -> Outputs:
+        """Run the model once."""
+        request: Any = getattr(self._requests, "own", None)
+        if request is None:
+            request = self._requests.own = self._model.create_infer_request()
+        answers = request.infer([blob], share_inputs=True)
+        return finite([np.array(answers[n]) for n in range(self.outputs)], name=self.name)
