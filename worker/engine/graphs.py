@@ -21,6 +21,10 @@ _INTERLEAVED: Final = [2, 3, 0, 1]
 _BY_PICTURE: Final = [0, 2, 3, 1]
 _ELEMENTWISE: Final = ("Sigmoid", "Identity")
 _IMAGE_RANK: Final = 4
+_BLOCK: Final = 8
+"""Channels that onnxruntime's blocked layout keeps together: 16 with AVX-512, 8 with AVX2."""
+_SPLIT_BY_INPUT: Final = 13
+"""From this version of the operators on, Split takes its lengths as an input."""
 
 
 def with_convolved_prelu(model: ModelProto) -> ModelProto:
@@ -49,8 +53,7 @@ def with_convolved_prelu(model: ModelProto) -> ModelProto:
             helper.make_node("Conv", [f"{y}_below", rest], [f"{y}_lift"], name=f"{y}_lift", **depthwise),
             helper.make_node("Add", [f"{y}_lift", x], [y], name=f"{y}_prelu"),
         ]
-    del graph.proto.node[:]
-    graph.proto.node.extend(nodes)
+    graph.replace_nodes(nodes)
     return graph.done()
 
 
@@ -97,6 +100,31 @@ def with_free_sides(model: ModelProto) -> ModelProto:
     for output in graph.proto.output:
         rows = len(output.type.tensor_type.shape.dim) - 2
         _name_axis(output, rows, f"rows_{output.name}")
+    return graph.done()
+
+
+def with_joined_convolutions(model: ModelProto) -> ModelProto:
+    """Narrow convolutions of one tensor as one convolution and a Split.
+
+    The blocked layout rounds channels up to 8 or 16: the 2, 8 and 20 of a SCRFD head cost as much as 64, joined as 32.
+    That is 3.3 % of the detector of `compact`.
+    """
+    graph = _Graph(model)
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for index, node in enumerate(graph.proto.node):
+        weight = graph.constant(node.input[1]) if node.op_type == "Conv" and len(node.input) == 3 else None  # noqa: PLR2004
+        if weight is None or graph.constant(node.input[2]) is None or _attribute(node, "group", 1) != 1:
+            continue
+        attributes = tuple(sorted(part.SerializeToString(deterministic=True) for part in node.attribute))
+        groups.setdefault((node.input[0], weight.shape[1:], attributes), []).append(index)
+    replaced: dict[int, list[NodeProto]] = {}
+    for group in groups.values():
+        parts = [graph.proto.node[index] for index in group]
+        counts = [len(graph.known(node.input[1])) for node in parts]
+        if _rounded(sum(counts)) < sum(map(_rounded, counts)):
+            replaced |= {index: [] for index in group[1:]} | {group[0]: graph.joined(parts, counts)}
+    nodes = [node for index, old in enumerate(graph.proto.node) for node in replaced.get(index, [old])]
+    graph.replace_nodes(nodes)
     return graph.done()
 
 
@@ -149,6 +177,43 @@ class _Graph:
             return None
         return np.asarray(numpy_helper.to_array(maker.attribute[0].t))
 
+    def known(self, name: str) -> NDArray[np.generic]:
+        """The value of a tensor that is known to be constant."""
+        value = self.constant(name)
+        assert value is not None  # noqa: S101 - its caller has seen it
+        return value
+
+    def joined(self, parts: Sequence[NodeProto], counts: Sequence[int]) -> list[NodeProto]:
+        """One convolution in place of several of the same tensor, and the Split that gives their outputs."""
+        name = f"{parts[0].output[0]}_joined"
+        weight = self.add(f"{name}_weight", np.concatenate([self.known(node.input[1]) for node in parts]))
+        bias = self.add(f"{name}_bias", np.concatenate([self.known(node.input[2]) for node in parts]))
+        convolution = helper.make_node("Conv", [parts[0].input[0], weight, bias], [name], name=name)
+        convolution.attribute.extend(parts[0].attribute)
+        outputs = [node.output[0] for node in parts]
+        lengths = np.array(counts, np.int64)
+        if self.version < _SPLIT_BY_INPUT:
+            split = helper.make_node("Split", [name], outputs, name=f"{name}_split", axis=1, split=lengths.tolist())
+        else:
+            sizes = self.add(f"{name}_sizes", lengths)
+            split = helper.make_node("Split", [name, sizes], outputs, name=f"{name}_split", axis=1)
+        return [convolution, split]
+
+    @property
+    def version(self) -> int:
+        """Version of ONNX's own operators."""
+        return next(int(entry.version) for entry in self.model.opset_import if entry.domain in {"", "ai.onnx"})
+
+    def replace_nodes(self, nodes: Sequence[NodeProto]) -> None:
+        """Take these nodes, in this order, some of which are already there."""
+        copies = []
+        for node in nodes:
+            copy = NodeProto()
+            copy.CopyFrom(node)
+            copies.append(copy)
+        del self.proto.node[:]
+        self.proto.node.extend(copies)
+
     def maker(self, name: str) -> NodeProto | None:
         """The node that gives this tensor."""
         return next((node for node in self.proto.node if name in node.output), None)
@@ -189,6 +254,14 @@ def _channels(slope: NDArray[np.generic], shape: Sequence[int] | None) -> int | 
         return None
     over_channels = slope.shape in {(shape[1], 1, 1), (1, shape[1], 1, 1)}
     return shape[1] if over_channels or slope.size == 1 else None
+
+
+def _rounded(channels: int) -> int:
+    return -(-channels // _BLOCK) * _BLOCK
+
+
+def _attribute(node: NodeProto, name: str, default: int) -> int:
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == name), default)
 
 
 def _order(node: NodeProto) -> list[int]:

@@ -14,14 +14,15 @@ REWRITES: Final[dict[str, graphs.Rewrite]] = {
     "any size": graphs.with_free_sides,
     "any batch": graphs.with_free_batch,
     "convolved PRelu": graphs.with_convolved_prelu,
+    "joined convolutions": graphs.with_joined_convolutions,
 }
 
 FREE: Final[dict[Role, tuple[str, ...]]] = {"detection": ("any size", "any batch")}
 """What is tried for a role, in this order, whatever runs the model; `any batch` for every other."""
 
-FASTER: Final = ("convolved PRelu",)
-"""What is tried on top for onnxruntime's own CPU kernels. OpenVINO gains nothing from it, and its bf16 loses precision:
-over 104 faces the least cosine to f32 falls from 0.9991 to 0.9972."""
+FASTER: Final = ("convolved PRelu", "joined convolutions")
+"""What is tried on top for onnxruntime's own CPU kernels. OpenVINO gains nothing from the first, and its bf16 loses
+precision: over 104 faces the least cosine to f32 falls from 0.9991 to 0.9972."""
 
 
 @dataclass(frozen=True, slots=True)
