@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 RUN_NEXT: Final = "vultus.run_next"
 QUEUE: Final = "vultus.doorbells"
-RING_MOST: Final = 1000
-"""Rings owed at once: enough for any pool; what is lost above it, the sweep rings again."""
+ENOUGH: Final = 64
+"""Rings on their way, owed or unanswered: enough for any pool, since whoever wakes works until the line is empty."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,8 @@ def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
 class Doorbell:
     """Rings for workers from a thread of its own, so that a slow broker never holds whoever rings.
 
-    Losing a ring costs a second at most: the sweep rings again.
+    Losing a ring costs a second at most: the sweep rings again. Where `ENOUGH` are unanswered everybody is busy, and
+    comes to the job without being rung for: more would only pile up in the broker.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -63,6 +64,7 @@ class Doorbell:
         # kombu wraps the driver's connection errors in most places, not in all: its own list names both.
         self._away: tuple[type[BaseException], ...] = (OperationalError, *app.connection_for_write().connection_errors)
         self._owed = 0
+        self._unseen = 0
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -73,16 +75,13 @@ class Doorbell:
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
                 self._thread.start()
-            self._owed = min(self._owed + times, RING_MOST)
+            self._owed = min(self._owed + times, ENOUGH)
             self._changed.notify()
 
     def outstanding(self) -> int | None:
         """Rings that no worker has answered yet, the ones still owed included; None when the broker is away."""
         try:
-            with self._app.connection_or_acquire() as connection:
-                sent = int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
-        except ChannelError:
-            sent = 0
+            sent = self._unanswered()
         except self._away:
             return None
         with self._changed:
@@ -114,7 +113,19 @@ class Doorbell:
 
     def _send(self) -> bool:
         try:
-            self._app.send_task(RUN_NEXT, retry=False, ignore_result=True)
+            if not self._unseen:
+                # One look is good for as many rings as were missing then.
+                self._unseen = max(0, ENOUGH - self._unanswered())
+            if self._unseen:
+                self._app.send_task(RUN_NEXT, retry=False, ignore_result=True)
+                self._unseen -= 1
         except self._away:
             return False
         return True
+
+    def _unanswered(self) -> int:
+        try:
+            with self._app.connection_or_acquire() as connection:
+                return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
+        except ChannelError:
+            return 0

@@ -6,14 +6,11 @@ from typing import Final
 
 import structlog
 
-from shared.dispatch import Doorbell
+from shared.dispatch import ENOUGH, Doorbell
 from shared.errors import UnavailableError
 from shared.storage.ledger import Ledger
 
 INTERVAL: Final = timedelta(seconds=1)
-RING_MOST: Final = 200
-"""Doorbells rung in one pass: enough for any pool, few enough to stay short."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -31,7 +28,7 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
     if reaped.pending:
         rung = doorbell.outstanding()
         if rung is not None:
-            missing = min(reaped.pending - rung, RING_MOST)
+            missing = min(reaped.pending, ENOUGH) - rung
             if missing > 0:
                 doorbell.ring(times=missing)
 

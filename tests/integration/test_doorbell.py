@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.dispatch import QUEUE, Doorbell, celery_app
+from shared.dispatch import ENOUGH, QUEUE, Doorbell, celery_app
 from shared.storage.ledger import Ledger
 from shared.sweeper import Sweeper, sweep
 from tests.integration.conftest import Server
@@ -114,3 +114,23 @@ def test_the_sweep_goes_on_after_the_ledger_was_away(ledger: Ledger, doorbell: D
         eventually(lambda: doorbell.outstanding() == 1)
     finally:
         sweeper.stop()
+
+
+def test_rings_do_not_pile_up_where_everybody_is_busy(doorbell: Doorbell, broker_server: Server) -> None:
+    for _ in range(5):
+        doorbell.ring(times=ENOUGH)
+        eventually(lambda: doorbell._owed == 0)
+    assert messages(broker_server) == ENOUGH
+    with broker_server.store.client() as client:
+        client.delete(QUEUE)
+    doorbell.ring()
+    eventually(lambda: messages(broker_server) == 1)
+
+
+def test_the_sweep_rings_no_more_than_enough(ledger: Ledger, doorbell: Doorbell, broker_server: Server) -> None:
+    for _ in range(ENOUGH + 9):
+        accept(ledger, limit=1000)
+    for _ in range(3):
+        sweep(ledger, doorbell, max_attempts=3)
+        eventually(lambda: doorbell._owed == 0)
+    assert messages(broker_server) == ENOUGH
