@@ -123,8 +123,10 @@ class JobMetrics(BaseModel):
     queue_ms: float | None = None
     decode_ms: float | None = None
     detect_ms: float | None = None
+    align_ms: float | None = None
     embed_ms: float | None = None
     liveness_ms: float | None = None
+    attributes_ms: float | None = None
     total_ms: float | None = None
 
 

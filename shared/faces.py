@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.errors import EmbeddingError, ErrorCode
 
 Pixels = Annotated[float, Field(description="Pixels in the upright image, origin at the top left.")]
+Depth = Annotated[float, Field(description="Away from the camera, in the same unit as x and y; no known origin.")]
 Point = tuple[Pixels, Pixels]
 Box = tuple[Pixels, Pixels, Pixels, Pixels]
 MAX_DIMENSIONS = 4096
@@ -47,6 +48,36 @@ class Embedding(Strict):
     contract: str = Field(description="Identity of weights and preprocessing; only equal contracts compare.")
 
 
+AttributeName = Literal["age_gender", "landmarks_106", "landmarks_68"]
+"""What a pack may tell of a face beyond its embedding and its liveness; one model for each."""
+
+
+class Pose(Strict):
+    """How a head is turned, in degrees; 0, 0, 0 faces the camera."""
+
+    pitch: float = Field(description="Up and down.")
+    yaw: float = Field(description="Left and right.")
+    roll: float = Field(description="Leaning to a shoulder.")
+
+
+class FaceAttributes(Strict):
+    """What the pack's models say of a face. What was not asked for, or the pack has no model for, is null."""
+
+    age: float | None = Field(
+        default=None, description="Years, as a model guesses from the picture; no proof of any age."
+    )
+    gender: Literal["female", "male"] | None = Field(
+        default=None, description="The likelier of the two that the model knows: a guess from the picture."
+    )
+    landmarks_106: list[Point] | None = Field(
+        default=None, description="106 points: outline, brows, eyes, nose, mouth."
+    )
+    landmarks_68: list[tuple[Pixels, Pixels, Depth]] | None = Field(
+        default=None, description="68 points as x, y and depth."
+    )
+    pose: Pose | None = Field(default=None, description="Comes with `landmarks_68`.")
+
+
 class Face(Strict):
     """One detected face. Fields that the operation does not compute are null."""
 
@@ -56,6 +87,7 @@ class Face(Strict):
     quality: Quality | None = None
     liveness: Liveness | None = None
     embedding: Embedding | None = None
+    attributes: FaceAttributes | None = None
 
 
 class Check(Strict):

@@ -1,14 +1,40 @@
 """What each operation takes and gives: the parameters of a job and the shape of its result."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from shared.errors import ErrorCode, FieldError, RequestError
-from shared.faces import Check, Embedding, Face, Liveness, Strict
+from shared.faces import AttributeName, Check, Embedding, Face, Liveness, Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Select = Literal["all", "largest", "center"]
+
+
+def _listed(value: Any) -> Any:
+    sides = value if isinstance(value, list | tuple) else [value]
+    if not 1 <= len(sides) <= MAX_SIDES:
+        kind = "sides"
+        raise PydanticCustomError(kind, "Give one side or a list of one to three")
+    return sides
+
+
+def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(sorted(set(values)))
+
+
+MAX_SIDES: Final = 3
+_SIDE: Final = {"type": "integer", "minimum": 64, "maximum": 1920, "multipleOf": 32}
+Side = Annotated[int, Field(ge=64, le=1920, multiple_of=32, strict=True)]
+Sides = Annotated[
+    tuple[Side, ...],
+    AfterValidator(_in_order),
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 1, "maxItems": MAX_SIDES}]}),
+]
+"""One to three sides, ascending and without repeats; a single number will do in their place."""
 
 
 class Operation(StrEnum):
@@ -25,10 +51,28 @@ class Operation(StrEnum):
 class FindParams(Strict):
     """How faces are found; the base of every operation's parameters."""
 
+    det_size: Sides | None = Field(
+        default=None,
+        description="Side in pixels of the square that the image is fitted into for the detector; up to three, whose "
+        "finds are merged. Larger ones find smaller faces and cost more, small ones find faces that fill the "
+        "image. The pack's own where absent.",
+    )
     det_threshold: float | None = Field(
         default=None, ge=0.2, le=0.99, description="Least detection score of a face; the pack's own where absent."
     )
+    min_face_px: float = Field(
+        default=0.0,
+        ge=0,
+        le=65_535,
+        description="Faces whose box has a shorter side below this are left out; pixels of the full upright image.",
+    )
     max_faces: int = Field(default=100, ge=1, le=100, description="Keep at most this many faces, the largest first.")
+    select: Select = Field(
+        default="all",
+        description="Which of the faces kept is meant. `largest`: the one with the largest box. `center`: the one "
+        "with the largest box area less twice the squared distance from its centre to the image's. `all`: every one; "
+        "an operation about one person then refuses several.",
+    )
 
 
 class OneFaceParams(FindParams):
@@ -37,6 +81,16 @@ class OneFaceParams(FindParams):
     ignore_below: Share = Field(
         default=0.05,
         description="Faces whose box area is below this share of the largest one's are bystanders: not counted.",
+    )
+
+
+class AnalyzeParams(FindParams):
+    """Parameters of `analyze`."""
+
+    attributes: Annotated[tuple[AttributeName, ...], AfterValidator(_in_order)] | None = Field(
+        default=None,
+        description="Attributes to add to each face; all that the pack has where absent. Naming one that it does not "
+        "have fails the job.",
     )
 
 
@@ -70,7 +124,7 @@ class RegisterParams(OneFaceParams):
     skip_liveness: bool = False
 
 
-Params = FindParams | VerifyParams | LivenessParams | RegisterParams
+Params = FindParams | AnalyzeParams | VerifyParams | LivenessParams | RegisterParams
 
 PARAMS: dict[Operation, type[FindParams]] = {
     Operation.DETECT: FindParams,
@@ -78,7 +132,7 @@ PARAMS: dict[Operation, type[FindParams]] = {
     Operation.VERIFY: VerifyParams,
     Operation.LIVENESS: LivenessParams,
     Operation.REGISTER: RegisterParams,
-    Operation.ANALYZE: FindParams,
+    Operation.ANALYZE: AnalyzeParams,
 }
 
 
@@ -90,7 +144,7 @@ class ImageInfo(Strict):
 
 
 class FacesResult(Strict):
-    """Result of `detect`, `embed` and `analyze`: every face, the largest first."""
+    """Result of `detect`, `embed` and `analyze`: the faces, the largest first."""
 
     kind: Literal["faces"] = "faces"
     image: ImageInfo
@@ -110,7 +164,7 @@ class VerifyResult(Strict):
     reason: (
         Literal["no_face", "multiple_faces", "reference_no_face", "reference_multiple_faces", "below_threshold"] | None
     )
-    num_faces: int = Field(ge=0, description="Faces counted in the image.")
+    num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     face: Face | None = None
     reference_face: Face | None = None
 
@@ -121,7 +175,7 @@ class LivenessResult(Strict):
     kind: Literal["liveness"] = "liveness"
     liveness: Liveness
     reason: FaceReason | None
-    num_faces: int = Field(ge=0, description="Faces counted in the image.")
+    num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     face: Face | None = None
 
 
@@ -132,7 +186,7 @@ class RegisterResult(Strict):
     registered: bool
     reason: str | None = Field(description="Name of the first check that failed, or null.")
     checks: list[Check]
-    num_faces: int = Field(ge=0, description="Faces counted in the image.")
+    num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     liveness: Liveness
     face: Face | None = None
     embedding: Embedding | None = None

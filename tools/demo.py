@@ -159,15 +159,15 @@ def _show(job: dict[str, Any]) -> None:
             f"{quality['sharpness']:9.0f}  {quality['brightness']:5.0f}   {live['outcome']} {score}"
         )
     metrics = job["metrics"]
-    stages = ("queue", "decode", "detect", "embed", "liveness", "total")
-    parts = [f"{name} {metrics[f'{name}_ms']:.0f}" for name in stages if f"{name}_ms" in metrics]
+    stages = ("queue", "decode", "detect", "align", "embed", "liveness", "attributes", "total")
+    parts = [f"{name} {metrics[f'{name}_ms']:.0f}" for name in stages if metrics.get(f"{name}_ms") is not None]
     print(f"\n  timings (ms)   {' | '.join(parts)}")
     made = job["provenance"]
     print(f"  made by        {made['model_pack']} on {made['provider']}, {made['embedding_contract'][:28]}")
 
 
 def _annotate(source: Path, faces: list[dict[str, Any]]) -> Path:
-    image = decode(source.read_bytes(), max_pixels=40_000_000).copy()
+    image = decode(source.read_bytes(), max_pixels=40_000_000).pixels.copy()
     scale = max(image.shape[:2]) / 1000
     thick = max(1, round(2 * scale))
     for index, face in enumerate(faces, 1):

@@ -1,6 +1,7 @@
-"""Decodes the bytes of an image to an upright array."""
+"""Decodes the bytes of an image to an upright picture."""
 
-import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
@@ -9,45 +10,105 @@ from numpy.typing import NDArray
 
 from shared.errors import ErrorCode, ImageError
 from worker.engine.base import Image
+from worker.image_headers import JPEG, damaged, has_alpha, orientation_of, stored_size
 
 WHITE: Final = 255
+REDUCED: Final = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+"""How OpenCV is asked for a half, a quarter or an eighth of each side."""
 
 # A damaged image is the caller's trouble, and answered as such: OpenCV need not tell standard error as well.
 # (libjpeg and libpng still write a line of their own; they have no switch.)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def decode(data: bytes, *, max_pixels: int) -> Image:
-    """The image of a JPEG, PNG, WebP or BMP file, upright.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upright picture, perhaps at a fraction of the size that its file has."""
+
+    pixels: Image
+    width: int
+    """Pixels of the whole upright image; `pixels` may have fewer."""
+    height: int
+    """Pixels of the whole upright image; `pixels` may have fewer."""
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """What a position in `pixels` is multiplied with, across and down, to be one in the whole image; 1 or more.
+
+        Sides that do not divide evenly make it a hair less than 2, 4 or 8: off by less than one of `pixels`.
+        """
+        high, wide = self.pixels.shape[:2]
+        return self.width / wide, self.height / high
+
+
+def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Picture:
+    """The picture of a JPEG, PNG, WebP or BMP file, upright.
 
     EXIF orientation is applied. Grey, palette and CMYK become colour, 16 bits become the upper 8, and what is
     transparent is laid on white, as a viewer shows it.
 
+    A JPEG whose long side stays at least `enough` at a half, a quarter or an eighth is read at the smallest of these:
+    libjpeg then skips most of the work (docs/decisions/0011). The other kinds are always read whole; OpenCV would
+    only scale them down afterwards.
+
     Returns:
-        Shape (height, width, 3), uint8, BGR, contiguous.
+        Pixels of shape (height, width, 3), uint8, BGR, contiguous; and the size of the whole upright image.
 
     Raises:
         ImageError: `invalid_image` for bytes that are no whole image of these four kinds,
             `image_dimensions_too_large` for a header that promises more than `max_pixels`; nothing is decoded then.
     """
-    width, height = _stored_size(data)
+    width, height = stored_size(data)
     if width * height > max_pixels:
         raise ImageError(
             ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
             f"The image has {width}x{height} pixels; at most {max_pixels} are taken.",
         )
+    divisor = 1 if enough is None or not data.startswith(JPEG) else reduction(width, height, enough=enough)
     array = np.frombuffer(data, np.uint8)
     try:
-        pixels = _on_white(array) if _has_alpha(data) else cv2.imdecode(array, cv2.IMREAD_COLOR)
+        pixels = _on_white(array) if has_alpha(data) else cv2.imdecode(array, REDUCED.get(divisor, cv2.IMREAD_COLOR))
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise _invalid()
-    return np.ascontiguousarray(pixels, np.uint8)
+        raise damaged()
+    high, wide = pixels.shape[:2]
+    if divisor == 1:
+        width, height = wide, high
+    elif (wide, high) == _divided(height, width, by=divisor):
+        width, height = height, width  # EXIF orientation turned it by a quarter
+    elif (wide, high) != _divided(width, height, by=divisor):
+        raise damaged()  # libjpeg found another size in the file than we did
+    return Picture(np.ascontiguousarray(pixels, np.uint8), width, height)
 
 
-def _invalid() -> ImageError:
-    return ImageError(ErrorCode.INVALID_IMAGE, "The image cannot be decoded: it is damaged or cut off.")
+def enough_for(sides: Iterable[int]) -> int:
+    """The long side that a picture is worth reading at, for a detector that looks at squares of these sides.
+
+    Twice the largest: what the detector sees is then still scaled down by two, and a face that it finds keeps at least
+    twice the pixels that it was found with for the recogniser. At 640 a 12-megapixel photo (4000 wide) is read at half
+    its size and a 40-megapixel one (7300) at a quarter.
+    """
+    return 2 * max(sides)
+
+
+def reduction(width: int, height: int, *, enough: int) -> int:
+    """How many times smaller a JPEG may be read so that its long side keeps `enough` pixels: 1, 2, 4 or 8.
+
+    Sides that differ and would come out equal are not reduced so far: which of them is the width can no longer be
+    told from the pixels, and whether the EXIF orientation turned them is OpenCV's secret.
+    """
+    for divisor in REDUCED:
+        wide, high = _divided(width, height, by=divisor)
+        lost = width != height and wide == high
+        if max(width, height) >= divisor * enough and not lost:
+            return divisor
+    return 1
+
+
+def _divided(width: int, height: int, *, by: int) -> tuple[int, int]:
+    """The size that libjpeg gives a reduced picture: rounded up."""
+    return -(-width // by), -(-height // by)
 
 
 def _on_white(array: NDArray[np.uint8]) -> Image | None:
@@ -63,7 +124,7 @@ def _on_white(array: NDArray[np.uint8]) -> Image | None:
     alpha = pixels[..., 3:].astype(np.uint16)
     colour = (pixels[..., :3] * alpha + WHITE * (WHITE - alpha) + WHITE // 2) // WHITE
     exif = next((bytes(blob) for kind, blob in zip(kinds, blobs, strict=True) if kind == cv2.IMAGE_METADATA_EXIF), b"")
-    return _upright(colour.astype(np.uint8), orientation=_orientation(exif))
+    return _upright(colour.astype(np.uint8), orientation=orientation_of(exif))
 
 
 def _upright(image: Image, *, orientation: int) -> Image:
@@ -75,83 +136,3 @@ def _upright(image: Image, *, orientation: int) -> Image:
     if orientation in {3, 4, 7, 8}:
         image = image[::-1]
     return image
-
-
-def _orientation(exif: bytes) -> int:
-    """Orientation of a TIFF-shaped EXIF block; 1, upright, where it says none or is damaged."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(f"{order}I", exif, 4)
-        (count,) = struct.unpack_from(f"{order}H", exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-            if tag == 0x0112:  # noqa: PLR2004 - the tag's number in the standard
-                return int(value)
-    except struct.error:
-        pass
-    return 1
-
-
-def _has_alpha(data: bytes) -> bool:
-    if data[:4] == b"\x89PNG":
-        return data[25:26] in {b"\x04", b"\x06"} or b"tRNS" in data[: data.find(b"IDAT")]
-    flags = {b"VP8X": data[20:21], b"VP8L": data[24:25]}.get(data[12:16], b"")
-    return bool(int.from_bytes(flags, "little") & 0x10)
-
-
-def _stored_size(data: bytes) -> tuple[int, int]:
-    """Width and height that the header promises, before orientation.
-
-    The gateway has refused what it did not like; this is the worker's own guard against a file that would swell.
-
-    Raises:
-        ImageError: `invalid_image` where this is none of the four kinds, or its header is cut off.
-    """
-    try:
-        if data[:3] == b"\xff\xd8\xff":
-            size = _jpeg_size(data)
-        elif data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
-            size = struct.unpack_from(">II", data, 16)
-        elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            size = _webp_size(data)
-        elif data[:2] == b"BM" and struct.unpack_from("<I", data, 14)[0] >= 40:  # noqa: PLR2004 - BITMAPINFOHEADER
-            wide, high = struct.unpack_from("<ii", data, 18)
-            size = wide, abs(high)
-        elif data[:2] == b"BM":
-            size = struct.unpack_from("<HH", data, 18)
-        else:
-            raise _invalid()
-    except (struct.error, IndexError):
-        raise _invalid() from None
-    if min(size) < 1:
-        raise _invalid()
-    return size[0], size[1]
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    at = 2
-    while True:
-        marker, length = struct.unpack_from(">HH", data, at)
-        if marker == 0xFFFF:  # noqa: PLR2004 - a fill byte
-            at += 1
-            continue
-        if 0xFFC0 <= marker <= 0xFFCF and marker not in {0xFFC4, 0xFFC8, 0xFFCC}:  # noqa: PLR2004 - start of frame
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        if marker < 0xFFC0:  # noqa: PLR2004 - no marker at all
-            raise _invalid()
-        at += 2 + max(2, length)
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    form = data[12:16]
-    if form == b"VP8X":
-        wide, high = data[24:27], data[27:30]
-        return int.from_bytes(wide, "little") + 1, int.from_bytes(high, "little") + 1
-    if form == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack_from("<HH", data, 26)
-    return width & 0x3FFF, height & 0x3FFF

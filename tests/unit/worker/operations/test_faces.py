@@ -1,0 +1,133 @@
+"""The operations on every face: what runs, which faces are answered, and in which pixels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shared.errors import ErrorCode, JobError
+from shared.operations import FacesResult, Operation
+from tests.unit.worker.operations.asking import NONE, ONE, TWO, WHITE, YELLOW, Gifted, Recording, picture, run
+from worker.engine.base import AS_THE_PACK_SAYS, Detection, EngineInfo, Image, Search
+from worker.engine.fake import FakeEngine
+
+
+def test_detect_gives_every_face_the_largest_first() -> None:
+    result = run(Operation.DETECT, TWO)
+    assert isinstance(result, FacesResult)
+    assert [face.box for face in result.faces] == [(200, 50, 360, 250), (20, 50, 120, 180)]
+    assert (result.image.width, result.image.height) == (400, 300)
+
+
+@pytest.mark.parametrize(
+    ("operation", "stages"),
+    [
+        (Operation.DETECT, [("detect", 2)]),
+        (Operation.EMBED, [("detect", 2), ("align", 2), ("embed", 2)]),
+        (Operation.ANALYZE, [("detect", 2), ("align", 2), ("embed", 2), ("liveness", 1), ("liveness", 1)]),
+    ],
+)
+def test_only_what_the_operation_needs_runs(operation: Operation, stages: list[tuple[str, int]]) -> None:
+    engine = Recording()
+    run(operation, TWO, engine=engine)
+    assert engine.stages == stages
+
+
+@pytest.mark.parametrize("operation", [Operation.DETECT, Operation.EMBED, Operation.ANALYZE])
+def test_one_selected_face_is_the_only_one_answered_and_worked_on(operation: Operation) -> None:
+    engine = Recording()
+    [face] = run(operation, TWO, engine=engine, select="largest").faces
+    assert face.box == (200, 50, 360, 250)
+    assert {count for stage, count in engine.stages if stage != "detect"} <= {1}
+
+
+def test_the_search_is_handed_to_the_engine() -> None:
+    engine = Recording()
+    run(Operation.DETECT, TWO, engine=engine, det_size=[640, 320], det_threshold=0.3)
+    run(Operation.DETECT, TWO, engine=engine)
+    assert engine.searches == [Search(threshold=0.3, sizes=(320, 640)), AS_THE_PACK_SAYS]
+
+
+def test_faces_with_a_short_side_are_left_out() -> None:
+    assert [face.box[0] for face in run(Operation.DETECT, TWO, min_face_px=100.0).faces] == [200, 20]
+    assert [face.box[0] for face in run(Operation.DETECT, TWO, min_face_px=100.5).faces] == [200]
+
+
+def test_everything_is_answered_in_pixels_of_the_whole_image() -> None:
+    half = picture(((100, 50, 220, 200), WHITE), fraction=2)
+    result = run(Operation.ANALYZE, half, engine=Gifted(), min_face_px=239)
+    [face] = result.faces
+    assert (result.image.width, result.image.height) == (800, 600)
+    assert face.box == (200, 100, 440, 400)
+    assert face.landmarks[2] == pytest.approx((320, 265))
+    assert face.quality.face_width_px == 240
+    assert face.attributes.landmarks_68 == [(200, 100, 2)]
+    assert run(Operation.DETECT, half, min_face_px=241).faces == []
+
+
+def test_detect_keeps_at_most_max_faces() -> None:
+    assert len(run(Operation.DETECT, TWO, max_faces=1).faces) == 1
+
+
+def test_embed_gives_unit_vectors_with_length_and_contract() -> None:
+    faces = run(Operation.EMBED, TWO).faces
+    for face in faces:
+        assert np.linalg.norm(face.embedding.vector) == pytest.approx(1)
+        assert face.embedding.length == pytest.approx(20, rel=1e-4)
+        assert face.embedding.contract == "vultus-emb-fake-v1"
+    assert len(faces) == 2
+
+
+def test_analyze_reads_liveness_of_every_face() -> None:
+    faces = run(Operation.ANALYZE, picture(((20, 50, 120, 180), WHITE), ((200, 50, 360, 250), YELLOW))).faces
+    assert [face.liveness.outcome for face in faces] == ["spoof", "live"]
+
+
+@pytest.mark.parametrize("operation", [Operation.DETECT, Operation.EMBED, Operation.ANALYZE])
+def test_no_face_is_an_empty_list(operation: Operation) -> None:
+    assert run(operation, NONE).faces == []
+
+
+def test_a_pack_without_liveness_analyses_but_says_so() -> None:
+    class Blind(FakeEngine):
+        @property
+        def info(self) -> EngineInfo:
+            return replace(super().info, liveness_model=None)
+
+        def liveness(self, _image: Image, _face: Detection) -> float:
+            raise JobError(ErrorCode.LIVENESS_UNAVAILABLE, "none")
+
+    [face] = run(Operation.ANALYZE, ONE, engine=Blind()).faces
+    assert face.liveness.outcome == "not_evaluated"
+    with pytest.raises(JobError, match="liveness_unavailable"):
+        run(Operation.LIVENESS, ONE, engine=Blind())
+
+
+def test_analyze_gives_every_attribute_that_the_pack_has() -> None:
+    engine = Gifted()
+    [face] = run(Operation.ANALYZE, ONE, engine=engine).faces
+    assert engine.stages[-1] == ("age_gender landmarks_68", 1)
+    assert (face.attributes.age, face.attributes.gender) == (120, "female")
+    assert face.attributes.pose.model_dump() == {"pitch": 1.0, "yaw": 2.0, "roll": 3.0}
+    assert face.attributes.landmarks_106 is None
+
+
+@pytest.mark.parametrize("names", [[], ["landmarks_68"]])
+def test_analyze_gives_only_the_attributes_that_were_named(names: list[str]) -> None:
+    engine = Gifted()
+    [face] = run(Operation.ANALYZE, ONE, engine=engine, attributes=names).faces
+    assert [stage for stage, _ in engine.stages if stage not in {"detect", "align", "embed", "liveness"}] == names
+    assert (face.attributes is None) == (not names)
+    assert face.attributes is None or face.attributes.age is None
+
+
+def test_an_attribute_that_the_pack_lacks_fails_the_job_before_it_costs_anything() -> None:
+    engine = Gifted()
+    with pytest.raises(JobError, match=r"attribute_unavailable.*landmarks_106") as caught:
+        run(Operation.ANALYZE, ONE, engine=engine, attributes=["age_gender", "landmarks_106"])
+    assert caught.value.code == ErrorCode.ATTRIBUTE_UNAVAILABLE
+    assert engine.stages == []
+
+
+def test_a_pack_without_attributes_answers_none() -> None:
+    assert run(Operation.ANALYZE, ONE).faces[0].attributes is None

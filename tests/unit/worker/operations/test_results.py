@@ -1,0 +1,35 @@
+"""Results go to the gateway as JSON and mean the same there; parameters are checked before they reach an engine."""
+
+import json
+
+import pytest
+
+from shared.operations import RESULT, FindParams, Operation, RegisterParams
+from tests.unit.worker.operations.asking import ONE, Gifted, no_clock, run
+from worker import operations
+from worker.engine.fake import FakeEngine
+from worker.operations import Work, enough
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+def test_every_result_survives_the_journey_as_json(operation: Operation) -> None:
+    reference = ONE if operation is Operation.VERIFY else None
+    result = run(operation, ONE, reference=reference)
+    assert RESULT.validate_python(json.loads(json.dumps(result.model_dump(mode="json")))) == result
+
+
+def test_attributes_survive_the_journey_as_json() -> None:
+    result = run(Operation.ANALYZE, ONE, engine=Gifted())
+    assert RESULT.validate_json(json.dumps(result.model_dump(mode="json"))) == result
+
+
+def test_parameters_of_another_operation_are_a_bug_and_not_a_result() -> None:
+    work = Work(engine=FakeEngine(), clock=no_clock, image=ONE)
+    with pytest.raises(TypeError, match="VerifyParams"):
+        operations.run(Operation.VERIFY, RegisterParams(), work)
+
+
+def test_pictures_are_read_at_twice_the_side_that_the_detector_looks_at() -> None:
+    info = FakeEngine().info
+    assert enough(FindParams(), info) == 2 * info.largest_side
+    assert enough(FindParams(det_size=(320, 960)), info) == 1920

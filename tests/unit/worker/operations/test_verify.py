@@ -1,0 +1,97 @@
+"""Verify: one face against a reference, and every way in which there is nothing to compare."""
+
+from typing import Any
+
+import pytest
+
+from shared.errors import ErrorCode, JobError
+from shared.operations import Operation, VerifyResult
+from tests.unit.worker.operations.asking import NONE, ONE, PINK, TWO, WHITE, YELLOW, Recording, picture, run
+from worker.images import Picture
+
+
+def test_verify_says_yes_to_the_same_face() -> None:
+    result = run(Operation.VERIFY, ONE, reference=picture(((10, 10, 150, 160), WHITE)))
+    assert result.verified
+    assert result.similarity > 0.95
+    assert result.threshold == 0.5
+    assert result.reason is None
+
+
+def test_verify_says_no_to_another_face_and_why() -> None:
+    result = run(Operation.VERIFY, ONE, reference=picture(((10, 10, 150, 160), YELLOW)))
+    assert (result.verified, result.reason) == (False, "below_threshold")
+
+
+@pytest.mark.parametrize(
+    ("image", "reference", "reason"),
+    [
+        (NONE, ONE, "no_face"),
+        (TWO, ONE, "multiple_faces"),
+        (ONE, NONE, "reference_no_face"),
+        (ONE, TWO, "reference_multiple_faces"),
+    ],
+)
+def test_verify_names_what_stands_in_its_way(image: Picture, reference: Picture, reason: str) -> None:
+    result = run(Operation.VERIFY, image, reference=reference)
+    assert isinstance(result, VerifyResult)
+    assert (result.verified, result.similarity, result.reason) == (False, None, reason)
+
+
+def test_a_match_must_be_above_the_threshold_not_at_it() -> None:
+    stored = run(Operation.EMBED, ONE).faces[0].embedding
+    similarity = run(Operation.VERIFY, ONE, reference_embedding={"vector": stored.vector}).similarity
+    at = run(Operation.VERIFY, ONE, reference_embedding={"vector": stored.vector}, threshold=min(1.0, similarity))
+    assert not at.verified
+
+
+def test_a_reference_embedding_need_not_be_a_unit_vector() -> None:
+    stored = run(Operation.EMBED, ONE).faces[0].embedding
+    longer = [7 * value for value in stored.vector]
+    assert run(Operation.VERIFY, ONE, reference_embedding={"vector": longer}).similarity == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("embedding", "code"),
+    [
+        ({"vector": [1.0] * 128}, ErrorCode.INVALID_EMBEDDING),
+        ({"vector": [0.0] * 512}, ErrorCode.INVALID_EMBEDDING),
+        ({"vector": [float("inf")] * 512}, ErrorCode.INVALID_EMBEDDING),
+        ({"vector": [1.0] * 512, "contract": "another"}, ErrorCode.EMBEDDING_CONTRACT_MISMATCH),
+    ],
+)
+def test_a_reference_that_cannot_be_compared_fails_the_job(embedding: dict[str, Any], code: ErrorCode) -> None:
+    with pytest.raises(Exception, match=code.value):
+        run(Operation.VERIFY, ONE, reference_embedding=embedding)
+
+
+def test_verify_without_a_reference_fails_the_job() -> None:
+    with pytest.raises(JobError, match="reference"):
+        run(Operation.VERIFY, ONE)
+
+
+def test_both_faces_are_embedded_in_one_run_and_nothing_else_is() -> None:
+    engine = Recording()
+    crowd = run(Operation.VERIFY, TWO, reference=TWO, engine=engine, select="largest")
+    assert engine.stages == [("detect", 2), ("align", 1), ("detect", 2), ("align", 1), ("embed", 2)]
+    assert (crowd.verified, crowd.num_faces) == (True, 2)
+
+
+def test_the_probe_is_the_image_and_the_reference_the_reference() -> None:
+    result = run(Operation.VERIFY, ONE, reference=picture(((10, 10, 150, 160), YELLOW)))
+    assert result.face.box == (100, 50, 220, 200)
+    assert result.reference_face.box == (10, 10, 150, 160)
+    assert result.face.embedding == run(Operation.EMBED, ONE).faces[0].embedding
+    assert result.reference_face.embedding is None
+
+
+def test_a_selected_face_is_judged_where_several_count() -> None:
+    pink = picture(((10, 10, 150, 160), PINK))
+    assert run(Operation.VERIFY, TWO, reference=pink).reason == "multiple_faces"
+    assert run(Operation.VERIFY, TWO, reference=pink, select="largest").verified
+
+
+def test_each_picture_has_a_scale_of_its_own() -> None:
+    result = run(Operation.VERIFY, ONE, reference=picture(((10, 10, 150, 160), WHITE), fraction=4))
+    assert (result.face.box, result.reference_face.box) == ((100, 50, 220, 200), (40, 40, 600, 640))
+    assert result.verified

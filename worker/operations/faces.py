@@ -1,0 +1,68 @@
+"""The operations on every face: detect finds them, embed adds embeddings, analyze adds all that the pack can say."""
+
+from collections.abc import Sequence
+
+from shared.errors import ErrorCode, JobError
+from shared.faces import AttributeName, FaceAttributes, Liveness
+from shared.operations import AnalyzeParams, FacesResult, FindParams
+from worker.engine.base import Detection, EngineInfo
+from worker.operations import answers
+from worker.operations.choosing import selected
+from worker.operations.work import Work
+
+
+def detect(params: FindParams, work: Work) -> FacesResult:
+    """Where the faces are."""
+    return answers.faces(work.image, [answers.face(work.image, face) for face in _meant(params, work)])
+
+
+def embed(params: FindParams, work: Work) -> FacesResult:
+    """Where the faces are, with an embedding each."""
+    found = _meant(params, work)
+    vectors = work.embed(work.align(work.image, found)) if found else []
+    return answers.faces(
+        work.image, [answers.face(work.image, f, embedding=v) for f, v in zip(found, vectors, strict=True)]
+    )
+
+
+def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
+    """Where the faces are, with embedding, liveness and attributes as far as the pack has models for them.
+
+    Raises:
+        JobError: `attribute_unavailable` where the pack cannot tell an attribute that was asked for by name.
+    """
+    names = _names(params, work.engine.info)
+    found = _meant(params, work)
+    vectors = work.embed(work.align(work.image, found)) if found else []
+    readings = [_reading(work, face) for face in found]
+    said: Sequence[FaceAttributes | None] = [None] * len(found)
+    if found and names:
+        said = work.attributes(work.image, found, names)
+    return answers.faces(
+        work.image,
+        [
+            answers.face(work.image, f, embedding=v, liveness=live, attributes=a)
+            for f, v, live, a in zip(found, vectors, readings, said, strict=True)
+        ],
+    )
+
+
+def _meant(params: FindParams, work: Work) -> list[Detection]:
+    return selected(work.find(work.image, params), work.image, select=params.select)
+
+
+def _reading(work: Work, face: Detection) -> Liveness:
+    if work.engine.info.liveness_model is None:
+        return Liveness(outcome="not_evaluated", reason="the pack has no liveness model")
+    return work.liveness(work.image, face)
+
+
+def _names(params: AnalyzeParams, info: EngineInfo) -> Sequence[AttributeName]:
+    if params.attributes is None:
+        return info.attributes
+    missing = [name for name in params.attributes if name not in info.attributes]
+    if missing:
+        raise JobError(
+            ErrorCode.ATTRIBUTE_UNAVAILABLE, f"The model pack {info.pack} has no model for: {', '.join(missing)}."
+        )
+    return params.attributes

@@ -1,0 +1,89 @@
+"""The stages that operations are made of, each timed: detect, align, embed, liveness, attributes."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from shared.faces import AttributeName, Embedding, FaceAttributes, Liveness
+from shared.operations import FindParams
+from worker.engine.base import Crops, Detection, Engine, EngineInfo, Search
+from worker.images import Picture, enough_for
+from worker.operations import answers, choosing
+
+Stage = Literal["decode", "detect", "align", "embed", "liveness", "attributes"]
+
+
+class Clock(Protocol):
+    """Times one stage of a job."""
+
+    def __call__(self, stage: Stage, /) -> AbstractContextManager[None]:
+        """Add the time of the block to this stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One decoded job: its pictures, and the means to analyse them.
+
+    What the engine finds is in `Picture.pixels`, which may be a fraction of the image; `answers` turns it into
+    positions in the whole image.
+    """
+
+    engine: Engine
+    clock: Clock
+    image: Picture
+    reference: Picture | None = None
+
+    def find(self, picture: Picture, params: FindParams) -> list[Detection]:
+        """The faces of one picture that are large enough, the largest first, at most `max_faces`."""
+        search = Search(threshold=params.det_threshold, sizes=params.det_size)
+        with self.clock("detect"):
+            found = self.engine.detect(picture.pixels, search)
+        return choosing.kept(found, picture, least_side=params.min_face_px, most=params.max_faces)
+
+    def align(self, picture: Picture, faces: Sequence[Detection]) -> Crops:
+        """These faces upright and to scale, in their order."""
+        with self.clock("align"):
+            return self.engine.align(picture.pixels, faces)
+
+    def embed(self, crops: Crops) -> list[Embedding]:
+        """One embedding for each crop, in their order, all in one run: crops of several pictures may be joined."""
+        if not len(crops):
+            return []
+        with self.clock("embed"):
+            raw = self.engine.embed(crops).astype(np.float64)
+        lengths = np.linalg.norm(raw, axis=1)
+        return [
+            Embedding(vector=(row / length).tolist(), length=float(length), contract=self.engine.info.contract)
+            for row, length in zip(raw, lengths, strict=True)
+        ]
+
+    def liveness(self, picture: Picture, face: Detection, *, threshold: float | None = None) -> Liveness:
+        """The tri-state reading: at or above the limit live, below the pack's spoof limit spoof, else uncertain."""
+        limits = self.engine.info.thresholds
+        live = limits.live if threshold is None else threshold
+        with self.clock("liveness"):
+            score = self.engine.liveness(picture.pixels, face)
+        if score is None:
+            return Liveness(outcome="not_evaluated", reason="too little of the face's surroundings is in the image")
+        outcome: Literal["live", "spoof", "uncertain"] = "uncertain"
+        if score >= live:
+            outcome = "live"
+        elif score < min(limits.spoof, live):
+            outcome = "spoof"
+        return Liveness(outcome=outcome, score=score, threshold=live, model=self.engine.info.liveness_model)
+
+    def attributes(
+        self, picture: Picture, faces: Sequence[Detection], names: Sequence[AttributeName]
+    ) -> list[FaceAttributes]:
+        """What the models named say of these faces, in their order."""
+        with self.clock("attributes"):
+            said = self.engine.attributes(picture.pixels, faces, names)
+        return [answers.attributes(picture, each) for each in said]
+
+
+def enough(params: FindParams, info: EngineInfo) -> int:
+    """The long side that pictures of a job are worth reading at."""
+    return enough_for(params.det_size or (info.largest_side,))
