@@ -12,7 +12,7 @@ from worker.engine import packs
 from worker.engine.fetch import Say
 from worker.engine.install import add, install
 from worker.engine.packs import Manifest
-from worker.engine.prepare import prepare
+from worker.engine.prepare import prepare, unprepared
 
 
 def say(line: str) -> None:
@@ -36,8 +36,7 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
         elif options.command == "prepare":
             prepare(models_dir / options.pack, packs.installed(models_dir, options.pack), say=say)
         elif options.command == "verify":
-            manifest = packs.installed(models_dir, options.pack)
-            say(f"{options.pack}: {len(manifest.files)} files are as the manifest says; {manifest.embedding_contract}")
+            return _verify(models_dir, options.pack, files_only=options.files_only, say=say)
         else:
             install(
                 packs.catalog()[options.pack],
@@ -55,9 +54,59 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
 def _list(models_dir: Path, *, say: Say) -> None:
     folders = {path.parent.name for path in models_dir.glob(f"[!.]*/{packs.MANIFEST}")}
     for name in sorted(folders | set(packs.catalog())):
-        state = f"installed in {models_dir / name}" if name in folders else "not installed"
-        terms = packs.read(packs.catalog()[name]).licence.text if name in packs.catalog() else "your own folder"
-        say(f"{name}: {state}\n  {terms}")
+        if name not in folders:
+            say(f"{name}: not installed; to install it: make models PACK={name}")
+            _describe(packs.read(packs.catalog()[name]), say=say)
+            continue
+        folder = models_dir / name
+        whole = packs.read(folder / packs.MANIFEST)
+        if wrong := packs.damage(folder, whole):
+            state = f"DAMAGED, {wrong}"
+        elif left := unprepared(folder, whole):
+            state = (
+                f"not prepared ({', '.join(left)}), runs slower; to prepare it: python -m worker.models prepare {name}"
+            )
+        else:
+            state = "prepared"
+        say(f"{name}: installed in {folder}, {state}")
+        _describe(whole.present(folder), say=say)
+        for file in whole.files:
+            if file.optional and not (folder / file.name).is_file():
+                say(f"  may have  {file.role} {file.name}; to add it: python -m worker.models add {name} FILE")
+
+
+def _describe(manifest: Manifest, *, say: Say) -> None:
+    models = [f"{file.role} {file.name}{' (optional)' * file.optional}" for file in manifest.files if file.role]
+    say(f"  models    {', '.join(models)}")
+    say(f"  contract  {manifest.contract('f32')}")
+    say(f"  licence   {manifest.licence.text}")
+
+
+def _verify(models_dir: Path, pack: str, *, files_only: bool, say: Say) -> int:
+    manifest, folder = packs.installed(models_dir, pack), models_dir / pack
+    say(f"{pack}: {len(manifest.files)} files are as the manifest says; {manifest.contract('f32')}")
+    if files_only:
+        return 0
+    left = unprepared(folder, manifest)
+    say(f"{pack}: " + (f"not prepared: {', '.join(left)}" if left else "the prepared graphs are intact"))
+    from worker.engine import reference  # noqa: PLC0415 - models and libraries that the other commands do without
+    from worker.engine.devices import choose_device  # noqa: PLC0415
+    from worker.engine.insight import InsightEngine  # noqa: PLC0415
+
+    engine = InsightEngine(models_dir, pack=pack, device=choose_device("cpu"))
+    seen = reference.compare(engine, folder, manifest)
+    if not seen.cosines:
+        sys.stderr.write(f"{pack}: insightface finds no face in its own {seen.photograph} with these models\n")
+        return 1
+    say(
+        f"{pack}: insightface's own pipeline and this engine embed the {len(seen.cosines)} faces of {seen.photograph} "
+        f"with cosine {min(seen.cosines):.7f} or more; this engine finds {seen.found} there"
+    )
+    if not seen.agrees:
+        sys.stderr.write(
+            f"{pack}: that is below {reference.LEAST_COSINE}: embeddings of this pack are not right here\n"
+        )
+    return 0 if seen.agrees else 1
 
 
 def _accepted(manifest: Manifest, *, already: bool, say: Say) -> bool:
@@ -77,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)  # the same after the command, where it must not reset the first
     common.add_argument("--models-dir", type=Path, default=argparse.SUPPRESS, help=about)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", parents=[common], help="known and installed packs with their licences")
+    commands.add_parser("list", parents=[common], help="known and installed packs: state, models, contract, licence")
     adding = commands.add_parser("install", parents=[common], help="fetch, check and install a pack")
     adding.add_argument("pack", choices=sorted(packs.catalog()))
     adding.add_argument("--accept-license", action="store_true", help="accept the pack's licence without being asked")
@@ -89,8 +138,9 @@ def _parser() -> argparse.ArgumentParser:
         "prepare", parents=[common], help="make faster equals of an installed pack's graphs"
     )
     preparing.add_argument("pack")
-    checking = commands.add_parser("verify", parents=[common], help="check an installed pack against its hashes")
+    checking = commands.add_parser("verify", parents=[common], help="check files, graphs and embeddings of a pack")
     checking.add_argument("pack")
+    checking.add_argument("--files-only", action="store_true", help="check the files against their hashes, run nothing")
     return parser
 
 

@@ -175,11 +175,6 @@ class Manifest(Strict):
             parts.append(precision)
         return f"vultus-emb-v1-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:20]}"
 
-    @property
-    def embedding_contract(self) -> str:
-        """The contract at full precision."""
-        return self.contract("f32")
-
 
 def catalog() -> dict[str, Path]:
     """Packs that can be installed by name, with their manifest file."""

@@ -109,7 +109,12 @@ def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> 
         msg = f"{manifest.name} was not prepared, and runs as it came: {target}: {error.strerror}"
         raise SettingsError(msg) from None
     for name, entry in files.items():
-        say(f"{manifest.name}: {name}: {_told(entry)}")
+        for step, why in entry.rejected.items():
+            say(f"{manifest.name}: {name} stays without '{step}': {why}")
+    most = max((graph.difference for entry in files.values() for graph in entry.graphs), default=0.0)
+    count = sum(bool(entry.graphs) for entry in files.values())
+    within = f"within {most:.0e} of the originals' answers" if count else "the pack runs as it came"
+    say(f"{manifest.name}: prepared {count} of {len(files)} models, {within}")
     return record
 
 
@@ -172,14 +177,6 @@ def _written(made: "Rewritten", path: Path) -> Graph:
         cosine=made.agreement.cosine,
         difference=made.agreement.difference,
     )
-
-
-def _told(entry: Prepared) -> str:
-    parts = [f"not {step}: {why}" for step, why in entry.rejected.items()]
-    if entry.graphs:
-        best = entry.graphs[-1]
-        parts.insert(0, f"{', '.join(best.steps)} (cosine {best.cosine:.9f}, difference {best.difference:.0e})")
-    return "; ".join(parts) or "nothing to prepare"
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -37,8 +37,8 @@ def test_a_pack_for_research_only_asks_for_agreement() -> None:
 
 def test_the_contract_of_the_compact_pack_is_stable() -> None:
     compact = packs.read(packs.catalog()["compact"])
-    assert compact.embedding_contract == "vultus-emb-v1-cfda49dd869efaf3e359"
-    assert compact.embedding_contract in (ROOT / "docs" / "models.md").read_text()
+    assert compact.contract("f32") == "vultus-emb-v1-cfda49dd869efaf3e359"
+    assert compact.contract("f32") in (ROOT / "docs" / "models.md").read_text()
 
 
 def test_other_recognition_weights_are_another_contract(tiny: Manifest) -> None:
@@ -46,8 +46,47 @@ def test_other_recognition_weights_are_another_contract(tiny: Manifest) -> None:
         files = [f.model_copy(update={"sha256": sha256}) if f.role == role else f for f in tiny.files]
         return tiny.model_copy(update={"files": tuple(files)})
 
-    assert with_hash("recognition", "0" * 64).embedding_contract != tiny.embedding_contract
-    assert with_hash("detection", "0" * 64).embedding_contract == tiny.embedding_contract
+    assert with_hash("recognition", "0" * 64).contract("f32") != tiny.contract("f32")
+    assert with_hash("detection", "0" * 64).contract("f32") == tiny.contract("f32")
+
+
+def test_another_precision_is_another_contract(tiny: Manifest) -> None:
+    assert tiny.contract("bf16") != tiny.contract("f32")
+
+
+def test_an_optional_file_may_be_absent_and_brings_its_own_thresholds(tmp_path: Path) -> None:
+    whole = write_pack(tmp_path, optional_liveness=True)
+    without = packs.installed(tmp_path, "tiny")
+    assert (without.file("liveness"), without.thresholds.live) == (None, 0.5)
+    (tmp_path / "tiny" / "spare.onnx").rename(tmp_path / "tiny" / "liveness.onnx")
+    present = packs.installed(tmp_path, "tiny")
+    assert present.file("liveness") == whole.file("liveness")
+    assert (present.thresholds.live, present.thresholds.spoof) == (0.8, 0.5)
+    assert present.thresholds.match == whole.thresholds.match
+
+
+def test_an_optional_file_that_is_another_is_damage(tmp_path: Path) -> None:
+    write_pack(tmp_path, optional_liveness=True)
+    (tmp_path / "tiny" / "liveness.onnx").write_bytes(b"another model")
+    with pytest.raises(SettingsError, match=r"damaged: liveness\.onnx is not the file"):
+        packs.installed(tmp_path, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "complaint"),
+    [
+        ("detection", {"optional": True}, "detection file cannot be optional"),
+        ("recognition", {"limits": {"live": 0.8, "spoof": 0.5}}, "limits belong to a liveness file"),
+        ("liveness", {"role": "age_gender"}, "preprocessing of age_gender must be box-1.5-rgb-96"),
+        ("liveness", {"role": "recognition", "preprocessing": "arcface-112-rgb"}, "one recognition file"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    tiny: Manifest, role: str, change: dict[str, Any], complaint: str
+) -> None:
+    files = [{**file, **change} if file["role"] == role else file for file in changed(tiny)["files"]]
+    with pytest.raises(ValueError, match=complaint):
+        Manifest.model_validate(changed(tiny, files=files))
 
 
 def changed(manifest: Manifest, **fields: Any) -> dict[str, Any]:

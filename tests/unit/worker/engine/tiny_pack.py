@@ -10,16 +10,25 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from worker.engine.base import Thresholds
-from worker.engine.packs import MANIFEST, PREPROCESSINGS, Licence, Manifest, PackFile, Role, sha256_of
+from worker.engine.packs import MANIFEST, PREPROCESSINGS, Licence, LivenessLimits, Manifest, PackFile, Role, sha256_of
 
 DIMENSIONS = 64
 THRESHOLDS = Thresholds(detection=0.5, match=0.35, live=0.5, spoof=0.3, register_score=0.65)
 
 
 def write_pack(
-    models_dir: Path, *, name: str = "tiny", poisoned: Role | None = None, flexible: bool = False, liveness: bool = True
+    models_dir: Path,
+    *,
+    name: str = "tiny",
+    poisoned: Role | None = None,
+    flexible: bool = False,
+    liveness: bool = True,
+    optional_liveness: bool = False,
 ) -> Manifest:
-    """Write the pack to `models_dir/name`. A `poisoned` role answers NaN; `flexible` frees the fixed input shapes."""
+    """Write the pack to `models_dir/name`. A `poisoned` role answers NaN; `flexible` frees the fixed input shapes.
+
+    With `optional_liveness` the liveness file has its own limits, and lies beside its place as `spare.onnx`.
+    """
     folder = models_dir / name
     folder.mkdir(parents=True)
     graphs: dict[Role, onnx.GraphProto] = {
@@ -28,11 +37,14 @@ def write_pack(
     }
     if liveness:
         graphs["liveness"] = _liveness(bias=_bias(poisoned == "liveness"))
-    files = []
+    files: list[PackFile] = []
     for role, graph in graphs.items():
         path = folder / f"{role}.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
         files.append(PackFile(name=path.name, sha256=sha256_of(path), role=role, preprocessing=PREPROCESSINGS[role][0]))
+    if optional_liveness:
+        files[-1] = files[-1].model_copy(update={"optional": True, "limits": LivenessLimits(live=0.8, spoof=0.5)})
+        (folder / files[-1].name).rename(folder / "spare.onnx")
     manifest = Manifest(
         format=1,
         name=name,
