@@ -3,7 +3,7 @@
 import base64
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import starmap
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from shared.errors import ErrorCode, ImageError
 from tests.photos import SIX_FACES, labelled
 from tools.setup import models_dir
-from worker.engine.base import Detection, Image
+from worker.engine.base import Detection, Image, Vectors
+from worker.engine.devices import choose_device
 from worker.engine.insight import InsightEngine
 from worker.engine.packs import MANIFEST
 from worker.engine.quality import measure
@@ -31,11 +32,22 @@ def engine() -> InsightEngine:
     """The compact pack, loaded once."""
     if not (models_dir() / "compact" / MANIFEST).exists():
         pytest.fail("the compact pack is not installed; run: make setup")
-    return InsightEngine(models_dir(), pack="compact", provider="cpu")
+    return InsightEngine(models_dir(), pack="compact", device=choose_device("cpu"))
 
 
 def picture(name: str) -> Image:
-    return decode(labelled(name).read_bytes(), max_pixels=40_000_000)
+    return decode(labelled(name).read_bytes(), max_pixels=40_000_000).pixels
+
+
+def embedded(image: Image, faces: Sequence[Detection]) -> Vectors:
+    return engine().embed(engine().align(image, faces))
+
+
+def liveness(name: str) -> float:
+    """Chance that the largest face is live."""
+    score = engine().liveness(picture(name), largest(name)[0])
+    assert score is not None
+    return score
 
 
 def expected() -> dict[str, dict[str, Any]]:
@@ -58,7 +70,7 @@ def largest(name: str) -> tuple[Detection, tuple[float, ...]]:
     """The largest face of a picture with its unit embedding."""
     image = picture(name)
     face = engine().detect(image)[0]
-    vector = engine().embed(image, [face])[0].astype(np.float64)
+    vector = embedded(image, [face])[0].astype(np.float64)
     return face, tuple(vector / np.linalg.norm(vector))
 
 
@@ -118,7 +130,7 @@ def test_embeddings_agree_with_the_reference() -> None:
 
 def test_liveness_agrees_with_the_reference() -> None:
     def agrees(name: str, entry: dict[str, Any]) -> bool:
-        return bool(abs(engine().liveness(picture(name), largest(name)[0]) - entry["live"]) <= 0.1)
+        return bool(abs(liveness(name) - entry["live"]) <= 0.1)
 
     assert wrong((name, agrees(name, entry)) for name, entry in good().items() if entry["faces"]) == []
 
@@ -146,7 +158,7 @@ def test_prints_and_screens_are_told_from_people() -> None:
     limits = engine().info.thresholds
 
     def right(name: str, expect: str) -> bool:
-        score = engine().liveness(picture(name), largest(name)[0])
+        score = liveness(name)
         return bool(score >= limits.live if expect == "live" else score < limits.spoof)
 
     labels = [(file_of(row), row["expect"]) for row in rows("liveness.csv") if row["expect"]]
@@ -154,22 +166,22 @@ def test_prints_and_screens_are_told_from_people() -> None:
 
 
 def test_a_face_that_fills_the_frame_is_found() -> None:
-    tight = decode((SIX_FACES.parent / "Tom_Hanks_54745.png").read_bytes(), max_pixels=1_000_000)
+    tight = decode((SIX_FACES.parent / "Tom_Hanks_54745.png").read_bytes(), max_pixels=1_000_000).pixels
     assert len(engine().detect(tight)) == 1
 
 
 def test_a_close_up_gives_the_embedding_of_the_whole_picture() -> None:
-    image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000)
+    image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000).pixels
     whole = engine().detect(image)[0]
     left, top, right, bottom = (round(side) for side in whole.box)
     cut = np.ascontiguousarray(image[top:bottom, left:right])
     [face] = engine().detect(cut)
-    one, two = engine().embed(image, [whole])[0], engine().embed(cut, [face])[0]
+    one, two = embedded(image, [whole])[0], embedded(cut, [face])[0]
     assert float(one @ two / np.linalg.norm(one) / np.linalg.norm(two)) > 0.8
 
 
 def test_photographs_are_sharper_than_the_limit_for_blurred_ones() -> None:
-    image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000)
+    image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000).pixels
     assert min(measure(image, face).sharpness for face in engine().detect(image)) > 60
 
 
@@ -177,9 +189,9 @@ def test_eight_threads_get_identical_bits() -> None:
     names = [name for name, entry in good().items() if entry["faces"]][:12]
     images = [picture(name) for name in names]
 
-    def read(image: Image) -> tuple[list[Detection], bytes, float]:
+    def read(image: Image) -> tuple[list[Detection], bytes, float | None]:
         faces = engine().detect(image)
-        return faces, engine().embed(image, faces).tobytes(), engine().liveness(image, faces[0])
+        return faces, embedded(image, faces).tobytes(), engine().liveness(image, faces[0])
 
     alone = [read(image) for image in images]
     with ThreadPoolExecutor(8) as pool:

@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared import faces
+
 Image = NDArray[np.uint8]
 """Upright image, shape (height, width, 3), BGR."""
 
@@ -17,7 +19,7 @@ Vectors = NDArray[np.float32]
 """Raw embeddings as the recogniser gives them (not normalised), shape (faces, dimension)."""
 
 
-AttributeName = Literal["age_gender", "landmarks_106", "landmarks_68"]
+AttributeName = faces.AttributeName
 """What a pack may tell of a face beyond its embedding and its liveness."""
 
 
@@ -132,7 +134,5 @@ class Engine(Protocol):
             JobError: `liveness_unavailable` where the pack has no liveness model.
         """
 
-    def attributes(
-        self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]
-    ) -> list[Attributes]:
+    def attributes(self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]) -> list[Attributes]:
         """What the models named say of these faces, in their order; `names` come from `info.attributes`."""

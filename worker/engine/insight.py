@@ -74,6 +74,7 @@ class InsightEngine:
             liveness_model=f"{Path(reader.name).stem}-{reader.sha256[:8]}" if reader else None,
             thresholds=manifest.thresholds,
             attributes=self._attributes.names,
+            largest_side=self._detector.largest_side,
         )
         self._warm_up()
 
@@ -106,9 +107,7 @@ class InsightEngine:
             )
         return self._liveness.read(image, face)
 
-    def attributes(
-        self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]
-    ) -> list[Attributes]:
+    def attributes(self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]) -> list[Attributes]:
         """What the models named say of these faces, in their order."""
         return self._attributes.read(image, faces, names)
 
