@@ -137,6 +137,9 @@ class JobProvenance(BaseModel):
     embedding_contract: str
     provider: str
     worker: str
+    cached: bool = Field(
+        default=False, description="True where the result of an equal job before was given again, and no model ran."
+    )
 
 
 class JobUrls(BaseModel):

@@ -71,6 +71,8 @@ class Provenance:
     embedding_contract: str
     provider: str
     worker: str
+    cached: bool = False
+    """True where the result was kept from an equal job before, and no model ran."""
 
 
 @dataclass(frozen=True, slots=True)

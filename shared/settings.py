@@ -27,6 +27,9 @@ def _seconds(value: object) -> object:
 Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
 """A duration, given as a number of seconds."""
 
+SecondsOrNever = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))]
+"""A duration that may be 0, which turns off what it is for."""
+
 
 class SharedSettings(BaseSettings):
     """What both sides must agree on. Read once at start, frozen afterwards."""

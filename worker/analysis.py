@@ -4,15 +4,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from shared.errors import ErrorCode, TriedBeforeError, UnavailableError, VultusError
 from shared.jobs import Claim, JobFailure, Provenance
-from shared.operations import parse_params
+from shared.operations import FindParams, parse_params
 from shared.storage.ledger import Ledger, Outcome
 from worker import operations
+from worker.cache import DEFAULT_TENANT, ResultCache
 from worker.engine.base import Engine
 from worker.images import Picture, decode
 from worker.leases import Heartbeat
@@ -56,6 +57,7 @@ class Analyst:
     watchdog: Watchdog
     worker: str
     max_pixels: int
+    cache: ResultCache | None = None
 
     def analyze_next(self) -> bool:
         """Do the job that has waited longest; False where none waits, or the process takes no more.
@@ -93,16 +95,18 @@ class Analyst:
 
     def _outcome(self, claim: Claim, stopwatch: Stopwatch) -> Outcome:
         job = claim.job
-        result, failure = None, None
+        result, failure, digest, cached = None, None, None, False
         begin = stopwatch.now()
         try:
             params = parse_params(job.operation, job.params)
-            with stopwatch("decode"):
-                enough = operations.enough(params, self.engine.info)
-                image = self._decode(claim.image, enough=enough)
-                reference = self._decode(claim.reference, enough=enough) if claim.reference is not None else None
-            work = operations.Work(engine=self.engine, clock=stopwatch, image=image, reference=reference)
-            result = operations.run(job.operation, params, work).model_dump(mode="json")
+            if self.cache:
+                digest = self.cache.digest(claim, params, tenant=DEFAULT_TENANT)
+                result = self.cache.find(digest)
+                cached = result is not None
+            if result is None:
+                result = self._run(claim, params, stopwatch)
+                if self.cache and digest:
+                    self.cache.keep(digest, result)
         except VultusError as error:
             failure = JobFailure(code=error.code, detail=error.detail, retryable=error.retryable)
         except Exception:
@@ -123,8 +127,18 @@ class Analyst:
                 embedding_contract=info.contract,
                 provider=info.provider,
                 worker=self.worker,
+                cached=cached,
             ),
+            cached_as=None if failure else digest,
         )
+
+    def _run(self, claim: Claim, params: FindParams, stopwatch: Stopwatch) -> dict[str, Any]:
+        with stopwatch("decode"):
+            enough = operations.enough(params, self.engine.info)
+            image = self._decode(claim.image, enough=enough)
+            reference = self._decode(claim.reference, enough=enough) if claim.reference is not None else None
+        work = operations.Work(engine=self.engine, clock=stopwatch, image=image, reference=reference)
+        return operations.run(claim.job.operation, params, work).model_dump(mode="json")
 
     def _decode(self, data: bytes | None, *, enough: int) -> Picture:
         return decode(data or b"", max_pixels=self.max_pixels, enough=enough)

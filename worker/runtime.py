@@ -13,6 +13,7 @@ from shared.storage.ledger import Ledger
 from shared.storage.presence import Presence, WorkerInfo
 from shared.sweeper import Sweeper
 from worker.analysis import Analyst
+from worker.cache import result_cache
 from worker.engine.load import load_engine
 from worker.leases import Heartbeat
 from worker.settings import WorkerSettings
@@ -83,6 +84,7 @@ def start(settings: WorkerSettings) -> None:
         watchdog=watchdog,
         worker=worker,
         max_pixels=settings.max_pixels,
+        cache=result_cache(ledger.results, engine.info, settings),
     )
     heartbeat.start()
     sweeper.start()

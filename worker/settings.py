@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.settings import Seconds, SharedSettings
+from shared.settings import Seconds, SecondsOrNever, SharedSettings
 
 
 class WorkerSettings(SharedSettings):
@@ -65,6 +65,11 @@ class WorkerSettings(SharedSettings):
         default=timedelta(seconds=60),
         description="A job that runs longer, in seconds, is taken for stuck and its worker process is ended. Ten times "
         "the slowest job that you expect is a good value.",
+    )
+    result_cache_ttl: SecondsOrNever = Field(
+        default=timedelta(0),
+        description="How long the result of an image may answer the same question about the same bytes again, in "
+        "seconds; 0 = never. What is kept is biometric data (docs/decisions/0010).",
     )
     max_pixels: int = Field(
         default=40_000_000, ge=1, description="Largest image, in pixels; the same value as the gateway's."

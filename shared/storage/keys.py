@@ -8,6 +8,7 @@ key                    type     holds                                           
 vultus:{n}:job:ID      hash     one job (see `scripts/accept.lua`)              until it ends, then its TTL
 vultus:{n}:image:ID    string   the image's bytes                               until the job ends
 vultus:{n}:reference:ID string  the reference image's bytes                     until the job ends
+vultus:{n}:result:HASH  string   a result for repeated images (see `results.py`) VULTUS_RESULT_CACHE_TTL
 vultus:{n}:pending     zset     ids that wait, by time of acceptance            an id leaves when it is claimed
 vultus:{n}:leases      zset     ids in work, by the end of their lease          an id leaves when its job ends
 vultus:{n}:events      channel  "ID status" at every transition                 -
@@ -42,6 +43,11 @@ def image(shard: int, job_id: str) -> str:
 def reference(shard: int, job_id: str) -> str:
     """The reference image's bytes."""
     return f"{prefix(shard)}reference:{job_id}"
+
+
+def result(shard: int, digest: str) -> str:
+    """A result kept for repeated images."""
+    return f"{prefix(shard)}result:{digest}"
 
 
 def pending(shard: int) -> str:

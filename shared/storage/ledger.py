@@ -15,6 +15,7 @@ from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
 from shared.storage.records import failure_json, provenance_json, read_job
+from shared.storage.results import Results
 
 REAP_MOST: Final = 500
 """Jobs healed in one script run; the rest follows a moment later, so that no run holds the server long."""
@@ -49,6 +50,8 @@ class Outcome:
     failure: JobFailure | None = None
     metrics: Mapping[str, float] | None = None
     provenance: Provenance | None = None
+    cached_as: str | None = None
+    """Digest under which the result cache keeps it, so that erasing the job can erase that too."""
 
 
 class Ledger:
@@ -62,6 +65,7 @@ class Ledger:
         self._client = client
         self.shards = shards
         self.lease = lease
+        self.results = Results(client, shards=shards)
         self._turns = itertools.count()
         self._accept = scripts.register(client, "accept")
         self._claim = scripts.register(client, "claim")
@@ -168,6 +172,7 @@ class Ledger:
                     failure_json(outcome.failure),
                     json.dumps(outcome.metrics or {}),
                     provenance_json(outcome.provenance),
+                    outcome.cached_as or "",
                 ],
             )
         return bool(written)

@@ -31,10 +31,11 @@ class PoisonedEngine(FakeEngine):
         return super().detect(image, search)
 
 
-def load(_settings: WorkerSettings) -> Engine:
+def load(settings: WorkerSettings) -> Engine:
+    assert settings.engine == "fake"
     return PoisonedEngine()
 
 
-runtime.load_engine = load
+runtime.load_engine = load  # type: ignore[attr-defined]  # its import is the seam
 
 from worker.app import app  # noqa: E402, F401 - what `celery -A` looks for

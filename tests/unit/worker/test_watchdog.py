@@ -145,7 +145,8 @@ def test_a_ledger_that_hangs_keeps_no_stuck_process_alive(scene: Scene, monkeypa
 
 
 def test_the_thread_looks_and_arms_the_switch_by_itself() -> None:
-    ended, armed = threading.Event(), []
+    ended = threading.Event()
+    armed: list[timedelta] = []
     ledger, turnstile = ReleasingLedger(), Turnstile()
     heartbeat = Heartbeat(ledger, Roll(), INFO)
 
