@@ -113,7 +113,8 @@ def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> 
             say(f"{manifest.name}: {name} stays without '{step}': {why}")
     most = max((graph.difference for entry in files.values() for graph in entry.graphs), default=0.0)
     count = sum(bool(entry.graphs) for entry in files.values())
-    within = f"within {most:.0e} of the originals' answers" if count else "the pack runs as it came"
+    equal = f"answers within {most:.0e} of the originals'" if most else "answers the same to the bit"
+    within = equal if count else "the pack runs as it came"
     say(f"{manifest.name}: prepared {count} of {len(files)} models, {within}")
     return record
 

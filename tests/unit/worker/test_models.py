@@ -29,7 +29,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_install_verify_and_list(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert models.main(["install", "toy", "--accept-license"]) == 0
-    assert models.main(["verify", "toy"]) == 0
+    assert models.main(["verify", "toy", "--files-only"]) == 0
     assert models.main(["list"]) == 0
     printed = capsys.readouterr().out
     assert "2 files are as the manifest says; vultus-emb-v1-" in printed
@@ -87,12 +87,54 @@ def test_verify_fails_on_a_damaged_pack(tmp_path: Path, capsys: pytest.CaptureFi
 def test_list_shows_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine")
     assert models.main(["list", "--models-dir", str(tmp_path)]) == 0
-    assert f"mine: installed in {tmp_path / 'mine'}\n  your own folder" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"mine: installed in {tmp_path / 'mine'}, not prepared (detection.onnx, recognition.onnx, " in printed
+    assert "\n  models    detection detection.onnx, recognition recognition.onnx, liveness liveness.onnx\n" in printed
+    assert "\n  licence   None: made by a test.\n" in printed
+    assert "buffalo_l: not installed; to install it: make models PACK=buffalo_l" in printed
+
+
+def test_prepare_makes_the_graphs_of_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pack(tmp_path, name="mine", flexible=True)
+    assert models.main(["prepare", "mine", "--models-dir", str(tmp_path)]) == 0
+    assert "mine: prepared 2 of 3 models, answers the same to the bit" in capsys.readouterr().out
+    assert models.main(["list", "--models-dir", str(tmp_path)]) == 0
+    assert f"mine: installed in {tmp_path / 'mine'}, prepared\n" in capsys.readouterr().out
+
+
+def test_list_says_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pack(tmp_path, name="mine")
+    (tmp_path / "mine" / "detection.onnx").write_bytes(b"broken")
+    assert models.main(["list", "--models-dir", str(tmp_path)]) == 0
+    assert "DAMAGED, detection.onnx is not the file" in capsys.readouterr().out
+
+
+def test_add_puts_an_optional_file_in_place_whatever_it_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pack(tmp_path, optional_liveness=True)
+    spare = tmp_path / "tiny" / "spare.onnx"
+    assert models.main(["list", "--models-dir", str(tmp_path)]) == 0
+    assert (
+        "may have  liveness liveness.onnx; to add it: python -m worker.models add tiny FILE" in capsys.readouterr().out
+    )
+    assert models.main(["add", "tiny", str(spare), "--models-dir", str(tmp_path)]) == 0
+    assert "tiny: liveness.onnx is in place" in capsys.readouterr().out
+    assert packs.installed(tmp_path, "tiny").file("liveness") is not None
+
+
+def test_add_refuses_any_other_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pack(tmp_path, optional_liveness=True)
+    other = tmp_path / "liveness.onnx"
+    other.write_bytes(b"another model")
+    assert models.main(["add", "tiny", str(other), "--models-dir", str(tmp_path)]) == 1
+    assert "is no optional file of tiny. It may have: liveness.onnx with sha256 " in capsys.readouterr().err
+    assert not (tmp_path / "tiny" / "liveness.onnx").exists()
 
 
 def test_the_folder_may_be_named_before_the_command_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine")
-    assert models.main(["--models-dir", str(tmp_path), "verify", "mine"]) == 0
+    assert models.main(["--models-dir", str(tmp_path), "verify", "mine", "--files-only"]) == 0
     assert "3 files are as the manifest says" in capsys.readouterr().out
 
 

