@@ -9,7 +9,7 @@ LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 
 export ORT_DISABLE_TELEMETRY := 1
 export VULTUS_MODELS_DIR := $(abspath $(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration models lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration bench models lock snapshot clean dev-setup
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,8 +47,9 @@ unit:
 integration: dev-setup  ## only the tests with a real broker, worker and models
 	@$(VENV)/python -m pytest -q tests/integration
 
-models: setup  ## list model packs, or install one (PACK=buffalo_l)
+models: setup  ## list model packs, or install and verify one (PACK=buffalo_l)
 	@$(VENV)/python -m worker.models --models-dir $(MODELS) $(if $(PACK),install $(PACK),list)
+	@$(if $(PACK),$(VENV)/python -m worker.models --models-dir $(MODELS) verify $(PACK))
 
 snapshot: dev-setup  ## write the OpenAPI document that the contract test compares with
 	@$(VENV)/python -m tests.contract.snapshot
