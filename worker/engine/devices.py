@@ -149,8 +149,8 @@ def audit(model: str, device: Device, nodes: Iterable[tuple[str, str, str]]) -> 
     if strays:
         where, operator, name = strays[0]
         msg = (
-            f"{model}: {len(strays)} of {len(heavy)} heavy operators run on {where} although {device.provider} was asked "
-            f"for (the first: {operator} {name}): no usable CUDA device or library; mend that, set VULTUS_PROVIDER=cpu, "
-            "or accept it with VULTUS_ALLOW_CPU_FALLBACK=true"
+            f"{model}: {len(strays)} of {len(heavy)} heavy operators run on {where} although {device.provider} was "
+            f"asked for (the first: {operator} {name}): no usable CUDA device or library; mend that, set "
+            "VULTUS_PROVIDER=cpu, or accept it with VULTUS_ALLOW_CPU_FALLBACK=true"
         )
         raise SettingsError(msg)

@@ -29,8 +29,8 @@ def model(path: Path, name: AttributeName) -> Path:
     side, count = SIDES[name], OUTPUTS[name]
     dice = np.random.default_rng(len(name))
     weights = {
-        "half": np.float32([0.5]),
-        "scale": np.float32([1 / 255]),
+        "half": np.array([0.5], np.float32),
+        "scale": np.array([1 / 255], np.float32),
         "w": dice.normal(0, 0.5, (count, 3, side // 4, side // 4)).astype(np.float32) / side,
         "b": dice.uniform(-0.8, 0.8, count).astype(np.float32),
     }
@@ -46,7 +46,7 @@ def model(path: Path, name: AttributeName) -> Path:
         name,
         [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, side, side])],
         [helper.make_tensor_value_info("fc1", TensorProto.FLOAT, ["n", count])],
-        [numpy_helper.from_array(values, key) for key, values in weights.items()],
+        [numpy_helper.from_array(np.asarray(values), key) for key, values in weights.items()],
     )
     file = path / f"{name}.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
@@ -68,7 +68,7 @@ class Theirs(dict[str, Any]):
 def test_age_and_gender(tmp_path: Path) -> None:
     file = model(tmp_path, "age_gender")
     theirs = Theirs()
-    Attribute(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs_face(theirs))
+    Attribute(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs)
     [ours] = over(file, "age_gender").read(IMAGE, [FACE], ["age_gender"])
     assert (ours.age, ours.gender) == (theirs["age"], ["female", "male"][theirs["gender"]])
     assert (ours.landmarks_106, ours.landmarks_68, ours.pose) == (None, None, None)
@@ -77,7 +77,7 @@ def test_age_and_gender(tmp_path: Path) -> None:
 def test_landmarks_106(tmp_path: Path) -> None:
     file = model(tmp_path, "landmarks_106")
     theirs = Theirs()
-    Landmark(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs_face(theirs))
+    Landmark(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs)
     [ours] = over(file, "landmarks_106").read(IMAGE, [FACE], ["landmarks_106"])
     np.testing.assert_allclose(np.array(ours.landmarks_106), theirs["landmark_2d_106"], atol=1e-3)
 
@@ -85,14 +85,10 @@ def test_landmarks_106(tmp_path: Path) -> None:
 def test_landmarks_68_and_pose(tmp_path: Path) -> None:
     file = model(tmp_path, "landmarks_68")
     theirs = Theirs()
-    Landmark(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs_face(theirs))
+    Landmark(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs)
     [ours] = over(file, "landmarks_68").read(IMAGE, [FACE], ["landmarks_68"])
     np.testing.assert_allclose(np.array(ours.landmarks_68), theirs["landmark_3d_68"], atol=1e-3)
     np.testing.assert_allclose(np.array(ours.pose), theirs["pose"], atol=1e-2)
-
-
-def theirs_face(answers: Theirs) -> Theirs:
-    return answers
 
 
 def turned(*, pitch: float, yaw: float, roll: float) -> NDArray[np.float64]:
@@ -101,7 +97,8 @@ def turned(*, pitch: float, yaw: float, roll: float) -> NDArray[np.float64]:
     about_x = np.array([[1, 0, 0], [0, math.cos(x), -math.sin(x)], [0, math.sin(x), math.cos(x)]])
     about_y = np.array([[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]])
     about_z = np.array([[math.cos(z), -math.sin(z), 0], [math.sin(z), math.cos(z), 0], [0, 0, 1]])
-    return 3.0 * mean_face() @ (about_z @ about_y @ about_x).T + (200.0, 150.0, 0.0)
+    moved: NDArray[np.float64] = 3.0 * mean_face() @ (about_z @ about_y @ about_x).T + (200.0, 150.0, 0.0)
+    return moved
 
 
 @pytest.mark.parametrize("angles", [(0, 0, 0), (20, 0, 0), (0, -35, 0), (0, 0, 50), (10, 20, -15)])

@@ -1,0 +1,1 @@
+"""Measures what Vultus promises about speed and memory: `make bench`."""

@@ -1,0 +1,39 @@
+"""The service to compare with: one process, synchronous endpoints, insightface's FaceAnalysis with its defaults.
+
+`python -m uvicorn bench.classic:app` with `CLASSIC_MODELS` naming a folder of original models.
+"""
+
+import os
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+from fastapi import FastAPI, File, HTTPException
+from insightface.app import FaceAnalysis
+
+app = FastAPI()
+faces = FaceAnalysis(
+    name=os.environ["CLASSIC_MODELS"],
+    allowed_modules=["detection", "recognition"],
+    providers=["CPUExecutionProvider"],
+)
+faces.prepare(ctx_id=-1, det_size=(640, 640))
+
+
+@app.get("/health")
+def health() -> dict[str, str]:
+    """It is up."""
+    return {"status": "healthy"}
+
+
+@app.post("/embed")
+def embed(file: Annotated[bytes, File()]) -> dict[str, Any]:
+    """Box and embedding of every face."""
+    image = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise HTTPException(400)
+    found = faces.get(image)
+    return {
+        "status": "succeeded",
+        "faces": [{"box": face.bbox.tolist(), "embedding": face.normed_embedding.tolist()} for face in found],
+    }

@@ -1,0 +1,88 @@
+"""The pictures that every measurement uses, as files that a client would send."""
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.setup import ROOT
+
+LABELLED = Path(os.environ.get("VULTUS_TEST_DATA") or ROOT.parent / "shared" / "data")
+PORTRAIT = "ageitgey+face_recognition/tests/test_images/obama.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A JPEG file and how many faces are in it."""
+
+    name: str
+    source: str
+    data: bytes
+    faces: int
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Decoded, BGR."""
+        return np.asarray(cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+    @property
+    def text(self) -> str:
+        """What it is, for the report."""
+        height, width = self.pixels.shape[:2]
+        return f"{self.source}, {width}x{height}, {len(self.data) / 1024:.0f} KiB, faces: {self.faces}"
+
+
+def group() -> Picture:
+    """Six faces: the picture that the insightface package ships."""
+    path = _inside("insightface", "data", "images", "t1.jpg")
+    return Picture("t1", "t1.jpg of the insightface package", path.read_bytes(), 6)
+
+
+def portrait() -> Picture:
+    """One face: a labelled portrait brought to 640 pixels of width, else scikit-image's astronaut as a JPEG."""
+    path = LABELLED / PORTRAIT
+    if path.is_file():
+        source, pixels = "obama.jpg of face_recognition", cv2.imread(str(path))
+    else:
+        source, pixels = "astronaut.png of scikit-image", cv2.imread(str(_inside("skimage", "data", "astronaut.png")))
+    image = np.asarray(pixels, np.uint8)
+    height, width = image.shape[:2]
+    return Picture("one", source, jpeg(image, width=640, height=round(height * 640 / width)), 1)
+
+
+def scaled(picture: Picture, *, megapixels: float) -> Picture:
+    """The same scene as a camera of this many megapixels would give it: baseline JPEG."""
+    image = picture.pixels
+    height, width = image.shape[:2]
+    scale = (megapixels * 1e6 / (height * width)) ** 0.5
+    data = jpeg(image, width=round(width * scale), height=round(height * scale))
+    return Picture(f"{picture.name}, {megapixels:g} MP", picture.source, data, picture.faces)
+
+
+def mixed() -> list[Picture]:
+    """Pictures of no, one, some and six faces, and of several shapes: what a worker meets over a day."""
+    six, one = group(), portrait()
+    height, width = six.pixels.shape[:2]
+    half = jpeg(six.pixels[:, : width // 2], width=width // 2, height=height)
+    brick = np.asarray(cv2.imread(str(_inside("skimage", "data", "brick.png"))), np.uint8)
+    empty = Picture("no face", "brick.png of scikit-image", jpeg(brick, width=512, height=512), 0)
+    return [one, six, one, Picture("half", six.source, half, 3), empty, scaled(one, megapixels=2.5)]
+
+
+def jpeg(image: NDArray[np.uint8], *, width: int, height: int) -> bytes:
+    """A baseline JPEG of quality 90 at this size."""
+    way = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
+    data = cv2.imencode(".jpg", cv2.resize(image, (width, height), interpolation=way), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return data[1].tobytes()
+
+
+def _inside(package: str, *parts: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        msg = f"the {package} package is missing; run: make bench"
+        raise FileNotFoundError(msg)
+    return Path(next(iter(spec.submodule_search_locations))).joinpath(*parts)
