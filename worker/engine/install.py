@@ -42,6 +42,7 @@ def install(
     with _alone(models_dir, manifest.name, say=say):
         folder = models_dir / manifest.name
         if _intact(folder, manifest):
+            _renew_manifest(source, folder)
             count = len(manifest.present(folder).files)
             say(f"{manifest.name}: already installed in {folder}, all {count} files checked")
             prepare_what_is_missing(folder, manifest, say=say)
@@ -112,12 +113,20 @@ def _keep(file: PackFile, folder: Path, fresh: Path) -> None:
 
 
 def _intact(folder: Path, manifest: Manifest) -> bool:
-    if not (folder / MANIFEST).is_file():
-        return False
+    """Whether every file is there, under a licence that is still the same; the manifest may be an older one."""
     try:
-        return packs.read(folder / MANIFEST) == manifest and packs.damage(folder, manifest) is None
+        known = packs.read(folder / MANIFEST)
     except SettingsError:
         return False
+    return known.licence == manifest.licence and packs.damage(folder, manifest) is None
+
+
+def _renew_manifest(source: Path, folder: Path) -> None:
+    """Take over what a newer version says of the same files; no archive is needed for that."""
+    if packs.read(folder / MANIFEST) != packs.read(source):
+        part = folder / f".{MANIFEST}.part"
+        shutil.copyfile(source, part)
+        part.replace(folder / MANIFEST)
 
 
 def _acceptance(manifest: Manifest) -> dict[str, str]:

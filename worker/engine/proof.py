@@ -16,7 +16,8 @@ LEAST_COSINE: Final = 0.99999
 """Between the answers to one picture, for each output. Rounding alone leaves 1 - 1e-9."""
 LARGEST_DIFFERENCE: Final = 1e-4
 """Of one number, as a share of the largest in that answer."""
-BATCHES: Final = (2, 3)
+BATCH: Final = 3
+"""Pictures at once; five make a batch of three and one of two."""
 FREE_SIDES: Final = ((640, 640), (320, 448))
 """Height and width of the pictures for a model that takes any."""
 RANGE: Final[dict[Preprocessing, tuple[float, float]]] = {
@@ -74,7 +75,7 @@ class Original:
         """
         session = _session(model)
         batch, _, *sides = session.get_inputs()[0].shape
-        counts = (1,) if isinstance(batch, int) else (1, *BATCHES)
+        counts = (1,) if isinstance(batch, int) else (1, BATCH)
         worst = Agreement()
         for rows, answers in zip(self.pictures, self.answers, strict=True):
             for count in counts:

@@ -22,7 +22,7 @@ from tests.unit.worker.engine.archives import (
 )
 from worker.engine import packs
 from worker.engine.install import ACCEPTED, add, install
-from worker.engine.packs import Archive, Licence, Manifest, PackFile
+from worker.engine.packs import MANIFEST, Archive, Licence, Manifest, PackFile
 
 MUST_ACCEPT = Licence(text=LICENCE.text, url=LICENCE.url, must_accept=True)
 
@@ -154,6 +154,16 @@ def test_an_optional_file_survives_a_new_install(tmp_path: Path) -> None:
     (place.models / "toy" / "det.onnx").write_bytes(b"broken")
     place.install()
     assert place.files == {**CONTENT, "live.onnx": extra}
+
+
+def test_a_newer_manifest_of_the_same_files_needs_no_archive(place: Place) -> None:
+    old = place.install()
+    (place.cache / place.archive.archive).unlink()
+    place.extra = (PackFile(name="live.onnx", sha256="0" * 64, optional=True),)
+    new = place.install()
+    assert new != old
+    assert packs.read(place.models / "toy" / MANIFEST) == new
+    assert place.files == CONTENT
 
 
 def test_models_that_cannot_be_prepared_are_installed_as_they_came(place: Place) -> None:
