@@ -30,6 +30,8 @@ class Picture:
     """Pixels of the whole upright image; `pixels` may have fewer."""
     height: int
     """Pixels of the whole upright image; `pixels` may have fewer."""
+    file: bytes | None = None
+    """The file, where `pixels` has fewer."""
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -39,6 +41,10 @@ class Picture:
         """
         high, wide = self.pixels.shape[:2]
         return self.width / wide, self.height / high
+
+    def whole(self) -> "Picture":
+        """The same picture with every pixel of its file, decoded again where this one has fewer."""
+        return self if self.file is None else decode(self.file, max_pixels=self.width * self.height)
 
 
 def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Picture:
@@ -79,15 +85,15 @@ def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Pictur
         width, height = height, width  # EXIF orientation turned it by a quarter
     elif (wide, high) != _divided(width, height, by=divisor):
         raise damaged()  # libjpeg found another size in the file than we did
-    return Picture(np.ascontiguousarray(pixels, np.uint8), width, height)
+    return Picture(np.ascontiguousarray(pixels, np.uint8), width, height, file=data if divisor > 1 else None)
 
 
 def enough_for(sides: Iterable[int]) -> int:
     """The long side that a picture is worth reading at, for a detector that looks at squares of these sides.
 
-    Twice the largest: what the detector sees is then still scaled down by two, and a face that it finds keeps at least
-    twice the pixels that it was found with for the recogniser. At 640 a 12-megapixel photo (4000 wide) is read at half
-    its size and a 40-megapixel one (7300) at a quarter.
+    Twice the largest: what the detector sees is then still scaled down by two or more, so it finds the same faces. At
+    640 a 12-megapixel photo (4000 wide) is read at half its size and a 40-megapixel one (7300) at a quarter. A face
+    that has become too small for the other models is read from the whole picture (`Work.in_detail`).
     """
     return 2 * max(sides)
 

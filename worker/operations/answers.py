@@ -18,11 +18,10 @@ def face(
     attributes: FaceAttributes | None = None,
 ) -> Face:
     """One face; its quality is measured here where it was not before."""
-    across, down = picture.scale
-    x1, y1, x2, y2 = found.box
+    whole = enlarged(picture, found)
     return Face(
-        box=(x1 * across, y1 * down, x2 * across, y2 * down),
-        landmarks=[(x * across, y * down) for x, y in found.landmarks],
+        box=whole.box,
+        landmarks=list(whole.landmarks),
         score=found.score,
         quality=quality or quality_of(picture, found),
         liveness=liveness,
@@ -34,6 +33,17 @@ def face(
 def faces(picture: Picture, found: list[Face]) -> FacesResult:
     """The answer of an operation about every face."""
     return FacesResult(image=ImageInfo(width=picture.width, height=picture.height), faces=found)
+
+
+def enlarged(picture: Picture, found: Detection) -> Detection:
+    """The same face in pixels of the whole image."""
+    across, down = picture.scale
+    x1, y1, x2, y2 = found.box
+    return Detection(
+        box=(x1 * across, y1 * down, x2 * across, y2 * down),
+        landmarks=tuple((x * across, y * down) for x, y in found.landmarks),
+        score=found.score,
+    )
 
 
 def quality_of(picture: Picture, found: Detection) -> Quality:

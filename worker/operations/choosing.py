@@ -24,7 +24,7 @@ class Chosen:
 def kept(found: list[Detection], picture: Picture, *, least_side: float, most: int) -> list[Detection]:
     """The first `most` of the faces whose shorter side is at least `least_side` pixels of the whole image."""
     across, down = picture.scale
-    large = (face for face in found if _shorter_side(face, across=across, down=down) >= least_side)
+    large = (face for face in found if shorter_side(face, across=across, down=down) >= least_side)
     return list(large)[:most]
 
 
@@ -59,6 +59,7 @@ def one(faces: list[Detection], picture: Picture, params: OneFaceParams) -> Chos
     return Chosen(face=meant[0] if len(meant) == 1 else None, count=len(counted))
 
 
-def _shorter_side(face: Detection, *, across: float, down: float) -> float:
+def shorter_side(face: Detection, *, across: float = 1.0, down: float = 1.0) -> float:
+    """The shorter side of a face's box, after scaling."""
     x1, y1, x2, y2 = face.box
     return min((x2 - x1) * across, (y2 - y1) * down)

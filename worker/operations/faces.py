@@ -6,6 +6,7 @@ from shared.errors import ErrorCode, JobError
 from shared.faces import AttributeName, FaceAttributes, Liveness
 from shared.operations import AnalyzeParams, FacesResult, FindParams
 from worker.engine.base import Detection, EngineInfo
+from worker.images import Picture
 from worker.operations import answers
 from worker.operations.choosing import selected
 from worker.operations.work import Work
@@ -18,11 +19,9 @@ def detect(params: FindParams, work: Work) -> FacesResult:
 
 def embed(params: FindParams, work: Work) -> FacesResult:
     """Where the faces are, with an embedding each."""
-    found = _meant(params, work)
-    vectors = work.embed(work.align(work.image, found)) if found else []
-    return answers.faces(
-        work.image, [answers.face(work.image, f, embedding=v) for f, v in zip(found, vectors, strict=True)]
-    )
+    picture, found = work.in_detail(work.image, _meant(params, work))
+    vectors = work.embed(work.align(picture, found)) if found else []
+    return answers.faces(picture, [answers.face(picture, f, embedding=v) for f, v in zip(found, vectors, strict=True)])
 
 
 def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
@@ -32,16 +31,16 @@ def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
         JobError: `attribute_unavailable` where the pack cannot tell an attribute that was asked for by name.
     """
     names = _names(params, work.engine.info)
-    found = _meant(params, work)
-    vectors = work.embed(work.align(work.image, found)) if found else []
-    readings = [_reading(work, face) for face in found]
+    picture, found = work.in_detail(work.image, _meant(params, work))
+    vectors = work.embed(work.align(picture, found)) if found else []
+    readings = [_reading(work, picture, face) for face in found]
     said: Sequence[FaceAttributes | None] = [None] * len(found)
     if found and names:
-        said = work.attributes(work.image, found, names)
+        said = work.attributes(picture, found, names)
     return answers.faces(
-        work.image,
+        picture,
         [
-            answers.face(work.image, f, embedding=v, liveness=live, attributes=a)
+            answers.face(picture, f, embedding=v, liveness=live, attributes=a)
             for f, v, live, a in zip(found, vectors, readings, said, strict=True)
         ],
     )
@@ -51,10 +50,10 @@ def _meant(params: FindParams, work: Work) -> list[Detection]:
     return selected(work.find(work.image, params), work.image, select=params.select)
 
 
-def _reading(work: Work, face: Detection) -> Liveness:
+def _reading(work: Work, picture: Picture, face: Detection) -> Liveness:
     if work.engine.info.liveness_model is None:
         return Liveness(outcome="not_evaluated", reason="the pack has no liveness model")
-    return work.liveness(work.image, face)
+    return work.liveness(picture, face)
 
 
 def _names(params: AnalyzeParams, info: EngineInfo) -> Sequence[AttributeName]:

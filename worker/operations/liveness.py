@@ -17,6 +17,8 @@ def liveness(params: LivenessParams, work: Work) -> LivenessResult:
     if chosen.face is None:
         reading = Liveness(outcome="not_evaluated", reason=chosen.reason)
         return LivenessResult(liveness=reading, reason=chosen.reason, num_faces=chosen.count)
-    reading = work.liveness(work.image, chosen.face, threshold=params.threshold)
-    face = answers.face(work.image, chosen.face, liveness=reading)
-    return LivenessResult(liveness=reading, reason=None, num_faces=chosen.count, face=face)
+    picture, [face] = work.in_detail(work.image, [chosen.face])
+    reading = work.liveness(picture, face, threshold=params.threshold)
+    return LivenessResult(
+        liveness=reading, reason=None, num_faces=chosen.count, face=answers.face(picture, face, liveness=reading)
+    )

@@ -41,20 +41,21 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         return RegisterResult(
             registered=False, reason="one_face", checks=checks, num_faces=chosen.count, liveness=reading
         )
-    quality = answers.quality_of(work.image, chosen.face)
-    checks += _quality_checks(chosen.face, quality, least_score=limits.register_score)
+    picture, [face] = work.in_detail(work.image, [chosen.face])
+    quality = answers.quality_of(picture, face)
+    checks += _quality_checks(face, quality, least_score=limits.register_score)
     if not params.skip_liveness:
-        reading = work.liveness(work.image, chosen.face)
+        reading = work.liveness(picture, face)
         checks.append(_check("liveness", reading.score, limit=f">= {limits.live:g}", passed=reading.outcome == "live"))
     failed = next((check.name for check in checks if not check.passed), None)
-    embedding = work.embed(work.align(work.image, [chosen.face]))[0] if failed is None else None
+    embedding = work.embed(work.align(picture, [face]))[0] if failed is None else None
     return RegisterResult(
         registered=failed is None,
         reason=failed,
         checks=checks,
         num_faces=chosen.count,
         liveness=reading,
-        face=answers.face(work.image, chosen.face, quality=quality, liveness=reading),
+        face=answers.face(picture, face, quality=quality, liveness=reading),
         embedding=embedding,
     )
 

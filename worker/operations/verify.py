@@ -31,16 +31,18 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
     probe = one(work.find(work.image, params), work.image, params)
     if probe.face is None:
         return VerifyResult(verified=False, threshold=threshold, reason=probe.reason, num_faces=probe.count)
-    face = answers.face(work.image, probe.face)
+    picture, found = work.in_detail(work.image, [probe.face])
+    face = answers.face(picture, found[0])
     reference_face = None
-    crops = work.align(work.image, [probe.face])
+    crops = work.align(picture, found)
     if work.reference is not None:
         reference = one(work.find(work.reference, params), work.reference, params)
         if reference.face is None:
             reason = OF_REFERENCE[reference.reason]
             return VerifyResult(verified=False, threshold=threshold, reason=reason, num_faces=probe.count, face=face)
-        reference_face = answers.face(work.reference, reference.face)
-        crops = np.concatenate([crops, work.align(work.reference, [reference.face])])
+        picture, found = work.in_detail(work.reference, [reference.face])
+        reference_face = answers.face(picture, found[0])
+        crops = np.concatenate([crops, work.align(picture, found)])
     embedding, *others = work.embed(crops)
     similarity = _cosine(embedding, others[0].vector if stored is None else stored)
     verified = similarity > threshold
