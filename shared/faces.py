@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.errors import EmbeddingError, ErrorCode
 
 Pixels = Annotated[float, Field(description="Pixels in the upright image, origin at the top left.")]
-Depth = Annotated[float, Field(description="Away from the camera, in the same unit as x and y; no known origin.")]
+Depth = Annotated[
+    float, Field(description="In the same unit as x and y; where it begins and which way it grows is the model's.")
+]
 Point = tuple[Pixels, Pixels]
 Box = tuple[Pixels, Pixels, Pixels, Pixels]
 MAX_DIMENSIONS = 4096

@@ -187,6 +187,8 @@ def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway)
     answer(gateway, "/verify", verify(similarity=0.4, verified=True), stored_embedding=STORED)
     assert claim(gateway).job.params == {
         "max_faces": 100,
+        "min_face_px": 0.0,
+        "select": "all",
         "ignore_below": 0.0,
         "threshold": 0.35,
         "reference_embedding": {"vector": UNIT},

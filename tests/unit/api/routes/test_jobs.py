@@ -49,11 +49,14 @@ def test_a_queued_job_has_every_field(gateway: Gateway) -> None:
         "finished_at": None,
         "expires_at": None,
         "attempts": 0,
-        "params": {"max_faces": 5},
+        "params": {"max_faces": 5, "min_face_px": 0.0, "select": "all"},
         "metadata": {"case": "A-17"},
         "result": None,
         "error": None,
-        "metrics": dict.fromkeys(("queue_ms", "decode_ms", "detect_ms", "embed_ms", "liveness_ms", "total_ms")),
+        "metrics": dict.fromkeys(
+            f"{stage}_ms"
+            for stage in ("queue", "decode", "detect", "align", "embed", "liveness", "attributes", "total")
+        ),
         "provenance": None,
     }
 

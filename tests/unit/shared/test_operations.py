@@ -1,0 +1,95 @@
+"""Parameters are checked before a job is taken, and read again by the worker as the gateway wrote them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import RequestError
+from shared.operations import AnalyzeParams, Operation, parse_params
+
+FOR_EVERY_OPERATION: list[dict[str, Any]] = [
+    {"det_size": 64},
+    {"det_size": 1920},
+    {"det_size": [640]},
+    {"det_size": [128, 640, 1280]},
+    {"det_size": None},
+    {"min_face_px": 0},
+    {"min_face_px": 40.5},
+    {"select": "all"},
+    {"select": "largest"},
+    {"select": "center"},
+    {"max_faces": 1},
+    {"det_threshold": 0.2},
+]
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"det_size": 32}, "params.det_size.0"),
+    ({"det_size": 1952}, "params.det_size.0"),
+    ({"det_size": 650}, "params.det_size.0"),
+    ({"det_size": 640.0}, "params.det_size.0"),
+    ({"det_size": "640"}, "params.det_size.0"),
+    ({"det_size": True}, "params.det_size.0"),
+    ({"det_size": [640, 100]}, "params.det_size.1"),
+    ({"det_size": []}, "params.det_size"),
+    ({"det_size": [64, 128, 256, 512]}, "params.det_size"),
+    ({"min_face_px": -1}, "params.min_face_px"),
+    ({"min_face_px": 70_000}, "params.min_face_px"),
+    ({"min_face_px": "big"}, "params.min_face_px"),
+    ({"select": "centre"}, "params.select"),
+    ({"select": None}, "params.select"),
+]
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+@pytest.mark.parametrize("asked", FOR_EVERY_OPERATION, ids=str)
+def test_every_operation_takes_what_finds_faces(operation: Operation, asked: dict[str, Any]) -> None:
+    parse_params(operation, asked)
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+@pytest.mark.parametrize(("asked", "field"), WRONG, ids=str)
+def test_a_wrong_parameter_is_refused_once_and_by_its_name(
+    operation: Operation, asked: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_params(operation, asked)
+    assert [error.field for error in caught.value.fields] == [field]
+
+
+def test_sides_come_ascending_and_once() -> None:
+    assert parse_params(Operation.DETECT, {"det_size": [640, 128, 640]}).det_size == (128, 640)
+    assert parse_params(Operation.DETECT, {"det_size": 320}).det_size == (320,)
+
+
+def test_attributes_are_for_analyze_alone() -> None:
+    asked = {"attributes": ["landmarks_68", "age_gender", "landmarks_68"]}
+    params = parse_params(Operation.ANALYZE, asked)
+    assert isinstance(params, AnalyzeParams)
+    assert params.attributes == ("age_gender", "landmarks_68")
+    with pytest.raises(RequestError):
+        parse_params(Operation.EMBED, asked)
+
+
+@pytest.mark.parametrize("names", ["age_gender", ["age"], [None], [["age_gender"]]])
+def test_unknown_attributes_are_refused(names: Any) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_params(Operation.ANALYZE, {"attributes": names})
+    assert all(error.field.startswith("params.attributes") for error in caught.value.fields)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "det_size": st.lists(st.integers(2, 60).map(lambda n: 32 * n), min_size=1, max_size=3),
+            "min_face_px": st.floats(0, 65_535),
+            "select": st.sampled_from(["all", "largest", "center"]),
+            "attributes": st.lists(st.sampled_from(["age_gender", "landmarks_106", "landmarks_68"]), max_size=4),
+        },
+    )
+)
+def test_what_the_gateway_writes_the_worker_reads_the_same(asked: dict[str, Any]) -> None:
+    params = parse_params(Operation.ANALYZE, asked)
+    written = params.model_dump(mode="json", exclude_none=True)
+    assert parse_params(Operation.ANALYZE, written) == params
