@@ -1,6 +1,7 @@
 """Opens the models of a pack on a device: one input, one run, and only numbers that are finite."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,6 +86,8 @@ class OnnxSession:
         options.log_severity_level = 3
         # Canvases and batches come in many shapes: a memory plan for each would be kept for ever.
         options.enable_mem_pattern = False
+        _share_one_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
@@ -102,6 +105,22 @@ class OnnxSession:
     def run(self, blob: Blob) -> Outputs:
         """Run the model once."""
         return finite(self._session.run(None, {self._input: blob}), name=self.name)
+
+
+@cache
+def _share_one_arena() -> None:
+    """Give all models of this process one arena in main memory that grows by what is asked for.
+
+    Each session would keep one of its own, grown by powers of two: 240 MiB instead of 180 for the compact pack and two
+    threads, at the same speed.
+    """
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    same_as_requested = 1
+    onnxruntime.create_and_register_allocator(
+        memory, onnxruntime.OrtArenaCfg({"arena_extend_strategy": same_as_requested})
+    )
 
 
 def _assigned(session: Any) -> Iterator[tuple[str, str, str]]:
