@@ -9,7 +9,6 @@ import cv2
 from worker.engine.base import Engine
 from worker.settings import WorkerSettings
 
-
 MALLOC_ARENAS: Final = 2
 """Heaps of the C library for all threads together; left alone it opens eight for each core, and pictures scatter."""
 _M_ARENA_MAX: Final = -8
