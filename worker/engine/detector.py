@@ -107,9 +107,7 @@ class Detector:
         rows[:, _PLACES] *= np.float32(canvas.scale)
         return rows
 
-    def _rows_with_margin(
-        self, image: Image, *, margin: float, sizes: Sequence[tuple[int, int]], least: float
-    ) -> Rows:
+    def _rows_with_margin(self, image: Image, *, margin: float, sizes: Sequence[tuple[int, int]], least: float) -> Rows:
         """Faces of the image with a grey border of `margin` of each side, in the pixels of the image without it.
 
         The image is brought to the detector's size first: the same for the detector, and a border around a large

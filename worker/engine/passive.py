@@ -14,9 +14,7 @@ from worker.engine.sessions import Session
 GROWTH: Final = 2.7
 SIDE: Final = 128
 ALIGNED_SIDE: Final = 80
-ALIGNED_TEMPLATE: Final = np.array(
-    [[32.03, 38.06], [47.89, 37.98], [40.01, 47.08], [33.50, 56.36], [46.63, 56.29]]
-)
+ALIGNED_TEMPLATE: Final = np.array([[32.03, 38.06], [47.89, 37.98], [40.01, 47.08], [33.50, 56.36], [46.63, 56.29]])
 """Where InsightFace's liveness add-on expects the five points in its crop of 80x80."""
 MOST_MISSING: Final = 0.30
 """Share of that crop that may lie outside the image; above it the add-on refuses to judge."""
