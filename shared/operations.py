@@ -57,6 +57,11 @@ class FindParams(Strict):
         "finds are merged. Larger ones find smaller faces and cost more, small ones find faces that fill the "
         "image. The pack's own where absent.",
     )
+    full_size: bool = Field(
+        default=False,
+        description="Read a large photo pixel by pixel even where a half or a quarter of its size is enough: slower, "
+        "and the same to the last digit whatever `det_size` is.",
+    )
     det_threshold: float | None = Field(
         default=None, ge=0.2, le=0.99, description="Least detection score of a face; the pack's own where absent."
     )

@@ -140,7 +140,7 @@ class Analyst:
         work = operations.Work(engine=self.engine, clock=stopwatch, image=image, reference=reference)
         return operations.run(claim.job.operation, params, work).model_dump(mode="json")
 
-    def _decode(self, data: bytes | None, *, enough: int) -> Picture:
+    def _decode(self, data: bytes | None, *, enough: int | None) -> Picture:
         return decode(data or b"", max_pixels=self.max_pixels, enough=enough)
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:

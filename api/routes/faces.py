@@ -43,6 +43,8 @@ from shared.operations import (
 
 EVERY_FACE: Final = 0.0
 """The classic service counts every face, however small: no bystanders."""
+AS_BEFORE: Final = FindParams(full_size=True)
+"""The classic service reads every photo whole; at half its size the length of an embedding moves by up to 5 %."""
 DECIMALS: Final = 4
 TIMEOUT_RETRY: Final = timedelta(seconds=5)
 
@@ -72,7 +74,7 @@ R = TypeVar("R", bound=BaseModel)
 async def detect(request: Request, backend: BackendDep, settings: SettingsDep) -> DetectAnswer:
     """Count the faces of an image, and say where the face is if there is exactly one."""
     form = await read_form(request)
-    faces = (await _run(FacesResult, Operation.DETECT, FindParams(), form, backend, settings)).faces
+    faces = (await _run(FacesResult, Operation.DETECT, AS_BEFORE, form, backend, settings)).faces
     if len(faces) == 1:
         face = faces[0]
         return DetectAnswer(
@@ -94,7 +96,7 @@ async def detect(request: Request, backend: BackendDep, settings: SettingsDep) -
 async def extract_embedding(request: Request, backend: BackendDep, settings: SettingsDep) -> EmbeddingAnswer:
     """Give the raw embedding of the face if there is exactly one."""
     form = await read_form(request)
-    faces = (await _run(FacesResult, Operation.EMBED, FindParams(), form, backend, settings)).faces
+    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, backend, settings)).faces
     if len(faces) == 1:
         return EmbeddingAnswer(
             success=True,
@@ -172,6 +174,7 @@ def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> Veri
     vector = list(checked_vector(parse(Vector, stored, within="stored_embedding"), name="stored_embedding"))
     check_size(vector, backend.roll.required(), name="stored_embedding")
     return VerifyParams(
+        full_size=True,
         ignore_below=EVERY_FACE,
         threshold=settings.match_threshold,
         reference_embedding=ReferenceEmbedding(vector=vector),
@@ -179,7 +182,7 @@ def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> Veri
 
 
 async def _verify_nothing(form: Form, backend: Backend, settings: ApiSettings) -> VerifyAnswer:
-    faces = (await _run(FacesResult, Operation.EMBED, FindParams(), form, backend, settings)).faces
+    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, backend, settings)).faces
     if len(faces) != 1:
         return VerifyAnswer(success=False, verified=False, message=_not_one(faces, SEVERAL))
     return VerifyAnswer(success=True, embedding=_raw(faces[0].embedding), message="Face embedding extracted")
@@ -194,7 +197,7 @@ async def _verify_nothing(form: Form, backend: Backend, settings: ApiSettings) -
 async def liveness(request: Request, backend: BackendDep, settings: SettingsDep) -> LivenessAnswer:
     """Say whether the face was in front of the camera. A face that the model is unsure of is not live."""
     form = await read_form(request)
-    params = LivenessParams(ignore_below=EVERY_FACE)
+    params = LivenessParams(full_size=True, ignore_below=EVERY_FACE)
     result = await _run(LivenessResult, Operation.LIVENESS, params, form, backend, settings)
     if result.reason is not None:
         message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
@@ -220,7 +223,7 @@ async def register(request: Request, backend: BackendDep, settings: SettingsDep)
     """Run every check of a registration; give the embedding if all pass, else name the first that failed."""
     form = await read_form(request)
     skip = _flag(form, "skip_liveness")
-    params = RegisterParams(ignore_below=EVERY_FACE, skip_liveness=skip)
+    params = RegisterParams(full_size=True, ignore_below=EVERY_FACE, skip_liveness=skip)
     result = await _run(RegisterResult, Operation.REGISTER, params, form, backend, settings)
     score = result.liveness.score
     confidence = None if score is None else round(score, DECIMALS)

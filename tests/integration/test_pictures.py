@@ -39,12 +39,11 @@ def jpeg(pixels: NDArray[np.uint8], **options: Any) -> bytes:
 
 
 def read(
-    data: bytes, operation: Operation = Operation.EMBED, *, whole: bool = False, **asked: Any
+    data: bytes, operation: Operation = Operation.EMBED, *, enough: int = 0, **asked: Any
 ) -> tuple[FacesResult, Picture]:
-    """The result as a worker makes it, and the picture as it was read."""
+    """The result as a worker makes it, and the picture as it was read: as the rule says where `enough` does not."""
     params = parse_params(operation, asked)
-    enough = None if whole else operations.enough(params, engine().info)
-    picture = decode(data, max_pixels=40_000_000, enough=enough)
+    picture = decode(data, max_pixels=40_000_000, enough=enough or operations.enough(params, engine().info))
     result = operations.run(operation, params, operations.Work(engine=engine(), clock=Stopwatch(), image=picture))
     assert isinstance(result, FacesResult)
     return result, picture
@@ -84,7 +83,7 @@ def test_a_large_photo_gives_the_faces_of_a_small_one_in_its_own_pixels(options:
 
 def test_a_photo_read_at_half_its_size_gives_the_embeddings_of_the_whole() -> None:
     data = jpeg(twelve_megapixels())
-    whole, _ = read(data, whole=True)
+    whole, _ = read(data, full_size=True)
     half, _ = read(data)
     for face in whole.faces:
         assert cosine(twin(face, half.faces, by=1), face) >= 0.99
@@ -115,7 +114,7 @@ def test_every_orientation_of_a_large_photo_gives_the_same_faces(orientation: in
 def test_the_small_faces_of_a_group_keep_their_resolution() -> None:
     data = labelled("pypi+scrfd==0.3.0/images/solvay_conference_1927.jpg").read_bytes()
     whole = decode(data, max_pixels=40_000_000)
-    group, picture = read(data)
+    group, picture = read(data, enough=1280)
     assert round(picture.scale[0]) == 2
     assert len(group.faces) == 29
     found = engine().detect(whole.pixels)

@@ -97,6 +97,6 @@ class Work:
         return [answers.attributes(picture, each) for each in said]
 
 
-def enough(params: FindParams, info: EngineInfo) -> int:
-    """The long side that pictures of a job are worth reading at."""
-    return enough_for(params.det_size or (info.largest_side,))
+def enough(params: FindParams, info: EngineInfo) -> int | None:
+    """The long side that pictures of a job are worth reading at; None is all of it."""
+    return None if params.full_size else enough_for(params.det_size or (info.largest_side,))

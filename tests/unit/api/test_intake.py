@@ -55,6 +55,7 @@ def test_a_refused_job_rings_no_bell() -> None:
 
 def test_parameters_that_were_not_given_and_have_no_default_are_left_out() -> None:
     assert put(MemoryLedger(), RecordingDoorbell()).params == {
+        "full_size": False,
         "max_faces": 100,
         "min_face_px": 0.0,
         "select": "all",

@@ -186,6 +186,7 @@ def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway)
     gateway = make_gateway(match_threshold=0.35)
     answer(gateway, "/verify", verify(similarity=0.4, verified=True), stored_embedding=STORED)
     assert claim(gateway).job.params == {
+        "full_size": True,
         "max_faces": 100,
         "min_face_px": 0.0,
         "select": "all",

@@ -98,6 +98,7 @@ def test_the_job_behind_a_classic_call_is_kept_briefly_and_counts_every_face(mak
     job = claim(gateway).job
     assert gateway.ledger.ttls[job.id] == timedelta(seconds=90)
     assert job.params["ignore_below"] == 0.0
+    assert job.params["full_size"] is True
 
 
 def test_a_worker_that_takes_its_time_is_waited_for(gateway: Gateway) -> None:

@@ -29,7 +29,8 @@ def test_parameters_of_another_operation_are_a_bug_and_not_a_result() -> None:
         operations.run(Operation.VERIFY, RegisterParams(), work)
 
 
-def test_pictures_are_read_at_twice_the_side_that_the_detector_looks_at() -> None:
+def test_pictures_are_read_at_two_and_a_half_times_the_side_that_the_detector_looks_at() -> None:
     info = FakeEngine().info
-    assert enough(FindParams(), info) == 2 * info.largest_side
-    assert enough(FindParams(det_size=(320, 960)), info) == 1920
+    assert enough(FindParams(), info) == 1600
+    assert enough(FindParams(det_size=(320, 960)), info) == 2400
+    assert enough(FindParams(det_size=(320,), full_size=True), info) is None
