@@ -1,7 +1,6 @@
 """Measures how well a face can be seen: signals with a unit, no verdicts."""
 
 import cv2
-import numpy as np
 
 from shared.faces import Quality
 from worker.engine.base import Detection, Image
@@ -24,6 +23,6 @@ def measure(image: Image, detection: Detection) -> Quality:
     small = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE))
     return Quality(
         face_width_px=x2 - x1,
-        sharpness=float(cv2.Laplacian(small, cv2.CV_64F).var()),
-        brightness=float(np.mean(grey)),
+        sharpness=float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_64F))[1][0, 0]) ** 2,
+        brightness=cv2.mean(grey)[0],
     )
