@@ -32,6 +32,7 @@ class Heartbeat:
         self._ready_file = ready_file
         self._interval = min(ledger.lease / BEATS_PER_LEASE, LONGEST_BEAT)
         self._held: dict[str, str] = {}
+        self._refused: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -87,9 +88,11 @@ class Heartbeat:
                 away = False
 
     def _beat(self) -> None:
-        for job_id, token in self.held():
-            if not self._ledger.beat(job_id, token):
-                log.warning("job.lease_lost", job_id=job_id)
+        refused = {claim for claim in self.held() if not self._ledger.beat(*claim)}
+        # A job may end between the look and the beat: only what is still held a beat later was really lost.
+        for job_id, _ in refused & self._refused:
+            log.warning("job.lease_lost", job_id=job_id)
+        self._refused = refused
         self._presence.announce(self._info, good_for=PRESENCE)
         if self._ready_file:
             self._ready_file.touch()

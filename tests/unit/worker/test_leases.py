@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, Job, Status
@@ -24,13 +25,14 @@ class RecordingLedger(Ledger):
         self.lease = timedelta(seconds=0.06)
         self.beats: list[str] = []
         self.away = False
+        self.lost: set[str] = set()
 
     def beat(self, job_id: str, token: str) -> bool:
         if self.away:
             raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, "away")
         assert token.startswith(job_id)
         self.beats.append(job_id)
-        return True
+        return job_id not in self.lost
 
 
 class RecordingPresence(Presence):
@@ -97,3 +99,14 @@ def test_a_stopped_worker_leaves_the_roll_and_takes_its_ready_file(parts: Parts)
     heartbeat.stop()
     assert presence.left == ["w"]
     assert not ready.exists()
+
+
+def test_a_lost_lease_is_told_and_a_job_that_just_ended_is_not(parts: Parts) -> None:
+    ledger, _, heartbeat, _ = parts
+    ledger.lost = {"gone", "ended"}
+    with capture_logs() as lines, heartbeat.hold(claim("gone")):
+        with heartbeat.hold(claim("ended")):
+            while "ended" not in ledger.beats:
+                time.sleep(0.001)
+        time.sleep(0.1)
+    assert {line["job_id"] for line in lines if line["event"] == "job.lease_lost"} == {"gone"}
