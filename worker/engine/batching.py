@@ -79,9 +79,13 @@ class MicroBatcher:
 
     def _run_together(self, calls: list[_Call]) -> None:
         try:
-            outputs = self._padded(np.concatenate([call.blob for call in calls]) if len(calls) > 1 else calls[0].blob)
+            outputs = self._run_rows(np.concatenate([call.blob for call in calls]) if len(calls) > 1 else calls[0].blob)
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-            self._failed(calls, error)
+            if len(calls) == 1:
+                calls[0].answer.set_exception(error)
+            else:
+                for call in calls:
+                    self._run_together([call])
             return
         start = 0
         for call in calls:
@@ -89,28 +93,20 @@ class MicroBatcher:
             call.answer.set_result([output[start:end] for output in outputs])
             start = end
 
-    def _failed(self, calls: list[_Call], error: BaseException) -> None:
-        rows = sum(len(call.blob) for call in calls)
-        if rows > 1 and any(words in str(error).lower() for words in OUT_OF_MEMORY):
-            self._limit = max(1, min(self._limit, rows) // 2)
-            log.warning("batch.halved", model=self.name, limit=self._limit)
-            for call in calls:
-                self._run_in_halves(call)
-        elif len(calls) > 1:
-            for call in calls:
-                self._run_together([call])
-        else:
-            calls[0].answer.set_exception(error)
-
-    def _run_in_halves(self, call: _Call) -> None:
-        """Run one call in pieces of the present limit."""
+    def _run_rows(self, blob: Blob) -> Outputs:
+        """Run rows at once where they are within the limit, else in pieces; the limit shrinks where memory is short."""
+        rows, limit = len(blob), self._limit  # which may shrink on the way
+        if rows > limit:
+            parts = [self._run_rows(blob[start : start + limit]) for start in range(0, rows, limit)]
+            return [np.concatenate(output) for output in zip(*parts, strict=True)]
         try:
-            starts = range(0, len(call.blob), self._limit)
-            parts = [self._padded(call.blob[start : start + self._limit]) for start in starts]
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-            call.answer.set_exception(error)
-        else:
-            call.answer.set_result([np.concatenate(output) for output in zip(*parts, strict=True)])
+            return self._padded(blob)
+        except Exception as error:
+            if rows == 1 or not any(words in str(error).lower() for words in OUT_OF_MEMORY):
+                raise
+        self._limit = rows // 2
+        log.warning("batch.halved", model=self.name, limit=self._limit)
+        return self._run_rows(blob)
 
     def _padded(self, blob: Blob) -> Outputs:
         rows = len(blob)

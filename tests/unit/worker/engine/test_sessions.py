@@ -1,55 +1,94 @@
-"""Which device is chosen, and that a model runs on no other."""
+"""Models are opened on the device that was asked for, run on few threads, and give finite numbers or none."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 import onnxruntime
 import pytest
 
-from shared.errors import SettingsError
+from shared.errors import ErrorCode, JobError, SettingsError
 from tests.unit.worker.engine.tiny_pack import write_pack
-from worker.engine.sessions import CPU, CUDA, Session, choose_provider
+from worker.engine.devices import CPU, CUDA, Device, choose_device
+from worker.engine.sessions import OnnxSession, open_session
+
+FACE = np.full((1, 3, 112, 112), 0.25, np.float32)
 
 
-def test_auto_takes_the_cpu_where_this_build_has_no_cuda() -> None:
-    assert choose_provider("auto", available=[CPU]) == CPU
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    write_pack(tmp_path)
+    return tmp_path / "tiny"
 
 
-@pytest.mark.parametrize("wanted", ["auto", "cuda"])
-def test_cuda_is_taken_where_this_build_has_it(
-    wanted: Literal["auto", "cuda"], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: list[bool] = []
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: loaded.append(True))
-    assert choose_provider(wanted, available=[CUDA, CPU]) == CUDA
-    assert loaded == [True]
+def test_it_says_what_it_takes_and_gives(tiny: Path, tmp_path: Path) -> None:
+    fixed = open_session(tiny / "detection.onnx", Device())
+    assert (fixed.name, fixed.provider, fixed.input_shape, fixed.outputs) == (
+        "detection.onnx", CPU, (1, 3, 640, 640), 9
+    )  # fmt: skip
+    write_pack(tmp_path, name="free", flexible=True)
+    assert open_session(tmp_path / "free" / "detection.onnx", Device()).input_shape == (1, 3, None, None)
+    assert open_session(tmp_path / "free" / "recognition.onnx", Device()).input_shape == (None, 3, 112, 112)
 
 
-def test_cpu_is_taken_where_it_was_asked_for_though_there_is_cuda() -> None:
-    assert choose_provider("cpu", available=[CUDA, CPU]) == CPU
+def test_a_model_that_would_run_on_the_cpu_is_refused_where_a_gpu_was_asked_for(tiny: Path) -> None:
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("this build has CUDA; the fallback is tested where it has not")
+    with pytest.warns(UserWarning, match="Specified provider"), pytest.raises(SettingsError) as error:
+        open_session(tiny / "recognition.onnx", Device(provider=CUDA))
+    assert "1 of 1 heavy operators run on CPUExecutionProvider although CUDA" in str(error.value)
 
 
-def test_cuda_without_a_build_for_it_refuses_in_one_line() -> None:
-    with pytest.raises(SettingsError, match="VULTUS_PROVIDER=cuda, but this onnxruntime is built for the CPU") as error:
-        choose_provider("cuda", available=[CPU])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_uses_as_many_threads_as_it_was_given(tiny: Path, threads: int) -> None:
+    session = OnnxSession(tiny / "recognition.onnx", choose_device("cpu", threads=threads))
+    options = session._session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_a_number_that_is_not_finite_is_a_model_failure(tmp_path: Path, provider: str) -> None:
+    if provider == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is an optional dependency")
+    write_pack(tmp_path, poisoned="recognition")
+    session = open_session(tmp_path / "tiny" / "recognition.onnx", choose_device(provider))  # type: ignore[arg-type]
+    with pytest.raises(JobError, match=r"recognition\.onnx gave a number that is not finite") as caught:
+        session.run(FACE)
+    assert caught.value.code == ErrorCode.MODEL_FAILURE
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_single_number_gives_it_away(tiny: Path, value: float) -> None:
+    blob = FACE.copy()
+    blob[0, 1, 14, 14] = value
+    with pytest.raises(JobError):
+        open_session(tiny / "recognition.onnx", Device()).run(blob)
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path, provider: str) -> None:
+    if provider == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is an optional dependency")
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"not a model")
+    with pytest.raises(SettingsError, match=r"broken\.onnx cannot be loaded") as error:
+        open_session(path, choose_device(provider))  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.filterwarnings("ignore:Specified provider")
-def test_a_model_that_fell_back_to_the_cpu_is_refused(tmp_path: Path) -> None:
-    if CUDA in onnxruntime.get_available_providers():
-        pytest.skip("this build has CUDA; the fallback is tested where it has not")
-    write_pack(tmp_path)
-    with pytest.raises(SettingsError, match="although CUDAExecutionProvider was asked for"):
-        Session(tmp_path / "tiny" / "recognition.onnx", provider=CUDA)
-
-
-def test_sessions_run_on_one_thread(tmp_path: Path) -> None:
-    write_pack(tmp_path)
-    session = Session(tmp_path / "tiny" / "recognition.onnx", provider=CPU)
-    options = session._session.get_session_options()
-    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+def test_openvino_gives_the_same_numbers_from_every_thread(tiny: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an optional dependency")
+    dice = np.random.default_rng(6)
+    blobs = [dice.normal(size=FACE.shape).astype(np.float32) for _ in range(24)]
+    plain = open_session(tiny / "recognition.onnx", Device())
+    other = open_session(tiny / "recognition.onnx", choose_device("openvino"))
+    assert other.provider == "OpenVINO"
+    assert other.input_shape == plain.input_shape
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(other.run, blobs))
+    for blob, [answer] in zip(blobs, answers, strict=True):
+        np.testing.assert_allclose(answer, plain.run(blob)[0], atol=1e-4)
 
 
 def test_telemetry_of_the_runtime_is_off() -> None:
