@@ -32,7 +32,7 @@ def vultus(models_dir: Path, *, workers: int = 1, **settings: str) -> Iterator[S
                 "VULTUS_LOG_LEVEL": "warning",
                 **{f"VULTUS_{name.upper()}": value for name, value in settings.items()},
             },
-            sink=lambda name, line: sys.stderr.write(f"{name} | {line}\n"),
+            sink=lambda name, line: print(f"{name} | {line}", file=sys.stderr),
         )
         with stack:
             if workers:

@@ -11,7 +11,7 @@ from worker.engine.blobs import planar, scaled
 @pytest.mark.parametrize("shape", [(112, 112), (37, 64), (1, 1)])
 def test_a_batch_is_what_opencv_makes_of_it(mean: float, scale: float, shape: tuple[int, int]) -> None:
     images = list(np.random.default_rng(3).integers(0, 256, (3, *shape, 3), np.uint8))
-    theirs = cv2.dnn.blobFromImages(images, scale, None, (mean,) * 3, swapRB=True)
+    theirs = cv2.dnn.blobFromImages(images, scale, shape[::-1], (mean,) * 3, swapRB=True)
     np.testing.assert_array_equal(planar(images, scaled(mean=mean, scale=scale), order="rgb"), theirs)
 
 

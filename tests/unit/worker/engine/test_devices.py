@@ -51,7 +51,7 @@ def test_bf16_is_for_openvino_alone() -> None:
     assert choose_device("openvino", precision="bf16").precision == "bf16"
     for wanted in ("cpu", "cuda", "auto"):
         with pytest.raises(SettingsError, match="VULTUS_PRECISION=bf16 works with VULTUS_PROVIDER=openvino alone"):
-            choose_device(wanted, precision="bf16", available=GPU_BUILD, gpus=lambda: 1)  # type: ignore[arg-type]
+            choose_device(wanted, precision="bf16", available=GPU_BUILD, gpus=lambda: 1)
 
 
 def test_openvino_that_is_not_installed_refuses_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

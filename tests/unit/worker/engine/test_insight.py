@@ -11,7 +11,8 @@ from shared.errors import ErrorCode, JobError, SettingsError
 from tests.pictures import Pixels
 from tests.unit.worker.engine.tiny_pack import DIMENSIONS, write_pack
 from worker.engine import packs
-from worker.engine.base import Detection
+from worker.engine.base import Detection, Search
+from worker.engine.devices import Device
 from worker.engine.insight import InsightEngine
 from worker.engine.packs import MANIFEST, DetectionPlan, Role
 
@@ -28,7 +29,7 @@ def bright(*squares: tuple[int, int, int], size: tuple[int, int] = (640, 640)) -
 
 
 def engine(models_dir: Path) -> InsightEngine:
-    return InsightEngine(models_dir, pack="tiny", provider="cpu")
+    return InsightEngine(models_dir, pack="tiny", device=Device())
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_the_largest_face_comes_first(tmp_path: Path) -> None:
 
 def test_a_threshold_of_the_caller_replaces_the_packs(tiny: InsightEngine) -> None:
     image = bright((320, 320, 32))
-    assert (len(tiny.detect(image, threshold=0.9)), len(tiny.detect(image, threshold=0.99))) == (1, 0)
+    assert (len(tiny.detect(image, Search(threshold=0.9))), len(tiny.detect(image, Search(threshold=0.99)))) == (1, 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 1300), (5, 5)])
@@ -70,41 +71,17 @@ def test_tiny_and_thin_images_have_no_face_and_no_error(tiny: InsightEngine, siz
     assert tiny.detect(bright(size=size)) == []
 
 
-def test_where_nothing_was_found_it_looks_again_with_a_border(tmp_path: Path) -> None:
-    write_pack(tmp_path)
-    looking = engine(tmp_path)
-    seen: list[float] = []
-
-    class Watched(InsightEngine):
-        def _faces_with_margin(self, image: Pixels, *, margin: float, threshold: float) -> list[Detection]:
-            seen.append(margin)
-            return super()._faces_with_margin(image, margin=margin, threshold=threshold)
-
-    looking.__class__ = Watched
-    looking.detect(bright((320, 320, 32)))
-    assert seen == []
-    looking.detect(bright())
-    assert seen == [0.25, 0.5]
-
-
-def test_a_face_found_with_a_border_lies_where_it_is_without(tiny: InsightEngine) -> None:
-    image = bright((384, 512, 128), size=(1280, 1280))  # one cell of the detector, once shrunk to half of its input
-    [face] = tiny._faces_with_margin(image, margin=0.5, threshold=0.5)
-    assert face.box == pytest.approx((384 - 512, 512 - 512, 384 + 512, 512 + 512))
-    assert face.landmarks[2] == pytest.approx((384, 512))
-
-
 def test_embeddings_come_in_the_order_of_the_faces(tiny: InsightEngine) -> None:
     image = np.random.default_rng(1).integers(0, 256, (200, 200, 3), np.uint8)
     other = Detection(box=FACE.box, landmarks=tuple((x + 50, y + 30) for x, y in POINTS), score=0.9)
-    together = tiny.embed(image, [FACE, other])
+    together = tiny.embed(tiny.align(image, [FACE, other]))
     assert (together.shape, together.dtype) == ((2, DIMENSIONS), np.dtype(np.float32))
-    np.testing.assert_array_equal(together[0], tiny.embed(image, [FACE])[0])
-    np.testing.assert_array_equal(together[1], tiny.embed(image, [other])[0])
+    np.testing.assert_array_equal(together[0], tiny.embed(tiny.align(image, [FACE]))[0])
+    np.testing.assert_array_equal(together[1], tiny.embed(tiny.align(image, [other]))[0])
 
 
 def test_no_face_gives_no_embedding(tiny: InsightEngine) -> None:
-    assert tiny.embed(bright(), []).shape == (0, DIMENSIONS)
+    assert tiny.embed(tiny.align(bright(), [])).shape == (0, DIMENSIONS)
 
 
 def test_red_and_blue_are_not_swapped_for_liveness(tiny: InsightEngine) -> None:
@@ -118,7 +95,12 @@ def test_a_detector_and_recogniser_with_free_shapes_give_the_same_answers(tiny: 
     image = bright((320, 320, 32), (0, 0, 32))
     assert free.detect(image) == tiny.detect(image)
     faces = [FACE] * 11
-    np.testing.assert_allclose(free.embed(image, faces), tiny.embed(image, faces), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(free.embed(free.align(image, faces))),
+        np.asarray(tiny.embed(tiny.align(image, faces))),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_several_detector_sizes_are_merged(tmp_path: Path) -> None:
@@ -132,13 +114,31 @@ def test_threads_get_what_a_single_one_gets(tiny: InsightEngine) -> None:
     dice = np.random.default_rng(2)
     images = [bright((32 * int(dice.integers(0, 18)), 96, 40), size=(640, 480 + 16 * n)) for n in range(16)]
 
-    def read(image: Pixels) -> tuple[list[Detection], bytes, float]:
+    def read(image: Pixels) -> tuple[list[Detection], bytes, float | None]:
         faces = tiny.detect(image)
-        return faces, tiny.embed(image, faces).tobytes(), tiny.liveness(image, FACE)
+        return faces, tiny.embed(tiny.align(image, faces)).tobytes(), tiny.liveness(image, FACE)
 
     alone = [read(image) for image in images]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(read, images * 4)) == alone * 4
+
+
+def test_work_joined_across_jobs_gives_what_a_job_alone_gets(tmp_path: Path) -> None:
+    write_pack(tmp_path, flexible=True)
+    alone = engine(tmp_path)
+    joined = InsightEngine(tmp_path, pack="tiny", device=Device(batching=True))
+    dice = np.random.default_rng(7)
+    images = [dice.integers(0, 256, (200, 200, 3), np.uint8) for _ in range(12)]
+    faces = [[FACE] * int(dice.integers(1, 6)) for _ in images]
+
+    def read(one: InsightEngine, number: int) -> list[list[float]]:
+        vectors: list[list[float]] = one.embed(one.align(images[number], faces[number])).tolist()
+        return vectors
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda number: read(joined, number % len(images)), range(48)))
+    for number, vectors in enumerate(together):
+        np.testing.assert_allclose(vectors, read(alone, number % len(images)), atol=1e-5)
 
 
 class Cold(InsightEngine):
@@ -151,10 +151,10 @@ class Cold(InsightEngine):
 @pytest.mark.parametrize("role", ["detection", "recognition", "liveness"])
 def test_a_number_that_is_not_finite_is_a_model_failure(tmp_path: Path, role: Role) -> None:
     write_pack(tmp_path, poisoned=role)
-    broken = Cold(tmp_path, pack="tiny", provider="cpu")
+    broken = Cold(tmp_path, pack="tiny", device=Device())
     calls: dict[Role, Callable[[], object]] = {
         "detection": lambda: broken.detect(bright()),
-        "recognition": lambda: broken.embed(bright(), [FACE]),
+        "recognition": lambda: broken.embed(broken.align(bright(), [FACE])),
         "liveness": lambda: broken.liveness(bright(), FACE),
     }
     with pytest.raises(JobError) as caught:
@@ -180,7 +180,7 @@ def test_a_pack_without_a_liveness_model_says_so(tmp_path: Path) -> None:
 
 def test_a_missing_pack_is_told_in_one_line_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^Model pack 'compact' is not installed in .*make models PACK=compact"):
-        InsightEngine(tmp_path, pack="compact", provider="cpu")
+        InsightEngine(tmp_path, pack="compact", device=Device())
 
 
 def test_a_changed_model_file_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
