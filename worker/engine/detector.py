@@ -25,6 +25,9 @@ CANVAS_STEP: Final = 32
 RIM: Final = 64
 """Black pixels that stay beside a trimmed picture. With none, a face cut by the border moved (overlap 0.90 with the
 full square, cosine 0.977); with 64 the worst of 42 pictures keeps 0.99 and 0.996, at 0.81 of the area."""
+RETRY_SIDE: Final = 320
+"""The second look at a picture without a face needs no more: of 79 faces cut out tightly it finds the same 77 as a look
+at 640, with embeddings no further off (median cosine 0.944 against 0.938), at a quarter of the cost."""
 GREY: Final = (127, 127, 127)
 _TABLE: Final = scaled(mean=127.5, scale=1 / 128)
 
@@ -72,8 +75,8 @@ class Detector:
     def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
         """Every face, the largest box first.
 
-        Where none is found, the image is tried again with grey borders: a face that fills the frame is too large for
-        the detector's anchors.
+        Where none is found, the image is tried again with a grey border, at a smaller size: a face that fills the frame
+        is too large for the detector's anchors.
         """
         least = self._threshold if search.threshold is None else search.threshold
         sizes = self._sizes(search)
@@ -81,7 +84,7 @@ class Detector:
         for margin in self._plan.retry_margins:
             if len(found):
                 break
-            found = self._rows_with_margin(image, margin=margin, sizes=sizes, least=least)
+            found = self._rows_with_margin(image, margin=margin, size=self._retry_size(sizes), least=least)
         return sorted(_detections(found), key=lambda face: -face.area)
 
     def _sizes(self, search: Search) -> Sequence[tuple[int, int]]:
@@ -96,6 +99,10 @@ class Detector:
             )
         return sizes
 
+    def _retry_size(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        side = min(RETRY_SIDE, max(map(max, sizes)))
+        return self._fixed or (side, side)
+
     def _rows(self, image: Image, size: tuple[int, int], *, least: float) -> Rows:
         """One pass: candidates in the pixels of the image, not yet merged."""
         height, width = image.shape[:2]
@@ -107,21 +114,20 @@ class Detector:
         rows[:, _PLACES] *= np.float32(canvas.scale)
         return rows
 
-    def _rows_with_margin(self, image: Image, *, margin: float, sizes: Sequence[tuple[int, int]], least: float) -> Rows:
+    def _rows_with_margin(self, image: Image, *, margin: float, size: tuple[int, int], least: float) -> Rows:
         """Faces of the image with a grey border of `margin` of each side, in the pixels of the image without it.
 
         The image is brought to the detector's size first: the same for the detector, and a border around a large
         photograph would cost memory.
         """
         height, width = image.shape[:2]
-        scale = max(map(min, sizes)) / ((1 + 2 * margin) * max(height, width))
+        scale = min(size) / ((1 + 2 * margin) * max(height, width))
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
         across, down = round(small[0] * margin), round(small[1] * margin)
         framed = cv2.copyMakeBorder(
             cv2.resize(image, small), down, down, across, across, cv2.BORDER_CONSTANT, value=GREY
         )
-        pixels = np.asarray(framed, np.uint8)
-        found = _suppressed([self._rows(pixels, size, least=least) for size in sizes])
+        found = _suppressed([self._rows(np.asarray(framed, np.uint8), size, least=least)])
         found[:, _ACROSS] = (found[:, _ACROSS] - across) * (width / small[0])
         found[:, _DOWN] = (found[:, _DOWN] - down) * (height / small[1])
         return found

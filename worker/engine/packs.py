@@ -107,7 +107,7 @@ class DetectionPlan(Strict):
         default=((640, 640),), min_length=1, description="Width and height of each pass; the passes are merged."
     )
     retry_margins: tuple[float, ...] = Field(
-        default=(0.25, 0.5),
+        default=(0.5,),
         description="Where no face was found: grey borders, as a share of each side, to try again with.",
     )
 

@@ -141,6 +141,13 @@ def test_where_nothing_is_found_it_looks_again_with_grey_borders() -> None:
     assert len(session.seen) == 3
     grey = (127 - 127.5) / 128
     assert [blob[0, 0, 0, 0] for blob in session.seen] == pytest.approx([-127.5 / 128, grey, grey])
+    assert [blob.shape[2:] for blob in session.seen] == [(640, 640), (320, 320), (320, 320)]
+
+
+def test_the_second_look_of_a_fixed_graph_is_at_its_size() -> None:
+    one, session = looking(margins=(0.5,), shape=FIXED)
+    one.detect(black(640, 640))
+    assert [blob.shape[2:] for blob in session.seen] == [(640, 640), (640, 640)]
 
 
 def test_a_face_found_with_a_border_lies_where_it_is_without() -> None:
@@ -148,12 +155,12 @@ def test_a_face_found_with_a_border_lies_where_it_is_without() -> None:
 
     def second_time(blob: Blob) -> list[Blob]:
         tries.append(1)
-        return answer(blob, (10, 10, 0.9)) if len(tries) == 2 else answer(blob)
+        return answer(blob, (5, 5, 0.9)) if len(tries) == 2 else answer(blob)
 
     session = ScriptedSession(second_time, shape=FREE, outputs=9)
     one = Detector(session, DetectionPlan(retry_margins=(0.5,)), threshold=0.5, trimmed=False)
-    [face] = one.detect(black(1280, 1280))  # 320 pixels within a canvas of 640: four of the image for one
-    assert face.box == pytest.approx((640 - 256, 640 - 256, 640 + 256, 640 + 256))
+    [face] = one.detect(black(1280, 1280))  # 160 pixels within a canvas of 320: eight of the image for one
+    assert face.box == pytest.approx((640 - 512, 640 - 512, 640 + 512, 640 + 512))
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (2, 1400)])
