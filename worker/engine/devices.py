@@ -32,6 +32,8 @@ class Device:
     precision: Precision = "f32"
     threads: int = 1
     """Cores that one run of a model uses."""
+    at_once: int = 1
+    """Runs of the same model that may be under way at once; onnxruntime needs not know, OpenVINO does."""
     batching: bool = False
     """Whether the work of concurrent jobs is joined."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +59,7 @@ def choose_device(
     *,
     precision: Precision = "f32",
     threads: int = 1,
+    at_once: int = 1,
     micro_batch: Literal["auto", "on", "off"] = "auto",
     device_id: int = 0,
     gpu_memory_mb: int = 0,
@@ -81,7 +84,9 @@ def choose_device(
         if find_spec("openvino") is None:
             msg = "VULTUS_PROVIDER=openvino, but it is not installed: install requirements/worker-openvino.txt"
             raise SettingsError(msg)
-        return Device(provider=OPENVINO, precision=precision, threads=threads, batching=micro_batch == "on")
+        return Device(
+            provider=OPENVINO, precision=precision, threads=threads, at_once=at_once, batching=micro_batch == "on"
+        )
     if wanted == "cpu":
         return Device(threads=threads, batching=micro_batch == "on")
     provider = CUDA if wanted == "cuda" else TENSORRT

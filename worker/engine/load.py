@@ -8,6 +8,7 @@ import cv2
 
 from worker.engine.base import Engine
 from worker.settings import WorkerSettings
+from worker.threads import job_threads
 
 HEAP: Final = {
     -8: 2,  # M_ARENA_MAX: heaps for all threads; left alone, eight for each core, and pictures scatter over them
@@ -41,6 +42,7 @@ def load_engine(settings: WorkerSettings) -> Engine:
         settings.provider,
         precision=settings.precision,
         threads=settings.intra_op_threads,
+        at_once=job_threads(settings.worker_threads, provider=settings.provider),
         micro_batch=settings.micro_batch,
         device_id=settings.device_id,
         gpu_memory_mb=settings.gpu_memory_mb,

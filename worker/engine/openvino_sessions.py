@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import openvino
 
+from shared.errors import SettingsError
 from worker.engine.blobs import Blob
 from worker.engine.devices import OPENVINO, Device
 from worker.engine.sessions import Outputs, finite, unreadable
@@ -28,16 +29,21 @@ class OpenVinoSession:
                 {
                     # Left to itself it takes bf16 on a processor that has it, and embeddings drift unannounced.
                     "INFERENCE_PRECISION_HINT": _PRECISIONS[device.precision],
-                    "INFERENCE_NUM_THREADS": device.threads,
-                    "NUM_STREAMS": 1,
+                    # With one stream the jobs of a worker wait for each other at every model.
+                    "NUM_STREAMS": device.at_once,
+                    "INFERENCE_NUM_THREADS": device.at_once * device.threads,
                     "ENABLE_CPU_PINNING": False,
                 },
             )
         except RuntimeError as error:
             raise unreadable(path, error) from None
+        taken = self._model.get_property("INFERENCE_PRECISION_HINT")
+        if taken != _PRECISIONS[device.precision]:
+            msg = f"VULTUS_PRECISION={device.precision}, but this processor has no such numbers: set it to f32"
+            raise SettingsError(msg)
         self.name = path.name
-        taken = self._model.input(0).partial_shape
-        self.input_shape = tuple(axis.get_length() if axis.is_static else None for axis in taken)
+        shape = self._model.input(0).partial_shape
+        self.input_shape = tuple(axis.get_length() if axis.is_static else None for axis in shape)
         self.outputs = len(self._model.outputs)
         self._requests = threading.local()
 

@@ -1,5 +1,6 @@
 """Work of concurrent callers is joined, and nobody can tell but by the clock."""
 
+import gc
 import threading
 import time
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ def gathered(session: ScriptedSession, gate: Gate, blobs: Sequence[Blob]) -> lis
         for waiting, blob in enumerate(blobs, start=1):
             answers.append(pool.submit(call, blob))
             deadline = time.monotonic() + 10
-            while len(batcher._waiting) < waiting and time.monotonic() < deadline:
+            while len(batcher._line._waiting) < waiting and time.monotonic() < deadline:
                 time.sleep(0.001)
         gate.open.set()
         assert isinstance(first.result(10), list)
@@ -76,6 +77,47 @@ def test_each_caller_gets_its_own_rows_in_order(counts: list[int]) -> None:
     for blob, answer in zip(blobs, answers, strict=True):
         for ours, alone in zip(answer, doubled(blob), strict=True):
             np.testing.assert_array_equal(ours, alone)
+    assert {len(seen) for seen in session.seen} <= set(BUCKETS)
+
+
+POISON = 666.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    wanted=st.lists(
+        st.tuples(st.integers(1, 11), st.sampled_from([3, 5]), st.booleans(), st.booleans()), min_size=1, max_size=9
+    ),
+    memory=st.sampled_from([1, 2, 4, 8]),
+)
+def test_whatever_waits_together_everyone_gets_what_it_would_get_alone(
+    wanted: list[tuple[int, int, bool, bool]], memory: int
+) -> None:
+    """Any mix of row counts, shapes, poisoned calls and a device that holds `memory` rows."""
+    blobs = []
+    for number, (count, width, rare, other) in enumerate(wanted):
+        blob = rows(count, start=1000 * number + 7, width=width)
+        if rare and other:
+            blob[-1, 0] = POISON
+        blobs.append(blob)
+    gate = Gate()
+
+    def run(blob: Blob) -> list[Blob]:
+        if len(blob) > memory:
+            msg = "CUDNN_STATUS_ALLOC_FAILED"
+            raise RuntimeError(msg)
+        if (blob == POISON).any():
+            raise JobError(ErrorCode.MODEL_FAILURE, "poisoned")
+        return gate(blob)
+
+    session = ScriptedSession(run, shape=(None, None), outputs=2)
+    for blob, answer in zip(blobs, gathered(session, gate, blobs), strict=True):
+        if (blob == POISON).any():
+            assert isinstance(answer, JobError)
+        else:
+            assert isinstance(answer, list)
+            for ours, alone in zip(answer, doubled(blob), strict=True):
+                np.testing.assert_array_equal(ours, alone)
     assert {len(seen) for seen in session.seen} <= set(BUCKETS)
 
 
@@ -132,7 +174,60 @@ def test_a_poisoned_call_fails_alone() -> None:
         np.testing.assert_array_equal(answer[0], good * 2)
 
 
-def test_out_of_memory_halves_the_largest_batch_and_still_answers() -> None:
+def test_a_batch_size_that_ran_out_of_memory_is_never_tried_again() -> None:
+    def run(blob: Blob) -> list[Blob]:
+        if len(blob) > 1:
+            msg = "CUDA failure 2: out of memory"
+            raise RuntimeError(msg)
+        return doubled(blob)
+
+    session = ScriptedSession(run, shape=FREE, outputs=2)
+    batcher = MicroBatcher(session, buckets=(1, 4, 8))
+    for _ in range(2):
+        batcher.run(rows(3, start=0))
+    assert [len(seen) for seen in session.seen] == [4, 1, 1, 1, 1, 1, 1]
+
+
+def test_other_failures_shrink_nothing() -> None:
+    def run(blob: Blob) -> list[Blob]:
+        if (blob == POISON).any():
+            msg = "Non-zero status code"
+            raise RuntimeError(msg)
+        return doubled(blob)
+
+    session = ScriptedSession(run, shape=FREE, outputs=2)
+    batcher = MicroBatcher(session, buckets=BUCKETS)
+    with pytest.raises(RuntimeError):
+        batcher.run(np.full((8, 3), POISON, np.float32))
+    batcher.run(rows(8, start=0))
+    assert [len(seen) for seen in session.seen] == [8, 8]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_model_that_lays_the_pictures_of_a_batch_in_one_list_is_refused(count: int) -> None:
+    """Older SCRFD heads: the rows of all pictures come in one list, and a cut by pictures would be someone else's."""
+
+    def run(blob: Blob) -> list[Blob]:
+        return [blob.repeat(4, axis=0)]
+
+    batcher = MicroBatcher(ScriptedSession(run, shape=FREE), buckets=BUCKETS)
+    with pytest.raises(JobError, match="does not keep the pictures of a batch apart"):
+        batcher.run(rows(count, start=0))
+
+
+def test_its_thread_ends_when_nobody_uses_it_any_more() -> None:
+    session = ScriptedSession(doubled, shape=FREE, outputs=2)
+    session.name = "dropped.onnx"
+    batcher = MicroBatcher(session, buckets=BUCKETS)
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "batch-dropped.onnx"]
+    batcher.run(rows(3, start=0))
+    del batcher
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_out_of_memory_shrinks_the_largest_batch_and_still_answers() -> None:
     gate = Gate()
 
     def run(blob: Blob) -> list[Blob]:

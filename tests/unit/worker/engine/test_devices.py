@@ -1,10 +1,13 @@
 """Which device is chosen, and that nothing heavy runs on another one without being told."""
 
+import ctypes
+from typing import Any
+
 import onnxruntime
 import pytest
 
 from shared.errors import SettingsError
-from worker.engine.devices import CPU, CUDA, OPENVINO, TENSORRT, Device, audit, choose_device
+from worker.engine.devices import CPU, CUDA, OPENVINO, TENSORRT, Device, audit, choose_device, cuda_devices
 
 GPU_BUILD = [TENSORRT, CUDA, CPU]
 
@@ -125,3 +128,38 @@ def test_tensorrt_and_cuda_are_both_the_gpu() -> None:
 
 def test_results_name_openvino() -> None:
     assert choose_device("openvino").provider == OPENVINO
+
+
+def test_openvino_is_told_how_many_jobs_run_at_once() -> None:
+    device = choose_device("openvino", threads=2, at_once=4)
+    assert (device.threads, device.at_once) == (2, 4)
+
+
+class Driver:
+    """What NVIDIA's driver answers: the status of its start, and how many GPUs it has."""
+
+    def __init__(self, *, status: int, gpus: int) -> None:
+        self._status, self._gpus = status, gpus
+
+    def cuInit(self, _flags: int) -> int:  # noqa: N802 - the driver's name
+        return self._status
+
+    def cuDeviceGetCount(self, found: Any) -> int:  # noqa: N802
+        found._obj.value = self._gpus
+        return 0
+
+
+@pytest.mark.parametrize(("status", "gpus", "expected"), [(0, 2, 2), (0, 0, 0), (100, 2, 0)])
+def test_gpus_are_those_that_the_driver_counts(
+    monkeypatch: pytest.MonkeyPatch, status: int, gpus: int, expected: int
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(status=status, gpus=gpus))
+    assert cuda_devices() == expected
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    assert cuda_devices() == 0

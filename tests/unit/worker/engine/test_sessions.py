@@ -1,7 +1,6 @@
 """Models are opened on the device that was asked for, run on few threads, and give finite numbers or none."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -75,20 +74,6 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path, provider
     with pytest.raises(SettingsError, match=r"broken\.onnx cannot be loaded") as error:
         open_session(path, choose_device(provider))  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
-
-
-def test_openvino_gives_the_same_numbers_from_every_thread(tiny: Path) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is an optional dependency")
-    dice = np.random.default_rng(6)
-    blobs = [dice.normal(size=FACE.shape).astype(np.float32) for _ in range(24)]
-    plain = open_session(tiny / "recognition.onnx", Device())
-    other = open_session(tiny / "recognition.onnx", choose_device("openvino"))
-    assert other.provider == "OpenVINO"
-    assert other.input_shape == plain.input_shape
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(other.run, blobs))
-    for blob, [answer] in zip(blobs, answers, strict=True):
-        np.testing.assert_allclose(answer, plain.run(blob)[0], atol=1e-4)
 
 
 def test_telemetry_of_the_runtime_is_off() -> None:
