@@ -26,6 +26,8 @@ class Load:
     seconds: float
     latencies: list[float] = field(default_factory=list)
     """Seconds of each request that was answered within the window."""
+    answered: int = 0
+    """Requests that were answered at all, before the window and after it too."""
     bodies: list[bytes] = field(default_factory=list)
     """The last body of each client."""
 
@@ -122,6 +124,7 @@ async def _closed_loop(targets: list[Target], *, clients: int, warm: float, seco
         body = b""
         while (sent := time.perf_counter()) < end:
             body = await connection.send(target.request)
+            load.answered += 1
             if begin <= (done := time.perf_counter()) < end:
                 load.latencies.append(done - sent)
         load.bodies.append(body)

@@ -76,6 +76,12 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def processor_seconds_of(stack: Stack) -> dict[str, float]:
+    """Processor seconds that each process of a stack has used so far; clients are this process."""
+    spent = {service.name: processor_seconds(service.pid) for service in stack.services}
+    return {**spent, "clients": time.process_time()}
+
+
 def own_seconds(job: dict[str, Any]) -> float:
     """Seconds that the engine itself spent on a job: its stages, without waiting."""
     return sum(stages(job).values()) / 1000

@@ -25,6 +25,7 @@ from bench import client, inside, outside, pictures
 from bench.pictures import Picture
 from bench.report import Report, percentile
 from tools.setup import ROOT, models_dir
+from tools.stack import Stack
 from worker.engine.devices import Device
 from worker.engine.insight import InsightEngine
 from worker.images import decode, enough_for
@@ -190,21 +191,29 @@ class Bench:
                 row = "whole service with OpenVINO bf16 / synchronous service"
                 self.report.skipped[row] = "OpenVINO is not installed"
             for picture in self.both:
-                self._saturate(picture, services)
+                self._saturate(picture, services, ours)
 
-    def _saturate(self, picture: Picture, services: dict[str, int]) -> None:
+    def _saturate(self, picture: Picture, services: dict[str, int], ours: Stack) -> None:
         bare = inside.bare(inside.runs_of(self.models, picture))
         raw: list[float] = []
         loads: dict[str, list[client.Load]] = {name: [] for name in services}
+        spent: list[dict[str, float]] = []
         for _ in range(self.length.rounds):
             raw += inside.rates({"raw": bare}, threads=self.cores, seconds=self.length.window, rounds=1)["raw"]
             for name, port in services.items():
                 sent = client.classic(port, picture) if "sync" in name else client.job(port, picture, wait=60)
+                before = outside.processor_seconds_of(ours)
                 load = client.closed_loop(
                     sent, clients=self.length.clients, warm=self.length.warm, seconds=self.length.load
                 )
+                if name == "service":
+                    after = outside.processor_seconds_of(ours)
+                    spent.append({part: 1000 * (after[part] - before[part]) / load.answered for part in after})
                 _check(load, picture)
                 loads[name].append(load)
+        for part in spent[0]:
+            samples = [found[part] for found in spent]
+            self.report.note(f"of a job at saturation, {part}", picture.name, samples, unit="CPU ms")
         rates = {name: [load.rate for load in found] for name, found in loads.items()}
         p99 = {name: [percentile(load.latencies, 0.99) for load in found] for name, found in loads.items()}
         for name in services:
