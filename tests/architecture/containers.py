@@ -18,7 +18,7 @@ CPU: Final = ("docker-compose.yml", "docker-compose.cpu.yml")
 TWO_GPUS: Final = ("docker-compose.yml", "deploy/compose.two-gpus.yml")
 COMPOSITIONS: Final = {"gpu": GPU, "cpu": CPU, "two-gpus": TWO_GPUS}
 DOCKERFILES: Final = ("Dockerfile.api", "Dockerfile.worker")
-HARDWARE: Final = ("gpu", "cpu")
+HARDWARE: Final = ("gpu", "cpu", "openvino")
 
 
 def compose(*arguments: str, files: tuple[str, ...], environment: Mapping[str, str] | None = None) -> str:

@@ -1,5 +1,6 @@
 """What the container files promise, checked without an engine."""
 
+import json
 import re
 import subprocess
 import sys
@@ -132,10 +133,17 @@ def test_the_gateway_installs_no_model_library() -> None:
     assert [package for package in locked("api.txt") if package.startswith(MODEL_LIBRARIES)] == []
 
 
-@pytest.mark.parametrize(("hardware", "expected"), [("cpu", "onnxruntime"), ("gpu", "onnxruntime-gpu")])
+@pytest.mark.parametrize(
+    ("hardware", "expected"), [("cpu", "onnxruntime"), ("gpu", "onnxruntime-gpu"), ("openvino", "onnxruntime")]
+)
 def test_a_worker_installs_exactly_one_onnxruntime(hardware: str, expected: str) -> None:
     found = [package for package in locked(f"worker-{hardware}.txt") if package.startswith(("onnxruntime", "ort-"))]
     assert found == [expected]
+
+
+def test_openvino_comes_with_its_own_set_alone() -> None:
+    having = [hardware for hardware in HARDWARE if "openvino" in locked(f"worker-{hardware}.txt")]
+    assert having == ["openvino"]
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
@@ -353,6 +361,15 @@ def test_without_a_gpu_nothing_asks_for_one() -> None:
     assert environment(worker)["VULTUS_PROVIDER"] == "cpu"
     assert worker["build"]["args"] == {"HARDWARE": "cpu"}
     assert worker["image"] != services(GPU)["worker"]["image"]
+
+
+@pytest.mark.parametrize("hardware", ["cpu", "openvino"])
+def test_a_worker_without_a_gpu_runs_on_what_it_was_built_for(hardware: str) -> None:
+    told = json.loads(compose("config", "--format", "json", files=CPU, environment={"HARDWARE": hardware}))
+    worker = told["services"]["worker"]
+    assert worker["build"]["args"] == {"HARDWARE": hardware}
+    assert worker["environment"]["VULTUS_PROVIDER"] == hardware
+    assert worker["image"] == f"vultus-worker-{hardware}:local"
 
 
 def test_without_a_gpu_the_packs_are_those_of_the_host() -> None:
