@@ -17,10 +17,13 @@ from shared.errors import ErrorCode, ImageError
 from tests.photos import SIX_FACES, labelled
 from tools.setup import models_dir
 from worker.engine.base import Detection, Image, Vectors
+from worker.engine.detector import Detector
 from worker.engine.devices import choose_device
 from worker.engine.insight import InsightEngine
-from worker.engine.packs import MANIFEST
+from worker.engine.packs import MANIFEST, installed
+from worker.engine.prepare import prepared
 from worker.engine.quality import measure
+from worker.engine.sessions import open_session
 from worker.images import decode
 
 Row = dict[str, str]
@@ -183,6 +186,27 @@ def test_a_close_up_gives_the_embedding_of_the_whole_picture() -> None:
 def test_photographs_are_sharper_than_the_limit_for_blurred_ones() -> None:
     image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000).pixels
     assert min(measure(image, face).sharpness for face in engine().detect(image)) > 60
+
+
+def test_the_trimmed_canvas_sees_what_the_full_square_sees() -> None:
+    manifest = installed(models_dir(), "compact")
+    file = manifest.file("detection")
+    assert file is not None
+    session = open_session(prepared(models_dir() / "compact", file), choose_device("cpu"))
+    least = manifest.thresholds.detection
+    full, trimmed = (Detector(session, manifest.detection, threshold=least, trimmed=short) for short in (False, True))
+
+    def agrees(name: str) -> bool:
+        image = picture(name)
+        wide, narrow = full.detect(image), trimmed.detect(image)
+        pairs = list(zip(wide, narrow, strict=False))
+        if len(wide) != len(narrow) or not all(overlap(one.box, two.box) >= 0.95 for one, two in pairs):
+            return False
+        ours, theirs = (embedded(image, faces).astype(np.float64) for faces in (narrow, wide))
+        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+        return bool(((ours * theirs).sum(axis=1) >= 0.99 * lengths).all())
+
+    assert wrong((name, agrees(name)) for name in good()) == []
 
 
 def test_eight_threads_get_identical_bits() -> None:
