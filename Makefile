@@ -47,6 +47,9 @@ unit:
 integration: dev-setup  ## only the tests with a real broker, worker and models
 	@$(VENV)/python -m pytest -q tests/integration
 
+bench: dev-setup  ## measure speed and memory: about 12 minutes, one report in bench/results
+	@$(VENV)/python -m bench.run
+
 models: setup  ## list model packs, or install and verify one (PACK=buffalo_l)
 	@$(VENV)/python -m worker.models --models-dir $(MODELS) $(if $(PACK),install $(PACK),list)
 	@$(if $(PACK),$(VENV)/python -m worker.models --models-dir $(MODELS) verify $(PACK))
