@@ -1,8 +1,11 @@
 """A load generator that costs little: raw keep-alive connections in one event loop."""
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,8 +99,15 @@ class _Connection:
         self._writer = writer
 
     @classmethod
-    async def open(cls, port: int) -> "_Connection":
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 20))
+    @asynccontextmanager
+    async def open(cls, port: int) -> AsyncIterator["_Connection"]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def send(self, request: bytes) -> bytes:
         self._writer.write(request)
@@ -110,9 +120,6 @@ class _Connection:
             raise LoadError((head + body)[:600].decode(errors="replace"))
         return body
 
-    def close(self) -> None:
-        self._writer.close()
-
 
 async def _closed_loop(targets: list[Target], *, clients: int, warm: float, seconds: float) -> Load:
     load = Load(seconds)
@@ -120,29 +127,27 @@ async def _closed_loop(targets: list[Target], *, clients: int, warm: float, seco
     end = begin + seconds
 
     async def client(target: Target) -> None:
-        connection = await _Connection.open(target.port)
-        body = b""
-        while (sent := time.perf_counter()) < end:
-            body = await connection.send(target.request)
-            load.answered += 1
-            if begin <= (done := time.perf_counter()) < end:
-                load.latencies.append(done - sent)
-        load.bodies.append(body)
-        connection.close()
+        async with _Connection.open(target.port) as connection:
+            body = b""
+            while (sent := time.perf_counter()) < end:
+                body = await connection.send(target.request)
+                load.answered += 1
+                if begin <= (done := time.perf_counter()) < end:
+                    load.latencies.append(done - sent)
+            load.bodies.append(body)
 
-    await asyncio.gather(*(client(targets[number % len(targets)]) for number in range(clients)))
+    await _together(client(targets[number % len(targets)]) for number in range(clients))
     return load
 
 
 async def _one_by_one(target: Target, *, times: int, pause: float) -> list[tuple[float, dict[str, Any]]]:
-    connection = await _Connection.open(target.port)
     answers = []
-    for _ in range(times):
-        sent = time.perf_counter()
-        body = await connection.send(target.request)
-        answers.append((time.perf_counter() - sent, json.loads(body)))
-        await asyncio.sleep(pause)
-    connection.close()
+    async with _Connection.open(target.port) as connection:
+        for _ in range(times):
+            sent = time.perf_counter()
+            body = await connection.send(target.request)
+            answers.append((time.perf_counter() - sent, json.loads(body)))
+            await asyncio.sleep(pause)
     return answers
 
 
@@ -150,33 +155,41 @@ async def _in_turn(targets: list[Target], *, times: int, clients: int) -> None:
     turns = iter(range(times))
 
     async def client() -> None:
-        connection = await _Connection.open(targets[0].port)
-        for turn in turns:
-            await connection.send(targets[turn % len(targets)].request)
-        connection.close()
+        async with _Connection.open(targets[0].port) as connection:
+            for turn in turns:
+                await connection.send(targets[turn % len(targets)].request)
 
-    await asyncio.gather(*(client() for _ in range(clients)))
+    await _together(client() for _ in range(clients))
 
 
 async def _probed(target: Target, probe: Target, *, clients: int, times: int, every: float) -> list[float]:
     done = asyncio.Event()
+    latencies = []
 
     async def client() -> None:
-        connection = await _Connection.open(target.port)
-        while not done.is_set():
-            await connection.send(target.request)
-        connection.close()
+        async with _Connection.open(target.port) as connection:
+            while not done.is_set():
+                await connection.send(target.request)
 
-    loaders = [asyncio.create_task(client()) for _ in range(clients)]
-    await asyncio.sleep(1.0)
-    connection = await _Connection.open(probe.port)
-    latencies = []
-    for _ in range(times):
-        sent = time.perf_counter()
-        await connection.send(probe.request)
-        latencies.append(time.perf_counter() - sent)
-        await asyncio.sleep(every)
-    connection.close()
-    done.set()
-    await asyncio.gather(*loaders)
+    async def prober() -> None:
+        await asyncio.sleep(1.0)  # until the line is full
+        async with _Connection.open(probe.port) as connection:
+            for _ in range(times):
+                sent = time.perf_counter()
+                await connection.send(probe.request)
+                latencies.append(time.perf_counter() - sent)
+                await asyncio.sleep(every)
+        done.set()
+
+    await _together([prober(), *(client() for _ in range(clients))])
     return latencies
+
+
+async def _together(clients: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run them all; the first that fails ends the others, and their connections are closed."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for client in clients:
+                group.create_task(client)
+    except* LoadError as errors:
+        raise LoadError(str(errors.exceptions[0])) from None

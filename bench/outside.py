@@ -1,4 +1,4 @@
-"""What a client sees: the whole service through HTTP, queue and worker, beside the service to compare with."""
+"""Starts what a client talks to, and looks at its processes: the whole service, and the one to compare with."""
 
 import contextlib
 import os
@@ -7,32 +7,38 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tools.service import Service
+from tools.setup import models_dir
 from tools.stack import Stack, free_port
 
-Lines = list[str]
+QUIET: Final = ("warning", "error", "critical")
+WAITS: Final = frozenset({"queue_ms", "total_ms"})
+
+
+@dataclass(frozen=True, slots=True)
+class Classic:
+    """The synchronous service while it runs."""
+
+    port: int
+    pid: int
 
 
 @contextmanager
-def vultus(models_dir: Path, *, workers: int = 1, **settings: str) -> Iterator[Stack]:
-    """The whole service as `make up` starts it, warmed; `settings` without their prefix."""
+def vultus(*, workers: int = 1, **settings: str) -> Iterator[Stack]:
+    """The whole service as `make up` starts it, log and all, warmed; `settings` without their prefix."""
     with tempfile.TemporaryDirectory(prefix="vultus-bench-") as folder:
         stack = Stack(
             data=Path(folder),
             port=free_port(),
             workers=workers,
-            settings={
-                "VULTUS_PACK": "compact",
-                "VULTUS_MODELS_DIR": str(models_dir),
-                "VULTUS_LOG_LEVEL": "warning",
-                **{f"VULTUS_{name.upper()}": value for name, value in settings.items()},
-            },
-            sink=lambda name, line: print(f"{name} | {line}", file=sys.stderr),
+            settings={f"VULTUS_{name.upper()}": value for name, value in settings.items()},
+            sink=_complain,
         )
         with stack:
             if workers:
@@ -43,61 +49,68 @@ def vultus(models_dir: Path, *, workers: int = 1, **settings: str) -> Iterator[S
 
 
 @contextmanager
-def classic(models: Path) -> Iterator[tuple[int, int]]:
-    """The synchronous service over the original models of a pack: its port and its process."""
+def classic() -> Iterator[Classic]:
+    """The synchronous service over the original models of a pack, with the options that uvicorn has by itself."""
     port = free_port()
-    lines: Lines = []
+    models = models_dir() / os.environ.get("VULTUS_PACK", "compact")
     service = Service(
         "classic",
-        [sys.executable, "-m", "uvicorn", "bench.classic:app", "--host", "127.0.0.1", "--port", str(port),
-         "--log-level", "warning", "--no-access-log"],
+        [sys.executable, "-W", "ignore", "-m", "uvicorn", "bench.classic:app", "--host", "127.0.0.1",
+         "--port", str(port)],
         {**os.environ, "CLASSIC_MODELS": str(models.absolute()), "ORT_DISABLE_TELEMETRY": "1"},
-        lambda _, line: lines.append(line),
+        lambda _name, _line: None,
     )  # fmt: skip
     service.start()
     try:
-        _wait_for(f"http://127.0.0.1:{port}/health", service, lines)
-        yield port, service.pid
+        _wait_for(f"http://127.0.0.1:{port}/health", service)
+        yield Classic(port, service.pid)
     finally:
         service.stop()
 
 
-def memory_mib(pid: int) -> float:
-    """Resident memory of a process, in MiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def parts(stack: Stack) -> dict[str, int]:
+    """The processes of a stack."""
+    return {service.name: service.pid for service in stack.services}
 
 
-def processor_seconds(pid: int) -> float:
-    """Processor seconds that a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+def processor_seconds(processes: Mapping[str, int]) -> dict[str, float]:
+    """Processor seconds that each process has used so far, and the clients: this process."""
+    return {**{name: _processor_seconds(pid) for name, pid in processes.items()}, "clients": time.process_time()}
+
+
+def memory_mib(pid: int) -> dict[str, float]:
+    """Memory of a process in MiB: `Rss` is what is resident, `Pss` counts pages that others share in part."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    words = [line.split() for line in lines]
+    return {word[0].rstrip(":"): int(word[1]) / 1024 for word in words if word[0] in {"Rss:", "Pss:"}}
+
+
+def own_ms(job: Mapping[str, Any]) -> float:
+    """Milliseconds that the engine itself spent on a job: its stages, without waiting."""
+    return sum(stages(job).values())
+
+
+def stages(job: Mapping[str, Any]) -> dict[str, float]:
+    """Milliseconds of each stage that a job went through, without waiting."""
+    return {name: value for name, value in job["metrics"].items() if name not in WAITS and value is not None}
+
+
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def processor_seconds_of(stack: Stack) -> dict[str, float]:
-    """Processor seconds that each process of a stack has used so far; clients are this process."""
-    spent = {service.name: processor_seconds(service.pid) for service in stack.services}
-    return {**spent, "clients": time.process_time()}
+def _complain(name: str, line: str) -> None:
+    """Of the service's log, pass on what is wrong."""
+    if any(f"[{level}" in line for level in QUIET):
+        print(f"{name} | {line}", file=sys.stderr)
 
 
-def own_seconds(job: dict[str, Any]) -> float:
-    """Seconds that the engine itself spent on a job: its stages, without waiting."""
-    return sum(stages(job).values()) / 1000
-
-
-def stages(job: dict[str, Any]) -> dict[str, float]:
-    """Milliseconds of each stage that a job went through, without waiting."""
-    waits = {"queue_ms", "total_ms"}
-    return {name: value for name, value in job["metrics"].items() if name not in waits and value is not None}
-
-
-def _wait_for(url: str, service: Service, lines: Lines) -> None:
+def _wait_for(url: str, service: Service) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if service.exit_code() is not None:
-            raise RuntimeError("the service to compare with ended at start: " + " / ".join(lines[-3:]))
+            raise RuntimeError("the service to compare with ended at start: " + " / ".join(service.last_lines[-3:]))
         with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own loopback URL
             return
         time.sleep(0.1)

@@ -63,6 +63,12 @@ def scaled(picture: Picture, *, megapixels: float) -> Picture:
     return Picture(f"{picture.name}, {megapixels:g} MP", picture.source, data, picture.faces)
 
 
+def named(name: str) -> Picture:
+    """The picture of this name: `t1`, `one`, or `one, 12 MP` for a size in megapixels."""
+    picture = {"t1": group, "one": portrait}[name.split(",", maxsplit=1)[0]]()
+    return scaled(picture, megapixels=float(name.split()[1])) if "," in name else picture
+
+
 def mixed() -> list[Picture]:
     """Pictures of no, one, some and six faces, and of several shapes: what a worker meets over a day."""
     six, one = group(), portrait()

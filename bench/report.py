@@ -2,42 +2,13 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A row of the report: what must be reached for each picture."""
-
-    row: str
-    sense: Literal[">=", "<="]
-    limits: dict[str, float]
-    """By column."""
-    unit: str = ""
-
-    def met(self, column: str, value: float) -> bool:
-        """Whether a value reaches the limit of this column."""
-        limit = self.limits[column]
-        return value >= limit if self.sense == ">=" else value <= limit
-
-
-BOTH: Final = ("t1", "one")
-TARGETS: Final = (
-    Target("engine in process / FaceAnalysis.get", ">=", {"t1": 1.40, "one": 1.10}),
-    Target("engine, all cores / raw limit", ">=", {"t1": 0.95, "one": 0.95}),
-    Target("whole service at saturation / raw limit", ">=", {"t1": 0.90, "one": 0.88}),
-    Target("whole service / synchronous service", ">=", {"t1": 1.8, "one": 1.05}),
-    Target("p99 at 64 clients / synchronous service", "<=", {"t1": 0.35, "one": 0.7}),
-    Target("whole service with OpenVINO bf16 / synchronous service", ">=", {"t1": 3.0, "one": 2.0}),
-    Target("submit to result when idle, less the engine's own time (median)", "<=", {"one": 10.0}, "ms"),
-    Target("accepted 202 while workers are saturated (p99)", "<=", {"one": 50.0}, "ms"),
-    Target("12-megapixel JPEG / 1-megapixel", "<=", {"one": 1.5}),
-    Target("worker memory after all jobs / after a tenth of them", "<=", {"mixed": 1.10}),
-    Target("worker memory with two job threads", "<=", {"mixed": 300.0}, "MiB"),
-)
+from bench.statistic import Ratio
+from bench.targets import ROWS, TARGETS
 
 
 @dataclass(slots=True)
@@ -46,14 +17,22 @@ class Report:
 
     about: dict[str, Any]
     ratios: dict[str, dict[str, float]] = field(default_factory=dict)
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
-    stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By row of `TARGETS`, then by column."""
+    spread: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Least and most of the rounds behind a ratio."""
+    figures: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    """Why a row was not measured."""
+    reasons: list[str] = field(default_factory=list)
+    """Why targets were missed, with the figures that say so."""
 
-    def put(self, row: str, column: str, value: float) -> None:
-        """Note what a row reached; the row must be one of the targets."""
-        if row not in {target.row for target in TARGETS}:
-            raise KeyError(row)
+    def put(self, row: str, column: str, value: float | Ratio) -> None:
+        """Note what a row reached; row and column must be those of a target."""
+        if column not in ROWS[row].limits:
+            raise KeyError(column)
+        if isinstance(value, Ratio):
+            self.spread.setdefault(row, {})[column] = [round(value.least, 3), round(value.most, 3)]
+            value = value.value
         self.ratios.setdefault(row, {})[column] = round(value, 3)
 
     def note(self, name: str, column: str, samples: Sequence[float], *, unit: str) -> None:
@@ -63,60 +42,64 @@ class Report:
             "median": round(statistics.median(samples), 4),
             "least": round(min(samples), 4),
             "most": round(max(samples), 4),
-            "samples": len(samples),
+            "samples": [round(sample, 4) for sample in samples],
         }
+
+    def median(self, name: str, column: str) -> float | None:
+        """The median of a figure, where it was measured."""
+        found = self.figures.get(name, {}).get(column)
+        return None if found is None else float(found["median"])
+
+    def missed(self) -> Iterator[tuple[str, str]]:
+        """Row and column of every target that was measured and not reached."""
+        for target in TARGETS:
+            for column, value in self.ratios.get(target.row, {}).items():
+                if not target.met(column, value):
+                    yield target.row, column
 
     def write(self, folder: Path, name: str) -> list[Path]:
         """Write the JSON and the Markdown."""
         folder.mkdir(parents=True, exist_ok=True)
         machine, person = folder / f"{name}.json", folder / f"{name}.md"
-        machine.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        person.write_text(self.markdown())
+        machine.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        person.write_text(self.markdown(), encoding="utf-8")
         return [machine, person]
 
     def markdown(self) -> str:
         """The report for a person."""
-        lines = ["# Bench", ""]
+        missed = len(list(self.missed()))
+        measured = sum(len(columns) for columns in self.ratios.values())
+        lines = ["# Bench", "", f"**{measured - missed} of {measured} targets met, {missed} missed.** ", ""]
+        lines[2] += "What each row means: [README](../README.md)."
         lines += [f"- {name}: {value}" for name, value in self.about.items()]
-        lines += ["", "## Ratios and limits", "", "| what | picture | must | reached | |", "|---|---|---|---|---|"]
+        lines += ["", "## Targets", "", "| what | picture | must | reached | rounds, least to most | |"]
+        lines += ["|---|---|---|---|---|---|", *self._targets()]
+        if self.reasons:
+            lines += ["", "## Why targets were missed", "", *(f"- {reason}" for reason in self.reasons)]
+        lines += ["", "## Figures", "", "Medians of this run.", ""]
+        lines += ["| figure | picture | median | least to most | samples |", "|---|---|---|---|---|"]
+        for name, columns in self.figures.items():
+            for column, found in columns.items():
+                spread = f"{_short(found['least'])} to {_short(found['most'])}"
+                shown = f"{_short(found['median'])} {found['unit']}"
+                lines.append(f"| {name} | {column} | {shown} | {spread} | {len(found['samples'])} |")
+        return "\n".join(lines) + "\n"
+
+    def _targets(self) -> Iterator[str]:
         for target in TARGETS:
             for column, limit in target.limits.items():
                 reached = self.ratios.get(target.row, {}).get(column)
-                verdict = self.skipped.get(target.row, "not measured") if reached is None else ""
-                if reached is not None:
-                    verdict = "met" if target.met(column, reached) else "**missed**"
-                shown = "-" if reached is None else f"{reached:g} {target.unit}".strip()
                 must = f"{target.sense} {limit:g} {target.unit}".strip()
-                lines.append(f"| {target.row} | {column} | {must} | {shown} | {verdict} |")
-        lines += [
-            "",
-            "## Figures",
-            "",
-            "| figure | picture | median | least to most | samples |",
-            "|---|---|---|---|---|",
-        ]
-        for name, columns in self.figures.items():
-            for column, found in columns.items():
-                spread = f"{found['least']:g} to {found['most']:g}"
-                shown = f"{found['median']:g} {found['unit']}"
-                lines.append(f"| {name} | {column} | {shown} | {spread} | {found['samples']} |")
-        if self.stages:
-            lines += ["", "## Where the time of one job goes", "", "Processor milliseconds of one thread.", ""]
-            names = list(dict.fromkeys(stage for found in self.stages.values() for stage in found))
-            lines += ["| picture | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-            for column, found in self.stages.items():
-                lines.append(f"| {column} | " + " | ".join(f"{found.get(name, 0):.2f}" for name in names) + " |")
-        return "\n".join(lines) + "\n"
+                if reached is None:
+                    why = self.skipped.get(target.row, "not measured")
+                    yield f"| {target.row} | {column} | {must} | - | - | {why} |"
+                    continue
+                verdict = "met" if target.met(column, reached) else "**missed**"
+                least_most = self.spread.get(target.row, {}).get(column)
+                between = f"{least_most[0]:g} to {least_most[1]:g}" if least_most else "-"
+                shown = f"{reached:g} {target.unit}".strip()
+                yield f"| {target.row} | {column} | {must} | {shown} | {between} | {verdict} |"
 
 
-def percentile(samples: Sequence[float], share: float) -> float:
-    """The least sample that at least this share of them does not exceed (nearest rank).
-
-    Raises:
-        ValueError: no samples.
-    """
-    if not samples:
-        msg = "no samples"
-        raise ValueError(msg)
-    ordered = sorted(samples)
-    return ordered[max(0, -(-int(share * 10_000) * len(ordered) // 10_000) - 1)]
+def _short(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 - where a fraction says nothing

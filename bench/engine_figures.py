@@ -1,0 +1,97 @@
+"""Measures what needs no service: this engine beside FaceAnalysis and beside its own models, and a large photo."""
+
+import statistics
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Final
+
+from bench import targets
+from bench.contender import Contender
+from bench.length import Length
+from bench.report import Report
+from bench.statistic import ratio
+
+PICTURES: Final = ("t1", "one")
+RAW_THREADS: Final = "raw limit, threads"
+RAW_PROCESSES: Final = "raw limit, processes"
+STAGES: Final = ("decode", "detect", "align", "embed")
+MODELS: Final = ("models alone", "detector alone", "recogniser alone")
+
+
+class EngineFigures:
+    """The contenders of one run, each in a process of its own."""
+
+    def __init__(self, report: Report, *, length: Length, cores: int, running: ExitStack) -> None:
+        self._report, self._length, self._cores = report, length, cores
+        self._ours = running.enter_context(Contender("ours"))
+        self._theirs = running.enter_context(Contender("face_analysis"))
+        self._defaults = running.enter_context(Contender("face_analysis_defaults"))
+        self._bare = [running.enter_context(Contender("bare")) for _ in range(cores)]
+
+    def one_thread(self) -> None:
+        """(b) and (c): the same decoded picture, one thread for each model on both sides, in processor time."""
+        for picture in PICTURES:
+            self._one_thread(picture)
+
+    def _one_thread(self, picture: str) -> None:
+        works = [(self._theirs, "FaceAnalysis.get"), (self._ours, "engine")]
+        works += [(self._bare[0], piece) for piece in MODELS] + [(self._ours, piece) for piece in STAGES]
+        spent: dict[str, list[float]] = {piece: [] for _, piece in works}
+        for _ in range(self._length.loops):
+            for contender, piece in works:
+                spent[piece].append(1000 * contender.once(piece, picture))
+        for piece, samples in spent.items():
+            self._report.note(f"{piece}, one thread", picture, samples, unit="CPU ms")
+        self._report.put(targets.FACE_ANALYSIS, picture, ratio(spent["FaceAnalysis.get"], spent["engine"]))
+
+    def all_cores(self) -> None:
+        """(a) and (c): the bare models in threads and in processes, the better of which is the raw limit."""
+        for picture in PICTURES:
+            self._all_cores(picture)
+
+    def _all_cores(self, picture: str) -> None:
+        raw: dict[str, list[float]] = {RAW_THREADS: [], RAW_PROCESSES: []}
+        engine, alone = [], []
+        for _ in range(self._length.rounds):
+            raw[RAW_THREADS].append(self.raw_rate(picture, way=RAW_THREADS)[0])
+            engine.append(self._rate([self._ours], "engine", picture, threads=self._cores)[0])
+            raw[RAW_PROCESSES].append(self.raw_rate(picture, way=RAW_PROCESSES)[0])
+            alone.append(self._rate([self._defaults], "FaceAnalysis.get", picture, threads=1)[0])
+        for name, samples in raw.items():
+            self._report.note(f"{name}, all cores", picture, samples, unit="pictures/s")
+        self._report.note("engine, all cores", picture, engine, unit="pictures/s")
+        self._report.note("FaceAnalysis.get in a loop, default options", picture, alone, unit="pictures/s")
+        best = max(raw.values(), key=statistics.median)
+        self._report.put(targets.RAW_LIMIT, picture, ratio(engine, best))
+
+    def raw_way(self, picture: str) -> str:
+        """The better way of running the bare models, found by `all_cores`."""
+        return max(
+            (RAW_THREADS, RAW_PROCESSES), key=lambda way: self._report.median(f"{way}, all cores", picture) or 0.0
+        )
+
+    def raw_rate(self, picture: str, *, way: str) -> tuple[float, float]:
+        """Pictures per second that the bare models do on all cores, and processor milliseconds of each."""
+        if way == RAW_THREADS:
+            return self._rate(self._bare[:1], "models alone", picture, threads=self._cores)
+        return self._rate(self._bare, "models alone", picture, threads=1)
+
+    def _rate(self, contenders: Sequence[Contender], piece: str, picture: str, *, threads: int) -> tuple[float, float]:
+        for contender in contenders:  # warmed one after another, measured together
+            contender.once(piece, picture)
+        for contender in contenders:
+            contender.ask(piece, picture, threads=threads, seconds=self._length.window)
+        answers = [contender.answer() for contender in contenders]
+        spent = sum(answer["cpu"] for answer in answers) / sum(answer["count"] for answer in answers)
+        return sum(answer["rate"] for answer in answers), 1000 * spent
+
+    def large_photo(self) -> None:
+        """A whole `embed` job without the stores, decoding included, for the same scene at 12 megapixels and at 1."""
+        names = {size: f"one, {size} MP" for size in (12, 1)}
+        spent: dict[int, list[float]] = {size: [] for size in names}
+        for _ in range(self._length.loops):
+            for size, picture in names.items():
+                spent[size].append(1000 * self._ours.once("job", picture))
+        for size, samples in spent.items():
+            self._report.note(f"embed job at {size} megapixels, one thread", "one", samples, unit="CPU ms")
+        self._report.put(targets.LARGE, "one", ratio(spent[12], spent[1]))

@@ -1,0 +1,89 @@
+"""What a run was made on, and how much of the machine others used meanwhile."""
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from tools.setup import ROOT
+from worker.threads import usable_cores
+
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+LIBRARIES: Final = ("onnxruntime", "openvino", "insightface", "opencv-python-headless", "numpy", "celery", "fastapi")
+
+
+def about() -> dict[str, Any]:
+    """Machine, versions and commit."""
+    return {
+        "commit": _commit(),
+        "cores": usable_cores(),
+        "processor": _processor(),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}",
+        "versions": ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))),
+    }
+
+
+class Others:
+    """How much of all cores other processes use from now on: our figures are worth less the more it is."""
+
+    def __init__(self) -> None:
+        self._begin = _clock()
+
+    def share(self) -> float | None:
+        """From 0 to 1, for the time until now; ours are this process and its ended children. None where unknown."""
+        now = _clock()
+        if now is None or self._begin is None or now[0] <= self._begin[0]:
+            return None
+        every, busy, own = (after - before for before, after in zip(self._begin, now, strict=True))
+        return min(1.0, max(0.0, (busy - own) / every))
+
+
+def _clock() -> tuple[float, float, float] | None:
+    """Seconds of all cores so far: every one of them, those that were not idle, those of ours."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
+    except OSError:
+        return None
+    ticks = [int(value) / TICKS for value in first]
+    idle = ticks[3] + ticks[4]
+    own = sum(
+        used.ru_utime + used.ru_stime
+        for used in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
+    return sum(ticks), sum(ticks) - idle, own
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(ROOT)]
+    try:
+        name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name.strip() + (" with changes" if changed else "")
+
+
+def _processor() -> str:
+    listed = Path("/proc/cpuinfo")
+    for line in listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip() + _features(listed.read_text(encoding="utf-8"))
+    return platform.processor() or platform.machine()
+
+
+def _features(listed: str) -> str:
+    """What decides the speed of models: vector units."""
+    flags = next((line.split() for line in listed.splitlines() if line.startswith("flags")), [])
+    found = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in flags]
+    return f" ({', '.join(found)})" if found else ""

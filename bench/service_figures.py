@@ -1,0 +1,165 @@
+"""Measures what a client sees: saturation, one job when idle, accepting, and the worker's memory."""
+
+import statistics
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+
+from bench import client, outside, pictures, targets
+from bench.engine_figures import PICTURES, EngineFigures
+from bench.length import Length
+from bench.pictures import Picture
+from bench.report import Report
+from bench.statistic import percentile, ratio
+
+OURS, SYNC, BF16 = "service", "synchronous service", "service with OpenVINO bf16"
+
+
+@dataclass(slots=True)
+class Rival:
+    """A running service, and what was measured of it with one picture."""
+
+    name: str
+    target: client.Target
+    parts: dict[str, int]
+    """Its processes."""
+    share: float = 1.0
+    """Of a full window."""
+    rates: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    spent: dict[str, list[float]] = field(default_factory=dict)
+    """Processor milliseconds that each process, and the clients, spend on a request."""
+
+    def load(self, picture: Picture, length: Length) -> None:
+        """One window."""
+        before = outside.processor_seconds(self.parts)
+        load = client.closed_loop(
+            self.target, clients=length.clients, warm=length.warm * self.share, seconds=length.load * self.share
+        )
+        after = outside.processor_seconds(self.parts)
+        for part in after:
+            self.spent.setdefault(part, []).append(1000 * (after[part] - before[part]) / load.answered)
+        _check(load, picture)
+        self.rates.append(load.rate)
+        self.p99.append(1000 * percentile(load.latencies, 0.99))
+        self.latencies += (1000 * latency for latency in load.latencies)
+
+    def note(self, report: Report, column: str) -> None:
+        """Put its figures into the report."""
+        report.note(f"{self.name}, saturated", column, self.rates, unit="pictures/s")
+        report.note(f"{self.name}, saturated, p50", column, [percentile(self.latencies, 0.5)], unit="ms")
+        report.note(f"{self.name}, saturated, p99", column, self.p99, unit="ms")
+        for part, samples in self.spent.items():
+            report.note(f"{self.name}, saturated, {part}, of a job", column, samples, unit="CPU ms")
+
+
+class ServiceFigures:
+    """The parts of one run that start services; each part stops what it started."""
+
+    def __init__(self, report: Report, *, length: Length, engine: EngineFigures) -> None:
+        self._report, self._length, self._engine = report, length, engine
+        self._pictures = {name: pictures.named(name) for name in PICTURES}
+
+    def saturation(self) -> None:
+        """(d): clients in a closed loop against ours, the synchronous service, and ours with OpenVINO bf16."""
+        with ExitStack() as running:
+            ours = running.enter_context(outside.vultus())
+            theirs = running.enter_context(outside.classic())
+            bf16 = None
+            if find_spec("openvino") is None:
+                self._report.skipped[targets.BF16] = "skipped: OpenVINO is not installed"
+            else:
+                bf16 = running.enter_context(outside.vultus(provider="openvino", precision="bf16"))
+            for column, picture in self._pictures.items():
+                job = partial(client.job, picture=picture, wait=60)
+                rivals = [
+                    Rival(OURS, job(ours.port), outside.parts(ours)),
+                    Rival(SYNC, client.classic(theirs.port, picture), {"service": theirs.pid}),
+                ]
+                if bf16 is not None:
+                    rivals.append(Rival(BF16, job(bf16.port), outside.parts(bf16), share=0.5))
+                self._saturate(column, picture, rivals)
+
+    def _saturate(self, column: str, picture: Picture, rivals: list[Rival]) -> None:
+        way = self._engine.raw_way(column)
+        raw: list[float] = []
+        spent: list[float] = []
+        for _ in range(self._length.rounds):
+            rate, cost = self._engine.raw_rate(column, way=way)
+            raw.append(rate)
+            spent.append(cost)
+            for rival in rivals:
+                rival.load(picture, self._length)
+        self._report.note(f"{way}, between the services", column, raw, unit="pictures/s")
+        self._report.note(f"{way}, between the services, of a picture", column, spent, unit="CPU ms")
+        for rival in rivals:
+            rival.note(self._report, column)
+        ours, theirs, *bf16 = rivals
+        self._report.put(targets.SERVICE_RAW, column, ratio(ours.rates, raw))
+        self._report.put(targets.SERVICE_SYNC, column, ratio(ours.rates, theirs.rates))
+        self._report.put(targets.P99, column, ratio(ours.p99, theirs.p99))
+        if bf16:
+            self._report.put(targets.BF16, column, ratio(bf16[0].rates, theirs.rates))
+
+    def idle(self) -> None:
+        """(e): one client, one job at a time, split by stage."""
+        with outside.vultus() as ours:
+            for column, picture in self._pictures.items():
+                target = client.job(ours.port, picture, wait=60)
+                answers = client.one_by_one(target, times=self._length.probes // 4 + 5, pause=0.02)[5:]
+                over = [1000 * seconds - outside.own_ms(job) for seconds, job in answers]
+                note = partial(self._report.note, column=column, unit="ms")
+                note("idle, submit to result", samples=[1000 * seconds for seconds, _ in answers])
+                note("idle, of that not the engine's", samples=over)
+                for stage in ("queue_ms", *outside.stages(answers[0][1])):
+                    name = f"idle, stage {stage.removesuffix('_ms')}"
+                    note(name, samples=[job["metrics"][stage] for _, job in answers])
+                self._report.put(targets.IDLE, column, statistics.median(over))
+
+    def accepting(self) -> None:
+        """(f): the gateway alone, without a worker; then the wait for a 202 while workers are saturated."""
+        picture = self._pictures["one"]
+        at_once = partial(client.job, picture=picture, wait=0)
+        note = partial(self._report.note, column="one")
+        with outside.vultus(workers=0, queue_limit="100000") as alone:
+            loads = [
+                client.closed_loop(at_once(alone.port), clients=8, warm=0.5, seconds=self._length.load / 6)
+                for _ in range(self._length.rounds)
+            ]
+            note("gateway alone, 8 clients, accepted", samples=[load.rate for load in loads], unit="jobs/s")
+            for share in (0.5, 0.99):
+                samples = [1000 * percentile(load.latencies, share) for load in loads]
+                note(f"gateway alone, 8 clients, 202, p{share * 100:.0f}", samples=samples, unit="ms")
+        with outside.vultus(queue_limit="100000") as busy:
+            saturating = client.job(busy.port, picture, wait=60)
+            waits = client.probed(
+                saturating, at_once(busy.port), clients=self._length.clients, times=self._length.probes, every=0.05
+            )
+            samples = [1000 * seconds for seconds in waits]
+            note("202 while workers are saturated", samples=samples, unit="ms")
+            self._report.put(targets.ACCEPTED, "one", percentile(samples, 0.99))
+
+    def memory(self) -> None:
+        """A fresh worker's memory with two job threads, after a tenth of the jobs and after all of them."""
+        with outside.vultus(worker_threads="2") as ours:
+            mixed = [client.job(ours.port, picture, wait=60) for picture in pictures.mixed()]
+            worker = ours.workers[0].pid
+            sizes = [outside.memory_mib(worker)]
+            for times in (self._length.jobs // 10, self._length.jobs - self._length.jobs // 10):
+                client.in_turn(mixed, times=times, clients=4)
+                sizes.append(outside.memory_mib(worker))
+            when = ("at start", f"after {self._length.jobs // 10:,} jobs", f"after {self._length.jobs:,} jobs")
+            for name, size in zip(when, sizes, strict=True):
+                self._report.note(f"worker memory {name}, resident", "mixed", [size["Rss"]], unit="MiB")
+                self._report.note(f"worker memory {name}, shared pages in part", "mixed", [size["Pss"]], unit="MiB")
+            self._report.put(targets.GROWTH, "mixed", sizes[2]["Rss"] / sizes[1]["Rss"])
+            self._report.put(targets.MEMORY, "mixed", sizes[2]["Rss"])
+
+
+def _check(load: client.Load, picture: Picture) -> None:
+    """Answers without the work would be fast: every client's last one must hold an embedding for each face."""
+    for body in load.bodies:
+        if body.count(b'"embedding"') != picture.faces:
+            raise client.LoadError(body[:300].decode(errors="replace"))

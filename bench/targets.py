@@ -1,0 +1,48 @@
+"""The rows of the report and what each must reach."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+FACE_ANALYSIS: Final = "engine in process / FaceAnalysis.get"
+RAW_LIMIT: Final = "engine, all cores / raw limit"
+SERVICE_RAW: Final = "whole service at saturation / raw limit"
+SERVICE_SYNC: Final = "whole service / synchronous service"
+P99: Final = "p99 at 64 clients / synchronous service"
+BF16: Final = "whole service with OpenVINO bf16 / synchronous service"
+IDLE: Final = "submit to result when idle, less the engine's own time (median)"
+ACCEPTED: Final = "accepted 202 while workers are saturated (p99)"
+LARGE: Final = "12-megapixel JPEG / 1-megapixel"
+GROWTH: Final = "worker memory after all jobs / after a tenth of them"
+MEMORY: Final = "worker memory with two job threads"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A row of the report: what must be reached for each picture."""
+
+    row: str
+    sense: Literal[">=", "<="]
+    limits: dict[str, float]
+    """By column."""
+    unit: str = ""
+
+    def met(self, column: str, value: float) -> bool:
+        """Whether a value reaches the limit of this column."""
+        limit = self.limits[column]
+        return value >= limit if self.sense == ">=" else value <= limit
+
+
+TARGETS: Final = (
+    Target(FACE_ANALYSIS, ">=", {"t1": 1.40, "one": 1.10}),
+    Target(RAW_LIMIT, ">=", {"t1": 0.95, "one": 0.95}),
+    Target(SERVICE_RAW, ">=", {"t1": 0.90, "one": 0.88}),
+    Target(SERVICE_SYNC, ">=", {"t1": 1.8, "one": 1.05}),
+    Target(P99, "<=", {"t1": 0.35, "one": 0.7}),
+    Target(BF16, ">=", {"t1": 3.0, "one": 2.0}),
+    Target(IDLE, "<=", {"t1": 10.0, "one": 10.0}, "ms"),
+    Target(ACCEPTED, "<=", {"one": 50.0}, "ms"),
+    Target(LARGE, "<=", {"one": 1.5}),
+    Target(GROWTH, "<=", {"mixed": 1.10}),
+    Target(MEMORY, "<=", {"mixed": 300.0}, "MiB"),
+)
+ROWS: Final = {target.row: target for target in TARGETS}
