@@ -103,8 +103,8 @@ class Waiting:
                 self._wake(job_id)
 
     def _ended(self, job_ids: Sequence[str]) -> list[str]:
-        jobs = {job_id: self._ledger.read(job_id) for job_id in job_ids}
-        return [job_id for job_id, job in jobs.items() if job is None or job.status.is_terminal]
+        statuses = zip(job_ids, self._ledger.statuses(job_ids), strict=True)
+        return [job_id for job_id, status in statuses if status is None or status.is_terminal]
 
     def _enter(self, job_id: str) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

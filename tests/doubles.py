@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -119,6 +119,12 @@ class MemoryLedger(Ledger):
             self._step()
             self.reads += 1
             return self._jobs.get(job_id)
+
+    def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
+        with self._lock:
+            self._step()
+            self.reads += len(job_ids)
+            return [self._jobs[job_id].status if job_id in self._jobs else None for job_id in job_ids]
 
     def forget(self, job_id: str) -> None:
         """The job's time to live is over."""

@@ -222,6 +222,14 @@ class Ledger:
             fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.job(shard, job_id)))
         return read_job(fields) if fields else None
 
+    def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
+        """The status of each job, None for one that never was or has expired: one round trip for all of them."""
+        with store_errors(), self._client.pipeline(transaction=False) as asked:
+            for job_id in job_ids:
+                asked.hget(keys.job(shard_of(job_id), job_id), "status")
+            found = cast("list[bytes | None]", asked.execute())
+        return [Status(status.decode()) if status else None for status in found]
+
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""
         with store_errors():

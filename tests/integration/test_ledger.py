@@ -263,3 +263,15 @@ def test_accepted_says_how_deep_the_line_is(ledger: Ledger) -> None:
     )
     assert isinstance(answer, Accepted)
     assert answer.depth == 2
+
+
+def test_the_statuses_of_many_jobs_are_read_at_once(ledger: Ledger) -> None:
+    waiting, taken = accept(ledger), accept(ledger)
+    claim = ledger.claim("w")
+    assert claim is not None
+    unknown = new_job_id(shard=0, now_ms=1)
+    found = dict(zip([waiting, taken, unknown], ledger.statuses([waiting, taken, unknown]), strict=True))
+    assert found[claim.job.id] == Status.RUNNING
+    assert found[taken if claim.job.id == waiting else waiting] == Status.QUEUED
+    assert found[unknown] is None
+    assert ledger.statuses([]) == []
