@@ -14,6 +14,7 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from bench import pictures
 from tools.setup import ROOT
 
 Kind = Literal["ours", "bare", "face_analysis", "face_analysis_defaults"]
@@ -30,7 +31,7 @@ class Contender:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1", "VULTUS_TEST_DATA": str(pictures.LABELLED)},
         )
 
     def __enter__(self) -> Self:
@@ -82,8 +83,6 @@ def serve(kind: str) -> None:
     """The child: answer every question until there are no more."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
-    from bench import pictures  # noqa: PLC0415 - the parent's end needs no inference library
-
     offered = _offer(kind)
 
     @cache
@@ -104,7 +103,7 @@ def serve(kind: str) -> None:
 
 
 def _offer(kind: str) -> Any:
-    """What this kind can do; each imports no more than it needs."""
+    """What this kind can do; each imports no more than it needs, and the parent none of it."""
     if kind in {"ours", "bare"}:
         from bench import pieces  # noqa: PLC0415
 

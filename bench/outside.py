@@ -32,6 +32,7 @@ class Classic:
 @contextmanager
 def vultus(*, workers: int = 1, **settings: str) -> Iterator[Stack]:
     """The whole service as `make up` starts it, log and all, warmed; `settings` without their prefix."""
+    os.environ.pop("VULTUS_TEST_DATA", None)  # read by now (bench.pictures); a service refuses what is no setting
     with tempfile.TemporaryDirectory(prefix="vultus-bench-") as folder:
         stack = Stack(
             data=Path(folder),
