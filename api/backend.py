@@ -17,7 +17,7 @@ from api.waiting import Waiting, follow
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
 from shared.storage.connection import connect, connect_async, verify_durability
-from shared.storage.ledger import Ledger, event_channels
+from shared.storage.ledger import Ledger, end_channels
 from shared.storage.presence import Presence
 from shared.sweeper import Sweeper
 
@@ -74,12 +74,12 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
     """Open everything, and close it again: the default of `create_app`."""
     client = connect(settings.ledger_url)
     events = connect_async(settings.ledger_url)
-    ledger = Ledger(client, shards=settings.shards, lease=settings.lease)
+    ledger = Ledger(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)
     doorbell = Doorbell(celery_app(settings.broker_url))
     sweeper = Sweeper(ledger, doorbell, max_attempts=settings.max_attempts)
     waiting = Waiting(ledger)
     tasks = [
-        asyncio.create_task(follow(events, event_channels(settings.shards), waiting)),
+        asyncio.create_task(follow(events, end_channels(settings.shards), waiting)),
         asyncio.create_task(waiting.reread()),
     ]
     sweeper.start()

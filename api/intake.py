@@ -13,8 +13,9 @@ from api.images import inspect_image
 from api.settings import ApiSettings
 from shared.dispatch import Doorbell
 from shared.errors import ImageError
-from shared.jobs import Job, Status, new_job_id
+from shared.jobs import Job, NewJob, Status, Transition, new_job_id
 from shared.operations import FindParams, Operation
+from shared.storage.admission import Limits
 from shared.storage.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -47,14 +48,16 @@ def submit(
     params = submission.params.model_dump(mode="json", exclude_none=True)
     metadata = dict(submission.metadata)
     accepted = ledger.accept(
-        job_id,
-        operation=submission.operation,
-        params=params,
-        metadata=metadata,
-        image=submission.image,
-        reference=submission.reference,
-        result_ttl=result_ttl,
-        limit=settings.queue_limit,
+        NewJob(
+            id=job_id,
+            operation=submission.operation,
+            params=params,
+            metadata=metadata,
+            image=submission.image,
+            reference=submission.reference,
+            result_ttl=result_ttl,
+        ),
+        limits=Limits(settings.queue_limit, settings.queue_age_limit),
     )
     doorbell.ring()
     log.info("job.submitted", job_id=job_id, operation=submission.operation.value, depth=accepted.depth)
@@ -65,6 +68,7 @@ def submit(
         created_at=accepted.created_at,
         params=params,
         metadata=metadata,
+        history=(Transition(1, Status.QUEUED, accepted.created_at),),
     )
 
 

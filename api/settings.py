@@ -21,6 +21,10 @@ class ApiSettings(SharedSettings):
     queue_limit: int = Field(
         default=1000, ge=1, description="Jobs that may wait; above it a submission is answered 503."
     )
+    queue_age_limit: Seconds = Field(
+        default=timedelta(minutes=10),
+        description="How long the first job in line may have waited, in seconds; beyond, a submission is answered 503.",
+    )
     wait_limit: Seconds = Field(
         default=timedelta(seconds=60), description="Longest wait that `Prefer: wait` and `?wait=` grant, in seconds."
     )

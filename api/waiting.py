@@ -63,9 +63,9 @@ class Waiting:
             finally:
                 self._leave(job_id, waiter)
 
-    def hear(self, job_id: str, status: Status) -> None:
-        """Take note of one transition."""
-        if status.is_terminal:
+    def hear(self, job_id: str, status: Status | None) -> None:
+        """Take note of one transition; None is an end too: nothing is left to wait for."""
+        if status is None or status.is_terminal:
             self._wake(job_id)
 
     def hurry(self) -> None:

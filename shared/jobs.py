@@ -1,8 +1,10 @@
-"""A job: its states, the one table of transitions, and its identity."""
+"""Jobs and batches of them: their states, the one table of transitions, and their identity."""
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -27,31 +29,67 @@ class Status(StrEnum):
 
 
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
-    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELED, Status.EXPIRED}),
+    Status.QUEUED: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELED, Status.EXPIRED}),
     Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.QUEUED}),
     Status.SUCCEEDED: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELED: frozenset(),
     Status.EXPIRED: frozenset(),
 }
-"""The one table. The scripts of `shared/storage/scripts` make these steps and no others; a test holds them to it."""
+"""The one table. The scripts of `shared/storage/scripts` make these steps and no others; a test holds them to it.
 
-_ID: Final = re.compile(r"job_[0-9a-f]{34}")
+A queued job fails only where its image could not be fetched; an item that a batch was refused for is born failed.
+"""
+
+
+class Priority(StrEnum):
+    """Who goes first. High before normal before low, but a share of the starts is the others': nobody starves."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class BatchStatus(StrEnum):
+    """Where a batch is in its life."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+
+
+_ID: Final = re.compile(r"(job|batch)_[0-9a-f]{34}")
 
 
 def new_job_id(*, shard: int, now_ms: int) -> str:
     """A fresh id: its shard (1 byte), its birth in milliseconds (6 bytes), 80 random bits."""
-    return f"job_{shard:02x}{now_ms:012x}{secrets.randbits(80):020x}"
+    return f"job_{_identity(shard, now_ms)}"
+
+
+def new_batch_id(*, shard: int, now_ms: int) -> str:
+    """A fresh id of a batch, made as a job's is; its jobs are on the same shard."""
+    return f"batch_{_identity(shard, now_ms)}"
+
+
+def _identity(shard: int, now_ms: int) -> str:
+    return f"{shard:02x}{now_ms:012x}{secrets.randbits(80):020x}"
 
 
 def is_job_id(text: str) -> bool:
     """True if `text` has the form of a job id; says nothing about whether the job exists."""
-    return _ID.fullmatch(text) is not None
+    found = _ID.fullmatch(text)
+    return found is not None and found[1] == "job"
 
 
-def shard_of(job_id: str) -> int:
-    """The shard that keeps this job."""
-    return int(job_id[4:6], 16)
+def is_batch_id(text: str) -> bool:
+    """True if `text` has the form of a batch's id; says nothing about whether the batch exists."""
+    found = _ID.fullmatch(text)
+    return found is not None and found[1] == "batch"
+
+
+def shard_of(an_id: str) -> int:
+    """The shard that keeps this job or batch."""
+    at = an_id.index("_") + 1
+    return int(an_id[at : at + 2], 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +114,38 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of a job's life: the how-manieth, to which status, and when by the ledger's clock."""
+
+    number: int
+    status: Status
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is to be accepted."""
+
+    id: str
+    operation: Operation
+    params: Mapping[str, Any]
+    result_ttl: timedelta
+    image: bytes = b""
+    reference: bytes = b""
+    image_url: str | None = None
+    """Where the image is fetched from; the job waits for it before it waits for a worker."""
+    reference_url: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
+    start_within: timedelta | None = None
+    """A job that no worker has taken by then expires."""
+    webhook: Mapping[str, Any] | None = None
+    """Who is told of its end; where it is set, the end writes a row of the outbox."""
+    refused: JobFailure | None = None
+    """Set for an item of a batch that was not taken: it is born failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job as the ledger holds it. Times are seconds since the epoch by the ledger's clock."""
 
@@ -93,6 +163,37 @@ class Job:
     error: JobFailure | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     provenance: Provenance | None = None
+    priority: Priority = Priority.NORMAL
+    start_by: float | None = None
+    batch: str | None = None
+    retry_of: str | None = None
+    retried_as: str | None = None
+    history: tuple[Transition, ...] = ()
+    """Every transition, the first one included."""
+
+    @property
+    def dead_lettered(self) -> bool:
+        """True where it failed because no worker could finish it."""
+        return self.error is not None and self.error.code in DEAD_LETTERS
+
+
+DEAD_LETTERS: Final = frozenset({ErrorCode.WORKER_LOST, ErrorCode.TIMED_OUT})
+"""Failures that put a job on the dead-letter list: its workers died of it, or with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as the ledger holds it. Times are seconds since the epoch by the ledger's clock."""
+
+    id: str
+    status: BatchStatus
+    created_at: float
+    total: int
+    counts: dict[Status, int]
+    """Its jobs by status; those erased one by one count as what they were."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    finished_at: float | None = None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

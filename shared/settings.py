@@ -60,6 +60,11 @@ class SharedSettings(BaseSettings):
     result_ttl: Seconds = Field(
         default=timedelta(hours=24), description="How long a finished job can be read, in seconds."
     )
+    retry_window: SecondsOrNever = Field(
+        default=timedelta(hours=1),
+        description="How long the images of a job that failed and may be retried are kept for that, in seconds; 0 = "
+        "not at all.",
+    )
     log_format: Literal["console", "json"] = Field(default="console", description="Log lines for people or machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 

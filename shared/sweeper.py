@@ -23,6 +23,8 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
     reaped = ledger.reap(max_attempts=max_attempts)
     for job_id in reaped.requeued:
         log.warning("job.requeued", job_id=job_id)
+    for job_id in reaped.expired:
+        log.info("job.expired", job_id=job_id)
     for job_id in reaped.lost:
         log.error("job.lost", job_id=job_id)
     if reaped.pending:

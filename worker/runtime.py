@@ -53,7 +53,7 @@ def start(settings: WorkerSettings) -> None:
     """
     client = connect(settings.ledger_url)
     verify_durability(client, settings.durability)
-    ledger = Ledger(client, shards=settings.shards, lease=settings.lease)
+    ledger = Ledger(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)
     engine = load_engine(settings)
     worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     info = WorkerInfo(

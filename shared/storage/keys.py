@@ -2,18 +2,31 @@
 
 All keys of one shard carry the hash tag `{n}`, so that one script may touch them on a cluster.
 
-=====================  =======  ==============================================  =============================
-key                    type     holds                                           lives
-=====================  =======  ==============================================  =============================
-vultus:{n}:job:ID      hash     one job (see `scripts/accept.lua`)              until it ends, then its TTL
-vultus:{n}:image:ID    string   the image's bytes                               until the job ends
-vultus:{n}:reference:ID string  the reference image's bytes                     until the job ends
-vultus:{n}:result:HASH  string   a result for repeated images (see `results.py`) VULTUS_RESULT_CACHE_TTL
-vultus:{n}:pending     zset     ids that wait, by time of acceptance            an id leaves when it is claimed
-vultus:{n}:leases      zset     ids in work, by the end of their lease          an id leaves when its job ends
-vultus:{n}:events      channel  "ID status" at every transition                 -
-vultus:{workers}:*     hash     who is at work (see `presence.py`)              a silent worker drops out
-=====================  =======  ==============================================  =============================
+======================  =======  =============================================  ================================
+key                     type     holds                                          lives
+======================  =======  =============================================  ================================
+vultus:{n}:job:ID       hash     one job (see `records.py`)                     until it ends, then its TTL
+vultus:{n}:image:ID     string   the image's bytes                              until the job ends; where it may be
+                                                                                retried VULTUS_RETRY_WINDOW more
+vultus:{n}:reference:ID string   the reference image's bytes                    as the image's
+vultus:{n}:batch:ID     hash     one batch                                      until it is completed, then its TTL
+vultus:{n}:batch_jobs:ID list    the ids of its jobs, in the order of the items as the batch
+vultus:{n}:idempotency:HASH string who holds a key, or what it led to           24 h, and as long as the job or batch
+vultus:{n}:result:HASH  string   a result for repeated images (`results.py`)    VULTUS_RESULT_CACHE_TTL
+vultus:{n}:pending      zset     ids that wait, by priority, then acceptance    an id leaves when it is claimed
+vultus:{n}:fetch        zset     ids whose images are still to be fetched       an id leaves when they are there
+vultus:{n}:leases       zset     ids in work, by the end of their lease         an id leaves when its job ends
+vultus:{n}:deadlines    zset     ids that wait, by when they expire             an id leaves when it is claimed
+vultus:{n}:index:S:O    zset     ids of status S and operation O, by creation   an id leaves when its record expires
+vultus:{n}:expiry       zset     what the index must forget, by when            an entry leaves then
+vultus:{n}:outbox       list     ends that somebody is to be told of            a row leaves when it is delivered
+vultus:{n}:ended:T      string   how many jobs ended in 5 seconds               60 s
+vultus:{n}:turns        string   how many claims there were, for fairness       -
+vultus:{n}:ends         channel  "ID status" at every end                       -
+vultus:{n}:moves        channel  "ID status" at every transition                -
+vultus:{n}:cancels      channel  "ID" of jobs taken from a worker               -
+vultus:{workers}:*      hash     who is at work (see `presence.py`)             a silent worker drops out
+======================  =======  =============================================  ================================
 
 A job that has not ended has no TTL: an accepted job is never dropped by a clock.
 """
@@ -50,9 +63,29 @@ def result(shard: int, digest: str) -> str:
     return f"{prefix(shard)}result:{digest}"
 
 
+def batch(shard: int, batch_id: str) -> str:
+    """The batch's record."""
+    return f"{prefix(shard)}batch:{batch_id}"
+
+
+def batch_jobs(shard: int, batch_id: str) -> str:
+    """The ids of the batch's jobs."""
+    return f"{prefix(shard)}batch_jobs:{batch_id}"
+
+
+def idempotency(shard: int, digest: str) -> str:
+    """What an idempotency key stands for."""
+    return f"{prefix(shard)}idempotency:{digest}"
+
+
 def pending(shard: int) -> str:
-    """The line of jobs that wait."""
+    """The line of jobs that wait for a worker."""
     return f"{prefix(shard)}pending"
+
+
+def fetch(shard: int) -> str:
+    """The line of jobs that wait for their images."""
+    return f"{prefix(shard)}fetch"
 
 
 def leases(shard: int) -> str:
@@ -60,6 +93,21 @@ def leases(shard: int) -> str:
     return f"{prefix(shard)}leases"
 
 
-def events(shard: int) -> str:
-    """The channel of transitions."""
-    return f"{prefix(shard)}events"
+def outbox(shard: int) -> str:
+    """The ends that somebody is to be told of."""
+    return f"{prefix(shard)}outbox"
+
+
+def ends(shard: int) -> str:
+    """The channel of ends, of jobs and of batches."""
+    return f"{prefix(shard)}ends"
+
+
+def moves(shard: int) -> str:
+    """The channel of all transitions."""
+    return f"{prefix(shard)}moves"
+
+
+def cancels(shard: int) -> str:
+    """The channel of jobs that were taken from their worker."""
+    return f"{prefix(shard)}cancels"

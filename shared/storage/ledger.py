@@ -9,16 +9,21 @@ from typing import Any, Final, cast
 
 import redis
 
-from shared.errors import ErrorCode, TriedBeforeError, UnavailableError
-from shared.jobs import Claim, Job, JobFailure, Provenance, Status, shard_of
-from shared.operations import Operation
+from shared.errors import ErrorCode, RequestError, TriedBeforeError
+from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, shard_of
 from shared.storage import keys, scripts
+from shared.storage.admission import Limits, Pressure, refuse_where_full
+from shared.storage.batches import Batches
 from shared.storage.connection import store_errors
-from shared.storage.records import failure_json, provenance_json, read_job, result_json
+from shared.storage.fetches import Fetches
+from shared.storage.idempotency import NO_KEY, Idempotency, Reservation, refuse_where_lost
+from shared.storage.listing import Listing
+from shared.storage.records import failure_json, new_job_json, provenance_json, read_job, result_json
 from shared.storage.results import Results
 
 REAP_MOST: Final = 500
 """Jobs healed in one script run; the rest follows a moment later, so that no run holds the server long."""
+RETRY_WINDOW: Final = timedelta(hours=1)
 
 WORKER_LOST: Final = JobFailure(
     code=ErrorCode.WORKER_LOST, detail="Every worker that took this job was lost while it ran.", retryable=True
@@ -27,7 +32,7 @@ WORKER_LOST: Final = JobFailure(
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job on record: its time of acceptance and the line's depth behind it."""
+    """A job or batch on record: its time of acceptance and the line's depth behind it."""
 
     created_at: float
     depth: int
@@ -39,6 +44,7 @@ class Reaped:
 
     requeued: tuple[str, ...]
     lost: tuple[str, ...]
+    expired: tuple[str, ...]
     pending: int
 
 
@@ -61,11 +67,19 @@ class Ledger:
         UnavailableError: `store_unavailable`.
     """
 
-    def __init__(self, client: redis.Redis, *, shards: int, lease: timedelta) -> None:
+    def __init__(
+        self, client: redis.Redis, *, shards: int, lease: timedelta, retry_window: timedelta = RETRY_WINDOW
+    ) -> None:
         self._client = client
         self.shards = shards
         self.lease = lease
         self.results = Results(client, shards=shards)
+        self.batches = Batches(client, self.results, shards=shards)
+        self.listing = Listing(client, shards=shards)
+        self.idempotency = Idempotency(client, shards=shards)
+        self.fetches = Fetches(client, shards=shards, retry_window=retry_window)
+        self.pressure = Pressure(client)
+        self._kept = round(retry_window.total_seconds())
         self._turns = itertools.count()
         self._accept = scripts.register(client, "accept")
         self._claim = scripts.register(client, "claim")
@@ -73,52 +87,42 @@ class Ledger:
         self._finish = scripts.register(client, "finish")
         self._release = scripts.register(client, "release")
         self._reap = scripts.register(client, "reap")
+        self._cancel = scripts.register(client, "cancel")
+        self._delete = scripts.register(client, "delete")
+        self._retry = scripts.register(client, "retry")
 
-    def accept(
-        self,
-        job_id: str,
-        *,
-        operation: Operation,
-        params: Mapping[str, Any],
-        metadata: Mapping[str, Any],
-        image: bytes,
-        reference: bytes = b"",
-        result_ttl: timedelta,
-        limit: int,
-    ) -> Accepted:
+    def accept(self, job: NewJob, *, limits: Limits, under: Reservation = NO_KEY) -> Accepted:
         """Put a job on record and in line, or refuse it; the same id twice is the same job.
 
+        Args:
+            job: what to do.
+            limits: how much may wait already.
+            under: a sealed reservation of the caller's idempotency key, settled in the same step.
+
         Raises:
-            UnavailableError: `queue_full` when `limit` jobs wait already.
+            UnavailableError: `queue_full`.
+            RequestError: `idempotency_in_progress`: the reservation took too long, the key is another's now.
         """
-        shard = shard_of(job_id)
+        self.pressure.refuse_where_high()
+        shard = shard_of(job.id)
         with store_errors():
-            answer, created_at, depth = self._accept(
-                keys=[
-                    keys.job(shard, job_id),
-                    keys.pending(shard),
-                    keys.image(shard, job_id),
-                    keys.reference(shard, job_id),
-                ],
+            answer = self._accept(
+                keys=[keys.job(shard, job.id)],
                 args=[
                     keys.prefix(shard),
-                    job_id,
-                    -(-limit // self.shards),
-                    operation.value,
-                    json.dumps(params),
-                    json.dumps(metadata),
-                    max(1, round(result_ttl.total_seconds())),
-                    image,
-                    reference,
+                    new_job_json(job),
+                    *limits.of_one(self.shards),
+                    *under.arguments,
+                    job.image,
+                    job.reference,
                 ],
             )
-        if answer == b"full":
-            detail = f"The queue is full: {depth} jobs wait. Nothing was accepted."
-            raise UnavailableError(ErrorCode.QUEUE_FULL, detail)
-        return Accepted(created_at=float(created_at), depth=int(depth))
+        refuse_where_full(answer, limits.of_one(self.shards))
+        refuse_where_lost(answer)
+        return Accepted(created_at=float(answer[1]), depth=int(answer[2]))
 
     def claim(self, worker: str, *, alone: bool = True) -> Claim | None:
-        """Take the longest-waiting job of a shard that has one; each claim begins with the next shard in turn.
+        """Take the first job in line of a shard that has one; each claim begins with the next shard in turn.
 
         Args:
             worker: who takes it.
@@ -131,15 +135,14 @@ class Ledger:
         for shard in (turn % self.shards for turn in range(first, first + self.shards)):
             with store_errors():
                 found = self._claim(
-                    keys=[keys.pending(shard), keys.leases(shard)],
+                    keys=[keys.pending(shard)],
                     args=[keys.prefix(shard), worker, self.lease.total_seconds(), int(alone)],
                 )
             if found and len(found) == 1:
                 raise TriedBeforeError
             if found:
                 token, flat, image, reference = found
-                fields = dict(zip(flat[::2], flat[1::2], strict=True))
-                return Claim(job=read_job(fields), token=token.decode(), image=image, reference=reference)
+                return Claim(job=read_job(_pairs(flat)), token=token.decode(), image=image, reference=reference)
         return None
 
     def beat(self, job_id: str, token: str) -> bool:
@@ -147,22 +150,20 @@ class Ledger:
         shard = shard_of(job_id)
         with store_errors():
             held = self._beat(
-                keys=[keys.job(shard, job_id), keys.leases(shard)], args=[job_id, token, self.lease.total_seconds()]
+                keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, token, self.lease.total_seconds()]
             )
         return bool(held)
 
     def finish(self, job_id: str, token: str, outcome: Outcome) -> bool:
-        """Write the job's one end and erase its images; False when the token is stale (fenced): nothing was written."""
+        """Write the job's one end and erase its images; False when the token is stale (fenced): nothing was written.
+
+        The images of a job that failed and may be retried stay for the retry window.
+        """
         shard = shard_of(job_id)
         status = Status.SUCCEEDED if outcome.failure is None else Status.FAILED
         with store_errors():
             written = self._finish(
-                keys=[
-                    keys.job(shard, job_id),
-                    keys.leases(shard),
-                    keys.image(shard, job_id),
-                    keys.reference(shard, job_id),
-                ],
+                keys=[keys.job(shard, job_id)],
                 args=[
                     keys.prefix(shard),
                     job_id,
@@ -173,6 +174,8 @@ class Ledger:
                     json.dumps(outcome.metrics or {}),
                     provenance_json(outcome.provenance),
                     outcome.cached_as or "",
+                    self._kept if outcome.failure and outcome.failure.retryable else 0,
+                    int(outcome.failure is not None and outcome.failure.code in DEAD_LETTERS),
                 ],
             )
         return bool(written)
@@ -185,33 +188,77 @@ class Ledger:
         shard = shard_of(job_id)
         with store_errors():
             released = self._release(
-                keys=[
-                    keys.job(shard, job_id),
-                    keys.pending(shard),
-                    keys.leases(shard),
-                    keys.image(shard, job_id),
-                    keys.reference(shard, job_id),
-                ],
-                args=[keys.prefix(shard), job_id, token, failure_json(failure), max_attempts],
+                keys=[keys.job(shard, job_id)],
+                args=[keys.prefix(shard), job_id, token, failure_json(failure), max_attempts, self._kept],
             )
         return bool(released)
 
+    def cancel(self, job_id: str) -> Job:
+        """End a job that waits or runs, now; one that was canceled before is answered again.
+
+        Raises:
+            RequestError: `job_not_found`, or `job_ended` where it has another end.
+        """
+        shard = self._shard(job_id)
+        with store_errors():
+            answer = self._cancel(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id])
+        if answer[0] == b"none":
+            raise no_such_job()
+        if answer[0] == b"ended":
+            raise RequestError(ErrorCode.JOB_ENDED, f"The job has {answer[1].decode()}; an end never changes.")
+        return read_job(_pairs(answer[1]))
+
+    def delete(self, job_id: str) -> bool:
+        """Erase a job and all that is kept of it, whatever its state; False where there was none."""
+        shard = self._shard(job_id)
+        self.results.forget(job_id)
+        with store_errors():
+            return bool(self._delete(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id]))
+
+    def retry(self, job_id: str, *, new_id: str, limits: Limits) -> Job:
+        """A new job, on the same shard, for one that failed and may be retried; however often asked, it is one.
+
+        Raises:
+            RequestError: `job_not_found`; `not_retryable` where it did not fail, would fail so again, or its images
+                are gone.
+            UnavailableError: `queue_full`.
+        """
+        self.pressure.refuse_where_high()
+        shard = self._shard(job_id)
+        with store_errors():
+            answer = self._retry(
+                keys=[keys.job(shard, job_id)],
+                args=[keys.prefix(shard), job_id, new_id, *limits.of_one(self.shards)],
+            )
+        refuse_where_full(answer, limits.of_one(self.shards))
+        if answer[0] == b"none":
+            raise no_such_job()
+        if answer[0] in NOT_RETRYABLE:
+            raise RequestError(ErrorCode.NOT_RETRYABLE, NOT_RETRYABLE[answer[0]])
+        job = self.read(answer[1].decode())
+        if job is None:  # it was retried before, and what came of it has been erased since
+            raise no_such_job()
+        return job
+
+    def _shard(self, job_id: str) -> int:
+        shard = shard_of(job_id)
+        if shard >= self.shards:
+            raise no_such_job()
+        return shard
+
     def reap(self, *, max_attempts: int) -> Reaped:
-        """Heal what dead workers left, on every shard."""
+        """Heal what dead workers left, and end what waited too long, on every shard."""
         passes = []
         for shard in range(self.shards):
             with store_errors():
                 passes.append(
                     self._reap(
-                        keys=[keys.pending(shard), keys.leases(shard)],
-                        args=[keys.prefix(shard), max_attempts, REAP_MOST, failure_json(WORKER_LOST)],
+                        keys=[keys.pending(shard)],
+                        args=[keys.prefix(shard), max_attempts, REAP_MOST, failure_json(WORKER_LOST), self._kept],
                     )
                 )
-        return Reaped(
-            requeued=tuple(i.decode() for requeued, _, _ in passes for i in requeued),
-            lost=tuple(i.decode() for _, lost, _ in passes for i in lost),
-            pending=sum(int(pending) for _, _, pending in passes),
-        )
+        requeued, lost, expired = (tuple(i.decode() for healed in passes for i in healed[kind]) for kind in range(3))
+        return Reaped(requeued, lost, expired, pending=sum(int(healed[3]) for healed in passes))
 
     def read(self, job_id: str) -> Job | None:
         """The job, or None where it never was or has expired."""
@@ -247,12 +294,39 @@ class Ledger:
         self._client.close()
 
 
-def event(message: bytes) -> tuple[str, Status]:
-    """Read one message of the events channel: which job, and its new status."""
-    job_id, status = message.decode().split(" ", 1)
-    return job_id, Status(status)
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def event_channels(shards: int) -> Sequence[str]:
-    """The channels that carry every transition."""
-    return [keys.events(shard) for shard in range(shards)]
+def no_such_job() -> RequestError:
+    """What is said of an id that no job has."""
+    return RequestError(ErrorCode.JOB_NOT_FOUND, "There is no job with this id, or it has expired.")
+
+
+NOT_RETRYABLE: Final = {
+    b"not_failed": "Only a failed job can be retried; this one did not fail.",
+    b"final": "The job would fail the same way again: its error is not retryable. Mend the input, and submit it anew.",
+    b"gone": "The images of this job are no longer kept. Submit it anew.",
+}
+
+
+def event(message: bytes) -> tuple[str, Status | None]:
+    """Read one message of the channels of ends and moves: which job or batch, and its new status.
+
+    None stands for what is no status of a job: the end of a batch, or that nothing is left to wait for.
+    """
+    about, word = message.decode().split(" ", 1)
+    return about, Status(word) if word in STATUSES else None
+
+
+STATUSES: Final = frozenset(Status)
+
+
+def end_channels(shards: int) -> Sequence[str]:
+    """The channels that carry every end."""
+    return [keys.ends(shard) for shard in range(shards)]
+
+
+def move_channels(shards: int) -> Sequence[str]:
+    """The channels that carry every transition, ends included."""
+    return [keys.moves(shard) for shard in range(shards)]

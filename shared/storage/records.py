@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from shared.errors import ErrorCode
-from shared.jobs import Job, JobFailure, Provenance, Status
+from shared.jobs import Batch, BatchStatus, Job, JobFailure, NewJob, Priority, Provenance, Status, Transition
 from shared.operations import Operation
 
 _PROVENANCE = frozenset(field.name for field in fields(Provenance))
@@ -30,10 +30,55 @@ def result_json(result: Mapping[str, Any] | None) -> bytes:
     return to_json(result)
 
 
+def new_job_json(job: NewJob, *, staged: bool = False) -> str:
+    """A job that is to be accepted as `scripts/common.lua` reads it: the fields of its record as texts, and the rest.
+
+    `staged` names its images, for a step that finds them in the store already.
+    """
+    record = {
+        "id": job.id,
+        "operation": job.operation.value,
+        "params": json.dumps(dict(job.params)),
+        "metadata": json.dumps(dict(job.metadata)),
+        "priority": job.priority.value,
+        "ttl": str(max(1, round(job.result_ttl.total_seconds()))),
+        "image_url": job.image_url,
+        "reference_url": job.reference_url,
+        "webhook": None if job.webhook is None else json.dumps(dict(job.webhook)),
+    }
+    images = {"image": job.image, "reference": job.reference}
+    more = {
+        "start_within": None if job.start_within is None else job.start_within.total_seconds(),
+        "refused": None if job.refused is None else failure_json(job.refused),
+        "staged": [kind for kind, data in images.items() if data] if staged else None,
+    }
+    return json.dumps({"fields": _without_none(record), **_without_none(more)})
+
+
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def read_batch(raw: Mapping[bytes, bytes]) -> Batch:
+    """The batch of these fields."""
+    found = {name.decode(): value for name, value in raw.items()}
+    return Batch(
+        id=found["id"].decode(),
+        status=BatchStatus(found["status"].decode()),
+        created_at=float(found["created_at"]),
+        total=int(found["total"]),
+        counts={status: int(found.get(status.value, b"0")) for status in Status},
+        metadata=json.loads(found.get("metadata", b"{}")),
+        finished_at=_number(found, "finished_at"),
+        expires_at=_number(found, "expires_at"),
+    )
+
+
 def read_job(raw: Mapping[bytes, bytes]) -> Job:
     """The job of these fields; what a newer worker says of its provenance beyond ours is left out."""
     found = {name.decode(): value for name, value in raw.items()}
     number: Callable[[str], float | None] = partial(_number, found)
+    text: Callable[[str], str | None] = partial(_text, found)
     error = json.loads(found.get("error", b"null"))
     provenance = json.loads(found.get("provenance", b"null"))
     return Job(
@@ -53,7 +98,22 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         provenance=Provenance(**{name: provenance[name] for name in _PROVENANCE & provenance.keys()})
         if provenance
         else None,
+        priority=Priority(text("priority") or Priority.NORMAL),
+        start_by=number("start_by"),
+        batch=text("batch"),
+        retry_of=text("retry_of"),
+        retried_as=text("retried_as"),
+        history=_history(found.get("history", b"")),
     )
+
+
+def _history(written: bytes) -> tuple[Transition, ...]:
+    steps = (step.split(" ") for step in written.decode().split(";") if step)
+    return tuple(Transition(number, Status(status), float(at)) for number, (status, at) in enumerate(steps, 1))
+
+
+def _text(found: Mapping[str, bytes], name: str) -> str | None:
+    return found[name].decode() if name in found else None
 
 
 def _number(found: Mapping[str, bytes], name: str) -> float | None:

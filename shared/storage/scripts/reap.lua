@@ -1,30 +1,39 @@
 #!lua flags=allow-oom
 -- reap: a job whose lease ran out goes back in line, at its old place; after its last attempt it fails as worker_lost.
--- KEYS pending leases
--- ARGV prefix max_attempts most error
-local time = redis.call('TIME')
-local overdue = redis.call('ZRANGE', KEYS[2], '-inf', time[1] + time[2] / 1e6, 'BYSCORE', 'LIMIT', 0, tonumber(ARGV[3]))
-local requeued, lost = {}, {}
-for _, id in ipairs(overdue) do
-  local job = ARGV[1] .. 'job:' .. id
-  redis.call('ZREM', KEYS[2], id)
-  if redis.call('HGET', job, 'status') == 'running' then
+-- A job that waited beyond its deadline expires. The index forgets jobs whose time to be read is over.
+-- KEYS pending
+-- ARGV prefix max_attempts most error keep_seconds
+local function due(line)
+  return redis.call('ZRANGE', prefix .. line, '-inf', now, 'BYSCORE', 'LIMIT', 0, tonumber(ARGV[3]))
+end
+local requeued, lost, expired = {}, {}, {}
+for _, id in ipairs(due('leases')) do
+  local job = prefix .. 'job:' .. id
+  local found = redis.call('HMGET', job, 'status', 'attempts')
+  if found[1] ~= 'running' then
+    redis.call('ZREM', prefix .. 'leases', id)
+  elseif tonumber(found[2]) < tonumber(ARGV[2]) then
+    redis.call('ZREM', prefix .. 'leases', id)
     redis.call('HDEL', job, 'token')
-    if tonumber(redis.call('HGET', job, 'attempts')) < tonumber(ARGV[2]) then
-      redis.call('HSET', job, 'status', 'queued')
-      redis.call('ZADD', KEYS[1], redis.call('HGET', job, 'created_at'), id)
-      redis.call('PUBLISH', ARGV[1] .. 'events', id .. ' queued')
-      requeued[#requeued + 1] = id
-    else
-      local ttl = tonumber(redis.call('HGET', job, 'ttl'))
-      redis.call('HSET', job, 'status', 'failed', 'error', ARGV[4],
-        'finished_at', string.format('%d.%06d', time[1], time[2]),
-        'expires_at', string.format('%d.%06d', time[1] + ttl, time[2]))
-      redis.call('EXPIRE', job, ttl)
-      redis.call('DEL', ARGV[1] .. 'image:' .. id, ARGV[1] .. 'reference:' .. id)
-      redis.call('PUBLISH', ARGV[1] .. 'events', id .. ' failed')
-      lost[#lost + 1] = id
-    end
+    move(id, 'queued')
+    line_up(id)
+    requeued[#requeued + 1] = id
+  else
+    conclude(id, 'failed', {'error', ARGV[4]}, tonumber(ARGV[5]), true)
+    lost[#lost + 1] = id
   end
 end
-return {requeued, lost, redis.call('ZCARD', KEYS[1])}
+for _, id in ipairs(due('deadlines')) do
+  if redis.call('HGET', prefix .. 'job:' .. id, 'status') == 'queued' then
+    conclude(id, 'expired', {}, 0)
+    expired[#expired + 1] = id
+  else
+    redis.call('ZREM', prefix .. 'deadlines', id)
+  end
+end
+for _, entry in ipairs(due('expiry')) do
+  local shelf, id = string.match(entry, '^(.*):([^:]*)$')
+  redis.call('ZREM', prefix .. 'index:' .. shelf, id)
+  redis.call('ZREM', prefix .. 'expiry', entry)
+end
+return {requeued, lost, expired, redis.call('ZCARD', KEYS[1])}

@@ -17,7 +17,8 @@ from api.rollcall import RollCall
 from api.settings import ApiSettings
 from api.waiting import Waiting
 from shared.jobs import Claim, JobFailure, Status
-from tests.doubles import WORKER, MemoryLedger, MemoryPresence, RecordingDoorbell, ScriptedWorker
+from tests.doubles import WORKER, MemoryPresence, RecordingDoorbell, ScriptedWorker
+from tests.memory_ledger import MemoryLedger
 
 Script = Callable[[Claim], Mapping[str, Any] | JobFailure]
 
@@ -48,7 +49,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self.waiting = Waiting(self.ledger, reread=timedelta(seconds=0.05))
 
-        def tell(job_id: str, status: Status) -> None:
+        def tell(job_id: str, status: Status | None) -> None:
             loop.call_soon_threadsafe(self.waiting.hear, job_id, status)
 
         self.ledger.listeners.append(tell)

@@ -7,21 +7,37 @@ import pytest
 
 from shared.dispatch import Doorbell
 from shared.errors import UnavailableError
-from shared.jobs import Status
+from shared.jobs import NewJob, Status
 from shared.operations import Operation
+from shared.storage.admission import Limits
+from shared.storage.batches import Batches
+from shared.storage.fetches import Fetches
+from shared.storage.idempotency import Idempotency
 from shared.storage.ledger import Ledger, Outcome
+from shared.storage.listing import Listing
 from shared.storage.presence import Presence
-from tests.doubles import MemoryLedger, MemoryPresence, RecordingDoorbell
+from tests.doubles import MemoryPresence, RecordingDoorbell
+from tests.memory_ledger import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryLedger, MemoryListing
 
 
 def put(ledger: MemoryLedger, job_id: str = "job_1", *, limit: int = 10) -> None:
     ledger.accept(
-        job_id, operation=Operation.DETECT, params={}, metadata={}, image=b"i", result_ttl=timedelta(1), limit=limit
+        NewJob(id=job_id, operation=Operation.DETECT, params={}, image=b"i", result_ttl=timedelta(1)),
+        limits=Limits(limit),
     )
 
 
 @pytest.mark.parametrize(
-    ("double", "real"), [(MemoryLedger, Ledger), (MemoryPresence, Presence), (RecordingDoorbell, Doorbell)]
+    ("double", "real"),
+    [
+        (MemoryLedger, Ledger),
+        (MemoryBatches, Batches),
+        (MemoryListing, Listing),
+        (MemoryIdempotency, Idempotency),
+        (MemoryFetches, Fetches),
+        (MemoryPresence, Presence),
+        (RecordingDoorbell, Doorbell),
+    ],
 )
 def test_a_double_takes_what_the_real_one_takes(double: type, real: type) -> None:
     for name, method in inspect.getmembers(double, inspect.isfunction):
@@ -31,7 +47,7 @@ def test_a_double_takes_what_the_real_one_takes(double: type, real: type) -> Non
 
 def test_a_job_goes_from_queued_through_running_to_its_end() -> None:
     ledger = MemoryLedger()
-    seen: list[Status] = []
+    seen: list[Status | None] = []
     ledger.listeners.append(lambda _, status: seen.append(status))
     put(ledger)
     claim = ledger.claim("w")

@@ -9,7 +9,8 @@ from api.settings import ApiSettings
 from shared.errors import ImageError, UnavailableError
 from shared.jobs import Job, Status, is_job_id
 from shared.operations import FindParams, Operation
-from tests.doubles import MemoryLedger, RecordingDoorbell
+from tests.doubles import RecordingDoorbell
+from tests.memory_ledger import MemoryLedger
 from tests.unit.api.pictures import JPEG
 
 

@@ -13,10 +13,11 @@ from redis.asyncio import Redis
 from api import waiting as module
 from api.waiting import REREAD_MOST, Waiting, follow
 from shared.errors import ErrorCode, RequestError, UnavailableError
-from shared.jobs import Job, Status, new_job_id
+from shared.jobs import Job, NewJob, Status, new_job_id
 from shared.operations import Operation
+from shared.storage.admission import Limits
 from shared.storage.ledger import Outcome
-from tests.doubles import MemoryLedger
+from tests.memory_ledger import MemoryLedger
 
 LONG = timedelta(seconds=20)
 NEVER = timedelta(hours=1)
@@ -29,7 +30,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 def accept(ledger: MemoryLedger) -> str:
     job_id = new_job_id(shard=0, now_ms=1)
     ledger.accept(
-        job_id, operation=Operation.DETECT, params={}, metadata={}, image=b"x", result_ttl=LONG, limit=100_000
+        NewJob(id=job_id, operation=Operation.DETECT, params={}, image=b"x", result_ttl=LONG), limits=Limits(100_000)
     )
     return job_id
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shared.storage
-from shared.jobs import TRANSITIONS, Status, is_job_id, new_job_id, shard_of
+from shared.jobs import TRANSITIONS, BatchStatus, Status, is_batch_id, is_job_id, new_batch_id, new_job_id, shard_of
 
 SCRIPTS = Path(shared.storage.__file__).parent / "scripts"
 
@@ -56,7 +56,17 @@ def test_every_state_can_be_reached_and_can_end() -> None:
 
 
 def test_the_scripts_write_no_state_that_the_table_does_not_know() -> None:
-    known = {status.value for status in Status}
+    known = {status.value for status in Status} | {status.value for status in BatchStatus}
+    found = set()
     for script in SCRIPTS.glob("*.lua"):
-        written = re.findall(r"'status', '(\w+)'", script.read_text(encoding="utf-8"))
-        assert set(written) <= known, script.name
+        text = script.read_text(encoding="utf-8")
+        written = set(re.findall(r"(?:'HSET', [^\n]*'status', |(?:move|conclude)\([^,)]+, )'(\w+)'", text))
+        assert written <= known, script.name
+        found |= written
+    assert {"queued", "running", "failed", "canceled", "expired", "completed"} <= found
+
+
+def test_a_batch_and_a_job_are_told_apart_by_their_ids() -> None:
+    batch = new_batch_id(shard=7, now_ms=1)
+    assert (is_batch_id(batch), is_job_id(batch), shard_of(batch)) == (True, False, 7)
+    assert not is_batch_id(new_job_id(shard=7, now_ms=1))

@@ -1,0 +1,101 @@
+"""When no more work is taken: the line is too long or too old, or the store's memory is nearly full."""
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import redis
+
+from shared.errors import ErrorCode, UnavailableError
+from shared.storage.connection import store_errors
+
+HIGH: Final = 0.7
+"""Share of `maxmemory` above which nothing new is taken: what runs must still be able to end."""
+LOOK_EVERY: Final = timedelta(seconds=1)
+ENDED_WITHIN: Final = 30.0
+"""Seconds over which ends are counted."""
+LONGEST: Final = 60
+"""Seconds; whoever is told to come back later than this would do better to ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait: jobs over all shards, and the time that the first in line has waited."""
+
+    depth: int
+    age: timedelta = timedelta(minutes=10)
+
+    def of_one(self, shards: int) -> tuple[int, float]:
+        """The limits of one of so many shards: jobs, and seconds."""
+        return -(-self.depth // shards), self.age.total_seconds()
+
+
+def refuse_where_full(answer: Sequence[Any], limits: tuple[int, float]) -> None:
+    """Read what a script says that takes work in.
+
+    Raises:
+        UnavailableError: `queue_full`, with the time that a tenth of the line takes at the rate measured.
+    """
+    if answer[0] != b"full":
+        return
+    most, age = limits
+    depth, oldest, ended = int(answer[1]), float(answer[2]), int(answer[3])
+    if depth >= most:
+        detail = f"The queue is full: {depth} jobs wait. Nothing was accepted."
+    else:
+        detail = f"The queue is too slow: its first job has waited {oldest:.0f} s, over {age:g}. Nothing was accepted."
+    raise UnavailableError(ErrorCode.QUEUE_FULL, detail, retry_after=come_back(depth, most=most, ended=ended))
+
+
+def come_back(depth: int, *, most: int, ended: int) -> timedelta:
+    """When a line of `depth` is a tenth below its limit, at the rate of the jobs that `ended` in the last half minute.
+
+    Whole seconds, from 1 to `LONGEST`; the longest where nothing ended.
+    """
+    over = max(1, depth - math.floor(most * 0.9))
+    seconds = LONGEST if not ended else math.ceil(over * ENDED_WITHIN / ended)
+    return timedelta(seconds=min(max(seconds, 1), LONGEST))
+
+
+class Pressure:
+    """Knows how full the store's memory is, by a look at most once a second. Safe to share between threads."""
+
+    def __init__(self, client: redis.Redis, *, now: Any = time.monotonic) -> None:
+        self._client = client
+        self._now = now
+        self._looked = -math.inf
+        self._share = 0.0
+        self._lock = threading.Lock()
+
+    def refuse_where_high(self) -> None:
+        """Refuse work while the store's memory is nearly full.
+
+        Raises:
+            UnavailableError: `queue_full`, or `store_unavailable`.
+        """
+        with self._lock:
+            due = self._now() - self._looked >= LOOK_EVERY.total_seconds()
+            if due:
+                self._looked = self._now()
+        if due:
+            self._share = self._look()
+        if self._share > HIGH:
+            detail = f"The job store's memory is {self._share:.0%} full. Nothing was accepted."
+            raise UnavailableError(ErrorCode.QUEUE_FULL, detail, retry_after=timedelta(seconds=5))
+
+    def _look(self) -> float:
+        with store_errors():
+            said = self._client.info("memory", **_EVERYWHERE if _is_cluster(self._client) else {})
+        nodes = list(said.values()) if _is_cluster(self._client) else [said]
+        return max(node["used_memory"] / node["maxmemory"] if node["maxmemory"] else 0.0 for node in nodes)
+
+
+_EVERYWHERE: Final = {"target_nodes": redis.RedisCluster.PRIMARIES}
+
+
+def _is_cluster(client: object) -> bool:
+    return isinstance(client, redis.RedisCluster)

@@ -1,0 +1,75 @@
+"""Jobs whose images are still to be fetched: the line before the line."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import redis
+
+from shared.jobs import JobFailure, shard_of
+from shared.storage import keys, scripts
+from shared.storage.connection import store_errors
+from shared.storage.records import failure_json
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What a job waits for."""
+
+    job_id: str
+    image_url: str | None
+    reference_url: str | None
+
+
+class Fetches:
+    """The line of jobs that wait for their images. Safe to share between threads.
+
+    Taking one twice is harmless: whoever comes first supplies it.
+
+    Raises (every method):
+        UnavailableError: `store_unavailable`.
+    """
+
+    def __init__(self, client: redis.Redis, *, shards: int, retry_window: timedelta) -> None:
+        self._client = client
+        self._shards = shards
+        self._kept = round(retry_window.total_seconds())
+        self._take = scripts.register(client, "take_fetches")
+        self._supply = scripts.register(client, "supply")
+        self._refuse = scripts.register(client, "refuse")
+
+    def take(self, *, most: int, hold: timedelta) -> list[Fetch]:
+        """At most so many jobs, the longest-waiting of each shard; nobody else is offered them for `hold`."""
+        taken: list[Fetch] = []
+        for shard in range(self._shards):
+            if len(taken) >= most:
+                break
+            with store_errors():
+                rows = self._take(
+                    keys=[keys.fetch(shard)], args=[keys.prefix(shard), most - len(taken), hold.total_seconds()]
+                )
+            taken += [Fetch(*(None if part is None else part.decode() for part in row)) for row in rows]  # type: ignore[arg-type]
+        return taken
+
+    def supply(self, job_id: str, *, image: bytes | None, reference: bytes | None) -> bool:
+        """Put the images of a job on record and the job in line for a worker; False where it waits for none."""
+        shard = shard_of(job_id)
+        with store_errors():
+            taken = self._supply(
+                keys=[keys.fetch(shard)], args=[keys.prefix(shard), job_id, image or b"", reference or b""]
+            )
+        return bool(taken)
+
+    def refuse(self, job_id: str, failure: JobFailure) -> bool:
+        """Fail a job whose images cannot be had; False where it waits for none."""
+        shard = shard_of(job_id)
+        with store_errors():
+            refused = self._refuse(
+                keys=[keys.fetch(shard)],
+                args=[keys.prefix(shard), job_id, failure_json(failure), self._kept if failure.retryable else 0],
+            )
+        return bool(refused)
+
+    def waiting(self) -> int:
+        """How many jobs wait for their images."""
+        with store_errors():
+            return sum(int(self._client.zcard(keys.fetch(shard))) for shard in range(self._shards))

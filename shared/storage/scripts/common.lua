@@ -1,0 +1,152 @@
+-- common: what the steps of the ledger share; every script of a shard begins with it. ARGV[1] is the shard's prefix.
+local prefix = ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local BAND = 1e10  -- seconds between the places of two priorities in line: more than any clock says
+local BANDS = {high = 0, normal = 1, low = 2}
+local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
+
+local function stamp(at) return string.format('%.6f', at) end
+
+-- A job's status changes here and nowhere else: its record, its history, the index, its batch, the channel of moves.
+-- `shelf` is where the index has it: its status, or `dead` for the dead letters among the failed.
+local function move(id, to, shelf)
+  local job = prefix .. 'job:' .. id
+  local was = redis.call('HMGET', job, 'status', 'shelf', 'operation', 'created_at', 'batch', 'history')
+  shelf = (shelf or to) .. ':' .. was[3]
+  if was[2] then redis.call('ZREM', prefix .. 'index:' .. was[2], id) end
+  redis.call('ZADD', prefix .. 'index:' .. shelf, was[4], id)
+  redis.call('HSET', job, 'status', to, 'shelf', shelf, 'history', (was[6] or '') .. to .. ' ' .. stamp(now) .. ';')
+  if was[5] then
+    local batch = prefix .. 'batch:' .. was[5]
+    if was[1] then redis.call('HINCRBY', batch, was[1], -1) end
+    redis.call('HINCRBY', batch, to, 1)
+  end
+  redis.call('PUBLISH', prefix .. 'moves', id .. ' ' .. to)
+  return shelf
+end
+
+-- In line for a worker at the place that it has had since its acceptance.
+local function line_up(id)
+  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by')
+  redis.call('ZADD', prefix .. 'pending', job[1], id)
+  if job[2] then redis.call('ZADD', prefix .. 'deadlines', job[2], id) end
+end
+
+-- One job of a batch has ended; with the last one the batch has.
+local function settle(batch)
+  local key = prefix .. 'batch:' .. batch
+  if redis.call('EXISTS', key) == 0 or redis.call('HINCRBY', key, 'left', -1) > 0 then return end
+  local ttl = redis.call('HGET', key, 'ttl')
+  redis.call('HSET', key, 'status', 'completed', 'finished_at', stamp(now), 'expires_at', stamp(now + ttl))
+  redis.call('EXPIRE', key, ttl)
+  redis.call('EXPIRE', prefix .. 'batch_jobs:' .. batch, ttl)
+  if redis.call('HEXISTS', key, 'webhook') == 1 then
+    redis.call('RPUSH', prefix .. 'outbox', batch .. ' completed ' .. stamp(now))
+  end
+  redis.call('PUBLISH', prefix .. 'ends', batch .. ' completed')
+end
+
+-- A job ends here and nowhere else. `more` holds further fields of its record, by turns name and value; for `keep`
+-- seconds its images stay, for a retry.
+local function conclude(id, to, more, keep, dead)
+  local job = prefix .. 'job:' .. id
+  local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at')
+  local ttl = tonumber(known[1])
+  local shelf = move(id, to, dead and 'dead' or to)
+  redis.call('HSET', job, 'finished_at', stamp(now), 'expires_at', stamp(now + ttl), unpack(more))
+  redis.call('HDEL', job, 'token')
+  redis.call('EXPIRE', job, ttl)
+  for _, line in ipairs({'leases', 'pending', 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. line, id) end
+  for _, kind in ipairs({'image:', 'reference:'}) do
+    if keep > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep, ttl))
+    else redis.call('DEL', prefix .. kind .. id) end
+  end
+  redis.call('ZADD', prefix .. 'expiry', now + ttl, shelf .. ':' .. id)
+  if known[4] then
+    local left = math.max(ttl, math.ceil(KEY_KEPT - (now - known[5])))
+    redis.call('EXPIRE', prefix .. 'idempotency:' .. known[4], left)
+  end
+  local bucket = prefix .. 'ended:' .. math.floor(now / 5)
+  redis.call('INCR', bucket)
+  redis.call('EXPIRE', bucket, 60)
+  if known[2] then redis.call('RPUSH', prefix .. 'outbox', id .. ' ' .. to .. ' ' .. stamp(now)) end
+  redis.call('PUBLISH', prefix .. 'ends', id .. ' ' .. to)
+  if known[3] then settle(known[3]) end
+end
+
+-- Nothing of a job is left; whoever works at it or waits for it is told.
+local function erase(id)
+  local job = prefix .. 'job:' .. id
+  local known = redis.call('HMGET', job, 'status', 'idempotency', 'shelf')
+  if not known[1] then return 0 end
+  if known[1] == 'queued' or known[1] == 'running' then
+    redis.call('HDEL', job, 'webhook')  -- nobody is told of what is to be as if it had never been
+    conclude(id, 'canceled', {}, 0)
+    known[3] = redis.call('HGET', job, 'shelf')
+    if known[1] == 'running' then redis.call('PUBLISH', prefix .. 'cancels', id) end
+  end
+  redis.call('ZREM', prefix .. 'index:' .. known[3], id)
+  redis.call('ZREM', prefix .. 'expiry', known[3] .. ':' .. id)
+  redis.call('DEL', job, prefix .. 'image:' .. id, prefix .. 'reference:' .. id)
+  if known[2] then redis.call('DEL', prefix .. 'idempotency:' .. known[2]) end
+  redis.call('PUBLISH', prefix .. 'ends', id .. ' deleted')
+  redis.call('PUBLISH', prefix .. 'moves', id .. ' deleted')
+  return 1
+end
+
+-- A job comes into being here and nowhere else. `job.fields` are those of its record, as texts; `place` tells jobs of
+-- one step apart.
+local function admit(job, place)
+  local created = now + place * 1e-6
+  local record = {}
+  for name, value in pairs(job.fields) do
+    record[#record + 1] = name
+    record[#record + 1] = value
+  end
+  local key = prefix .. 'job:' .. job.fields.id
+  redis.call('HSET', key, 'attempts', 0, 'created_at', stamp(created), 'line',
+    stamp(BANDS[job.fields.priority] * BAND + created + place * 1e-5), unpack(record))
+  if job.refused then
+    conclude(job.fields.id, 'failed', {'error', job.refused}, 0)
+    return
+  end
+  if job.start_within then redis.call('HSET', key, 'start_by', stamp(now + job.start_within)) end
+  move(job.fields.id, 'queued')
+  if job.fields.image_url or job.fields.reference_url then
+    redis.call('ZADD', prefix .. 'fetch', now, job.fields.id)
+    if job.start_within then redis.call('ZADD', prefix .. 'deadlines', now + job.start_within, job.fields.id) end
+  else
+    line_up(job.fields.id)
+  end
+end
+
+local function depth() return redis.call('ZCARD', prefix .. 'pending') + redis.call('ZCARD', prefix .. 'fetch') end
+
+-- Why no more work is taken, or nil: the line is as long as `most`, or its first has waited longer than `age` seconds.
+-- With it goes how many jobs ended in the last half minute.
+local function refusal(most, age)
+  local waiting = depth()
+  local oldest = 0
+  if waiting > 0 then
+    for band = 0, 2 do
+      local first = redis.call('ZRANGE', prefix .. 'pending', band * BAND, '(' .. (band + 1) * BAND, 'BYSCORE',
+        'LIMIT', 0, 1, 'WITHSCORES')
+      if first[2] then oldest = math.max(oldest, now - (first[2] - band * BAND)) end
+    end
+  end
+  if waiting < tonumber(most) and oldest <= tonumber(age) then return nil end
+  local ended = 0
+  for back = 0, 5 do
+    ended = ended + (redis.call('GET', prefix .. 'ended:' .. math.floor(now / 5) - back) or 0)
+  end
+  return {'full', tostring(waiting), tostring(oldest), tostring(ended)}
+end
+
+-- The key of a submission: still this one's to use (its `token` holds it), and from now on that of job or batch `id`.
+local function held(digest, token)
+  return digest == '' or redis.call('GET', prefix .. 'idempotency:' .. digest) == 'receiving ' .. token
+end
+local function settle_key(digest, id, fingerprint)
+  if digest ~= '' then redis.call('SET', prefix .. 'idempotency:' .. digest, id .. ' ' .. fingerprint) end
+end

@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- delete_batch: nothing of the batch and its jobs is left. Answers 0 where there was none.
+-- KEYS batch
+-- ARGV prefix id
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HDEL', KEYS[1], 'webhook')
+local digest = redis.call('HGET', KEYS[1], 'idempotency')
+local list = prefix .. 'batch_jobs:' .. ARGV[2]
+for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do erase(id) end
+redis.call('DEL', KEYS[1], list)
+if digest then redis.call('DEL', prefix .. 'idempotency:' .. digest) end
+redis.call('PUBLISH', prefix .. 'ends', ARGV[2] .. ' deleted')
+return 1
