@@ -1,0 +1,109 @@
+"""What kept jobs cost: `python -m bench.kept` fills a ledger with finished jobs, then lists them and weighs them."""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ErrorCode
+from shared.jobs import JobFailure, NewJob, Provenance, Status, new_job_id
+from shared.operations import Operation
+from shared.storage.admission import Limits
+from shared.storage.connection import connect
+from shared.storage.ledger import Ledger, Outcome
+from shared.storage.listing import JobFilter
+from tests.integration.conftest import Server
+from tools.stack import Store
+
+HOUR = timedelta(hours=1)
+MADE = Provenance("compact", "vultus-emb-v1-0123456789abcdef", "CPUExecutionProvider", "worker-1-0123")
+DAMAGED = JobFailure(ErrorCode.INVALID_IMAGE, "Not an image.")
+
+
+def result(faces: int, *, embedding: bool) -> dict[str, Any]:
+    """A result of the size of a real one."""
+    face: dict[str, Any] = {
+        "box": [535.3, 128.8, 893.0, 649.6],
+        "landmarks": [[628.1, 330.2], [794.0, 329.5], [709.6, 433.8], [640.9, 508.0], [783.4, 507.1]],
+        "score": 0.79,
+        "quality": {"face_width_px": 357.7, "sharpness": 143.0, "brightness": 118.2},
+        "embedding": {"vector": [random.gauss(0, 0.04) for _ in range(512)]} if embedding else None,
+    }
+    return {"kind": "faces", "image": {"width": 1480, "height": 832}, "faces": [face] * faces}
+
+
+def fill(ledger: Ledger, jobs: int, *, operation: Operation, outcome: dict[str, Any]) -> None:
+    """So many jobs from acceptance to end; one in fifty fails."""
+    for number in range(jobs):
+        job = NewJob(
+            id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
+            operation=operation,
+            params={"full_size": False, "min_face_px": 0.0, "max_faces": 100, "select": "all"},
+            metadata={"case": number},
+            image=b"pixels",
+            result_ttl=HOUR,
+        )
+        ledger.accept(job, limits=Limits(1000))
+        claim = ledger.claim("w")
+        if claim is None:
+            msg = "the ledger has no job in line after it accepted one"
+            raise RuntimeError(msg)
+        failure = DAMAGED if number % 50 == 0 else None
+        done = Outcome(
+            result=None if failure else outcome, failure=failure, metrics={"total_ms": 60.2}, provenance=MADE
+        )
+        ledger.finish(job.id, claim.token, done)
+
+
+def pages(ledger: Ledger, wanted: JobFilter, *, limit: int, count: int) -> list[float]:
+    """Milliseconds of each of so many pages, one after the other."""
+    spent, after = [], None
+    for _ in range(count):
+        begin = time.perf_counter()
+        page = ledger.listing.page(wanted, limit=limit, after=after)
+        spent.append(1000 * (time.perf_counter() - begin))
+        after = page.next
+    return spent
+
+
+def main() -> None:
+    """Print one line for each figure."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--jobs", type=int, default=100_000)
+    jobs = options.parse_args().jobs
+    with tempfile.TemporaryDirectory(prefix="vultus-kept-") as folder:
+        server = Server(Store("kept", Path(folder) / "kept", durable=False))
+        server.start()
+        client = connect(server.url)
+        try:
+            ledger = Ledger(client, shards=1, lease=timedelta(minutes=1))
+            used = client.info("memory")["used_memory"]
+            for name, operation, count, outcome in (
+                ("detect, one face", Operation.DETECT, jobs * 4 // 5, result(1, embedding=False)),
+                ("embed, one face", Operation.EMBED, jobs - jobs * 4 // 5, result(1, embedding=True)),
+            ):
+                begin = time.perf_counter()
+                fill(ledger, count, operation=operation, outcome=outcome)
+                seconds = time.perf_counter() - begin
+                now = client.info("memory")["used_memory"]
+                print(f"{name}: {count} jobs, {(now - used) / count:.0f} bytes each in the ledger, {seconds:.0f} s")
+                used = now
+            for name, wanted in (
+                ("all", JobFilter()),
+                ("failed", JobFilter(status=Status.FAILED)),
+                ("embed that succeeded", JobFilter(status=Status.SUCCEEDED, operation=Operation.EMBED)),
+                ("canceled: none", JobFilter(status=Status.CANCELED)),
+            ):
+                spent = pages(ledger, wanted, limit=100, count=20)
+                print(f"page of 100, {name}: {statistics.median(spent):.1f} ms, longest {max(spent):.1f} ms")
+        finally:
+            client.close()
+            server.service.stop()
+
+
+if __name__ == "__main__":
+    main()
