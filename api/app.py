@@ -18,7 +18,7 @@ from api import problems
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.middleware import BodyLimit, Edge
 from api.openapi import complete
-from api.routes import docs, faces, health, jobs
+from api.routes import docs, events, faces, health, jobs
 from api.schemas import VERSION
 from api.settings import ApiSettings
 from shared import telemetry
@@ -78,7 +78,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         separate_input_output_schemas=False,
     )
     app.state.settings = settings
-    for router in (jobs.router, faces.router, health.router, docs.router):
+    for router in (jobs.router, events.router, faces.router, health.router, docs.router):
         app.include_router(router)
     docs.mount_assets(app)
     app.add_exception_handler(VultusError, problems.answer_error)

@@ -17,7 +17,7 @@ from api.waiting import Waiting, follow
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
 from shared.storage.connection import connect, connect_async, verify_durability
-from shared.storage.ledger import Ledger, end_channels
+from shared.storage.ledger import Ledger, end_channels, move_channels
 from shared.storage.presence import Presence
 from shared.sweeper import Sweeper
 
@@ -79,7 +79,14 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
     sweeper = Sweeper(ledger, doorbell, max_attempts=settings.max_attempts)
     waiting = Waiting(ledger)
     tasks = [
-        asyncio.create_task(follow(events, end_channels(settings.shards), waiting)),
+        asyncio.create_task(
+            follow(
+                events,
+                ends=end_channels(settings.shards),
+                moves=move_channels(settings.shards),
+                waiting=waiting,
+            )
+        ),
         asyncio.create_task(waiting.reread()),
     ]
     sweeper.start()

@@ -6,6 +6,8 @@ from fastapi import Depends, Request
 
 from api.backend import Backend
 from api.settings import ApiSettings
+from shared.jobs import is_job_id
+from shared.storage.ledger import no_such_job
 
 
 def _backend(request: Request) -> Backend:
@@ -16,5 +18,13 @@ def _settings(request: Request) -> ApiSettings:
     return cast("ApiSettings", request.app.state.settings)
 
 
+def _job_id(job_id: str) -> str:
+    if not is_job_id(job_id):
+        raise no_such_job()
+    return job_id
+
+
 BackendDep = Annotated[Backend, Depends(_backend)]
 SettingsDep = Annotated[ApiSettings, Depends(_settings)]
+JobIdDep = Annotated[str, Depends(_job_id)]
+"""The `job_id` of the path; what cannot be one is answered `job_not_found`."""

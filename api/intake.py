@@ -13,9 +13,10 @@ from api.images import inspect_image
 from api.settings import ApiSettings
 from shared.dispatch import Doorbell
 from shared.errors import ImageError
-from shared.jobs import Job, NewJob, Status, Transition, new_job_id
+from shared.jobs import Job, NewJob, Priority, Status, Transition, new_job_id
 from shared.operations import FindParams, Operation
 from shared.storage.admission import Limits
+from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -23,51 +24,108 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a caller wants done. `reference` is a second image file, or empty."""
+    """What a caller wants done. The image is here or at `image_url`; `reference` is a second image file, or empty."""
 
     operation: Operation
-    image: bytes
     params: FindParams
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    image: bytes = b""
     reference: bytes = b""
+    image_url: str | None = None
+    reference_url: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
+    start_within: timedelta | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it, as JSON has it, but with the images as bytes."""
+        return {
+            "operation": self.operation.value,
+            "params": self.params.model_dump(mode="json", exclude_none=True),
+            "image": self.image_url or self.image,
+            "reference": self.reference_url or self.reference,
+            "metadata": dict(self.metadata),
+            "priority": self.priority.value,
+            "start_within": None if self.start_within is None else self.start_within.total_seconds(),
+        }
+
+
+def new_id(ledger: Ledger, *, shard: int | None = None) -> str:
+    """An id for a new job, on this shard or on any."""
+    chosen = secrets.randbelow(ledger.shards) if shard is None else shard
+    return new_job_id(shard=chosen, now_ms=time.time_ns() // 1_000_000)
+
+
+def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, result_ttl: timedelta) -> NewJob:
+    """The job to accept, its images checked as far as they are here.
+
+    Raises:
+        ImageError: an image is not one that we take.
+    """
+    if submission.image_url is None:
+        inspect_image(submission.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
+    if submission.reference:
+        _inspect_reference(submission.reference, settings)
+    return NewJob(
+        id=job_id,
+        operation=submission.operation,
+        params=submission.params.model_dump(mode="json", exclude_none=True),
+        metadata=dict(submission.metadata),
+        image=submission.image,
+        reference=submission.reference,
+        image_url=submission.image_url,
+        reference_url=submission.reference_url,
+        priority=submission.priority,
+        start_within=submission.start_within,
+        result_ttl=result_ttl,
+    )
+
+
+def limits(settings: ApiSettings) -> Limits:
+    """How much may wait."""
+    return Limits(settings.queue_limit, settings.queue_age_limit)
 
 
 def submit(
-    submission: Submission, *, ledger: Ledger, doorbell: Doorbell, settings: ApiSettings, result_ttl: timedelta
+    submission: Submission,
+    *,
+    job_id: str,
+    ledger: Ledger,
+    doorbell: Doorbell,
+    settings: ApiSettings,
+    result_ttl: timedelta,
+    under: Reservation = NO_KEY,
 ) -> Job:
     """Accept a job, or refuse it; once this returns, the job is on record. Blocks: not for the event loop.
 
+    Args:
+        submission: what to do.
+        job_id: from `new_id`; whoever waits for the job watches it already.
+        ledger: where it is put on record.
+        doorbell: rung for a worker, unless an image is still to be fetched.
+        settings: the limits.
+        result_ttl: how long the job can be read once it has ended.
+        under: the caller's idempotency key, sealed; settled with the acceptance.
+
     Raises:
         ImageError: an image is not one that we take; nothing was accepted.
+        RequestError: `idempotency_in_progress`; nothing was accepted.
         UnavailableError: `queue_full` or `store_unavailable`; nothing was accepted.
     """
-    inspect_image(submission.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
-    if submission.reference:
-        _inspect_reference(submission.reference, settings)
-    job_id = new_job_id(shard=secrets.randbelow(ledger.shards), now_ms=time.time_ns() // 1_000_000)
-    params = submission.params.model_dump(mode="json", exclude_none=True)
-    metadata = dict(submission.metadata)
-    accepted = ledger.accept(
-        NewJob(
-            id=job_id,
-            operation=submission.operation,
-            params=params,
-            metadata=metadata,
-            image=submission.image,
-            reference=submission.reference,
-            result_ttl=result_ttl,
-        ),
-        limits=Limits(settings.queue_limit, settings.queue_age_limit),
-    )
-    doorbell.ring()
-    log.info("job.submitted", job_id=job_id, operation=submission.operation.value, depth=accepted.depth)
+    new = new_job(submission, job_id=job_id, settings=settings, result_ttl=result_ttl)
+    accepted = ledger.accept(new, limits=limits(settings), under=under)
+    if new.image_url is None and new.reference_url is None:
+        doorbell.ring()
+    log.info("job.submitted", job_id=job_id, operation=new.operation.value, depth=accepted.depth)
     return Job(
         id=job_id,
-        operation=submission.operation,
+        operation=new.operation,
         status=Status.QUEUED,
         created_at=accepted.created_at,
-        params=params,
-        metadata=metadata,
+        params=dict(new.params),
+        metadata=dict(new.metadata),
+        priority=new.priority,
+        start_by=None if new.start_within is None else accepted.created_at + new.start_within.total_seconds(),
         history=(Transition(1, Status.QUEUED, accepted.created_at),),
     )
 

@@ -6,9 +6,12 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.problems import MEDIA_TYPE, TABLE, TYPE_PREFIX
-from api.schemas import CompareRequest, JobSubmission, Problem
+from api.classic_schemas import CompareRequest
+from api.preferences import MAX_KEY
+from api.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
+from api.schemas import JobBody, JobSubmission, Problem, TransitionEvent
 from shared.errors import ErrorCode
+from shared.jobs import Priority, Status
 from shared.operations import PARAMS, Operation
 
 _REF: Final = "#/components/schemas/{model}"
@@ -34,6 +37,7 @@ IMAGE_CODES: Final = (
 """What can go wrong wherever an image is submitted."""
 CLASSIC_CODES: Final = (
     *IMAGE_CODES,
+    ErrorCode.JOB_ENDED,
     ErrorCode.NO_WORKER,
     ErrorCode.WAIT_TIMEOUT,
     ErrorCode.MODEL_FAILURE,
@@ -41,6 +45,52 @@ CLASSIC_CODES: Final = (
     ErrorCode.TIMED_OUT,
 )
 """What can go wrong where a call also waits for its job."""
+
+READ_CODES: Final = (ErrorCode.JOB_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
+"""What can go wrong wherever one job is named."""
+
+JOB_HEADERS: Final[dict[str, Any]] = {
+    "Location": {"description": "Where the job is read.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds after which to look again.", "schema": {"type": "integer"}},
+    "Preference-Applied": {
+        "description": "`wait=N`: the wait that was granted. `respond-async`: the answer does not say the end.",
+        "schema": {"type": "string"},
+    },
+}
+REPLAYED: Final[dict[str, Any]] = {
+    "Idempotent-Replayed": {
+        "description": "`true` where the submission was received before, and this is the job that it made then.",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+PREFER: Final[dict[str, Any]] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=N` (RFC 7240): wait up to N seconds for the end of the job. `respond-async`: do not wait, "
+    "which is also what happens without either.",
+    "schema": {"type": "string"},
+    "example": "wait=10",
+}
+IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": f"1 to {MAX_KEY} printable ASCII characters of the caller's choice, in quotes or bare, new for each "
+    "submission. Sent again with the same submission, it is answered with the first job. Kept for 24 h, and as long "
+    "as the job.",
+    "schema": {"type": "string"},
+    "example": '"7d9f2c1e-6b1a-4c0e-9f53-1f6f1f0a9b2d"',
+}
+CANCEL_AFTER: Final[dict[str, Any]] = {
+    "name": "Cancel-After",
+    "in": "header",
+    "required": False,
+    "description": "How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds. One that no "
+    "worker has started by then ends as `expired`.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)?$"},
+    "example": "30s",
+}
 
 
 def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
@@ -61,7 +111,7 @@ def _problem_response(codes: list[ErrorCode]) -> dict[str, Any]:
             }
         },
     }
-    if TABLE[codes[0]].status in {503, 504}:
+    if TABLE[codes[0]].status in {503, 504} or RETRY_AFTER.keys() & set(codes):
         response["headers"] = {"Retry-After": _RETRY_AFTER}
     return response
 
@@ -100,13 +150,20 @@ JOB_BODY: Final[dict[str, Any]] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["operation", "image"],
+                    "required": ["operation"],
+                    "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}],
                     "additionalProperties": False,
                     "properties": {
                         "operation": {"type": "string", "enum": [operation.value for operation in Operation]},
                         "image": _FILE,
+                        "image_url": {
+                            "type": "string",
+                            "description": "Instead of the file: where the service fetches it, `https://` only; taken "
+                            "where the operator has allowed the host.",
+                        },
                         "reference": {
-                            "description": "For `verify`: a second image file, or JSON text with an embedding.",
+                            "description": "For `verify`: a second image file, or JSON text with its `url` or with an "
+                            "`embedding`.",
                             "oneOf": [
                                 {"type": "string", "format": "binary"},
                                 {"type": "string", "contentMediaType": "application/json"},
@@ -122,6 +179,7 @@ JOB_BODY: Final[dict[str, Any]] = {
                             "contentMediaType": "application/json",
                             "description": "JSON object: yours, given back with the job.",
                         },
+                        "priority": {"$ref": _REF.format(model=Priority.__name__)},
                     },
                 },
                 "encoding": {"image": _IMAGE_TYPES},
@@ -151,18 +209,44 @@ JOB_BODY: Final[dict[str, Any]] = {
     }
 }
 
+_AT: Final = "2026-11-24T09:30:00.125Z"
+EVENT_STREAM: Final[dict[str, Any]] = {
+    "description": "Named by the status, with the number of the transition as id and a TransitionEvent as data; then "
+    "`end` with the whole job (JobBody) as data, or `deleted`.",
+    "content": {
+        "text/event-stream": {
+            "schema": {
+                "type": "string",
+                "x-events": {
+                    **{status.value: {"$ref": _REF.format(model=TransitionEvent.__name__)} for status in Status},
+                    "end": {"$ref": _REF.format(model=JobBody.__name__)},
+                },
+            },
+            "example": f'event: queued\ndata: {{"number":1,"status":"queued","at":"{_AT}"}}\nid: 1\n\n: ping\n\n',
+        }
+    },
+}
+
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the schemas that only hand-written parts refer to; the parameters of each operation among them."""
+    """Add the schemas that only hand-written parts refer to; the parameters of each operation among them.
+
+    FastAPI says of every call with a parameter that it may answer its own kind of 422: ours never do.
+    """
+    for item in document["paths"].values():
+        for operation in item.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
     params = {kind.__name__: kind for kind in PARAMS.values()}
-    models: list[type[BaseModel]] = [Problem, JobSubmission, CompareRequest, *params.values()]
+    models: list[type[BaseModel]] = [Problem, JobBody, JobSubmission, TransitionEvent, CompareRequest, *params.values()]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in definitions["$defs"].items():
         schemas.setdefault(name, schema)
     # In a request the embedding goes into `reference`; the parameter is how the worker gets it.
     schemas["VerifyParams"]["properties"].pop("reference_embedding")
-    schemas.pop("ReferenceEmbedding", None)
+    for unused in ("ReferenceEmbedding", "HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
     schemas["JobSubmission"]["properties"]["params"] = {
         "description": "Parameters of the operation: "
         + ", ".join(f"`{operation}` takes {kind.__name__}" for operation, kind in PARAMS.items())

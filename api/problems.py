@@ -64,6 +64,9 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
 }
 """Total: a test fails where a code is missing."""
 
+RETRY_AFTER: Final[Mapping[ErrorCode, timedelta]] = {ErrorCode.IDEMPOTENCY_IN_PROGRESS: timedelta(seconds=1)}
+"""When to come back with the same request, for codes whose errors do not carry that themselves."""
+
 _BY_STATUS: Final = {
     404: ErrorCode.NOT_FOUND,
     405: ErrorCode.METHOD_NOT_ALLOWED,
@@ -122,7 +125,7 @@ def from_error(error: VultusError, *, scope: Scope) -> Response:
         error.detail,
         scope=scope,
         fields=error.fields if isinstance(error, RequestError) else (),
-        retry_after=error.retry_after if isinstance(error, UnavailableError) else None,
+        retry_after=error.retry_after if isinstance(error, UnavailableError) else RETRY_AFTER.get(error.code),
     )
 
 

@@ -3,17 +3,20 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Strict
-from shared.jobs import Job, Status
+from shared.jobs import Job, Priority, Status, Transition
 from shared.operations import Operation, Result
 
 VERSION: Final = "0.1.0"
 """Version of the service; a test holds it to pyproject.toml."""
 
 MAX_METADATA_BYTES: Final = 2048
+MAX_URL: Final = 2048
+MAX_PAGE: Final = 200
+"""Jobs on one page of a list."""
 
 Vector = Annotated[list[float], FailFast(), Field(max_length=MAX_DIMENSIONS)]
 
@@ -40,14 +43,30 @@ class Problem(BaseModel):
 
 
 class ImageSource(Strict):
-    """An image inside a JSON body."""
+    """An image of a JSON body: exactly one of its bytes and its address."""
 
-    base64: str = Field(description="The image file, base64 (RFC 4648 section 4), without a `data:` prefix.")
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"oneOf": [{"required": ["base64"]}, {"required": ["url"]}]},
+    )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_url(cls, value: Any) -> Any:
-        return _refuse_url(value)
+    base64: str | None = Field(
+        default=None, description="The image file, base64 (RFC 4648 section 4), without a `data:` prefix."
+    )
+    url: str | None = Field(
+        default=None,
+        max_length=MAX_URL,
+        description="Where the service fetches the image, `https://` only; taken where the operator has allowed the "
+        "host.",
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.base64 is None) == (self.url is None):
+            msg = "give exactly one of base64 and url"
+            raise ValueError(msg)
+        return self
 
 
 class ReferenceVector(Strict):
@@ -64,35 +83,24 @@ class ReferenceVector(Strict):
 
 
 class ReferenceSource(Strict):
-    """What the face is compared with: exactly one of a second image and an embedding."""
+    """What the face is compared with: exactly one of a second image, its address and an embedding."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        json_schema_extra={"oneOf": [{"required": ["base64"]}, {"required": ["embedding"]}]},
+        json_schema_extra={"oneOf": [{"required": [name]} for name in ("base64", "url", "embedding")]},
     )
 
     base64: str | None = Field(default=None, description="A second image file, base64.")
+    url: str | None = Field(default=None, max_length=MAX_URL, description="Where the service fetches a second image.")
     embedding: ReferenceVector | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_url(cls, value: Any) -> Any:
-        return _refuse_url(value)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.base64 is None) == (self.embedding is None):
-            msg = "give exactly one of base64 and embedding"
+        if sum(given is not None for given in (self.base64, self.url, self.embedding)) != 1:
+            msg = "give exactly one of base64, url and embedding"
             raise ValueError(msg)
         return self
-
-
-def _refuse_url(value: Any) -> Any:
-    if isinstance(value, dict) and "url" in value:
-        msg = "images by URL are off on this service; send the file, or its bytes as base64"
-        raise ValueError(msg)
-    return value
 
 
 class JobSubmission(Strict):
@@ -104,6 +112,9 @@ class JobSubmission(Strict):
     params: dict[str, Any] = Field(default_factory=dict, description="Parameters of the operation.")
     metadata: dict[str, Any] = Field(
         default_factory=dict, description=f"Yours; given back with the job. At most {MAX_METADATA_BYTES} bytes as JSON."
+    )
+    priority: Priority = Field(
+        default=Priority.NORMAL, description="Who goes first. Low ones move too, however many high ones come."
     )
 
 
@@ -146,47 +157,98 @@ class JobUrls(BaseModel):
     """Where to go from here."""
 
     self: str
+    events: str = Field(description="Server-sent events: every transition, then the end.")
+    cancel: str
+    retry: str | None = Field(description="Set for a failed job that may be retried, and was not.")
 
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
 
 
-class JobBody(BaseModel):
-    """A job."""
+class JobSummary(BaseModel):
+    """A job without its result, as lists have it."""
 
     id: str = Field(examples=[JOB_ID])
     operation: Operation
     status: Status
+    priority: Priority
     created_at: Time
     started_at: Time | None = Field(description="Start of the latest attempt.")
     finished_at: Time | None
     expires_at: Time | None = Field(description="When the finished job can no longer be read.")
+    start_by: Time | None = Field(description="A job that no worker has started by then expires (`Cancel-After`).")
     attempts: int = Field(ge=0, description="How often a worker has started it.")
     params: dict[str, Any] = Field(
         description="The parameters in force. A reference embedding is shown by its `dimensions` and `contract` only."
     )
     metadata: dict[str, Any]
-    result: Result | None = Field(description="Set once the job has succeeded. Its `kind` tells its shape.")
     error: JobError | None = Field(description="Set once the job has failed.")
     metrics: JobMetrics
     provenance: JobProvenance | None
+    batch_id: str | None = Field(description="The batch that it belongs to.")
+    retry_of: str | None = Field(description="The failed job that this one repeats.")
+    retried_as: str | None = Field(description="The job that repeats this failed one.")
     urls: JobUrls
 
 
-def job_content(job: Job) -> dict[str, Any]:
-    """The job as JobBody describes it; the result is passed on as the worker wrote it."""
+class JobBody(JobSummary):
+    """A job."""
+
+    result: Result | None = Field(description="Set once the job has succeeded. Its `kind` tells its shape.")
+
+
+class JobList(BaseModel):
+    """Some jobs, the newest first."""
+
+    jobs: list[JobSummary]
+    next_cursor: str | None = Field(description="For the next page; null where this is the last.")
+
+
+class JobQuery(BaseModel):
+    """Which jobs are listed; every condition must hold, and an empty one is none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Status | None = None
+    operation: Operation | None = None
+    created_after: AwareDatetime | None = Field(default=None, description="RFC 3339; that moment is not included.")
+    dead_lettered: bool = Field(
+        default=False, description="Only those that failed because no worker could finish them."
+    )
+    limit: int = Field(default=50, ge=1, le=MAX_PAGE, description="Jobs on a page.")
+    cursor: str | None = Field(
+        default=None, description="`next_cursor` of the page before; the conditions must be the same."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_the_empty(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value != ""}
+
+
+class TransitionEvent(BaseModel):
+    """The data of one event of a job's stream."""
+
+    number: int = Field(ge=1, description="The how-manieth transition of the job; also the event's id.")
+    status: Status
+    at: Time
+
+
+def job_summary(job: Job) -> dict[str, Any]:
+    """The job as JobSummary describes it."""
     return {
         "id": job.id,
         "operation": job.operation.value,
         "status": job.status.value,
+        "priority": job.priority.value,
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "finished_at": rfc3339(job.finished_at),
         "expires_at": rfc3339(job.expires_at),
+        "start_by": rfc3339(job.start_by),
         "attempts": job.attempts,
         "params": _without_vector(job.params),
         "metadata": job.metadata,
-        "result": job.result,
         "error": None
         if job.error is None
         else {"code": job.error.code.value, "detail": job.error.detail, "retryable": job.error.retryable},
@@ -194,13 +256,37 @@ def job_content(job: Job) -> dict[str, Any]:
         "provenance": None
         if job.provenance is None
         else {name: getattr(job.provenance, name) for name in JobProvenance.model_fields},
-        "urls": {"self": job_path(job.id)},
+        "batch_id": job.batch,
+        "retry_of": job.retry_of,
+        "retried_as": job.retried_as,
+        "urls": _urls(job),
     }
+
+
+def job_content(job: Job) -> dict[str, Any]:
+    """The job as JobBody describes it; the result is passed on as the worker wrote it."""
+    return {**job_summary(job), "result": job.result}
 
 
 def job_path(job_id: str) -> str:
     """Where a job is read."""
     return f"/v1/jobs/{job_id}"
+
+
+def _urls(job: Job) -> dict[str, str | None]:
+    path = job_path(job.id)
+    may_retry = job.error is not None and job.error.retryable and job.retried_as is None
+    return {
+        "self": path,
+        "events": f"{path}/events",
+        "cancel": f"{path}/cancel",
+        "retry": f"{path}/retry" if may_retry else None,
+    }
+
+
+def transition_content(step: Transition) -> dict[str, Any]:
+    """The transition as TransitionEvent describes it."""
+    return {"number": step.number, "status": step.status.value, "at": rfc3339(step.at)}
 
 
 def rfc3339(seconds: float | None) -> str | None:
@@ -216,77 +302,6 @@ def _without_vector(params: dict[str, Any]) -> dict[str, Any]:
         return params
     shown = {"dimensions": len(reference["vector"]), "contract": reference.get("contract")}
     return {**params, "reference_embedding": shown}
-
-
-class DetectAnswer(BaseModel):
-    """Answer of `POST /detect`."""
-
-    face_detected: bool
-    num_faces: int = Field(ge=0)
-    confidence: float | None = Field(
-        default=None, description="Detection score; null unless there is exactly one face."
-    )
-    bbox: list[float] | None = Field(
-        default=None,
-        description="x1, y1, x2, y2 in pixels of the upright image; null unless there is exactly one face.",
-    )
-    message: str
-
-
-class EmbeddingAnswer(BaseModel):
-    """Answer of `POST /extract-embedding`."""
-
-    success: bool
-    embedding: list[float] | None = Field(default=None, description="The recogniser's raw output, not normalised.")
-    face_detected: bool
-    num_faces: int = Field(ge=0)
-    message: str
-
-
-class CompareRequest(BaseModel):
-    """Two embeddings of the same model."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"embedding1": [0.1, 0.2], "embedding2": [0.1, 0.3]}]})
-
-    embedding1: Vector
-    embedding2: Vector
-
-
-class CompareAnswer(BaseModel):
-    """Answer of `POST /compare`."""
-
-    similarity: float = Field(ge=-1, le=1, description="Raw cosine, 4 decimals.")
-    is_match: bool = Field(description="True where the cosine, before rounding, is above the threshold.")
-    message: str
-
-
-class VerifyAnswer(BaseModel):
-    """Answer of `POST /verify`: `verified` and `similarity` with a stored embedding, `embedding` without one."""
-
-    success: bool
-    verified: bool | None = Field(default=None, description="Absent where no stored embedding was given.")
-    similarity: float | None = Field(default=None, ge=-1, le=1, description="Raw cosine, 4 decimals.")
-    embedding: list[float] | None = Field(default=None, description="Raw output, where no stored embedding was given.")
-    message: str
-
-
-class LivenessAnswer(BaseModel):
-    """Answer of `POST /liveness`."""
-
-    is_live: bool
-    confidence: float = Field(ge=0, le=1, description="Chance that the face is live; 0.0 for no face or several.")
-    message: str
-
-
-class RegisterAnswer(BaseModel):
-    """Answer of `POST /register`; a refusal has `success`, `message` and, where it ran, `liveness_confidence`."""
-
-    success: bool
-    embedding: list[float] | None = Field(default=None, description="The recogniser's raw output, not normalised.")
-    message: str
-    liveness_confidence: float | None = Field(default=None, ge=0, le=1, description="1.0 where liveness was skipped.")
-    detection_confidence: float | None = Field(default=None, ge=0, le=1)
-    liveness_skipped: bool | None = None
 
 
 class ServiceAnswer(BaseModel):

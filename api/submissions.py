@@ -10,14 +10,19 @@ from api.intake import Submission
 from api.schemas import MAX_METADATA_BYTES, JobSubmission, ReferenceSource, ReferenceVector
 from shared.errors import EmbeddingError, ErrorCode, FieldError, ImageError, RequestError
 from shared.faces import checked_vector
+from shared.jobs import Priority
 from shared.operations import FindParams, Operation, ReferenceEmbedding, VerifyParams, parse_params
 from shared.storage.presence import WorkerInfo
 
-FORM_FIELDS: Final = frozenset({"operation", "image", "reference", "params", "metadata"})
+FORM_FIELDS: Final = frozenset({"operation", "image", "image_url", "reference", "params", "metadata", "priority"})
 
 
-def from_form(form: Form) -> Submission:
+def from_form(form: Form, *, hosts: Collection[str]) -> Submission:
     """The job that a multipart body asks for.
+
+    Args:
+        form: the body.
+        hosts: from where images may be fetched; none means that images by URL are off.
 
     Raises:
         RequestError: a field is missing, wrong, or does not go with the operation.
@@ -25,18 +30,28 @@ def from_form(form: Form) -> Submission:
         ImageError: the reference is empty.
     """
     raw = form.texts.get("reference")
+    url = form.texts.get("image_url")
+    if url is not None and "image" in {*form.files, *form.texts}:
+        _refuse("image_url", "give either image or image_url, not both")
     return _submission(
         operation=_operation(form.texts.get("operation")),
-        image=form.file("image"),
+        image=form.file("image") if url is None else b"",
+        image_url=None if url is None else _address(url, field="image_url", hosts=hosts),
         reference=form.files.get("reference"),
         source=parse(ReferenceSource, raw, within="reference") if raw is not None else None,
         params=parse_object(form.texts.get("params"), name="params"),
         metadata=parse_object(form.texts.get("metadata"), name="metadata"),
+        priority=_priority(form.texts.get("priority")),
+        hosts=hosts,
     )
 
 
-def from_json(raw: bytes) -> Submission:
+def from_json(raw: bytes, *, hosts: Collection[str]) -> Submission:
     """The job that a JSON body asks for.
+
+    Args:
+        raw: the body.
+        hosts: from where images may be fetched; none means that images by URL are off.
 
     Raises:
         RequestError: broken JSON, or a field is missing, wrong, or does not go with the operation.
@@ -44,13 +59,17 @@ def from_json(raw: bytes) -> Submission:
         ImageError: the reference is empty.
     """
     body = parse(JobSubmission, raw)
+    url = body.image.url
     return _submission(
         operation=body.operation,
-        image=_decoded(body.image.base64, field="image.base64"),
+        image=b"" if body.image.base64 is None else _decoded(body.image.base64, field="image.base64"),
+        image_url=None if url is None else _address(url, field="image.url", hosts=hosts),
         reference=None,
         source=body.reference,
         params=body.params,
         metadata=body.metadata,
+        priority=body.priority,
+        hosts=hosts,
     )
 
 
@@ -72,10 +91,13 @@ def _submission(
     *,
     operation: Operation,
     image: bytes,
+    image_url: str | None,
     reference: bytes | None,
     source: ReferenceSource | None,
     params: dict[str, Any],
     metadata: dict[str, Any],
+    priority: Priority,
+    hosts: Collection[str],
 ) -> Submission:
     _check_finite(params)
     if "reference_embedding" in params:
@@ -84,8 +106,10 @@ def _submission(
     _check_metadata(metadata)
     if source is not None and source.base64 is not None:
         reference = _decoded(source.base64, field="reference.base64")
+    url = source.url if source is not None else None
+    reference_url = None if url is None else _address(url, field="reference.url", hosts=hosts)
     embedding = source.embedding if source is not None else None
-    given = reference is not None or embedding is not None
+    given = reference is not None or embedding is not None or reference_url is not None
     if operation is not Operation.VERIFY and given:
         _refuse("reference", f"{operation} takes no reference; only verify does")
     if operation is Operation.VERIFY and not given:
@@ -94,7 +118,26 @@ def _submission(
         raise ImageError(ErrorCode.EMPTY_IMAGE, "The reference is empty: it has no bytes.")
     if embedding is not None:
         checked = _with_embedding(checked, embedding)
-    return Submission(operation=operation, image=image, params=checked, metadata=metadata, reference=reference or b"")
+    return Submission(
+        operation=operation,
+        image=image,
+        image_url=image_url,
+        params=checked,
+        metadata=metadata,
+        reference=reference or b"",
+        reference_url=reference_url,
+        priority=priority,
+    )
+
+
+def _address(url: str, *, field: str, hosts: Collection[str]) -> str:
+    if not hosts:
+        raise RequestError(
+            ErrorCode.IMAGE_URLS_OFF,
+            "This service fetches no images; send the file, or its bytes as base64.",
+            fields=(FieldError(field, "images by URL are off on this service"),),
+        )
+    return url
 
 
 def _with_embedding(params: FindParams, embedding: ReferenceVector) -> VerifyParams:
@@ -108,6 +151,13 @@ def _operation(text: str | None) -> Operation:
         return Operation(text or "")
     except ValueError:
         _refuse("operation", f"must be one of {', '.join(Operation)}")
+
+
+def _priority(text: str | None) -> Priority:
+    try:
+        return Priority(text or Priority.NORMAL)
+    except ValueError:
+        _refuse("priority", f"must be one of {', '.join(Priority)}")
 
 
 def _decoded(text: str, *, field: str) -> bytes:

@@ -1,21 +1,24 @@
-"""Wait for jobs to end: one subscription for the whole process, a future for each waiter."""
+"""Wait for jobs to move or to end: one subscription for the whole process, a note in memory for each who waits."""
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import structlog
 from anyio import to_thread
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from shared.errors import ErrorCode, RequestError, UnavailableError
+from shared.errors import UnavailableError
 from shared.jobs import Job, Status
-from shared.storage.ledger import Ledger, event
+from shared.storage.ledger import Ledger, event, no_such_job
 
 REREAD: Final = timedelta(seconds=1.5)
 """Events can be lost (Pub/Sub promises nothing), so what is waited for is also read again this often."""
@@ -26,8 +29,86 @@ HURRY: Final = timedelta(seconds=3)
 SILENCE: Final = timedelta(seconds=10)
 """A subscription that is silent for this long is asked whether it lives, and given as long to answer."""
 RECONNECT: Final = timedelta(seconds=0.5)
+LINGER: Final = timedelta(seconds=30)
+"""How long every transition is still heard after the last who asked for them has gone: the next one may be near."""
 
 log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """One caller's eye on a job, open inside its `with`: what happens from then on is not missed."""
+
+    __slots__ = ("_happened", "_seen", "_waiting", "job_id", "moves")
+
+    def __init__(self, waiting: "Waiting", job_id: str, *, moves: bool) -> None:
+        self._waiting = waiting
+        self._happened = asyncio.Event()
+        self._seen: Status | None = None
+        self.job_id = job_id
+        self.moves = moves
+        """Every transition counts; otherwise only the end."""
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self._waiting.enter(self)
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
+        """Watch no more."""
+        self._waiting.leave(self)
+
+    def tell(self, status: Status | None) -> None:
+        """The job has this status; None: there is nothing left of it."""
+        if status is None or status.is_terminal or (self.moves and status is not self._seen):
+            self._happened.set()
+
+    def rouse(self) -> None:
+        """Something may have happened unseen."""
+        self._happened.set()
+
+    async def happened(self, *, within: timedelta) -> bool:
+        """True as soon as there may be news since the last `read`, False when the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within.total_seconds()):
+                await self._happened.wait()
+        return self._happened.is_set()
+
+    async def read(self) -> Job:
+        """The job as it is.
+
+        Raises:
+            RequestError: `job_not_found`.
+            UnavailableError: `store_unavailable`.
+        """
+        self._happened.clear()
+        self._seen = None  # until the answer is here, whatever is heard may be newer than it
+        job = await self._waiting.read(self.job_id)
+        self._seen = job.status
+        return job
+
+    async def end(self, known: Job | None = None, *, timeout: timedelta) -> Job:  # noqa: ASYNC109 - the job, as it is
+        """The job once it has ended, or as it is when `timeout` is over.
+
+        Args:
+            known: the job as it was after this watch began; it is not read before there is news.
+            timeout: how long to wait.
+
+        Raises:
+            RequestError: `job_not_found`.
+            UnavailableError: `store_unavailable`.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout.total_seconds()
+        job = known or await self.read()
+        while not job.status.is_terminal:
+            left = min(deadline, self._waiting.last_call or deadline) - clock()
+            if left <= 0:
+                break
+            await self.happened(within=timedelta(seconds=left))
+            job = await self.read()
+        return job
 
 
 class Waiting:
@@ -36,9 +117,17 @@ class Waiting:
     def __init__(self, ledger: Ledger, *, reread: timedelta = REREAD) -> None:
         self._ledger = ledger
         self._every = reread.total_seconds()
-        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
-        self._last_call: float | None = None
+        self._watches: dict[str, set[Watch]] = {}
+        self._of_moves: set[Watch] = set()
         self._catch_up = asyncio.Event()
+        self.last_call: float | None = None
+        """When the last wait must be over, by the loop's clock; set once the process stops."""
+        self.tuned = asyncio.Event()
+        """Set when the first has come, or the last has gone, who wants to hear of every transition."""
+
+    def watch(self, job_id: str, *, moves: bool = False) -> Watch:
+        """An eye on a job: on its end, or on every one of its `moves`."""
+        return Watch(self, job_id, moves=moves)
 
     async def wait_for_end(self, job_id: str, *, timeout: timedelta) -> Job:  # noqa: ASYNC109 - the job, as it then is
         """The job once it has ended, or as it is when `timeout` is over.
@@ -47,32 +136,48 @@ class Waiting:
             RequestError: `job_not_found`.
             UnavailableError: `store_unavailable`.
         """
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout.total_seconds()
-        while True:
-            # The waiter is in place before the ledger is read: an end between the two is not missed.
-            waiter = self._enter(job_id)
-            try:
-                job = await to_thread.run_sync(self._ledger.read, job_id)
-                if job is None:
-                    raise RequestError(ErrorCode.JOB_NOT_FOUND, "There is no job with this id, or it has expired.")
-                left = min(deadline, self._last_call or deadline) - clock()
-                if job.status.is_terminal or left <= 0:
-                    return job
-                await asyncio.wait([waiter], timeout=left)
-            finally:
-                self._leave(job_id, waiter)
+        # The watch begins before the ledger is read: an end between the two is not missed.
+        with self.watch(job_id) as watch:
+            return await watch.end(timeout=timeout)
+
+    async def read(self, job_id: str) -> Job:
+        """The job as it is.
+
+        Raises:
+            RequestError: `job_not_found`.
+            UnavailableError: `store_unavailable`.
+        """
+        job = await to_thread.run_sync(self._ledger.read, job_id)
+        if job is None:
+            raise no_such_job()
+        return job
 
     def hear(self, job_id: str, status: Status | None) -> None:
         """Take note of one transition; None is an end too: nothing is left to wait for."""
-        if status is None or status.is_terminal:
-            self._wake(job_id)
+        for watch in self._watches.get(job_id, ()):
+            watch.tell(status)
 
     def hurry(self) -> None:
         """The process stops: every wait ends within moments, with the job as it then is."""
-        self._last_call = asyncio.get_running_loop().time() + HURRY.total_seconds()
-        for job_id in list(self._waiters):
-            self._wake(job_id)
+        self.last_call = asyncio.get_running_loop().time() + HURRY.total_seconds()
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.rouse()
+
+    @property
+    def stopping(self) -> bool:
+        """True once the process stops."""
+        return self.last_call is not None
+
+    @property
+    def of_moves(self) -> bool:
+        """True while somebody wants to hear of every transition."""
+        return bool(self._of_moves)
+
+    def moves_are_heard(self) -> None:
+        """From now on every transition is heard; whoever came while that was arranged looks again."""
+        for watch in self._of_moves:
+            watch.rouse()
 
     def catch_up(self) -> None:
         """Events were missed: read everything that is waited for again, now."""
@@ -87,68 +192,100 @@ class Waiting:
                 await self._pass(REREAD_MOST)
             else:
                 self._catch_up.clear()
-                for _ in range(0, len(self._waiters), REREAD_MOST):
+                for _ in range(0, len(self._watches), REREAD_MOST):
                     await self._pass(REREAD_MOST)
 
     async def _pass(self, most: int) -> None:
-        due = list(islice(self._waiters, most))
+        due = list(islice(self._watches, most))
         for job_id in due:
-            self._waiters[job_id] = self._waiters.pop(job_id)  # to the end of the line
+            self._watches[job_id] = self._watches.pop(job_id)  # to the end of the line
         if due:
             try:
-                ended = await to_thread.run_sync(self._ended, due)
+                statuses = await to_thread.run_sync(self._ledger.statuses, due)
             except UnavailableError:
                 return  # the subscription says so in the log; the next pass tries again
-            for job_id in ended:
-                self._wake(job_id)
+            for job_id, status in zip(due, statuses, strict=True):
+                self.hear(job_id, status)
 
-    def _ended(self, job_ids: Sequence[str]) -> list[str]:
-        statuses = zip(job_ids, self._ledger.statuses(job_ids), strict=True)
-        return [job_id for job_id, status in statuses if status is None or status.is_terminal]
+    def enter(self, watch: Watch) -> None:
+        """Remember a watch."""
+        self._watches.setdefault(watch.job_id, set()).add(watch)
+        if watch.moves:
+            self._of_moves.add(watch)
+            if len(self._of_moves) == 1:
+                self.tuned.set()
 
-    def _enter(self, job_id: str) -> asyncio.Future[None]:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(job_id, set()).add(waiter)
-        return waiter
-
-    def _leave(self, job_id: str, waiter: asyncio.Future[None]) -> None:
-        others = self._waiters[job_id]
-        others.discard(waiter)
+    def leave(self, watch: Watch) -> None:
+        """Forget a watch."""
+        others = self._watches[watch.job_id]
+        others.discard(watch)
         if not others:
-            del self._waiters[job_id]
+            del self._watches[watch.job_id]
+        if watch.moves:
+            self._of_moves.discard(watch)
+            if not self._of_moves:
+                self.tuned.set()
 
-    def _wake(self, job_id: str) -> None:
-        for waiter in self._waiters.get(job_id, ()):
-            if not waiter.done():
-                waiter.set_result(None)
 
+async def follow(client: Redis, *, ends: Sequence[str], moves: Sequence[str], waiting: Waiting) -> None:
+    """Pass what happens on to `waiting` until cancelled; a store that went away is found again by itself.
 
-async def follow(client: Redis, channels: Sequence[str], waiting: Waiting) -> None:
-    """Pass every transition on to `waiting` until cancelled; a store that went away is found again by itself."""
+    The channels of `ends` are always heard, those of all `moves` only while somebody asks for them: each message costs
+    every gateway time.
+    """
     client.set_retry(Retry(NoBackoff(), 0))  # the driver would reconnect unseen; we must know, to catch up
     away = False
     while True:
         try:
-            async with client.pubsub(ignore_subscribe_messages=True) as events:
-                await events.subscribe(*channels)
+            async with client.pubsub() as events:
+                heard = waiting.of_moves
+                await events.subscribe(*ends, *(moves if heard else ()))
                 if away:
                     log.info("events.back")
                 away = False
                 waiting.catch_up()
-                asked = False
-                while True:
-                    message = await events.get_message(timeout=SILENCE.total_seconds())
-                    if message is not None:
-                        asked = False
-                        if message["type"] == "message":
-                            waiting.hear(*event(message["data"]))
-                    elif asked:
-                        raise exceptions.TimeoutError  # a dead line ends like a cut one
-                    else:
-                        asked = True
-                        await events.ping()
+                tuning = asyncio.create_task(_tune(events, moves, waiting, heard=heard))
+                try:
+                    await _listen(events, moves, waiting)
+                finally:
+                    tuning.cancel()
+                    await asyncio.gather(tuning, return_exceptions=True)
         except (exceptions.RedisError, OSError):
             if not away:
                 log.warning("events.away", detail="waits read the ledger until the subscription is back")
             away = True
             await asyncio.sleep(RECONNECT.total_seconds())
+
+
+async def _listen(events: PubSub, moves: Sequence[str], waiting: Waiting) -> None:
+    of_moves = {channel.encode() for channel in moves}
+    asked = False
+    while True:
+        message = await events.get_message(timeout=SILENCE.total_seconds())
+        if message is not None:
+            asked = False
+            if message["type"] == "message":
+                waiting.hear(*event(message["data"]))
+            elif message["type"] == "subscribe" and message["channel"] in of_moves:
+                waiting.moves_are_heard()
+        elif asked:
+            raise exceptions.TimeoutError  # a dead line ends like a cut one
+        else:
+            asked = True
+            await events.ping()
+
+
+async def _tune(events: PubSub, moves: Sequence[str], waiting: Waiting, *, heard: bool) -> None:
+    """Subscribe to the moves while somebody wants them. A line that breaks meanwhile ends in `_listen`."""
+    while True:
+        if waiting.of_moves and not heard:
+            heard = True
+            await events.subscribe(*moves)
+        elif heard and not waiting.of_moves:
+            await asyncio.sleep(LINGER.total_seconds())
+            if not waiting.of_moves:
+                heard = False
+                await events.unsubscribe(*moves)
+        else:
+            await waiting.tuned.wait()
+            waiting.tuned.clear()

@@ -10,24 +10,24 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from api.backend import Backend
 from api.bodies import Form, media_type, parse, read_form, refuse_media_type
-from api.deps import BackendDep, SettingsDep
-from api.intake import Submission, submit
-from api.openapi import CLASSIC_CODES, COMPARE_BODY, classic_body, problem_responses
-from api.schemas import (
+from api.classic_schemas import (
     CompareAnswer,
     CompareRequest,
     DetectAnswer,
     EmbeddingAnswer,
     LivenessAnswer,
     RegisterAnswer,
-    Vector,
     VerifyAnswer,
 )
+from api.deps import BackendDep, SettingsDep
+from api.intake import Submission, new_id, submit
+from api.openapi import CLASSIC_CODES, COMPARE_BODY, classic_body, problem_responses
+from api.schemas import Vector
 from api.settings import ApiSettings
 from api.submissions import check_size
 from shared.errors import ErrorCode, FieldError, JobError, RequestError, UnavailableError
 from shared.faces import Embedding, Face, checked_vector, cosine
-from shared.jobs import Job
+from shared.jobs import Job, Status
 from shared.operations import (
     FacesResult,
     FindParams,
@@ -256,8 +256,16 @@ async def _run(
         UnavailableError: no worker, a full queue, no store, or `wait_timeout`.
     """
     submission = Submission(operation=operation, image=form.file("file"), params=params)
-    job = await to_thread.run_sync(partial(_submit, submission, backend, settings))
-    ended = await backend.waiting.wait_for_end(job.id, timeout=settings.sync_timeout)
+    job_id = new_id(backend.ledger)
+    # The watch begins before the job is there: no end of it is missed, and none has to be looked for.
+    with backend.waiting.watch(job_id) as watch:
+        job = await to_thread.run_sync(partial(_submit, submission, job_id, backend, settings))
+        try:
+            ended = await watch.end(job, timeout=settings.sync_timeout)
+        except RequestError:
+            raise RequestError(ErrorCode.JOB_ENDED, "The job of this call was erased before it was done.") from None
+    if ended.status is Status.CANCELED:
+        raise RequestError(ErrorCode.JOB_ENDED, "The job of this call was canceled before it was done.")
     if not ended.status.is_terminal:
         detail = f"The image was not analysed within {settings.sync_timeout.total_seconds():g} s."
         raise UnavailableError(ErrorCode.WAIT_TIMEOUT, detail, retry_after=TIMEOUT_RETRY)
@@ -266,10 +274,11 @@ async def _run(
     return kind.model_validate(ended.result)
 
 
-def _submit(submission: Submission, backend: Backend, settings: ApiSettings) -> Job:
+def _submit(submission: Submission, job_id: str, backend: Backend, settings: ApiSettings) -> Job:
     backend.roll.required()
     return submit(
         submission,
+        job_id=job_id,
         ledger=backend.ledger,
         doorbell=backend.doorbell,
         settings=settings,

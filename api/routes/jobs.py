@@ -1,8 +1,8 @@
-"""Jobs: submit one, read one, wait for one."""
+"""Jobs: submit one, read or wait for it, cancel, erase, retry; and list them."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Final
@@ -12,39 +12,37 @@ from fastapi import APIRouter, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from api.backend import Backend
 from api.bodies import media_type, read_form, refuse_media_type
-from api.deps import BackendDep, SettingsDep
-from api.intake import Submission, submit
-from api.openapi import IMAGE_CODES, JOB_BODY, problem_responses
-from api.schemas import JobBody, job_content, job_path
+from api.deps import BackendDep, JobIdDep, SettingsDep
+from api.idempotency import fingerprint, known_as, reserved
+from api.intake import limits, new_id, submit
+from api.openapi import (
+    CANCEL_AFTER,
+    IDEMPOTENCY_KEY,
+    IMAGE_CODES,
+    JOB_BODY,
+    JOB_HEADERS,
+    PREFER,
+    READ_CODES,
+    REPLAYED,
+    problem_responses,
+)
+from api.paging import read_cursor, write_cursor
+from api.preferences import read_cancel_after, read_idempotency_key, read_prefer
+from api.schemas import JobBody, JobList, JobQuery, job_content, job_path, job_summary
 from api.settings import ApiSettings
 from api.submissions import FORM_FIELDS, check_size, from_form, from_json
-from shared.errors import ErrorCode, RequestError, UnavailableError
-from shared.jobs import Job, is_job_id
+from shared.errors import ErrorCode, UnavailableError
+from shared.jobs import Job, shard_of
 from shared.operations import VerifyParams
+from shared.storage.ledger import no_such_job
+from shared.storage.listing import JobFilter
 
+ROUTE: Final = "POST /v1/jobs"
+"""What an idempotency key is good for: the same key at another call is another key."""
 RETRY_AFTER: Final = {"Retry-After": "1"}
-MAX_PREFER: Final = 1024
-"""Characters of a Prefer header that is read; a longer one is no honest preference."""
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
-_DELTA_SECONDS: Final = re.compile(r'"?([0-9]{1,9})"?')
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
-
-_HEADERS: Final = {
-    "Location": {"description": "Where the job is read.", "schema": {"type": "string"}},
-    "Retry-After": {"description": "Seconds after which to look again.", "schema": {"type": "integer"}},
-    "Preference-Applied": {"description": "`wait=N`: the wait that was granted.", "schema": {"type": "string"}},
-}
-_PREFER: Final = {
-    "name": "Prefer",
-    "in": "header",
-    "required": False,
-    "description": "`wait=N` (RFC 7240): wait up to N seconds for the end of the job.",
-    "schema": {"type": "string"},
-    "example": "wait=10",
-}
 
 
 @router.post(
@@ -54,48 +52,107 @@ _PREFER: Final = {
     response_model=JobBody,
     response_description="On record; it has not ended yet.",
     responses={
-        200: {"model": JobBody, "description": "Ended within the wait that was asked for."},
-        202: {"headers": _HEADERS},
-        **problem_responses(*IMAGE_CODES, ErrorCode.MALFORMED_JSON, ErrorCode.INVALID_EMBEDDING),
+        200: {
+            "model": JobBody,
+            "description": "Ended: within the wait that was asked for, or before, where the submission is repeated.",
+            "headers": {name: JOB_HEADERS[name] for name in ("Location", "Preference-Applied")} | REPLAYED,
+        },
+        202: {"headers": JOB_HEADERS | REPLAYED},
+        **problem_responses(
+            *IMAGE_CODES,
+            ErrorCode.MALFORMED_JSON,
+            ErrorCode.INVALID_EMBEDDING,
+            ErrorCode.IMAGE_URLS_OFF,
+            ErrorCode.IMAGE_URL_REFUSED,
+            ErrorCode.IDEMPOTENCY_MISMATCH,
+            ErrorCode.IDEMPOTENCY_IN_PROGRESS,
+            ErrorCode.JOB_NOT_FOUND,
+        ),
     },
-    openapi_extra={**JOB_BODY, "parameters": [_PREFER]},
+    openapi_extra={**JOB_BODY, "parameters": [PREFER, IDEMPOTENCY_KEY, CANCEL_AFTER]},
 )
 async def submit_job(request: Request, backend: BackendDep, settings: SettingsDep) -> Response:
     """Put a job on record and answer at once, or, with `Prefer: wait=N`, once it has ended.
 
     Once this answers 200 or 202 the job is kept: it will be done even if every process restarts meanwhile.
+    With an `Idempotency-Key`, the same submission sent again is answered with the first job. Where that job was
+    erased while it was waited for, or has expired, the answer is 404.
     """
-    kind = media_type(request)
-    if kind == "multipart/form-data":
-        read = partial(from_form, await read_form(request, known=FORM_FIELDS))
-    elif kind == "application/json":
-        read = partial(from_json, await request.body())
-    else:
-        refuse_media_type("multipart/form-data", "application/json")
-
-    def accept() -> Job:
-        submission = read()
-        _check_reference(submission, backend)
-        return submit(
-            submission,
-            ledger=backend.ledger,
-            doorbell=backend.doorbell,
-            settings=settings,
-            result_ttl=settings.result_ttl,
+    start_within = read_cancel_after(request.headers.getlist("cancel-after"))
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    asked = read_prefer(request.headers.getlist("prefer"))
+    wait = _granted(asked.wait, settings)
+    hosts: Collection[str] = ()
+    async with reserved(backend.ledger, route=ROUTE, key=key) as reservation:
+        kind = media_type(request)
+        if kind == "multipart/form-data":
+            read = partial(from_form, await read_form(request, known=FORM_FIELDS), hosts=hosts)
+        elif kind == "application/json":
+            read = partial(from_json, await request.body(), hosts=hosts)
+        else:
+            refuse_media_type("multipart/form-data", "application/json")
+        job_id = (
+            reservation.known.id
+            if reservation.known
+            else new_id(backend.ledger, shard=reservation.shard if key is not None else None)
         )
 
-    job = await to_thread.run_sync(accept)
-    wait = _granted(preferred_wait(request.headers.getlist("prefer")), settings)
-    if wait:
-        with suppress(UnavailableError):  # it is on record: an error now would make the client submit it twice
-            job = await backend.waiting.wait_for_end(job.id, timeout=timedelta(seconds=wait))
-    return _answer(job, status=200 if job.status.is_terminal else 202, wait=wait, location=True)
+        def accept() -> Job | None:
+            submission = replace(read(), start_within=start_within)
+            mark = fingerprint(submission.content) if key is not None else ""
+            if known_as(reservation, mark):
+                return None
+            params = submission.params
+            if isinstance(params, VerifyParams) and params.reference_embedding is not None:
+                check_size(params.reference_embedding.vector, backend.roll.alive(), name="The reference embedding")
+            return submit(
+                submission,
+                job_id=job_id,
+                ledger=backend.ledger,
+                doorbell=backend.doorbell,
+                settings=settings,
+                result_ttl=settings.result_ttl,
+                under=reservation.sealed(mark),
+            )
+
+        # The watch begins before the job is there: no end of it is missed, and none has to be looked for.
+        with backend.waiting.watch(job_id) as watch:
+            accepted = await to_thread.run_sync(accept)
+            job = accepted or await watch.read()
+            if wait:
+                with suppress(UnavailableError):  # on record: an error now would make the client submit it twice
+                    job = await watch.end(job, timeout=timedelta(seconds=wait))
+    more = {"Location": job_path(job.id)} | ({} if accepted else {"Idempotent-Replayed": "true"})
+    ended = job.status.is_terminal
+    applied = ["respond-async"] if asked.respond_async and not ended else []
+    return _answer(job, status=200 if ended else 202, applied=[*applied, *_waited(wait)], headers=more)
 
 
-def _check_reference(submission: Submission, backend: Backend) -> None:
-    params = submission.params
-    if isinstance(params, VerifyParams) and params.reference_embedding is not None:
-        check_size(params.reference_embedding.vector, backend.roll.alive(), name="The reference embedding")
+@router.get(
+    "/jobs",
+    summary="List jobs",
+    response_model=JobList,
+    response_description="A page of jobs, without their results.",
+    responses=problem_responses(ErrorCode.INVALID_REQUEST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
+)
+async def list_jobs(backend: BackendDep, query: Annotated[JobQuery, Query()]) -> Response:
+    """List jobs, the newest first. A list entry is a job without its `result`: read the job for that.
+
+    `next_cursor` leads to the next page. Jobs that come or go meanwhile shift nothing: no page shows a job twice.
+    """
+    wanted = JobFilter(
+        status=query.status,
+        operation=query.operation,
+        created_after=query.created_after.timestamp() if query.created_after else None,
+        dead_lettered=query.dead_lettered,
+    )
+    after = read_cursor(query.cursor, wanted) if query.cursor else None
+    page = await to_thread.run_sync(partial(backend.ledger.listing.page, wanted, limit=query.limit, after=after))
+    content = {
+        "jobs": [job_summary(job) for job in page.jobs],
+        "next_cursor": write_cursor(page.next, wanted) if page.next else None,
+    }
+    return Response(to_json(content), media_type="application/json")
 
 
 @router.get(
@@ -103,53 +160,107 @@ def _check_reference(submission: Submission, backend: Backend) -> None:
     summary="Read a job",
     response_model=JobBody,
     response_description="The job as it is now.",
-    openapi_extra={"parameters": [_PREFER]},
+    openapi_extra={"parameters": [PREFER]},
     responses={
-        200: {"headers": {name: _HEADERS[name] for name in ("Retry-After", "Preference-Applied")}},
-        **problem_responses(
-            ErrorCode.INVALID_REQUEST, ErrorCode.JOB_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR
-        ),
+        200: {"headers": {name: JOB_HEADERS[name] for name in ("Retry-After", "Preference-Applied")}},
+        **problem_responses(*READ_CODES, ErrorCode.INVALID_REQUEST),
     },
 )
 async def read_job(
-    job_id: str,
+    job_id: JobIdDep,
     request: Request,
     backend: BackendDep,
     settings: SettingsDep,
     wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for the end of the job.")] = None,
 ) -> Response:
     """Read a job, at once or, with `wait`, when it has ended. Hanging up cancels nothing."""
-    if not is_job_id(job_id):
-        raise RequestError(ErrorCode.JOB_NOT_FOUND, "There is no job with this id, or it has expired.")
-    asked = preferred_wait(request.headers.getlist("prefer")) if wait is None else wait
+    asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
     granted = _granted(asked, settings)
     job = await backend.waiting.wait_for_end(job_id, timeout=timedelta(seconds=granted or 0))
-    return _answer(job, status=200, wait=granted, location=False)
+    return _answer(job, status=200, applied=_waited(granted))
 
 
-def _answer(job: Job, *, status: int, wait: int | None, location: bool) -> Response:
-    headers = {"Location": job_path(job.id)} if location else {}
+@router.post(
+    "/jobs/{job_id}/cancel",
+    summary="Cancel a job",
+    response_model=JobBody,
+    response_description="The job, canceled now or before.",
+    responses=problem_responses(*READ_CODES, ErrorCode.JOB_ENDED),
+)
+async def cancel_job(job_id: JobIdDep, backend: BackendDep) -> Response:
+    """End a job that waits or runs, now. Its images are erased in the same step; a result that comes later is dropped.
+
+    A job that has been canceled is answered again; one with another end is not changed: 409.
+    """
+    return _answer(await to_thread.run_sync(backend.ledger.cancel, job_id), status=200)
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    status_code=204,
+    summary="Erase a job",
+    response_description="Nothing is left of it.",
+    responses=problem_responses(*READ_CODES),
+)
+async def delete_job(job_id: JobIdDep, backend: BackendDep) -> Response:
+    """Erase a job in any state, now: images, result, metadata, and a result kept for repeated images.
+
+    Whoever waits for it is answered 404. Its `Idempotency-Key` is free again.
+    """
+    if not await to_thread.run_sync(backend.ledger.delete, job_id):
+        raise no_such_job()
+    return Response(status_code=204)
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    status_code=202,
+    summary="Retry a failed job",
+    response_model=JobBody,
+    response_description="The new job.",
+    responses={
+        200: {
+            "model": JobBody,
+            "description": "The job was retried before; the job that came of it has ended.",
+            "headers": {"Location": JOB_HEADERS["Location"]},
+        },
+        202: {"headers": {name: JOB_HEADERS[name] for name in ("Location", "Retry-After")}},
+        **problem_responses(*READ_CODES, ErrorCode.NOT_RETRYABLE, ErrorCode.QUEUE_FULL),
+    },
+)
+async def retry_job(job_id: JobIdDep, backend: BackendDep, settings: SettingsDep) -> Response:
+    """Put a job that failed in line again, as a new job with the same images, parameters and metadata.
+
+    The failed job stays as it is, and names the new one in `retried_as`. Asked again, it is the same new job.
+    Only a job whose error is `retryable` can be retried, as long as its images are kept (`VULTUS_RETRY_WINDOW`).
+    """
+
+    def retry() -> Job:
+        fresh = new_id(backend.ledger, shard=shard_of(job_id))
+        job = backend.ledger.retry(job_id, new_id=fresh, limits=limits(settings))
+        if job.id == fresh:
+            backend.doorbell.ring()
+        return job
+
+    job = await to_thread.run_sync(retry)
+    return _answer(job, status=200 if job.status.is_terminal else 202, headers={"Location": job_path(job.id)})
+
+
+def _answer(
+    job: Job, *, status: int, applied: Sequence[str] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    more = dict(headers or {})
     if not job.status.is_terminal:
-        headers |= RETRY_AFTER
-    if wait is not None:
-        headers["Preference-Applied"] = f"wait={wait}"
+        more |= RETRY_AFTER
+    if applied:
+        more["Preference-Applied"] = ", ".join(applied)
     # pydantic's writer takes a tenth of the standard one's time on embeddings
-    return Response(to_json(job_content(job)), status_code=status, headers=headers, media_type="application/json")
+    return Response(to_json(job_content(job)), status_code=status, headers=more, media_type="application/json")
 
 
 def _granted(asked: int | None, settings: ApiSettings) -> int | None:
     return None if asked is None else min(asked, int(settings.wait_limit.total_seconds()))
 
 
-def preferred_wait(headers: Sequence[str]) -> int | None:
-    """The seconds of the first `wait` preference (RFC 7240), or None; what cannot be read counts as not said."""
-    text = ",".join(headers)
-    if len(text) > MAX_PREFER:
-        return None
-    plain = _QUOTED.sub(lambda quoted: quoted[0] if _DELTA_SECONDS.fullmatch(quoted[0]) else '""', text)
-    for preference in plain.split(","):
-        name, _, value = preference.split(";", 1)[0].partition("=")
-        if name.strip().lower() == "wait":
-            seconds = _DELTA_SECONDS.fullmatch(value.strip())
-            return int(seconds[1]) if seconds else None
-    return None
+def _waited(granted: int | None) -> list[str]:
+    return [] if granted is None else [f"wait={granted}"]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from api.intake import Submission, submit
+from api.intake import Submission, new_id, submit
 from api.settings import ApiSettings
 from shared.errors import ImageError, UnavailableError
 from shared.jobs import Job, Status, is_job_id
@@ -19,7 +19,10 @@ def put(
 ) -> Job:
     submission = Submission(operation=Operation.DETECT, image=image, params=FindParams(), reference=reference)
     settings = ApiSettings(queue_limit=limit)
-    return submit(submission, ledger=ledger, doorbell=doorbell, settings=settings, result_ttl=timedelta(hours=1))
+    job_id = new_id(ledger)
+    return submit(
+        submission, job_id=job_id, ledger=ledger, doorbell=doorbell, settings=settings, result_ttl=timedelta(hours=1)
+    )
 
 
 def test_a_submitted_job_is_the_one_on_record() -> None:

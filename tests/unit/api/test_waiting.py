@@ -19,6 +19,7 @@ from shared.storage.admission import Limits
 from shared.storage.ledger import Outcome
 from tests.memory_ledger import MemoryLedger
 
+ENDS, MOVES = "vultus:{0}:ends", "vultus:{0}:moves"
 LONG = timedelta(seconds=20)
 NEVER = timedelta(hours=1)
 
@@ -215,7 +216,10 @@ def test_nobody_is_remembered_after_leaving() -> None:
         wait.cancel()
         await asyncio.gather(wait, return_exceptions=True)
         await waiting.wait_for_end(job_id, timeout=timedelta(0))
-        assert waiting._waiters == {}
+        with waiting.watch(job_id, moves=True):
+            during = waiting.of_moves
+        assert (during, waiting.of_moves) == (True, False)
+        assert waiting._watches == {}
 
     run(case())
 
@@ -239,14 +243,16 @@ def test_ten_thousand_waiters_cost_one_bounded_pass() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.05))
         ids = [accept(ledger) for _ in range(10_000)]
-        futures = [waiting._enter(job_id) for job_id in ids]
+        watches = [waiting.watch(job_id) for job_id in ids]
+        for watch in watches:
+            waiting.enter(watch)
         before = len(asyncio.all_tasks())
         await waiting._pass(REREAD_MOST)
         assert ledger.reads == REREAD_MOST
         assert len(asyncio.all_tasks()) == before
         await waiting._pass(REREAD_MOST)
-        assert list(waiting._waiters)[-1] == ids[2 * REREAD_MOST - 1]  # the next ones had their turn
-        assert not any(future.done() for future in futures)
+        assert list(waiting._watches)[-1] == ids[2 * REREAD_MOST - 1]  # the next ones had their turn
+        assert not any(watch._happened.is_set() for watch in watches)
 
     run(case())
 
@@ -306,7 +312,7 @@ def ended(job_id: str) -> dict[str, Any]:
 
 async def follow_script(script: list[Any], waiting: Waiting) -> FakeEvents:
     client = FakeRedis(script)
-    task = asyncio.create_task(follow(client, ["vultus:{0}:events"], waiting))
+    task = asyncio.create_task(follow(client, ends=[ENDS], moves=[MOVES], waiting=waiting))
     await client.events.done.wait()
     await settle()
     task.cancel()

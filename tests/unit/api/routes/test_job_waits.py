@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from api.routes.jobs import preferred_wait
 from shared.errors import ErrorCode
 from shared.jobs import JobFailure
 from tests.unit.api.conftest import Gateway, MakeGateway
@@ -77,31 +76,3 @@ def test_a_plain_read_does_not_wait(gateway: Gateway) -> None:
 @pytest.mark.parametrize("wait", ["-1", "soon", "1.5"])
 def test_a_wait_that_is_no_number_of_seconds_is_named(gateway: Gateway, wait: str) -> None:
     assert named(gateway.get("/v1/jobs/job_00" + "0" * 32, params={"wait": wait})) == ["wait"]
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        (["wait=10"], 10),
-        (["WAIT = 10"], 10),
-        (['wait="10"'], 10),
-        (["respond-async, wait=7"], 7),
-        (["respond-async", "wait=7"], 7),
-        (["wait=7; foo=bar"], 7),
-        (["wait=3, wait=9"], 3),
-        (['note="a, wait=9", wait=2'], 2),
-        (['note="say \\"wait=9\\", please"'], None),
-        (["wait=soon, wait=9"], None),
-        (["wait=-1"], None),
-        (["wait=1.5"], None),
-        (["wait=²"], None),
-        (["wait"], None),
-        (["wait=99999999999999999999"], None),
-        (["handling=lenient"], None),
-        ([""], None),
-        ([], None),
-        (['"' * 5000 + "wait=5"], None),
-    ],
-)
-def test_the_prefer_header_is_read_as_rfc_7240_says(headers: list[str], seconds: int | None) -> None:
-    assert preferred_wait(headers) == seconds

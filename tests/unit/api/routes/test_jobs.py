@@ -58,7 +58,14 @@ def test_a_queued_job_has_every_field(gateway: Gateway) -> None:
             for stage in ("queue", "decode", "detect", "align", "embed", "liveness", "attributes", "total")
         ),
         "provenance": None,
+        "priority": "normal",
+        "start_by": None,
+        "batch_id": None,
+        "retry_of": None,
+        "retried_as": None,
     }
+    path = f"/v1/jobs/{job['id']}"
+    assert job["urls"] == {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel", "retry": None}
 
 
 def test_a_finished_job_has_result_metrics_and_provenance(gateway: Gateway) -> None:
@@ -246,10 +253,14 @@ def test_without_workers_any_length_is_accepted_and_left_to_the_job(gateway: Gat
 
 def test_images_by_url_are_said_to_be_off(gateway: Gateway) -> None:
     answer = gateway.post("/v1/jobs", json=body(image={"url": "https://example.com/a.jpg"}))
-    error = problem(answer, 422, "invalid_request")["errors"][0]
-    assert error["field"] == "image"
-    assert error["detail"].startswith("images by URL are off")
+    assert named(answer, 422, "image_urls_off") == ["image.url"]
     assert "example.com" not in answer.text
+    answer = gateway.post(
+        "/v1/jobs", files={"operation": (None, "detect"), "image_url": (None, "https://example.com/")}
+    )
+    assert named(answer, 422, "image_urls_off") == ["image_url"]
+    reference = json.dumps({"url": "https://example.com/a.jpg"})
+    assert named(gateway.submit("verify", JPEG, reference=reference), 422, "image_urls_off") == ["reference.url"]
 
 
 @pytest.mark.parametrize("text", ["not base64!", "data:image/jpeg;base64," + B64, B64[:-1] + "ü"])

@@ -1,0 +1,47 @@
+"""Cursors of lists: opaque to the client, and good only for the list that gave them out."""
+
+import hashlib
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Final
+
+from shared.errors import ErrorCode, FieldError, RequestError
+from shared.jobs import is_job_id
+from shared.storage.listing import JobFilter, Position
+
+_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{16,200}")
+_SEAL: Final = 9
+"""Bytes; a whole number of base64 groups."""
+
+
+def write_cursor(position: Position, wanted: JobFilter) -> str:
+    """A text that leads to the page after this position of this list."""
+    place = json.dumps([position.created_at, position.job_id], separators=(",", ":")).encode()
+    return urlsafe_b64encode(_seal(place, wanted) + place).decode().rstrip("=")
+
+
+def read_cursor(text: str, wanted: JobFilter) -> Position:
+    """Where the page begins.
+
+    The seal keeps damage and mix-ups out. It needs no secret: whoever forges one sees no more than the list shows.
+
+    Raises:
+        RequestError: `invalid_request`: the cursor was not given out for this list.
+    """
+    if _CURSOR.fullmatch(text):
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        seal, place = raw[:_SEAL], raw[_SEAL:]
+        if seal == _seal(place, wanted):
+            created_at, job_id = json.loads(place)
+            if isinstance(created_at, float) and isinstance(job_id, str) and is_job_id(job_id):
+                return Position(created_at, job_id)
+    raise RequestError(
+        ErrorCode.INVALID_REQUEST,
+        "A parameter of the request is not valid.",
+        fields=(FieldError("cursor", "was not given out for a list with these conditions"),),
+    )
+
+
+def _seal(place: bytes, wanted: JobFilter) -> bytes:
+    return hashlib.sha256(repr(wanted).encode() + b"\n" + place).digest()[:_SEAL]

@@ -1,0 +1,80 @@
+"""What the headers of a request ask for: how long to wait, until when to start, under which key."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, NoReturn
+
+from shared.errors import ErrorCode, FieldError, RequestError
+
+MAX_PREFER: Final = 1024
+"""Characters of a Prefer header that is read; a longer one is no honest preference."""
+MAX_KEY: Final = 255
+
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_DELTA_SECONDS: Final = re.compile(r'"?([0-9]{1,9})"?')
+_DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h)?")
+_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
+_BARE_KEY: Final = re.compile(r"[!#-~]([ -~]*[!-~])?")
+_QUOTED_KEY: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_ESCAPED: Final = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a `Prefer` header (RFC 7240) asks for."""
+
+    wait: int | None = None
+    """Seconds; None where it was not said."""
+    respond_async: bool = False
+
+
+def read_prefer(headers: Sequence[str]) -> Preferences:
+    """The preferences that are known here, each as it was said first; what cannot be read counts as not said."""
+    text = ",".join(headers)
+    if not text or len(text) > MAX_PREFER:
+        return Preferences()
+    said: dict[str, str] = {}
+    plain = _QUOTED.sub(lambda quoted: quoted[0] if _DELTA_SECONDS.fullmatch(quoted[0]) else '""', text)
+    for preference in plain.split(","):
+        name, _, value = preference.split(";", 1)[0].partition("=")
+        said.setdefault(name.strip().lower(), value.strip())
+    seconds = _DELTA_SECONDS.fullmatch(said.get("wait", ""))
+    return Preferences(wait=int(seconds[1]) if seconds else None, respond_async="respond-async" in said)
+
+
+def read_cancel_after(headers: Sequence[str]) -> timedelta | None:
+    """How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds.
+
+    Raises:
+        RequestError: `invalid_request`.
+    """
+    if not headers:
+        return None
+    found = _DURATION.fullmatch(headers[0].strip())
+    if len(headers) > 1 or found is None or int(found[1]) == 0:
+        _refuse("Cancel-After", "must be one duration above 0, such as 30s, 500ms, 2m, 1h or 30 (seconds)")
+    return timedelta(**{_UNITS[found[2] or "s"]: int(found[1])})
+
+
+def read_idempotency_key(headers: Sequence[str]) -> str | None:
+    """The key of a submission, without its quotes where it has some.
+
+    Raises:
+        RequestError: `invalid_request`.
+    """
+    if not headers:
+        return None
+    text = headers[0].strip()
+    quoted = _QUOTED_KEY.fullmatch(text)
+    key = _ESCAPED.sub(r"\1", quoted[1]) if quoted else text
+    if len(headers) > 1 or not 1 <= len(key) <= MAX_KEY or not (quoted or _BARE_KEY.fullmatch(text)):
+        _refuse("Idempotency-Key", f"must be one text of 1 to {MAX_KEY} printable ASCII characters, in quotes or bare")
+    return key
+
+
+def _refuse(header: str, detail: str) -> NoReturn:
+    raise RequestError(
+        ErrorCode.INVALID_REQUEST, "A header of the request is not valid.", fields=(FieldError(header, detail),)
+    )

@@ -1,0 +1,98 @@
+"""A job's life as it happens: server-sent events, from its history."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from api.deps import BackendDep, JobIdDep
+from api.openapi import EVENT_STREAM, READ_CODES, problem_responses
+from api.schemas import job_content, transition_content
+from api.waiting import Waiting
+from shared.errors import RequestError, UnavailableError
+from shared.jobs import Job
+
+PING: Final = timedelta(seconds=15)
+"""A comment goes out after this long without an event, so that no proxy takes the line for dead."""
+END: Final = "end"
+"""The id of the last event: whoever comes back with it has seen everything."""
+HEADERS: Final = {"X-Accel-Buffering": "no"}
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="Follow a job",
+    response_class=EventSourceResponse,
+    responses={
+        200: EVENT_STREAM,
+        204: {"description": "The caller has had the last event (`Last-Event-ID: end`): nothing more will come."},
+        **problem_responses(*READ_CODES),
+    },
+)
+async def follow_job(
+    job_id: JobIdDep,
+    backend: BackendDep,
+    last_event_id: Annotated[
+        str | None,
+        Header(description="Id of the last event that the caller has: the stream goes on behind it."),
+    ] = None,
+) -> Response:
+    """Every transition of a job as a server-sent event: those that were at once, the others as they happen.
+
+    The event is named by the status, its id is the number of the transition. The last event is `end`, with the whole
+    job, or `deleted` where the job was erased meanwhile; then the stream closes. A comment comes every 15 s.
+    """
+    job = await backend.waiting.read(job_id)
+    if last_event_id == END and job.status.is_terminal:
+        return Response(status_code=204)
+    return EventSourceResponse(_stream(job, _seen(last_event_id, job), backend.waiting), headers=HEADERS)
+
+
+def _seen(last_event_id: str | None, job: Job) -> int:
+    """How many events the caller has; an id that was never given out counts as none."""
+    text = last_event_id or ""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < len("1000000") else 0
+    return number if number <= len(job.history) else 0
+
+
+async def _stream(job: Job, seen: int, waiting: Waiting) -> AsyncIterator[bytes]:
+    if job.status.is_terminal:
+        yield _events(job, seen)
+        return
+    with waiting.watch(job.id, moves=True) as watch:
+        while not waiting.stopping:
+            with suppress(UnavailableError):  # the store is away: once it is back the watch hears of it
+                try:
+                    job = await watch.read()
+                except RequestError:
+                    yield format_sse_event(event="deleted", data_str=to_json({"id": job.id}).decode())
+                    return
+                news = _events(job, seen)
+                seen = len(job.history)
+                if news:
+                    yield news
+                if job.status.is_terminal:
+                    return
+            while not await watch.happened(within=PING):
+                yield KEEPALIVE_COMMENT
+
+
+def _events(job: Job, seen: int) -> bytes:
+    news = [
+        format_sse_event(event=step.status.value, id=str(step.number), data_str=_text(transition_content(step)))
+        for step in job.history[seen:]
+    ]
+    if job.status.is_terminal:
+        news.append(format_sse_event(event=END, id=END, data_str=_text(job_content(job))))
+    return b"".join(news)
+
+
+def _text(content: object) -> str:
+    return to_json(content).decode()
