@@ -28,8 +28,8 @@ end
 
 -- In line for a worker at the place that it has had since its acceptance.
 local function line_up(id)
-  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by')
-  redis.call('ZADD', prefix .. 'pending', job[1], id)
+  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'created_at')
+  redis.call('ZADD', prefix .. 'pending', job[1] or job[3], id)  -- a record of before there were priorities has no place
   if job[2] then redis.call('ZADD', prefix .. 'deadlines', job[2], id) end
 end
 
