@@ -1,5 +1,6 @@
 """`make demo`: one real photo through the real gateway, queue and worker, shown step by step; then all is stopped."""
 
+import json
 import os
 import signal
 import sys
@@ -78,7 +79,8 @@ def main() -> int:
                 sink=lambda name, line: log.append(f"{name:>9} | {line}"),
             )
             with stack_started(stack):
-                job = _submit_and_poll(stack.url, source)
+                job = _submit_and_follow(stack.url, source)
+                _submit_and_wait(stack.url, source)
                 _show(job)
                 picture = _annotate(source, job["result"]["faces"])
     except (DemoError, StackError, requests.RequestException) as error:
@@ -111,37 +113,63 @@ def stack_started(stack: Stack) -> Iterator[None]:
         yield
 
 
-def _submit_and_poll(url: str, source: Path) -> dict[str, Any]:
-    data = source.read_bytes()
+def _submit_and_follow(url: str, source: Path) -> dict[str, Any]:
+    """Submit, then listen to the job's events until its end."""
     with step("submit") as said:
-        answer = requests.post(
-            f"{url}/v1/jobs",
-            data={"operation": "analyze", "metadata": '{"made_by": "make demo"}'},
-            files={"image": (source.name, data)},
-            timeout=30,
-        )
+        answer = _post(url, source, operation="analyze", metadata='{"made_by": "make demo"}')
         if answer.status_code != requests.codes.accepted:
-            problem = answer.json()
-            msg = f"{source.name} was not accepted: {problem.get('detail')} ({problem.get('code')})"
-            raise DemoError(msg)
+            raise DemoError(_refusal(source, answer))
         job: dict[str, Any] = answer.json()
-        said[0] = f"202  {source.name}, {len(data) / 1024:.0f} KiB -> {job['id'][:16]}..."
-    seen = [job["status"]]
-    with step("poll") as said:
-        deadline = time.monotonic() + JOB_WITHIN
-        while job["status"] in {"queued", "running"}:
-            if time.monotonic() > deadline:
-                msg = f"the job is still {job['status']} after {JOB_WITHIN:g} s"
-                raise DemoError(msg)
-            time.sleep(0.02)
-            job = requests.get(f"{url}/v1/jobs/{job['id']}", timeout=10).json()
-            if job["status"] != seen[-1]:
-                seen.append(job["status"])
+        size = source.stat().st_size / 1024
+        said[0] = f"202  {source.name}, {size:.0f} KiB -> {job['id'][:16]}..."
+    seen: list[str] = []
+    with step("events") as said:
+        for name, data in _events(url + job["urls"]["events"]):
+            if name == "end":
+                job = data
+            else:
+                seen.append(data.get("status", name))
         said[0] = " -> ".join(seen)
     if job["status"] != "succeeded":
         msg = f"the job ended as {job['status']}: {(job['error'] or {}).get('detail')}"
         raise DemoError(msg)
     return job
+
+
+def _submit_and_wait(url: str, source: Path) -> None:
+    """One call that answers with the finished job."""
+    with step("prefer: wait") as said:
+        answer = _post(url, source, operation="detect", headers={"Prefer": f"wait={JOB_WITHIN:g}"})
+        if answer.status_code != requests.codes.ok:
+            raise DemoError(_refusal(source, answer))
+        faces = len(answer.json()["result"]["faces"])
+        said[0] = f"200  {faces} face{'' if faces == 1 else 's'}, submitted and answered in one call"
+
+
+def _post(url: str, source: Path, *, headers: dict[str, str] | None = None, **form: str) -> requests.Response:
+    files = {"image": (source.name, source.read_bytes())}
+    return requests.post(f"{url}/v1/jobs", data=form, files=files, headers=headers, timeout=JOB_WITHIN + 10)
+
+
+def _refusal(source: Path, answer: requests.Response) -> str:
+    said = answer.json()
+    return f"{source.name}: {answer.status_code} {said.get('detail') or said.get('status')} ({said.get('code')})"
+
+
+def _events(url: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events as name and data, until the stream ends."""
+    with requests.get(url, stream=True, timeout=JOB_WITHIN) as stream:
+        stream.raise_for_status()
+        name, data = "message", ""
+        for line in stream.iter_lines(decode_unicode=True):
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                data += value
+            elif not line and data:
+                yield name, json.loads(data)
+                name, data = "message", ""
 
 
 def _show(job: dict[str, Any]) -> None:

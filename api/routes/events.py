@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic_core import to_json
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.deps import BackendDep, JobIdDep
 from api.openapi import EVENT_STREAM, READ_CODES, problem_responses
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 @router.get(
     "/jobs/{job_id}/events",
     summary="Follow a job",
-    response_class=EventSourceResponse,
+    response_class=Response,
     responses={
         200: EVENT_STREAM,
         204: {"description": "The caller has had the last event (`Last-Event-ID: end`): nothing more will come."},

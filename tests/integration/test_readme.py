@@ -16,11 +16,20 @@ from tools.stack import Stack
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+OF_JOBS = ["polled: succeeded 1", "waited: succeeded 512", "heard: live"]
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-    assert found, f"the README has no {language} block"
+
+def block(heading: str) -> str:
+    found = re.search(rf"### {heading}\n\n```\w+\n(.*?)```", README, flags=re.DOTALL)
+    assert found, f"the README has no code under {heading}"
     return found[1]
+
+
+def node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        pytest.fail("node is not installed; the README names it among what is needed")
+    return found
 
 
 def run(command: list[str], stack: Stack) -> str:
@@ -30,9 +39,9 @@ def run(command: list[str], stack: Stack) -> str:
     return done.stdout
 
 
-def test_the_python_client_works(stack: Stack, tmp_path: Path) -> None:
+def test_the_classic_python_client_works(stack: Stack, tmp_path: Path) -> None:
     script = tmp_path / "client.py"
-    script.write_text(block("python"), encoding="utf-8")
+    script.write_text(block("A classic client in Python"), encoding="utf-8")
     assert run([sys.executable, str(script)], stack).splitlines() == [
         "faces: 1",
         "numbers in the embedding: 512",
@@ -40,13 +49,10 @@ def test_the_python_client_works(stack: Stack, tmp_path: Path) -> None:
     ]
 
 
-def test_the_node_client_works(stack: Stack, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.fail("node is not installed; the README names it among what is needed")
+def test_the_classic_node_client_works(stack: Stack, tmp_path: Path) -> None:
     script = tmp_path / "client.cjs"
-    script.write_text(block("javascript"), encoding="utf-8")
-    assert run([node, str(script)], stack).splitlines() == [
+    script.write_text(block("A classic client in Node"), encoding="utf-8")
+    assert run([node(), str(script)], stack).splitlines() == [
         "health: healthy",
         "faces: 1",
         "verified: true",
@@ -54,6 +60,18 @@ def test_the_node_client_works(stack: Stack, tmp_path: Path) -> None:
         "registered: true",
         "similarity to itself: 1",
     ]
+
+
+def test_the_python_client_of_jobs_works(stack: Stack, tmp_path: Path) -> None:
+    script = tmp_path / "client.py"
+    script.write_text(block("A job client in Python"), encoding="utf-8")
+    assert run([sys.executable, str(script)], stack).splitlines() == OF_JOBS
+
+
+def test_the_javascript_client_of_jobs_works(stack: Stack, tmp_path: Path) -> None:
+    script = tmp_path / "client.cjs"
+    script.write_text(block("A job client in JavaScript"), encoding="utf-8")
+    assert run([node(), str(script)], stack).splitlines() == OF_JOBS
 
 
 def test_every_curl_names_a_route_that_answers(stack: Stack) -> None:
@@ -67,4 +85,4 @@ def test_every_curl_names_a_route_that_answers(stack: Stack) -> None:
         assert code in {"200", "202"}, (call, body)
         found = re.search(r"job_[0-9a-f]{34}", body)
         job_id = found[0] if found else job_id
-    assert len(calls) == 5
+    assert len(calls) == 6
