@@ -14,6 +14,7 @@ from shared.operations import FindParams, parse_params
 from shared.storage.ledger import Ledger, Outcome
 from worker import operations
 from worker.cache import DEFAULT_TENANT, ResultCache
+from worker.cancels import Cancels, TakenError
 from worker.engine.base import Engine
 from worker.images import Picture, decode
 from worker.leases import Heartbeat
@@ -31,6 +32,8 @@ class Stopwatch:
     """Milliseconds of each stage of one job."""
 
     now: Callable[[], float] = time.perf_counter
+    check: Callable[[], object] = lambda: None
+    """Called before each stage; raises where the work is to stop."""
     spent: dict[str, float] = field(default_factory=dict)
     stage: str = "start"
     """The stage that began last."""
@@ -38,6 +41,7 @@ class Stopwatch:
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Add the time of the block to `stage`."""
+        self.check()
         self.stage = stage
         begin = self.now()
         try:
@@ -55,6 +59,7 @@ class Analyst:
     heartbeat: Heartbeat
     turnstile: Turnstile
     watchdog: Watchdog
+    cancels: Cancels
     worker: str
     max_pixels: int
     cache: ResultCache | None = None
@@ -84,13 +89,21 @@ class Analyst:
         return False
 
     def _analyze(self, claim: Claim) -> None:
-        with structlog.contextvars.bound_contextvars(job_id=claim.job.id), self.heartbeat.hold(claim):
+        with (
+            structlog.contextvars.bound_contextvars(job_id=claim.job.id),
+            self.heartbeat.hold(claim),
+            self.cancels.watch(claim.job.id) as check,
+        ):
             # Its end is told anyway, 0.2 ms a line; only a later start is worth one of its own.
             tell = log.debug if claim.job.attempts == 1 else log.info
             tell("job.claimed", operation=claim.job.operation.value, attempt=claim.job.attempts)
-            stopwatch = Stopwatch()
-            with self.watchdog.watch(claim, stage=lambda: stopwatch.stage):
-                outcome = self._outcome(claim, stopwatch)
+            stopwatch = Stopwatch(check=check)
+            try:
+                with self.watchdog.watch(claim, stage=lambda: stopwatch.stage):
+                    outcome = self._outcome(claim, stopwatch)
+            except TakenError:
+                log.info("job.taken", after=stopwatch.stage, detail="canceled or erased: the rest is not done")
+                return
             self._finish(claim, outcome)
 
     def _outcome(self, claim: Claim, stopwatch: Stopwatch) -> Outcome:
@@ -107,6 +120,8 @@ class Analyst:
                 result = self._run(claim, params, stopwatch)
                 if self.cache and digest:
                     self.cache.keep(digest, result)
+        except TakenError:
+            raise
         except VultusError as error:
             failure = JobFailure(code=error.code, detail=error.detail, retryable=error.retryable)
         except Exception:

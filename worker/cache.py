@@ -21,7 +21,9 @@ from worker.settings import WorkerSettings
 
 DEFAULT_TENANT: Final = "default"
 """Whose jobs they all are, as long as there are no tenants."""
-NO_MATTER: Final = frozenset({"worker_threads", "job_time_limit", "result_cache_ttl", "drain", "ready_file"})
+NO_MATTER: Final = frozenset(
+    {"worker_threads", "job_time_limit", "job_time_limits", "result_cache_ttl", "drain", "ready_file"}
+)
 """Settings of a worker that change no result."""
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "insightface")
 ROOT: Final = Path(__file__).resolve().parents[1]

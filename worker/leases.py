@@ -1,7 +1,7 @@
 """Keeping jobs that are in work: one thread extends every lease of this process and says that the worker lives."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -23,13 +23,25 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """Beats for this process: its presence, its ready file and the leases of all its jobs."""
+    """Beats for this process: its presence, its ready file and the leases of all its jobs.
 
-    def __init__(self, ledger: Ledger, presence: Presence, info: WorkerInfo, *, ready_file: Path | None = None) -> None:
+    `lost` is called with the id of a job that is held but is no longer this process's.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        presence: Presence,
+        info: WorkerInfo,
+        *,
+        ready_file: Path | None = None,
+        lost: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._ledger = ledger
         self._presence = presence
         self._info = info
         self._ready_file = ready_file
+        self._lost = lost
         self._interval = min(ledger.lease / BEATS_PER_LEASE, LONGEST_BEAT)
         self._held: dict[str, str] = {}
         self._refused: set[tuple[str, str]] = set()
@@ -91,7 +103,8 @@ class Heartbeat:
         refused = {claim for claim in self.held() if not self._ledger.beat(*claim)}
         # A job may end between the look and the beat: only what is still held a beat later was really lost.
         for job_id, _ in refused & self._refused:
-            log.warning("job.lease_lost", job_id=job_id)
+            log.info("job.lease_lost", job_id=job_id)
+            self._lost(job_id)
         self._refused = refused
         self._presence.announce(self._info, good_for=PRESENCE)
         if self._ready_file:

@@ -14,6 +14,7 @@ from shared.storage.presence import Presence, WorkerInfo
 from shared.sweeper import Sweeper
 from worker.analysis import Analyst
 from worker.cache import result_cache
+from worker.cancels import Cancels
 from worker.engine.load import load_engine
 from worker.leases import Heartbeat
 from worker.settings import WorkerSettings
@@ -34,6 +35,7 @@ class Runtime:
     doorbell: Doorbell
     turnstile: Turnstile
     watchdog: Watchdog
+    cancels: Cancels
 
 
 _runtime: list[Runtime] = []
@@ -64,7 +66,8 @@ def start(settings: WorkerSettings) -> None:
         provider=engine.info.provider,
         threads=threads(settings),
     )
-    heartbeat = Heartbeat(ledger, Presence(client), info, ready_file=settings.ready_file)
+    cancels = Cancels(ledger)
+    heartbeat = Heartbeat(ledger, Presence(client), info, ready_file=settings.ready_file, lost=cancels.take)
     doorbell = Doorbell(celery_app(settings.broker_url))
     sweeper = Sweeper(ledger, doorbell, max_attempts=settings.max_attempts)
     turnstile = Turnstile()
@@ -72,7 +75,7 @@ def start(settings: WorkerSettings) -> None:
         ledger,
         heartbeat,
         turnstile,
-        limit=settings.job_time_limit,
+        limits=settings.time_limits,
         max_attempts=settings.max_attempts,
         arm=dead_mans_switch,
     )
@@ -82,6 +85,7 @@ def start(settings: WorkerSettings) -> None:
         heartbeat=heartbeat,
         turnstile=turnstile,
         watchdog=watchdog,
+        cancels=cancels,
         worker=worker,
         max_pixels=settings.max_pixels,
         cache=result_cache(ledger.results, engine.info, settings),
@@ -89,7 +93,8 @@ def start(settings: WorkerSettings) -> None:
     heartbeat.start()
     sweeper.start()
     watchdog.start()
-    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, turnstile, watchdog))
+    cancels.start()
+    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, turnstile, watchdog, cancels))
     log.info("worker.ready", worker=worker, pack=info.model_pack, provider=info.provider, threads=info.threads)
 
 
@@ -117,6 +122,7 @@ def stop() -> None:
     while _runtime:
         runtime = _runtime.pop()
         runtime.watchdog.stop()
+        runtime.cancels.stop()
         runtime.sweeper.stop()
         runtime.heartbeat.stop()
         runtime.doorbell.close()

@@ -2,11 +2,25 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
+from shared.operations import Operation
 from shared.settings import Seconds, SecondsOrNever, SharedSettings
+
+
+def _by_operation(value: object) -> object:
+    """Read `verify=20,analyze=120`; anything else is left for the type to refuse."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+    wrong = [name for name, _, _ in pairs if name not in set(Operation)]
+    if wrong or len({name for name, _, _ in pairs}) < len(pairs):
+        msg = f"each operation once, such as verify=20,analyze=120; the operations are {', '.join(Operation)}"
+        raise ValueError(msg)
+    return {name: seconds for name, _, seconds in pairs}
 
 
 class WorkerSettings(SharedSettings):
@@ -66,6 +80,11 @@ class WorkerSettings(SharedSettings):
         description="A job that runs longer, in seconds, is taken for stuck and its worker process is ended. Ten times "
         "the slowest job that you expect is a good value.",
     )
+    job_time_limits: Annotated[dict[Operation, Seconds], NoDecode, BeforeValidator(_by_operation)] = Field(
+        default_factory=dict,
+        description="Limits of single operations in seconds, such as `verify=20,analyze=120`; the others have "
+        "`VULTUS_JOB_TIME_LIMIT`.",
+    )
     result_cache_ttl: SecondsOrNever = Field(
         default=timedelta(0),
         description="How long the result of an image may answer the same question about the same bytes again, in "
@@ -80,3 +99,8 @@ class WorkerSettings(SharedSettings):
     ready_file: Path | None = Field(
         default=None, description="A warmed worker touches this file every few seconds: a container's health check."
     )
+
+    @property
+    def time_limits(self) -> dict[Operation, timedelta]:
+        """How long a job of each operation may run."""
+        return {operation: self.job_time_limits.get(operation, self.job_time_limit) for operation in Operation}

@@ -4,16 +4,18 @@ import faulthandler
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final
 
 import structlog
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, JobFailure
+from shared.operations import Operation
 from shared.storage.ledger import Ledger
 from worker.leases import Heartbeat
 from worker.turnstile import Turnstile
@@ -42,7 +44,7 @@ def dead_mans_switch(delay: timedelta) -> None:
 
 
 class Watchdog:
-    """Looks every second whether a job runs longer than `limit`.
+    """Looks every second whether a job runs longer than the limit of its operation.
 
     Such a job is stuck. Its thread cannot be ended, so the process ends, and whoever supervises it starts a new one.
     Before, every claim is given back: the stuck job's start counts, those of the others do not. A call that holds the
@@ -56,7 +58,7 @@ class Watchdog:
         heartbeat: Heartbeat,
         turnstile: Turnstile,
         *,
-        limit: timedelta,
+        limits: Mapping[Operation, timedelta],
         max_attempts: int,
         now: Callable[[], float] = time.monotonic,
         end: Callable[[int], object] = os._exit,
@@ -65,7 +67,8 @@ class Watchdog:
         self._ledger = ledger
         self._heartbeat = heartbeat
         self._turnstile = turnstile
-        self._limit = limit
+        self._limits = limits
+        self._longest = max(limits.values())
         self._max_attempts = max_attempts
         self._now = now
         self._end = end
@@ -101,15 +104,23 @@ class Watchdog:
         """One look; ends the process where a job is stuck."""
         now = self._now()
         with self._lock:
-            stuck = [job for job in self._watched.values() if now - job.since > self._limit.total_seconds()]
+            stuck = [job for job in self._watched.values() if now - job.since > self._limit(job.claim)]
         for job in stuck:
             seconds = round(now - job.since, 1)
             log.error("job.stuck", job_id=job.claim.job.id, stage=job.stage(), seconds=seconds)
         if stuck:
-            self.abandon(STUCK, stuck=frozenset(job.claim.job.id for job in stuck))
+            self.abandon(STUCK, stuck={job.claim.job.id: self._limit(job.claim) for job in stuck})
 
-    def abandon(self, status: int, *, stuck: frozenset[str] = frozenset()) -> None:
-        """Give every claim back and end the process with this exit status, whether the ledger hears it or not."""
+    def _limit(self, claim: Claim) -> float:
+        return self._limits[claim.job.operation].total_seconds()
+
+    def abandon(self, status: int, *, stuck: Mapping[str, float] = MappingProxyType({})) -> None:
+        """Give every claim back and end the process with this exit status, whether the ledger hears it or not.
+
+        Args:
+            status: the process's exit status.
+            stuck: the jobs that are the reason, each with the limit in seconds that it broke.
+        """
         self._turnstile.close()  # or this process would claim again what it gives back
         back = threading.Thread(target=self._give_back, args=(stuck,), name="give-back", daemon=True)
         back.start()
@@ -117,23 +128,23 @@ class Watchdog:
         log.warning("worker.ended", status=status, heard=not back.is_alive())
         self._end(status)
 
-    def _give_back(self, stuck: frozenset[str]) -> None:
-        seconds = self._limit.total_seconds()
-        failure = JobFailure(ErrorCode.TIMED_OUT, f"The job ran longer than {seconds:g} s.", retryable=True)
+    def _give_back(self, stuck: Mapping[str, float]) -> None:
         for job_id, token in self._heartbeat.held():
+            failure = None
+            if job_id in stuck:
+                detail = f"The job ran longer than {stuck[job_id]:g} s."
+                failure = JobFailure(ErrorCode.TIMED_OUT, detail, retryable=True)
             try:
-                self._ledger.release(
-                    job_id, token, failure=failure if job_id in stuck else None, max_attempts=self._max_attempts
-                )
+                self._ledger.release(job_id, token, failure=failure, max_attempts=self._max_attempts)
             except UnavailableError:
                 log.warning("job.unreleased", job_id=job_id, detail="the ledger is away; its lease runs out")
         self._heartbeat.leave()
 
     def _run(self) -> None:
-        interval = min(self._limit / 10, LONGEST_LOOK).total_seconds()
+        interval = min(min(self._limits.values()) / 10, LONGEST_LOOK).total_seconds()
         while not self._stop.wait(interval):
             if self._arm:
-                self._arm(self._limit + self._ledger.lease)
+                self._arm(self._longest + self._ledger.lease)
             try:
                 self.look()
             except Exception:

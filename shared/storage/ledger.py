@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -24,6 +25,8 @@ from shared.storage.results import Results
 REAP_MOST: Final = 500
 """Jobs healed in one script run; the rest follows a moment later, so that no run holds the server long."""
 RETRY_WINDOW: Final = timedelta(hours=1)
+LISTEN: Final = timedelta(seconds=1)
+"""How often whoever listens looks up, to see whether it is to stop."""
 
 WORKER_LOST: Final = JobFailure(
     code=ErrorCode.WORKER_LOST, detail="Every worker that took this job was lost while it ran.", retryable=True
@@ -276,6 +279,19 @@ class Ledger:
                 asked.hget(keys.job(shard_of(job_id), job_id), "status")
             found = cast("list[bytes | None]", asked.execute())
         return [Status(status.decode()) if status else None for status in found]
+
+    def canceled(self, stop: threading.Event) -> Iterator[str]:
+        """The ids of jobs that are taken from a worker from now on, until `stop`; what a gap hides is not told later."""
+        while not stop.is_set():
+            try:
+                with self._client.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]
+                    heard.subscribe(*(keys.cancels(shard) for shard in range(self.shards)))
+                    while not stop.is_set():
+                        message = heard.get_message(timeout=LISTEN.total_seconds())
+                        if message is not None and message["type"] == "message":
+                            yield message["data"].decode()
+            except redis.RedisError:
+                stop.wait(LISTEN.total_seconds())
 
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""

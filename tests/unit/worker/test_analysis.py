@@ -13,6 +13,7 @@ from shared.storage.ledger import Ledger, Outcome
 from shared.storage.presence import Presence, WorkerInfo
 from worker import analysis
 from worker.analysis import Analyst, Stopwatch
+from worker.cancels import Cancels
 from worker.engine.base import AS_THE_PACK_SAYS, Crops, Detection, Image, Search, Vectors
 from worker.engine.fake import FakeEngine
 from worker.leases import Heartbeat
@@ -95,7 +96,10 @@ def analyst(ledger: Ledger, engine: FakeEngine | None = None) -> Analyst:
         engine=engine or FakeEngine(),
         heartbeat=heartbeat,
         turnstile=turnstile,
-        watchdog=Watchdog(ledger, heartbeat, turnstile, limit=timedelta(seconds=60), max_attempts=3),
+        watchdog=Watchdog(
+            ledger, heartbeat, turnstile, limits=dict.fromkeys(Operation, timedelta(seconds=60)), max_attempts=3
+        ),
+        cancels=Cancels(ledger),
         worker="w",
         max_pixels=1_000_000,
     )
@@ -160,6 +164,28 @@ def test_a_fenced_result_is_dropped() -> None:
     ledger = OneJobLedger(photo(), fenced=True)
     assert analyst(ledger).analyze_next() is True
     assert ledger.outcomes == []
+
+
+def test_a_job_that_is_taken_away_stops_at_its_next_stage() -> None:
+    ledger = OneJobLedger(photo())
+    stages: list[str] = []
+
+    class CanceledInTheMiddle(FakeEngine):
+        def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
+            stages.append("detect")
+            worker.cancels.take("job_x")
+            worker.cancels.take("another")
+            return super().detect(image, search)
+
+        def embed(self, crops: Crops) -> Vectors:
+            stages.append("embed")
+            return super().embed(crops)
+
+    worker = analyst(ledger, CanceledInTheMiddle())
+    assert worker.analyze_next() is True
+    assert stages == ["detect"]
+    assert ledger.outcomes == []
+    assert worker.heartbeat.held() == []
 
 
 def test_a_first_start_is_claimed_beside_others_and_a_later_one_alone() -> None:

@@ -56,8 +56,8 @@ class Roll(Presence):
         self.left.append(worker)
 
 
-def claimed(name: str) -> Claim:
-    job = Job(id=name, operation=Operation.DETECT, status=Status.RUNNING, created_at=0)
+def claimed(name: str, *, operation: Operation = Operation.DETECT) -> Claim:
+    job = Job(id=name, operation=operation, status=Status.RUNNING, created_at=0)
     return Claim(job=job, token=f"{name}:1", image=b"", reference=None)
 
 
@@ -73,14 +73,14 @@ class Scene:
             self.ledger,
             self.heartbeat,
             self.turnstile,
-            limit=LIMIT,
+            limits={**dict.fromkeys(Operation, LIMIT), Operation.ANALYZE: 3 * LIMIT},
             max_attempts=3,
             now=lambda: self.now,
             end=self.ends.append,
         )
 
-    def begin(self, jobs: ExitStack, name: str) -> None:
-        claim = claimed(name)
+    def begin(self, jobs: ExitStack, name: str, *, operation: Operation = Operation.DETECT) -> None:
+        claim = claimed(name, operation=operation)
         jobs.enter_context(self.heartbeat.hold(claim))
         jobs.enter_context(self.watchdog.watch(claim, stage=lambda: "embed"))
 
@@ -98,6 +98,20 @@ def test_a_job_within_the_limit_is_left_alone(scene: Scene) -> None:
     scene.now = 1000.0
     scene.watchdog.look()
     assert scene.ends == []
+
+
+def test_each_operation_has_its_own_limit(scene: Scene) -> None:
+    with ExitStack() as jobs:
+        scene.begin(jobs, "long", operation=Operation.ANALYZE)
+        scene.now = 170.0
+        scene.watchdog.look()
+        assert scene.ends == []
+        scene.now = 181.0
+        scene.watchdog.look()
+    assert scene.ends == [STUCK]
+    failure = scene.ledger.released["long"]
+    assert failure is not None
+    assert failure.detail == "The job ran longer than 180 s."
 
 
 def test_a_stuck_job_ends_the_process_and_spends_its_start_while_its_neighbours_do_not(scene: Scene) -> None:
@@ -154,7 +168,13 @@ def test_the_thread_looks_and_arms_the_switch_by_itself() -> None:
         ended.set()
 
     dog = Watchdog(
-        ledger, heartbeat, turnstile, limit=timedelta(seconds=0.1), max_attempts=3, end=end, arm=armed.append
+        ledger,
+        heartbeat,
+        turnstile,
+        limits=dict.fromkeys(Operation, timedelta(seconds=0.1)),
+        max_attempts=3,
+        end=end,
+        arm=armed.append,
     )
     dog.start()
     with dog.watch(claimed("a"), stage=lambda: "detect"):
