@@ -10,7 +10,7 @@ from shared.errors import ErrorCode, FieldError, RequestError
 from shared.jobs import is_job_id
 from shared.storage.listing import JobFilter, Position
 
-_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{16,200}")
+_CURSOR: Final = re.compile(r"(?:[A-Za-z0-9_-]{4}){4,50}[A-Za-z0-9_-]{0,3}")
 _SEAL: Final = 9
 """Bytes; a whole number of base64 groups."""
 
@@ -29,13 +29,14 @@ def read_cursor(text: str, wanted: JobFilter) -> Position:
     Raises:
         RequestError: `invalid_request`: the cursor was not given out for this list.
     """
-    if _CURSOR.fullmatch(text):
+    if _CURSOR.fullmatch(text) and len(text) % 4 != 1:
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        seal, place = raw[:_SEAL], raw[_SEAL:]
-        if seal == _seal(place, wanted):
+        place = raw[_SEAL:]
+        if raw[:_SEAL] == _seal(place, wanted):
             created_at, job_id = json.loads(place)
-            if isinstance(created_at, float) and isinstance(job_id, str) and is_job_id(job_id):
-                return Position(created_at, job_id)
+            position = Position(float(created_at), str(job_id))
+            if write_cursor(position, wanted) == text and is_job_id(position.job_id):
+                return position
     raise RequestError(
         ErrorCode.INVALID_REQUEST,
         "A parameter of the request is not valid.",

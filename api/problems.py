@@ -157,4 +157,20 @@ async def answer_http(request: Request, error: Exception) -> Response:
     """Starlette's handler for the framework's own errors: unknown paths, wrong methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     code = _BY_STATUS.get(error.status_code, ErrorCode.INVALID_REQUEST)
-    return problem(code, _DETAILS.get(code, TABLE[code].title + "."), scope=request.scope, headers=error.headers)
+    headers = dict(error.headers or {})
+    allowed = _methods(request.app.openapi(), request.scope["path"]) if "Allow" in headers else []
+    if allowed:
+        headers["Allow"] = ", ".join(allowed)
+    return problem(code, _DETAILS.get(code, TABLE[code].title + "."), scope=request.scope, headers=headers)
+
+
+def _methods(document: Mapping[str, Any], path: str) -> list[str]:
+    """Every method that this path takes; the framework names those of one route only."""
+    parts = path.split("/")
+    return sorted(
+        method.upper()
+        for template, item in document["paths"].items()
+        for method in item
+        if len(names := template.split("/")) == len(parts)
+        if all(name == part or (name.startswith("{") and part) for name, part in zip(names, parts, strict=True))
+    )

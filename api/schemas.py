@@ -205,7 +205,7 @@ class JobList(BaseModel):
 
 
 class JobQuery(BaseModel):
-    """Which jobs are listed; every condition must hold, and an empty one is none."""
+    """Which jobs are listed; every condition must hold."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -219,11 +219,6 @@ class JobQuery(BaseModel):
     cursor: str | None = Field(
         default=None, description="`next_cursor` of the page before; the conditions must be the same."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_the_empty(cls, given: Any) -> Any:
-        return {name: value for name, value in given.items() if value != ""}
 
 
 class TransitionEvent(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic_core import to_json
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from api.deps import BackendDep, JobIdDep
 from api.openapi import EVENT_STREAM, READ_CODES, problem_responses

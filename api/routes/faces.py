@@ -216,7 +216,12 @@ async def liveness(request: Request, backend: BackendDep, settings: SettingsDep)
     response_model_exclude_none=True,
     responses=problem_responses(*CLASSIC_CODES, ErrorCode.LIVENESS_UNAVAILABLE),
     openapi_extra=classic_body(
-        skip_liveness={"type": "boolean", "default": False, "description": "Leave the liveness check out."}
+        skip_liveness={
+            "type": "string",
+            "enum": ["true", "t", "yes", "y", "on", "1", "false", "f", "no", "n", "off", "0", ""],
+            "default": "false",
+            "description": "Leave the liveness check out. Upper case is taken too.",
+        }
     ),
 )
 async def register(request: Request, backend: BackendDep, settings: SettingsDep) -> RegisterAnswer:

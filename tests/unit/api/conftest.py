@@ -81,6 +81,15 @@ class Gateway:
         answer: httpx.Response = self._run(self.client.request(method, path, **options))
         return answer
 
+    def together(self, *requests: Awaitable[httpx.Response]) -> list[httpx.Response]:
+        """Requests of `client`, all at once."""
+
+        async def gathered() -> list[httpx.Response]:
+            return list(await asyncio.gather(*requests))
+
+        answers: list[httpx.Response] = self._run(gathered())
+        return answers
+
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)
 
@@ -91,13 +100,23 @@ class Gateway:
         """A classic call, as its clients make it."""
         return self.post(path, files={"file": ("photo.jpg", image, "image/jpeg")}, data=fields)
 
-    def submit(self, operation: str, image: bytes, *, prefer: str | None = None, **fields: str) -> httpx.Response:
+    def submit(
+        self,
+        operation: str,
+        image: bytes,
+        *,
+        prefer: str | None = None,
+        key: str | None = None,
+        cancel_after: str | None = None,
+        **fields: str,
+    ) -> httpx.Response:
         """A job as a multipart form."""
+        headers = {"Prefer": prefer, "Idempotency-Key": key, "Cancel-After": cancel_after}
         return self.post(
             "/v1/jobs",
             files={"image": ("photo.jpg", image, "image/jpeg")},
             data={"operation": operation, **fields},
-            headers={"Prefer": prefer} if prefer else {},
+            headers={name: value for name, value in headers.items() if value is not None},
         )
 
 
@@ -136,5 +155,5 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert body["detail"].endswith(".")
     assert body["request_id"] == answer.headers["x-request-id"]
     assert set(body) - {"errors"} == {"type", "title", "status", "detail", "code", "request_id"}
-    assert ("retry-after" in answer.headers) == (status in {503, 504})
+    assert ("retry-after" in answer.headers) == (status in {503, 504} or code == "idempotency_in_progress")
     return body

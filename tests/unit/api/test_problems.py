@@ -59,6 +59,19 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_one(gateway: Gateway, 
     assert answer.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/jobs", "GET, POST"),
+        ("/v1/jobs/job_00" + "0" * 32, "DELETE, GET"),
+        ("/v1/jobs/x/cancel", "POST"),
+        ("/docs", "GET"),
+    ],
+)
+def test_every_method_of_a_path_is_named(gateway: Gateway, path: str, methods: str) -> None:
+    assert gateway.request("OPTIONS", path).headers["allow"] == methods
+
+
 def test_what_nobody_foresaw_is_a_500_without_a_trace(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,15 +3,12 @@
 import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 import pytest
-import redis
-import structlog
-from redis.asyncio import Redis
 
 from api import waiting as module
-from api.waiting import REREAD_MOST, Waiting, follow
+from api.waiting import REREAD_MOST, Waiting
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Job, NewJob, Status, new_job_id
 from shared.operations import Operation
@@ -19,7 +16,6 @@ from shared.storage.admission import Limits
 from shared.storage.ledger import Outcome
 from tests.memory_ledger import MemoryLedger
 
-ENDS, MOVES = "vultus:{0}:ends", "vultus:{0}:moves"
 LONG = timedelta(seconds=20)
 NEVER = timedelta(hours=1)
 
@@ -28,8 +24,8 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, timeout=15))
 
 
-def accept(ledger: MemoryLedger) -> str:
-    job_id = new_job_id(shard=0, now_ms=1)
+def accept(ledger: MemoryLedger, job_id: str | None = None) -> str:
+    job_id = job_id or new_job_id(shard=0, now_ms=1)
     ledger.accept(
         NewJob(id=job_id, operation=Operation.DETECT, params={}, image=b"x", result_ttl=LONG), limits=Limits(100_000)
     )
@@ -257,117 +253,70 @@ def test_ten_thousand_waiters_cost_one_bounded_pass() -> None:
     run(case())
 
 
-class FakeEvents:
-    """The driver's subscription, driven by a script of messages, silences and errors."""
+def test_a_watch_of_moves_is_told_of_every_change_and_of_none_twice() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        job_id = accept(ledger)
+        with waiting.watch(job_id, moves=True) as watch:
+            waiting.hear(job_id, Status.QUEUED)  # may be newer than what a read will say
+            assert watch._happened.is_set()
+            await watch.read()
+            waiting.hear(job_id, Status.QUEUED)  # an echo of what was read
+            assert not await watch.happened(within=timedelta(seconds=0.01))
+            waiting.hear(job_id, Status.RUNNING)
+            assert await watch.happened(within=LONG)
 
-    def __init__(self, script: list[Any]) -> None:
-        self._script = script
-        self.subscribed: list[tuple[str, ...]] = []
-        self.pings = 0
-        self.done = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def subscribe(self, *channels: str) -> None:
-        self.subscribed.append(channels)
-
-    async def ping(self) -> None:
-        self.pings += 1
-
-    async def get_message(self, *, timeout: float) -> Any:  # noqa: ASYNC109 - the driver's own name
-        del timeout
-        await asyncio.sleep(0)
-        if not self._script:
-            self.done.set()
-            await asyncio.sleep(60)
-        step = self._script.pop(0)
-        if isinstance(step, Exception):
-            raise step
-        return step
+    run(case())
 
 
-class FakeRedis(Redis):
-    """A client whose subscriptions are the script's."""
+def test_a_wait_that_begins_before_the_job_reads_it_only_at_its_end() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        loop = asyncio.get_running_loop()
+        ledger.listeners.append(lambda i, status: void(loop.call_soon_threadsafe(waiting.hear, i, status)))
+        job_id = new_job_id(shard=0, now_ms=1)
+        with waiting.watch(job_id) as watch:
+            known = ledger.read(accept(ledger, job_id))
+            ledger.reads = 0
+            wait = asyncio.create_task(watch.end(known, timeout=LONG))
+            await settle()
+            assert ledger.reads == 0
+            end_next(ledger)
+            assert (await wait).status is Status.SUCCEEDED
+            assert ledger.reads == 1
 
-    def __init__(self, script: list[Any]) -> None:
-        self.events = FakeEvents(script)
-
-    def __del__(self, _warnings: Any = None, _grl: Any = None) -> None:
-        pass
-
-    def set_retry(self, retry: Any) -> None:
-        assert retry.get_retries() == 0
-
-    def pubsub(self, **_: Any) -> Any:
-        return self.events
-
-
-def ended(job_id: str) -> dict[str, Any]:
-    return {"type": "message", "data": f"{job_id} succeeded".encode()}
-
-
-async def follow_script(script: list[Any], waiting: Waiting) -> FakeEvents:
-    client = FakeRedis(script)
-    task = asyncio.create_task(follow(client, ends=[ENDS], moves=[MOVES], waiting=waiting))
-    await client.events.done.wait()
-    await settle()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    return client.events
+    run(case())
 
 
-@pytest.fixture
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RECONNECT", timedelta(seconds=0.01))
+@pytest.mark.parametrize("late", [False, True])
+def test_an_end_just_before_or_after_the_limit_is_given_as_it_is(*, late: bool) -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        job_id = accept(ledger)
+        wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=timedelta(seconds=0.1)))
+        await asyncio.sleep(0.05)
+        if not late:
+            end_next(ledger)  # nobody tells: the look at the limit finds it
+        job = await wait
+        assert job.status is (Status.QUEUED if late else Status.SUCCEEDED)
+
+    run(case())
 
 
-@pytest.mark.usefixtures("_at_once")
-def test_a_published_end_reaches_its_waiter() -> None:
+def test_an_erased_job_wakes_its_waits() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
         await settle()
-        end_next(ledger)
-        await follow_script([None, {"type": "pong", "data": b""}, ended(job_id)], waiting)
-        assert (await wait).status is Status.SUCCEEDED
-
-    run(case())
-
-
-@pytest.mark.usefixtures("_at_once")
-def test_a_store_that_restarts_is_found_again_with_one_line_each_way() -> None:
-    async def case() -> None:
-        ledger = MemoryLedger()
-        waiting = Waiting(ledger, reread=NEVER)
-        rereading = asyncio.create_task(waiting.reread())
-        job_id = accept(ledger)
-        wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
-        lost = [redis.exceptions.ConnectionError(), OSError(), redis.exceptions.BusyLoadingError()]
-        with structlog.testing.capture_logs() as lines:
-            end_next(ledger)  # nobody publishes it: the store is away
-            events = await follow_script([*lost, None], waiting)
-        assert (await wait).status is Status.SUCCEEDED
-        assert len(events.subscribed) == len(lost) + 1
-        counted = [line["event"] for line in lines]
-        assert counted.count("events.away") <= len(lost)
-        assert counted[:2] == ["events.away", "events.back"]
-        rereading.cancel()
-
-    run(case())
-
-
-@pytest.mark.usefixtures("_at_once")
-def test_a_silent_line_is_asked_and_then_given_up() -> None:
-    async def case() -> None:
-        events = await follow_script([None, None, None], Waiting(MemoryLedger()))
-        assert events.pings == 2  # asked, given up, asked again on the new line
-        assert len(events.subscribed) == 2
+        ledger.delete(job_id)
+        waiting.hear(job_id, None)
+        with pytest.raises(RequestError) as caught:
+            await wait
+        assert caught.value.code is ErrorCode.JOB_NOT_FOUND
 
     run(case())

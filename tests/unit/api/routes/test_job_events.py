@@ -1,0 +1,275 @@
+"""`GET /v1/jobs/{id}/events`: every transition, once, in order, and then the end."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from api.routes import events
+from api.routes.events import _seen, _stream
+from api.waiting import Waiting
+from shared.jobs import Job, Status
+from shared.storage.ledger import Outcome
+from tests.memory_ledger import MemoryLedger
+from tests.unit.api.conftest import Gateway
+from tests.unit.api.pictures import JPEG
+from tests.unit.api.results import faces
+from tests.unit.api.test_waiting import NEVER, accept, end_next, run, settle, void
+
+Event = dict[str, Any]
+
+
+def read(stream: str) -> list[Event]:
+    """The events of a stream, by the rules of https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    found = []
+    for block in stream.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            found.append({**fields, "data": json.loads(fields["data"])})
+    return found
+
+
+def named(stream: str) -> list[tuple[str, str | None]]:
+    return [(event["event"], event.get("id")) for event in read(stream)]
+
+
+WHOLE = [("queued", "1"), ("running", "2"), ("succeeded", "3"), ("end", "end")]
+
+
+def test_a_job_is_followed_from_its_first_step_to_its_end(gateway: Gateway) -> None:
+    gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.1
+    path = gateway.submit("detect", JPEG).headers["location"]
+    answer = gateway.get(f"{path}/events")
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")
+    assert named(answer.text) == WHOLE
+    told = read(answer.text)
+    job = gateway.get(path).json()
+    assert told[-1]["data"] == job
+    assert told[0]["data"] == {"number": 1, "status": "queued", "at": job["created_at"]}
+    assert told[1]["data"]["at"] == job["started_at"]
+
+
+def test_an_ended_job_is_told_at_once(gateway: Gateway) -> None:
+    gateway.worker.script = lambda _: faces(1)
+    path = gateway.submit("detect", JPEG).headers["location"]
+    assert named(gateway.get(f"{path}/events").text) == WHOLE
+    assert not gateway.waiting.of_moves
+
+
+@pytest.mark.parametrize(
+    ("last", "first"),
+    [("0", 0), ("1", 1), ("2", 2), ("3", 3), ("4", 0), ("-1", 0), ("x", 0), ("", 0), ("²", 0), ("9" * 500, 0)],
+)
+def test_a_stream_goes_on_behind_the_last_event(gateway: Gateway, last: str, first: int) -> None:
+    gateway.worker.script = lambda _: faces(1)
+    path = gateway.submit("detect", JPEG).headers["location"]
+    answer = gateway.get(f"{path}/events", headers={"Last-Event-ID": last.encode("latin-1")})
+    assert named(answer.text) == WHOLE[first:]
+
+
+def test_who_has_had_the_end_is_told_to_stay_away(gateway: Gateway) -> None:
+    gateway.worker.script = lambda _: faces(1)
+    path = gateway.submit("detect", JPEG).headers["location"]
+    answer = gateway.get(f"{path}/events", headers={"Last-Event-ID": "end"})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_a_canceled_job_ends_its_stream(gateway: Gateway) -> None:
+    path = gateway.submit("detect", JPEG).headers["location"]
+    stream, _ = gateway.together(gateway.client.get(f"{path}/events"), gateway.client.post(f"{path}/cancel"))
+    assert named(stream.text) == [("queued", "1"), ("canceled", "2"), ("end", "end")]
+
+
+def test_an_erased_job_ends_its_stream(gateway: Gateway) -> None:
+    path = gateway.submit("detect", JPEG).headers["location"]
+
+    async def later() -> Any:
+        await asyncio.sleep(0.1)
+        return await gateway.client.delete(path)
+
+    stream, _ = gateway.together(gateway.client.get(f"{path}/events"), later())
+    assert read(stream.text)[-1] == {"event": "deleted", "data": {"id": path.removeprefix("/v1/jobs/")}}
+
+
+class Line:
+    """One stream, read piece by piece."""
+
+    def __init__(self, ledger: MemoryLedger, waiting: Waiting, job_id: str, *, seen: int = 0) -> None:
+        job = ledger.read(job_id)
+        assert job is not None
+        self.stream: AsyncIterator[bytes] = _stream(job, seen, waiting)
+
+    async def next(self) -> str:
+        return (await asyncio.wait_for(anext(self.stream), 5)).decode()
+
+    async def rest(self) -> str:
+        return "".join([piece.decode() async for piece in self.stream])
+
+
+def told(ledger: MemoryLedger, waiting: Waiting) -> None:
+    """What the ledger publishes reaches the waits."""
+    loop = asyncio.get_running_loop()
+    ledger.listeners.append(lambda i, status: void(loop.call_soon_threadsafe(waiting.hear, i, status)))
+
+
+def test_a_transition_between_the_first_look_and_the_watch_is_told() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        told(ledger, waiting)
+        line = Line(ledger, waiting, accept(ledger))
+        end_next(ledger)  # nobody watches yet, nobody hears it
+        assert named(await line.rest()) == WHOLE
+
+    run(case())
+
+
+def test_a_transition_right_after_a_read_is_told() -> None:
+    class MovesAfterEachRead(MemoryLedger):
+        def read(self, job_id: str) -> Job | None:
+            job = super().read(job_id)
+            if self.reads == 2:
+                end_next(self)
+            return job
+
+    async def case() -> None:
+        ledger = MovesAfterEachRead()
+        waiting = Waiting(ledger, reread=NEVER)
+        told(ledger, waiting)
+        assert named(await Line(ledger, waiting, accept(ledger)).rest()) == WHOLE
+
+    run(case())
+
+
+def test_every_transition_comes_as_it_happens_and_a_return_to_the_line_too() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        told(ledger, waiting)
+        job_id = accept(ledger)
+        line = Line(ledger, waiting, job_id)
+        assert named(await line.next()) == [("queued", "1")]
+        ledger.claim("w")
+        assert named(await line.next()) == [("running", "2")]
+        ledger.move(job_id, Status.QUEUED)
+        assert named(await line.next()) == [("queued", "3")]
+        ledger.move(job_id, Status.RUNNING)
+        ledger.conclude(job_id, Status.SUCCEEDED)
+        assert named(await line.rest()) == [("running", "4"), ("succeeded", "5"), ("end", "end")]
+
+    run(case())
+
+
+def test_lost_events_lose_nothing() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=timedelta(seconds=0.02))
+        rereading = asyncio.create_task(waiting.reread())
+        job_id = accept(ledger)
+        line = Line(ledger, waiting, job_id)
+        await line.next()
+        claim = ledger.claim("w")  # nobody tells
+        assert named(await line.next()) == [("running", "2")]
+        assert claim is not None
+        ledger.finish(job_id, claim.token, Outcome(result={}))
+        assert named(await line.rest()) == WHOLE[2:]
+        rereading.cancel()
+
+    run(case())
+
+
+def test_a_silent_line_is_kept_open_without_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PING", timedelta(seconds=0.02))
+
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        line = Line(ledger, waiting, accept(ledger))
+        await line.next()
+        reads = ledger.reads
+        assert [await line.next() for _ in range(3)] == [": ping\n\n"] * 3
+        assert ledger.reads == reads
+
+    run(case())
+
+
+def test_a_stream_outlives_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PING", timedelta(seconds=0.02))
+
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=timedelta(seconds=0.02))
+        rereading = asyncio.create_task(waiting.reread())
+        told(ledger, waiting)
+        line = Line(ledger, waiting, accept(ledger))
+        ledger.broken = True
+        assert await line.next() == ": ping\n\n"
+        ledger.broken = False
+        end_next(ledger)
+        assert named(await line.rest()) == WHOLE
+        rereading.cancel()
+
+    run(case())
+
+
+def test_a_stopping_process_ends_every_stream_at_once() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        line = Line(ledger, waiting, accept(ledger))
+        await line.next()
+        rest = asyncio.create_task(line.rest())
+        await settle()
+        waiting.hurry()
+        assert await asyncio.wait_for(rest, 1) == ""
+        assert not waiting.of_moves
+
+    run(case())
+
+
+def test_a_reader_that_hangs_up_leaves_nothing_behind() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        job_id = accept(ledger)
+        line = Line(ledger, waiting, job_id)
+        await line.next()
+        rest = asyncio.create_task(line.rest())
+        await settle()
+        rest.cancel()
+        await asyncio.gather(rest, return_exceptions=True)
+        await settle()
+        assert waiting._watches == {}
+        job = ledger.read(job_id)
+        assert job is not None
+        assert job.status is Status.QUEUED
+
+    run(case())
+
+
+def test_a_thousand_streams_cost_no_thread_and_no_task_of_ours() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        told(ledger, waiting)
+        job_id = accept(ledger)
+        lines = [Line(ledger, waiting, job_id) for _ in range(1000)]
+        for line in lines:
+            await line.next()
+        assert len(asyncio.all_tasks()) <= 2
+        end_next(ledger)
+        rests = await asyncio.gather(*(line.rest() for line in lines))
+        assert {tuple(named(rest)) for rest in rests} == {tuple(WHOLE[1:])}
+
+    run(case())
+
+
+def test_an_id_that_was_never_given_out_counts_as_none() -> None:
+    ledger = MemoryLedger()
+    job = ledger.read(accept(ledger))
+    assert job is not None
+    assert [_seen(text, job) for text in (None, "1", "2", "01", "+1", "1.0")] == [0, 1, 0, 1, 0, 0]

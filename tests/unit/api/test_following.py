@@ -1,0 +1,200 @@
+"""The one subscription: what it hears, when it hears more, and how it finds a lost store again."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any, Self
+
+import pytest
+import redis
+import structlog
+from redis.asyncio import Redis
+
+from api import waiting as module
+from api.waiting import Waiting, follow
+from shared.jobs import Status
+from tests.memory_ledger import MemoryLedger
+from tests.unit.api.test_waiting import LONG, NEVER, accept, end_next, run, settle
+
+ENDS, MOVES = "vultus:{0}:ends", "vultus:{0}:moves"
+
+
+class FakeEvents:
+    """The driver's subscription, driven by a script of messages, silences and errors."""
+
+    def __init__(self, script: list[Any]) -> None:
+        self._script = script
+        self.subscribed: list[tuple[str, ...]] = []
+        self.unsubscribed: list[tuple[str, ...]] = []
+        self.pings = 0
+        self.done = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def subscribe(self, *channels: str) -> None:
+        self.subscribed.append(channels)
+
+    async def unsubscribe(self, *channels: str) -> None:
+        self.unsubscribed.append(channels)
+
+    async def ping(self) -> None:
+        self.pings += 1
+
+    async def get_message(self, *, timeout: float) -> Any:  # noqa: ASYNC109 - the driver's own name
+        del timeout
+        await asyncio.sleep(0)
+        if not self._script:
+            self.done.set()
+            await asyncio.sleep(60)
+        step = self._script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+class FakeRedis(Redis):
+    """A client whose subscriptions are the script's."""
+
+    def __init__(self, script: list[Any]) -> None:
+        self.events = FakeEvents(script)
+
+    def __del__(self, _warnings: Any = None, _grl: Any = None) -> None:
+        pass
+
+    def set_retry(self, retry: Any) -> None:
+        assert retry.get_retries() == 0
+
+    def pubsub(self, **_: Any) -> Any:
+        return self.events
+
+
+def ended(job_id: str) -> dict[str, Any]:
+    return {"type": "message", "data": f"{job_id} succeeded".encode()}
+
+
+async def follow_script(script: list[Any], waiting: Waiting) -> FakeEvents:
+    client = FakeRedis(script)
+    task = asyncio.create_task(follow(client, ends=[ENDS], moves=[MOVES], waiting=waiting))
+    await client.events.done.wait()
+    await settle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return client.events
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RECONNECT", timedelta(seconds=0.01))
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_published_end_reaches_its_waiter() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        job_id = accept(ledger)
+        wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
+        await settle()
+        end_next(ledger)
+        await follow_script([None, {"type": "pong", "data": b""}, ended(job_id)], waiting)
+        assert (await wait).status is Status.SUCCEEDED
+
+    run(case())
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_store_that_restarts_is_found_again_with_one_line_each_way() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        rereading = asyncio.create_task(waiting.reread())
+        job_id = accept(ledger)
+        wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
+        await settle()
+        lost = [redis.exceptions.ConnectionError(), OSError(), redis.exceptions.BusyLoadingError()]
+        with structlog.testing.capture_logs() as lines:
+            end_next(ledger)  # nobody publishes it: the store is away
+            events = await follow_script([*lost, None], waiting)
+        assert (await wait).status is Status.SUCCEEDED
+        assert len(events.subscribed) == len(lost) + 1
+        counted = [line["event"] for line in lines]
+        assert counted.count("events.away") <= len(lost)
+        assert counted[:2] == ["events.away", "events.back"]
+        rereading.cancel()
+
+    run(case())
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_silent_line_is_asked_and_then_given_up() -> None:
+    async def case() -> None:
+        events = await follow_script([None, None, None], Waiting(MemoryLedger()))
+        assert events.pings == 2  # asked, given up, asked again on the new line
+        assert len(events.subscribed) == 2
+
+    run(case())
+
+
+def heard(channel: str) -> dict[str, Any]:
+    return {"type": "subscribe", "channel": channel.encode(), "data": 1}
+
+
+def test_moves_are_heard_only_while_somebody_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINGER", timedelta(seconds=0.1))
+
+    async def case() -> None:
+        waiting = Waiting(MemoryLedger(), reread=NEVER)
+        client = FakeRedis([heard(ENDS)])
+        task = asyncio.create_task(follow(client, ends=[ENDS], moves=[MOVES], waiting=waiting))
+        await settle()
+        with waiting.watch("job_a"):
+            await settle()
+        assert client.events.subscribed == [(ENDS,)]
+        with waiting.watch("job_a", moves=True), waiting.watch("job_b", moves=True):
+            await settle()
+            assert client.events.subscribed == [(ENDS,), (MOVES,)]
+        await settle()
+        with waiting.watch("job_a", moves=True):  # soon after: nothing was given up in between
+            await asyncio.sleep(0.2)
+        assert (client.events.subscribed, client.events.unsubscribed) == ([(ENDS,), (MOVES,)], [])
+        await asyncio.sleep(0.2)
+        assert client.events.unsubscribed == [(MOVES,)]
+        with waiting.watch("job_a", moves=True):
+            await settle()
+        assert client.events.subscribed == [(ENDS,), (MOVES,), (MOVES,)]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(case())
+
+
+def test_who_came_before_the_moves_were_heard_looks_again() -> None:
+    async def case() -> None:
+        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        job_id = accept(ledger)
+        with waiting.watch(job_id, moves=True) as watch, waiting.watch(job_id) as end:
+            await watch.read()
+            await end.read()
+            ledger.claim("w")  # published before the subscription was there
+            await follow_script([heard(ENDS)], waiting)
+            assert not watch._happened.is_set()
+            await follow_script([heard(MOVES)], waiting)
+            assert watch._happened.is_set()
+            assert not end._happened.is_set()
+
+    run(case())
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_line_that_is_found_again_hears_the_moves_at_once() -> None:
+    async def case() -> None:
+        waiting = Waiting(MemoryLedger(), reread=NEVER)
+        with waiting.watch("job_a", moves=True):
+            events = await follow_script([OSError()], waiting)
+        assert events.subscribed == [(ENDS, MOVES), (ENDS, MOVES)]
+
+    run(case())
