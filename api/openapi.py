@@ -215,11 +215,19 @@ EVENT_STREAM: Final[dict[str, Any]] = {
     "`end` with the whole job (JobBody) as data, or `deleted`.",
     "content": {
         "text/event-stream": {
-            "schema": {
-                "type": "string",
-                "x-events": {
-                    **{status.value: {"$ref": _REF.format(model=TransitionEvent.__name__)} for status in Status},
-                    "end": {"$ref": _REF.format(model=JobBody.__name__)},
+            "x-item-schema": {  # `itemSchema` of OpenAPI 3.2; 3.1 has no word for it
+                "type": "object",
+                "required": ["event", "data"],
+                "properties": {
+                    "event": {"type": "string", "enum": [*Status, "end", "deleted"]},
+                    "id": {"type": "string", "description": "The transition's number, or `end`."},
+                    "data": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "contentSchema": {
+                            "anyOf": [{"$ref": _REF.format(model=kind)} for kind in ("TransitionEvent", "JobBody")]
+                        },
+                    },
                 },
             },
             "example": f'event: queued\ndata: {{"number":1,"status":"queued","at":"{_AT}"}}\nid: 1\n\n: ping\n\n',

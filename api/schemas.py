@@ -1,9 +1,10 @@
 """Request and response bodies, with the descriptions and examples that OpenAPI shows."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Strict
@@ -19,6 +20,8 @@ MAX_PAGE: Final = 200
 """Jobs on one page of a list."""
 
 Vector = Annotated[list[float], FailFast(), Field(max_length=MAX_DIMENSIONS)]
+
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 JOB_ID: Final = "job_00019b8d3c1a386d5a7c90e1d24f68ab0c"
 
@@ -204,6 +207,14 @@ class JobList(BaseModel):
     next_cursor: str | None = Field(description="For the next page; null where this is the last.")
 
 
+def _only_rfc3339(given: Any) -> Any:
+    """Leave numbers and dates without a time to nobody's guess."""
+    if isinstance(given, str) and not _RFC3339.fullmatch(given):
+        msg = "must be a time as RFC 3339 has it, such as 2026-11-24T09:30:00Z"
+        raise ValueError(msg)
+    return given
+
+
 class JobQuery(BaseModel):
     """Which jobs are listed; every condition must hold."""
 
@@ -211,7 +222,9 @@ class JobQuery(BaseModel):
 
     status: Status | None = None
     operation: Operation | None = None
-    created_after: AwareDatetime | None = Field(default=None, description="RFC 3339; that moment is not included.")
+    created_after: Annotated[AwareDatetime, BeforeValidator(_only_rfc3339)] | None = Field(
+        default=None, description="RFC 3339; that moment is not included."
+    )
     dead_lettered: bool = Field(
         default=False, description="Only those that failed because no worker could finish them."
     )

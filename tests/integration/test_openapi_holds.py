@@ -1,0 +1,39 @@
+"""The OpenAPI document says what the running service does: schemathesis sends it what the document allows, and more."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.setup import ROOT
+from tools.stack import Stack, free_port
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Stack]:
+    """The whole service with the fake engine, so that it is the gateway that is tried."""
+    settings = {
+        "VULTUS_ENGINE": "fake",
+        "VULTUS_QUEUE_LIMIT": "100000",  # a full queue is a documented answer, but not what is looked for here
+        "VULTUS_WAIT_LIMIT": "1",
+    }
+    running = Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None)
+    with running:
+        running.wait_ready(60)
+        yield running
+
+
+def test_no_call_answers_what_the_document_does_not_say(quick: Stack, tmp_path: Path) -> None:
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        f"--config-file={ROOT / 'tests' / 'integration' / 'schemathesis.toml'}",
+        "run",
+        f"{quick.url}/openapi.json",
+        "--no-color",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert quick.gateway.exit_code() is None
+    assert quick.workers[0].exit_code() is None
