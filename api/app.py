@@ -18,7 +18,7 @@ from api import problems
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.middleware import BodyLimit, Edge
 from api.openapi import complete
-from api.routes import docs, events, faces, health, jobs
+from api.routes import batches, docs, events, faces, health, jobs
 from api.schemas import VERSION
 from api.settings import ApiSettings
 from shared import telemetry
@@ -39,6 +39,7 @@ Face analysis in two forms. **Jobs** (`/v1/jobs`): submit an image, then read, o
 Every error is an `application/problem+json` document with a `code` from a closed list."""
 TAGS: Final = [
     {"name": "jobs", "description": "Asynchronous: a 202 means that the job is kept until it is done."},
+    {"name": "batches", "description": "Many jobs in one call: accepted together, counted together."},
     {"name": "classic", "description": "Synchronous: the call waits for its job."},
     {"name": "health", "description": "For load balancers and supervisors."},
 ]
@@ -78,7 +79,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         separate_input_output_schemas=False,
     )
     app.state.settings = settings
-    for router in (jobs.router, events.router, faces.router, health.router, docs.router):
+    for router in (jobs.router, events.router, batches.router, faces.router, health.router, docs.router):
         app.include_router(router)
     docs.mount_assets(app)
     app.add_exception_handler(VultusError, problems.answer_error)
@@ -105,6 +106,8 @@ def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
             return one_image
         if path == "/v1/jobs":
             return two_images if content_type.lower().startswith("multipart/") else two_images_base64
+        if path == "/v1/batches":
+            return settings.max_batch_bytes
         return SMALL
 
     return limit

@@ -67,35 +67,69 @@ async def read_form(request: Request, *, known: Collection[str] | None = None) -
     Raises:
         RequestError: another content type, a body that cannot be read, an unknown or a repeated field.
     """
+    files: dict[str, bytes] = {}
+    texts: dict[str, str] = {}
+    wrong: list[FieldError] = []
+    for name, value in await _parts(request, most=MAX_PARTS):
+        if name in files or name in texts:
+            wrong.append(FieldError(name, "given more than once"))
+        if known is not None and name not in known:
+            wrong.append(FieldError(name, f"unknown field; the fields are {', '.join(sorted(known))}"))
+        if isinstance(value, str):
+            texts[name] = value
+        else:
+            files[name] = value
+    if wrong:
+        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=tuple(wrong))
+    return Form(files=files, texts=texts)
+
+
+async def read_album(request: Request, *, images: str, known: Collection[str], most: int) -> tuple[list[bytes], Form]:
+    """Read a multipart body whose file field `images` is repeated: these files in their order, and the other fields.
+
+    Raises:
+        RequestError: another content type, a body that cannot be read or holds more than `most` files, an unknown or a
+            repeated other field.
+    """
+    pictures: list[bytes] = []
+    texts: dict[str, str] = {}
+    wrong: list[FieldError] = []
+    for name, value in await _parts(request, most=most):
+        if name == images and isinstance(value, bytes):
+            pictures.append(value)
+        elif name not in known or isinstance(value, bytes):
+            fields = ", ".join([f"{images} (files)", *sorted(known)])
+            wrong.append(FieldError(name, f"unknown field; the fields are {fields}"))
+        elif name in texts:
+            wrong.append(FieldError(name, "given more than once"))
+        else:
+            texts[name] = value
+    if wrong:
+        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=tuple(wrong))
+    return pictures, Form(files={}, texts=texts)
+
+
+async def _parts(request: Request, *, most: int) -> list[tuple[str, str | bytes]]:
+    """The fields of a multipart body in their order, at most so many files: bytes for a file, else text."""
     if media_type(request) != "multipart/form-data":
         refuse_media_type("multipart/form-data")
     parser = _InMemory(
-        request.headers, request.stream(), max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_TEXT_FIELD
+        request.headers, request.stream(), max_files=most, max_fields=MAX_PARTS, max_part_size=MAX_TEXT_FIELD
     )
     try:
         parsed = await parser.parse()
     except MultiPartException as error:
         raise RequestError(ErrorCode.INVALID_REQUEST, f"The multipart body cannot be read: {error.message}") from None
-    files: dict[str, bytes] = {}
-    texts: dict[str, str] = {}
-    wrong: list[FieldError] = []
+    parts: list[tuple[str, str | bytes]] = []
     for name, value in parsed.multi_items():
-        if name in files or name in texts:
-            wrong.append(FieldError(name, "given more than once"))
-        if known is not None and name not in known:
-            wrong.append(FieldError(name, f"unknown field; the fields are {', '.join(sorted(known))}"))
         if not isinstance(value, UploadFile):
-            texts[name] = value
-        else:
-            data = await value.read()
-            await value.close()
-            if (value.content_type or "").startswith("application/json"):
-                texts[name] = data.decode("utf-8", "replace")
-            else:
-                files[name] = data
-    if wrong:
-        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=tuple(wrong))
-    return Form(files=files, texts=texts)
+            parts.append((name, value))
+            continue
+        data = await value.read()
+        await value.close()
+        as_text = (value.content_type or "").startswith("application/json")
+        parts.append((name, data.decode("utf-8", "replace") if as_text else data))
+    return parts
 
 
 def parse(kind: type[T], raw: bytes | str, *, within: str = "") -> T:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.batch_schemas import BatchSubmission
 from api.classic_schemas import CompareRequest
 from api.preferences import MAX_KEY
 from api.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
@@ -48,6 +49,9 @@ CLASSIC_CODES: Final = (
 
 READ_CODES: Final = (ErrorCode.JOB_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 """What can go wrong wherever one job is named."""
+
+BATCH_READ_CODES: Final = (ErrorCode.BATCH_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
+"""What can go wrong wherever one batch is named."""
 
 JOB_HEADERS: Final[dict[str, Any]] = {
     "Location": {"description": "Where the job is read.", "schema": {"type": "string"}},
@@ -236,6 +240,51 @@ EVENT_STREAM: Final[dict[str, Any]] = {
 }
 
 
+_JSON_TEXT: Final = {"type": "string", "contentMediaType": "application/json"}
+BATCH_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "images": {"type": "array", "items": _FILE, "minItems": 1},
+                        "operation": {"type": "string", "enum": [operation.value for operation in Operation]},
+                        "params": {**_JSON_TEXT, "description": "JSON object: the parameters of every item."},
+                        "priority": {"type": "string", "enum": [priority.value for priority in Priority]},
+                        "metadata": {**_JSON_TEXT, "description": "JSON object: yours, given back with the batch."},
+                        "items": {
+                            **_JSON_TEXT,
+                            "description": "JSON array with an object for each image, in their order: `operation`, "
+                            "`params`, `metadata`, `reference` of that item.",
+                        },
+                    },
+                },
+                "encoding": {"images": _IMAGE_TYPES},
+                "examples": {"detect": {"value": {"operation": "detect", "images": ["(file)", "(file)"]}}},
+            },
+            "application/json": {
+                "schema": {"$ref": _REF.format(model=BatchSubmission.__name__)},
+                "examples": {
+                    "detect": {
+                        "value": {
+                            "operation": "detect",
+                            "items": [
+                                {"image": {"base64": "/9j/4AAQSkZJRg=="}, "metadata": {"row": 1}},
+                                {"image": {"base64": "/9j/4AAQSkZJRg=="}, "params": {"max_faces": 1}},
+                            ],
+                        }
+                    }
+                },
+            },
+        },
+    }
+}
+
+
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add the schemas that only hand-written parts refer to; the parameters of each operation among them.
 
@@ -246,7 +295,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
     params = {kind.__name__: kind for kind in PARAMS.values()}
-    models: list[type[BaseModel]] = [Problem, JobBody, JobSubmission, TransitionEvent, CompareRequest, *params.values()]
+    models: list[type[BaseModel]] = [
+        Problem, JobBody, JobSubmission, BatchSubmission, TransitionEvent, CompareRequest, *params.values(),
+    ]  # fmt: skip
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in definitions["$defs"].items():

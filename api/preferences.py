@@ -44,6 +44,11 @@ def read_prefer(headers: Sequence[str]) -> Preferences:
     return Preferences(wait=int(seconds[1]) if seconds else None, respond_async="respond-async" in said)
 
 
+def granted_wait(asked: int | None, limit: timedelta) -> int | None:
+    """The seconds that a caller may wait; None where it did not ask."""
+    return None if asked is None else min(asked, int(limit.total_seconds()))
+
+
 def read_cancel_after(headers: Sequence[str]) -> timedelta | None:
     """How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds.
 

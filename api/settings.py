@@ -25,6 +25,10 @@ class ApiSettings(SharedSettings):
         default=timedelta(minutes=10),
         description="How long the first job in line may have waited, in seconds; beyond, a submission is answered 503.",
     )
+    max_batch_items: int = Field(default=1000, ge=1, le=10_000, description="Most items of one batch.")
+    max_batch_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024, le=1024 * 1024 * 1024, description="Largest body of a batch, in bytes."
+    )
     wait_limit: Seconds = Field(
         default=timedelta(seconds=60), description="Longest wait that `Prefer: wait` and `?wait=` grant, in seconds."
     )

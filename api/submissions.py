@@ -33,15 +33,15 @@ def from_form(form: Form, *, hosts: Collection[str]) -> Submission:
     url = form.texts.get("image_url")
     if url is not None and "image" in {*form.files, *form.texts}:
         _refuse("image_url", "give either image or image_url, not both")
-    return _submission(
-        operation=_operation(form.texts.get("operation")),
+    return compose(
+        operation=read_operation(form.texts.get("operation")),
         image=form.file("image") if url is None else b"",
-        image_url=None if url is None else _address(url, field="image_url", hosts=hosts),
+        image_url=None if url is None else check_url(url, field="image_url", hosts=hosts),
         reference=form.files.get("reference"),
         source=parse(ReferenceSource, raw, within="reference") if raw is not None else None,
         params=parse_object(form.texts.get("params"), name="params"),
         metadata=parse_object(form.texts.get("metadata"), name="metadata"),
-        priority=_priority(form.texts.get("priority")),
+        priority=read_priority(form.texts.get("priority")),
         hosts=hosts,
     )
 
@@ -60,10 +60,10 @@ def from_json(raw: bytes, *, hosts: Collection[str]) -> Submission:
     """
     body = parse(JobSubmission, raw)
     url = body.image.url
-    return _submission(
+    return compose(
         operation=body.operation,
-        image=b"" if body.image.base64 is None else _decoded(body.image.base64, field="image.base64"),
-        image_url=None if url is None else _address(url, field="image.url", hosts=hosts),
+        image=b"" if body.image.base64 is None else decoded(body.image.base64, field="image.base64"),
+        image_url=None if url is None else check_url(url, field="image.url", hosts=hosts),
         reference=None,
         source=body.reference,
         params=body.params,
@@ -87,7 +87,7 @@ def check_size(vector: Collection[float], workers: Collection[WorkerInfo], *, na
         )
 
 
-def _submission(
+def compose(
     *,
     operation: Operation,
     image: bytes,
@@ -99,15 +99,22 @@ def _submission(
     priority: Priority,
     hosts: Collection[str],
 ) -> Submission:
+    """A submission of parts that were read, each checked, and together.
+
+    Raises:
+        RequestError: a part is wrong, or does not go with the operation.
+        EmbeddingError: the reference embedding cannot be compared.
+        ImageError: the reference is empty.
+    """
     _check_finite(params)
     if "reference_embedding" in params:
         _refuse("params.reference_embedding", 'give it as reference: {"embedding": {"vector": [...]}}')
     checked = parse_params(operation, params)
-    _check_metadata(metadata)
+    check_metadata(metadata)
     if source is not None and source.base64 is not None:
-        reference = _decoded(source.base64, field="reference.base64")
+        reference = decoded(source.base64, field="reference.base64")
     url = source.url if source is not None else None
-    reference_url = None if url is None else _address(url, field="reference.url", hosts=hosts)
+    reference_url = None if url is None else check_url(url, field="reference.url", hosts=hosts)
     embedding = source.embedding if source is not None else None
     given = reference is not None or embedding is not None or reference_url is not None
     if operation is not Operation.VERIFY and given:
@@ -130,7 +137,12 @@ def _submission(
     )
 
 
-def _address(url: str, *, field: str, hosts: Collection[str]) -> str:
+def check_url(url: str, *, field: str, hosts: Collection[str]) -> str:
+    """The address of an image, where such addresses are taken.
+
+    Raises:
+        RequestError: `image_urls_off`.
+    """
     if not hosts:
         raise RequestError(
             ErrorCode.IMAGE_URLS_OFF,
@@ -146,21 +158,36 @@ def _with_embedding(params: FindParams, embedding: ReferenceVector) -> VerifyPar
     return VerifyParams(**params.model_dump(exclude={"reference_embedding"}), reference_embedding=kept)
 
 
-def _operation(text: str | None) -> Operation:
+def read_operation(text: str | None) -> Operation:
+    """The operation of this name.
+
+    Raises:
+        RequestError: `invalid_request`.
+    """
     try:
         return Operation(text or "")
     except ValueError:
         _refuse("operation", f"must be one of {', '.join(Operation)}")
 
 
-def _priority(text: str | None) -> Priority:
+def read_priority(text: str | None) -> Priority:
+    """The priority of this name; normal where there is none.
+
+    Raises:
+        RequestError: `invalid_request`.
+    """
     try:
         return Priority(text or Priority.NORMAL)
     except ValueError:
         _refuse("priority", f"must be one of {', '.join(Priority)}")
 
 
-def _decoded(text: str, *, field: str) -> bytes:
+def decoded(text: str, *, field: str) -> bytes:
+    """The bytes of a base64 text.
+
+    Raises:
+        RequestError: `invalid_request`.
+    """
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
@@ -175,7 +202,12 @@ def _check_finite(params: dict[str, Any]) -> None:
         _refuse("params", "holds a number or a character that JSON does not have")
 
 
-def _check_metadata(metadata: dict[str, Any]) -> None:
+def check_metadata(metadata: dict[str, Any]) -> None:
+    """Refuse metadata that cannot be kept.
+
+    Raises:
+        RequestError: `invalid_request`.
+    """
     try:
         size = len(json.dumps(metadata, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode())
     except ValueError:

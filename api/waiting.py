@@ -75,6 +75,11 @@ class Watch:
                 await self._happened.wait()
         return self._happened.is_set()
 
+    def forget(self) -> None:
+        """What has happened so far is about to be read; whatever is heard from now on may be newer than the answer."""
+        self._happened.clear()
+        self._seen = None
+
     async def read(self) -> Job:
         """The job as it is.
 
@@ -82,8 +87,7 @@ class Watch:
             RequestError: `job_not_found`.
             UnavailableError: `store_unavailable`.
         """
-        self._happened.clear()
-        self._seen = None  # until the answer is here, whatever is heard may be newer than it
+        self.forget()
         job = await self._waiting.read(self.job_id)
         self._seen = job.status
         return job

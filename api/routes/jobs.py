@@ -28,9 +28,8 @@ from api.openapi import (
     problem_responses,
 )
 from api.paging import read_cursor, write_cursor
-from api.preferences import read_cancel_after, read_idempotency_key, read_prefer
+from api.preferences import granted_wait, read_cancel_after, read_idempotency_key, read_prefer
 from api.schemas import JobBody, JobList, JobQuery, job_content, job_path, job_summary
-from api.settings import ApiSettings
 from api.submissions import FORM_FIELDS, check_size, from_form, from_json
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Job, shard_of
@@ -81,7 +80,7 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
     start_within = read_cancel_after(request.headers.getlist("cancel-after"))
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     asked = read_prefer(request.headers.getlist("prefer"))
-    wait = _granted(asked.wait, settings)
+    wait = granted_wait(asked.wait, settings.wait_limit)
     hosts: Collection[str] = ()
     async with reserved(backend.ledger, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
@@ -175,7 +174,7 @@ async def read_job(
 ) -> Response:
     """Read a job, at once or, with `wait`, when it has ended. Hanging up cancels nothing."""
     asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
-    granted = _granted(asked, settings)
+    granted = granted_wait(asked, settings.wait_limit)
     job = await backend.waiting.wait_for_end(job_id, timeout=timedelta(seconds=granted or 0))
     return _answer(job, status=200, applied=_waited(granted))
 
@@ -256,10 +255,6 @@ def _answer(
         more["Preference-Applied"] = ", ".join(applied)
     # pydantic's writer takes a tenth of the standard one's time on embeddings
     return Response(to_json(job_content(job)), status_code=status, headers=more, media_type="application/json")
-
-
-def _granted(asked: int | None, settings: ApiSettings) -> int | None:
-    return None if asked is None else min(asked, int(settings.wait_limit.total_seconds()))
 
 
 def _waited(granted: int | None) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import redis
 
 from shared.errors import ErrorCode, RequestError, TriedBeforeError
-from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, shard_of
+from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, is_batch_id, shard_of
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
 from shared.storage.batches import Batches
@@ -273,15 +273,19 @@ class Ledger:
         return read_job(fields) if fields else None
 
     def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
-        """The status of each job, None for one that never was or has expired: one round trip for all of them."""
+        """The status of each job, None for one that never was or has expired: one round trip for all of them.
+
+        A batch may be named as well: it is running, or None where nothing is left to wait for.
+        """
         with store_errors(), self._client.pipeline(transaction=False) as asked:
             for job_id in job_ids:
-                asked.hget(keys.job(shard_of(job_id), job_id), "status")
+                key = keys.batch if is_batch_id(job_id) else keys.job
+                asked.hget(key(shard_of(job_id), job_id), "status")
             found = cast("list[bytes | None]", asked.execute())
-        return [Status(status.decode()) if status else None for status in found]
+        return [_status(status.decode()) if status else None for status in found]
 
     def canceled(self, stop: threading.Event) -> Iterator[str]:
-        """The ids of jobs that are taken from a worker from now on, until `stop`; what a gap hides is not told later."""
+        """The ids of jobs that are taken from a worker from now on, until `stop`; a gap is not made up for."""
         while not stop.is_set():
             try:
                 with self._client.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]
@@ -332,7 +336,11 @@ def event(message: bytes) -> tuple[str, Status | None]:
     None stands for what is no status of a job: the end of a batch, or that nothing is left to wait for.
     """
     about, word = message.decode().split(" ", 1)
-    return about, Status(word) if word in STATUSES else None
+    return about, _status(word)
+
+
+def _status(word: str) -> Status | None:
+    return Status(word) if word in STATUSES else None
 
 
 STATUSES: Final = frozenset(Status)

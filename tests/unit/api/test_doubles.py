@@ -17,7 +17,8 @@ from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import Listing
 from shared.storage.presence import Presence
 from tests.doubles import MemoryPresence, RecordingDoorbell
-from tests.memory_ledger import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryLedger, MemoryListing
+from tests.memory_ledger import MemoryLedger
+from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing
 
 
 def put(ledger: MemoryLedger, job_id: str = "job_1", *, limit: int = 10) -> None:

@@ -1,0 +1,102 @@
+"""Bodies of batches, with the descriptions and examples that OpenAPI shows."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+
+from api.schemas import MAX_METADATA_BYTES, ImageSource, JobBody, ReferenceSource, Time, job_content, rfc3339
+from shared.faces import Strict
+from shared.jobs import Batch, BatchStatus, Job, Priority, Status
+from shared.operations import Operation
+
+BATCH_ID: Final = "batch_00019b8d3c1a386d5a7c90e1d24f68ab0c"
+
+
+class ItemFields(Strict):
+    """What one item has of its own; where it says nothing, the batch's fields hold."""
+
+    operation: Operation | None = None
+    reference: ReferenceSource | None = Field(default=None, description="Needed by `verify`, refused elsewhere.")
+    params: dict[str, Any] | None = Field(default=None, description="Instead of the batch's.")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Yours; given back with the item's job.")
+
+
+class BatchItem(ItemFields):
+    """One item of a JSON batch."""
+
+    image: ImageSource
+
+
+class BatchSubmission(Strict):
+    """The JSON form of `POST /v1/batches`."""
+
+    operation: Operation | None = Field(default=None, description="Of every item that names none.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Of every item that has none.")
+    priority: Priority = Priority.NORMAL
+    metadata: dict[str, Any] = Field(
+        default_factory=dict,
+        description=f"Yours; given back with the batch. At most {MAX_METADATA_BYTES} bytes as JSON.",
+    )
+    items: list[BatchItem] = Field(min_length=1)
+
+
+class BatchUrls(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    jobs: str
+    cancel: str
+
+
+class BatchBody(BaseModel):
+    """A batch."""
+
+    id: str = Field(examples=[BATCH_ID])
+    status: BatchStatus = Field(description="`completed` once every job of it has ended.")
+    created_at: Time
+    finished_at: Time | None
+    expires_at: Time | None = Field(description="When the completed batch can no longer be read.")
+    total: int = Field(ge=1, description="Its items.")
+    counts: dict[Status, int] = Field(description="Its jobs by status.")
+    metadata: dict[str, Any]
+    urls: BatchUrls
+
+
+class NumberedJob(BaseModel):
+    """The job of one item."""
+
+    index: int = Field(ge=0, description="Number of the item, from 0.")
+    job: JobBody
+
+
+class BatchJobs(BaseModel):
+    """Some jobs of a batch, in the order of its items."""
+
+    jobs: list[NumberedJob]
+    next_start: int | None = Field(description="`start` of the next part; null where this is the last.")
+
+
+def batch_path(batch_id: str) -> str:
+    """Where a batch is read."""
+    return f"/v1/batches/{batch_id}"
+
+
+def batch_content(batch: Batch) -> dict[str, Any]:
+    """The batch as BatchBody describes it."""
+    path = batch_path(batch.id)
+    return {
+        "id": batch.id,
+        "status": batch.status.value,
+        "created_at": rfc3339(batch.created_at),
+        "finished_at": rfc3339(batch.finished_at),
+        "expires_at": rfc3339(batch.expires_at),
+        "total": batch.total,
+        "counts": {status.value: batch.counts.get(status, 0) for status in Status},
+        "metadata": batch.metadata,
+        "urls": {"self": path, "jobs": f"{path}/jobs", "cancel": f"{path}/cancel"},
+    }
+
+
+def jobs_content(found: list[tuple[int, Job]], *, next_start: int | None) -> dict[str, Any]:
+    """Jobs as BatchJobs describes them."""
+    return {"jobs": [{"index": index, "job": job_content(job)} for index, job in found], "next_start": next_start}

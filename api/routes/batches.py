@@ -1,0 +1,224 @@
+"""Batches: submit many images in one call, read or wait for the whole, list its jobs, cancel, erase."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Any, Final
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from api.backend import Backend
+from api.batch_schemas import BatchBody, BatchJobs, batch_content, batch_path, jobs_content
+from api.batches import FORM_FIELDS, IMAGES, from_album, from_manifest, new_id, submit
+from api.bodies import media_type, read_album, refuse_media_type
+from api.deps import BackendDep, SettingsDep
+from api.idempotency import fingerprint, known_as, reserved
+from api.openapi import BATCH_BODY, BATCH_READ_CODES, IDEMPOTENCY_KEY, JOB_HEADERS, PREFER, REPLAYED, problem_responses
+from api.preferences import granted_wait, read_idempotency_key, read_prefer
+from api.waiting import Watch
+from shared.errors import ErrorCode, RequestError
+from shared.jobs import Batch, BatchStatus, is_batch_id
+
+ROUTE: Final = "POST /v1/batches"
+PAGE: Final = 100
+"""Jobs in one answer: with embeddings of several faces each they are some megabytes."""
+
+router = APIRouter(prefix="/v1", tags=["batches"])
+
+
+def _batch_id(batch_id: str) -> str:
+    if not is_batch_id(batch_id):
+        raise no_such_batch()
+    return batch_id
+
+
+BatchIdDep = Annotated[str, Depends(_batch_id)]
+
+
+@router.post(
+    "/batches",
+    status_code=202,
+    summary="Submit a batch",
+    response_model=BatchBody,
+    response_description="On record; not all of its jobs have ended yet.",
+    responses={
+        200: {
+            "model": BatchBody,
+            "description": "Completed: within the wait that was asked for, or before, where it is repeated.",
+            "headers": {name: JOB_HEADERS[name] for name in ("Location", "Preference-Applied")} | REPLAYED,
+        },
+        202: {"headers": JOB_HEADERS | REPLAYED},
+        **problem_responses(
+            ErrorCode.INVALID_REQUEST,
+            ErrorCode.MALFORMED_JSON,
+            ErrorCode.INVALID_EMBEDDING,
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode.REQUEST_TOO_LARGE,
+            ErrorCode.IDEMPOTENCY_MISMATCH,
+            ErrorCode.IDEMPOTENCY_IN_PROGRESS,
+            ErrorCode.BATCH_NOT_FOUND,
+            ErrorCode.QUEUE_FULL,
+            ErrorCode.STORE_UNAVAILABLE,
+            ErrorCode.INTERNAL_ERROR,
+        ),
+    },
+    openapi_extra={**BATCH_BODY, "parameters": [PREFER, IDEMPOTENCY_KEY]},
+)
+async def submit_batch(request: Request, backend: BackendDep, settings: SettingsDep) -> Response:
+    """Put many jobs on record in one step. An item that cannot be done does not hold up the others: its job has failed.
+
+    The whole is refused only where the request itself is wrong, or nothing is taken just now.
+    """
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    wait = granted_wait(read_prefer(request.headers.getlist("prefer")).wait, settings.wait_limit)
+    hosts: Collection[str] = ()
+    most = settings.max_batch_items
+    async with reserved(backend.ledger, route=ROUTE, key=key) as reservation:
+        kind = media_type(request)
+        if kind == "multipart/form-data":
+            read = partial(
+                from_album, *await read_album(request, images=IMAGES, known=FORM_FIELDS, most=most), most=most
+            )
+        elif kind == "application/json":
+            read = partial(from_manifest, await request.body(), most=most)
+        else:
+            refuse_media_type("multipart/form-data", "application/json")
+        known = reservation.known
+        batch_id = known.id if known else new_id(backend.ledger, shard=reservation.shard if key is not None else None)
+
+        def accept() -> bool:
+            order = read()
+            mark = fingerprint(order.content) if key is not None else ""
+            if known_as(reservation, mark):
+                return False
+            submit(
+                order,
+                batch_id=batch_id,
+                hosts=hosts,
+                ledger=backend.ledger,
+                doorbell=backend.doorbell,
+                settings=settings,
+                under=reservation.sealed(mark),
+            )
+            return True
+
+        with backend.waiting.watch(batch_id) as watch:
+            accepted = await to_thread.run_sync(accept)
+            batch = await _end(backend, watch, batch_id, wait=wait)
+    more = {"Location": batch_path(batch.id)} | ({} if accepted else {"Idempotent-Replayed": "true"})
+    return _answer(batch, status=200 if batch.status is BatchStatus.COMPLETED else 202, wait=wait, headers=more)
+
+
+@router.get(
+    "/batches/{batch_id}",
+    summary="Read a batch",
+    response_model=BatchBody,
+    response_description="The batch as it is now.",
+    openapi_extra={"parameters": [PREFER]},
+    responses={
+        200: {"headers": {name: JOB_HEADERS[name] for name in ("Retry-After", "Preference-Applied")}},
+        **problem_responses(*BATCH_READ_CODES, ErrorCode.INVALID_REQUEST),
+    },
+)
+async def read_batch(
+    batch_id: BatchIdDep,
+    request: Request,
+    backend: BackendDep,
+    settings: SettingsDep,
+    wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for its completion.")] = None,
+) -> Response:
+    """Read a batch, at once or, with `wait`, when it is completed. Hanging up cancels nothing."""
+    asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
+    granted = granted_wait(asked, settings.wait_limit)
+    with backend.waiting.watch(batch_id) as watch:
+        return _answer(await _end(backend, watch, batch_id, wait=granted), status=200, wait=granted)
+
+
+@router.get(
+    "/batches/{batch_id}/jobs",
+    summary="List the jobs of a batch",
+    response_model=BatchJobs,
+    response_description="Some of its jobs, whole, in the order of the items.",
+    responses=problem_responses(*BATCH_READ_CODES, ErrorCode.INVALID_REQUEST),
+)
+async def list_batch_jobs(
+    batch_id: BatchIdDep,
+    backend: BackendDep,
+    start: Annotated[int, Query(ge=0, le=1_000_000, description="Number of the first item.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE, description="How many items.")] = PAGE,
+) -> Response:
+    """List the jobs of a batch with their results. One that was erased or has expired is left out."""
+
+    def read() -> dict[str, Any]:
+        batch = backend.ledger.batches.read(batch_id)
+        if batch is None:
+            raise no_such_batch()
+        found = backend.ledger.batches.jobs(batch_id, start=start, count=limit)
+        after = start + limit
+        return jobs_content(found, next_start=after if after < batch.total else None)
+
+    return Response(to_json(await to_thread.run_sync(read)), media_type="application/json")
+
+
+@router.post(
+    "/batches/{batch_id}/cancel",
+    summary="Cancel a batch",
+    response_model=BatchBody,
+    response_description="The batch; what had not ended is canceled.",
+    responses=problem_responses(*BATCH_READ_CODES),
+)
+async def cancel_batch(batch_id: BatchIdDep, backend: BackendDep) -> Response:
+    """End every job of the batch that has not ended, now. What has ended stays as it is."""
+    batch = await to_thread.run_sync(backend.ledger.batches.cancel, batch_id)
+    if batch is None:
+        raise no_such_batch()
+    return _answer(batch, status=200)
+
+
+@router.delete(
+    "/batches/{batch_id}",
+    status_code=204,
+    summary="Erase a batch",
+    response_description="Nothing is left of it and its jobs.",
+    responses=problem_responses(*BATCH_READ_CODES),
+)
+async def delete_batch(batch_id: BatchIdDep, backend: BackendDep) -> Response:
+    """Erase a batch with all its jobs, in any state, now."""
+    if not await to_thread.run_sync(backend.ledger.batches.delete, batch_id):
+        raise no_such_batch()
+    return Response(status_code=204)
+
+
+async def _end(backend: Backend, watch: Watch, batch_id: str, *, wait: int | None) -> Batch:
+    """The batch once it is completed, or as it is when the wait is over."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + (wait or 0)
+    while True:
+        watch.forget()
+        batch = await to_thread.run_sync(backend.ledger.batches.read, batch_id)
+        if batch is None:
+            raise no_such_batch()
+        left = min(deadline, backend.waiting.last_call or deadline) - clock()
+        if batch.status is BatchStatus.COMPLETED or left <= 0:
+            return batch
+        await watch.happened(within=timedelta(seconds=left))
+
+
+def _answer(
+    batch: Batch, *, status: int, wait: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    more = dict(headers or {})
+    if batch.status is not BatchStatus.COMPLETED:
+        more["Retry-After"] = "1"
+    if wait is not None:
+        more["Preference-Applied"] = f"wait={wait}"
+    return Response(to_json(batch_content(batch)), status_code=status, headers=more, media_type="application/json")
+
+
+def no_such_batch() -> RequestError:
+    """What is said of an id that no batch has."""
+    return RequestError(ErrorCode.BATCH_NOT_FOUND, "There is no batch with this id, or it has expired.")
