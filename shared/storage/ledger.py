@@ -12,6 +12,7 @@ import redis
 
 from shared.errors import ErrorCode, RequestError, TriedBeforeError
 from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, is_batch_id, shard_of
+from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
 from shared.storage.batches import Batches
@@ -127,6 +128,8 @@ class Ledger:
     def claim(self, worker: str, *, alone: bool = True) -> Claim | None:
         """Take the first job in line of a shard that has one; each claim begins with the next shard in turn.
 
+        A job of an operation that this version does not know stays in line, for a worker that does.
+
         Args:
             worker: who takes it.
             alone: whether this process runs nothing else as long as it has the job.
@@ -139,7 +142,7 @@ class Ledger:
             with store_errors():
                 found = self._claim(
                     keys=[keys.pending(shard)],
-                    args=[keys.prefix(shard), worker, self.lease.total_seconds(), int(alone)],
+                    args=[keys.prefix(shard), worker, self.lease.total_seconds(), int(alone), *Operation],
                 )
             if found and len(found) == 1:
                 raise TriedBeforeError

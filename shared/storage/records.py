@@ -75,7 +75,11 @@ def read_batch(raw: Mapping[bytes, bytes]) -> Batch:
 
 
 def read_job(raw: Mapping[bytes, bytes]) -> Job:
-    """The job of these fields; what a newer worker says of its provenance beyond ours is left out."""
+    """The job of these fields; what a newer version says beyond ours is left out.
+
+    Raises:
+        ValueError: its operation, status or priority is one that only a newer version knows.
+    """
     found = {name.decode(): value for name, value in raw.items()}
     number: Callable[[str], float | None] = partial(_number, found)
     text: Callable[[str], str | None] = partial(_text, found)
@@ -93,7 +97,7 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         finished_at=number("finished_at"),
         expires_at=number("expires_at"),
         result=from_json(found.get("result", b"null")),
-        error=JobFailure(**{**error, "code": ErrorCode(error["code"])}) if error else None,
+        error=_failure(error) if error else None,
         metrics=json.loads(found.get("metrics", b"{}")),
         provenance=Provenance(**{name: provenance[name] for name in _PROVENANCE & provenance.keys()})
         if provenance
@@ -105,6 +109,12 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         retried_as=text("retried_as"),
         history=_history(found.get("history", b"")),
     )
+
+
+def _failure(error: Mapping[str, Any]) -> JobFailure:
+    known = error["code"] in frozenset(ErrorCode)
+    code = ErrorCode(error["code"]) if known else ErrorCode.INTERNAL_ERROR
+    return JobFailure(code, error["detail"], retryable=error["retryable"])
 
 
 def _history(written: bytes) -> tuple[Transition, ...]:

@@ -1,11 +1,13 @@
-"""A real worker whose engine does what broken models do: on marked pictures it kills its process, hangs, or is slow."""
+"""A real worker that breaks at marked pictures: it kills its process, before or after the end is written, or hangs."""
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
+from shared.storage.ledger import Ledger, Outcome
 from worker import runtime
 from worker.engine.base import AS_THE_PACK_SAYS, Detection, Engine, Image, Search
 from worker.engine.fake import FakeEngine
@@ -14,12 +16,15 @@ from worker.settings import WorkerSettings
 KILLS: Final = (1, 2, 3)
 HANGS: Final = (3, 2, 1)
 SLOW: Final = (2, 2, 2)
+DIES_AFTER: Final = (1, 3, 2)
 """BGR of a picture's first pixel."""
 
+_last = threading.local()
 DEEDS: Final[dict[tuple[int, ...], Callable[[], object]]] = {
     KILLS: lambda: os.kill(os.getpid(), signal.SIGKILL),
     HANGS: lambda: time.sleep(3600),
     SLOW: lambda: time.sleep(1),
+    DIES_AFTER: lambda: setattr(_last, "word", True),
 }
 
 
@@ -31,11 +36,22 @@ class PoisonedEngine(FakeEngine):
         return super().detect(image, search)
 
 
+def finish_and_die(self: Ledger, job_id: str, token: str, outcome: Outcome) -> bool:
+    written = _finish(self, job_id, token, outcome)
+    if getattr(_last, "word", False):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return written
+
+
 def load(settings: WorkerSettings) -> Engine:
     assert settings.engine == "fake"
     return PoisonedEngine()
 
 
+_finish = Ledger.finish
+Ledger.finish = finish_and_die  # type: ignore[method-assign]  # the moment between an end and its doorbell's answer
 runtime.load_engine = load  # type: ignore[attr-defined]  # its import is the seam
 
-from worker.app import app  # noqa: E402, F401 - what `celery -A` looks for
+from worker.app import app  # noqa: E402 - what `celery -A` looks for
+
+__all__ = ["app"]

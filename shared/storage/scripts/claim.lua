@@ -3,21 +3,27 @@
 -- work that ends makes room. High goes before normal before low, but of eight turns one begins with low and one with
 -- normal. What waited beyond its deadline expires.
 -- A job that lost a worker before is given only to one that runs nothing beside it; to others the answer is 'alone'.
+-- A job of an operation that the worker does not know waits for a newer one, and holds up no other.
 -- KEYS pending
--- ARGV prefix worker lease_seconds alone
+-- ARGV prefix worker lease_seconds alone operation...
 if redis.call('ZCARD', KEYS[1]) == 0 then return false end
+local knows = {}
+for at = 5, #ARGV do knows[ARGV[at]] = true end
 local turn = redis.call('INCR', prefix .. 'turns') % 8
 local order = turn == 0 and {2, 1, 0} or turn == 4 and {1, 0, 2} or {0, 1, 2}
 for _, band in ipairs(order) do
+  local passed = 0
   while true do
-    local id = redis.call('ZRANGE', KEYS[1], band * BAND, '(' .. (band + 1) * BAND, 'BYSCORE', 'LIMIT', 0, 1)[1]
+    local id = redis.call('ZRANGE', KEYS[1], band * BAND, '(' .. (band + 1) * BAND, 'BYSCORE', 'LIMIT', passed, 1)[1]
     if not id then break end
     local job = prefix .. 'job:' .. id
-    local found = redis.call('HMGET', job, 'attempts', 'status', 'start_by')
+    local found = redis.call('HMGET', job, 'attempts', 'status', 'start_by', 'operation')
     if found[2] ~= 'queued' then
       redis.call('ZREM', KEYS[1], id)
     elseif found[3] and tonumber(found[3]) <= now then
       conclude(id, 'expired', {}, 0)
+    elseif not knows[found[4]] then
+      passed = passed + 1
     elseif ARGV[4] == '0' and tonumber(found[1]) > 0 then
       return {'alone'}
     else

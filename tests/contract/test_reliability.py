@@ -1,0 +1,32 @@
+"""The table of docs/reliability.md names tests that exist, and leaves no case out."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TABLE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+ROWS = [line.split("|") for line in TABLE.splitlines() if re.match(r"\| \d+ \|", line)]
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+CASES = 31
+
+
+def functions_of(path: str) -> set[str]:
+    file = ROOT / path
+    assert file.exists(), f"{path} does not exist"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_case_stands_in_the_table_once_and_in_order() -> None:
+    assert [int(row[1]) for row in ROWS] == list(range(1, CASES + 1))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"case-{row[1].strip()}")
+def test_every_case_names_tests_that_exist_or_says_that_it_is_not_built(row: list[str]) -> None:
+    shown = row[4]
+    named = NAMED.findall(shown)
+    assert NAMED.sub("", shown).strip() == ("" if named else "not built")
+    assert [name for path, name in named if name not in functions_of(path)] == []

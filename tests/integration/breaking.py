@@ -1,0 +1,84 @@
+"""A stack of a test's own, to be broken: the service as it is, but for an engine that fails on demand."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from shared.storage import keys
+from tests.pictures import encoded, one_face
+from tools.stack import Stack, free_port
+
+LEASE = 1.5
+SETTINGS = {"VULTUS_ENGINE": "fake", "VULTUS_LEASE": str(LEASE), "VULTUS_WORKER_THREADS": "2"}
+ENDS = {"succeeded", "failed", "canceled", "expired"}
+
+
+@contextmanager
+def breakable(
+    data: Path,
+    *,
+    workers: int = 1,
+    settings: Mapping[str, str] | None = None,
+    worker: str = "tests.integration.poisoned_worker",
+    oddities: Mapping[int, Mapping[str, str]] | None = None,
+    ready: bool = True,
+    log: list[str] | None = None,
+) -> Iterator[Stack]:
+    """The running stack; `oddities` are environment variables of single workers, by their number from 0."""
+    lines = [] if log is None else log
+    stack = Stack(
+        data=data,
+        port=free_port(),
+        workers=workers,
+        settings={**SETTINGS, **(settings or {})},
+        sink=lambda name, line: lines.append(f"{name} | {line}"),
+    )
+    for number, service in enumerate(stack.workers):
+        service.command = [part.replace("worker.app", worker) for part in service.command]
+        service.environment = {**service.environment, **(oddities or {}).get(number, {})}
+    with stack:
+        if ready:
+            stack.wait_ready(60)
+        else:
+            stack.wait_gateway(30)
+        yield stack
+
+
+def picture(mark: tuple[int, int, int] = (30, 30, 30)) -> bytes:
+    """A picture that the engine knows by its first pixel, given as BGR."""
+    pixels = one_face()
+    pixels[0, 0] = mark
+    return encoded(pixels)
+
+
+def job_of(stack: Stack, job_id: str) -> dict[str, Any]:
+    answer = requests.get(f"{stack.url}/v1/jobs/{job_id}", timeout=10)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def history(stack: Stack, job_id: str) -> list[str]:
+    """Every status that the job has had, from the record itself."""
+    with stack.ledger.client() as client:
+        written = client.hget(keys.job(0, job_id), "history") or b""
+    return [step.split(b" ")[0].decode() for step in written.split(b";") if step]
+
+
+def holder(stack: Stack, job_id: str) -> int:
+    """The number of the worker that has the job now: its process id is part of the token's name."""
+    with stack.ledger.client() as client:
+        token = (client.hget(keys.job(0, job_id), "token") or b"").decode()
+    pids = [str(service.pid) for service in stack.workers]
+    return next(number for number, pid in enumerate(pids) if f"-{pid}-" in token)
+
+
+def until(promise: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Wait, without anybody starting again what has ended."""
+    deadline = time.monotonic() + seconds
+    while not promise():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
