@@ -6,12 +6,16 @@ from typing import Any, Final
 import structlog
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
+from kombu.transport.redis import Channel
 from pydantic import SecretStr
 
 RUN_NEXT: Final = "vultus.run_next"
 QUEUE: Final = "vultus.doorbells"
 ENOUGH: Final = 64
 """Rings on their way, owed or unanswered: enough for any pool, since whoever wakes works until the line is empty."""
+
+# A doorbell that was taken and not answered is never put back: the sweep rings anew.
+Channel.do_restore = False
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +25,8 @@ def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
 
     Late acknowledgement with a prefetch of one, so that a busy worker hoards no doorbell; no result backend, no
     retries of its own and no countdowns: all of that is the ledger's, because Celery's Redis transport loses and
-    repeats messages (docs/decisions/0001).
+    repeats messages (docs/decisions/0001). Acknowledgements stay in the worker's memory (`ack_emulation` off): kept in
+    the broker, kombu 5.7 ends a worker whose broker was lost while a job ran ("Unrecoverable error: AttributeError").
     """
     app = Celery("vultus", broker=broker_url.get_secret_value(), set_as_current=False)
     app.conf.update(
@@ -34,10 +39,7 @@ def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
         task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
         broker_transport_options={
-            "visibility_timeout": 3600,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "unacked_mutex_expire": 5,
+            "ack_emulation": False,
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
             "socket_keepalive": True,

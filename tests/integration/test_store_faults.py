@@ -201,3 +201,17 @@ def test_a_hanging_job_of_a_dead_worker_survives_a_killed_ledger_too(tmp_path: P
         kill(stack.stores[0])
         kill(stack.workers[0])
         supervised(stack, lambda: status(stack, job) == "running" and job_of(stack, job)["attempts"] == 2)
+
+
+def test_a_broker_that_dies_while_a_job_runs_takes_no_worker_with_it(tmp_path: Path, log: list[str]) -> None:
+    with breakable(tmp_path, log=log) as stack:
+        before = stack.workers[0].pid
+        jobs = [submit(stack, SLOW)]  # the other thread is free: the worker listens for doorbells
+        until(lambda: all(status(stack, job) == "running" for job in jobs))
+        outage(stack, 1, seconds=2)
+        until(lambda: all_succeeded(stack, jobs))
+        later = submit(stack)
+        until(lambda: status(stack, later) == "succeeded")
+        assert (stack.workers[0].exit_code(), stack.workers[0].pid) == (None, before)
+        assert [job_of(stack, job)["attempts"] for job in jobs] == [1]
+        readable(log)

@@ -1,0 +1,75 @@
+"""What the storms' oracle is shown is what the stores hold: damage done to a real ledger is found."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+import redis
+
+from shared.jobs import NewJob, new_job_id
+from shared.operations import Operation
+from shared.storage import keys
+from shared.storage.admission import Limits
+from shared.storage.connection import connect
+from shared.storage.ledger import Ledger, Outcome
+from tests.chaos.oracle import Account, audit
+from tests.chaos.stores import snapshot
+from tests.integration.breaking import picture
+from tests.integration.conftest import Server
+
+Damage = Callable[[redis.Redis, str], object]
+
+
+def submit(ledger: Ledger, key: str) -> Account:
+    job = NewJob(
+        id=new_job_id(shard=0, now_ms=1),
+        operation=Operation.DETECT,
+        params={},
+        metadata={"key": key},
+        image=picture(),
+        result_ttl=timedelta(hours=1),
+        webhook={"url": "https://partner.example"},
+    )
+    ledger.accept(job, limits=Limits(100))
+    return Account(key, webhook=True, ids={job.id})
+
+
+@pytest.fixture
+def stores(ledger_server: Server, broker_server: Server) -> Iterator[tuple[redis.Redis, redis.Redis]]:
+    with connect(ledger_server.url) as ledger, connect(broker_server.url) as broker:
+        yield ledger, broker
+
+
+def served(ledger: Ledger, count: int) -> list[Account]:
+    accounts = [submit(ledger, f"key-{number}") for number in range(count)]
+    for claim in iter(lambda: ledger.claim("w"), None):
+        ledger.finish(claim.job.id, claim.token, Outcome(result={}))
+    return accounts
+
+
+def test_a_ledger_that_did_its_work_passes(ledger: Ledger, stores: tuple[redis.Redis, redis.Redis]) -> None:
+    accounts = served(ledger, 5)
+    assert audit(accounts, [], snapshot(*stores, keys_lead_to={}), max_attempts=3) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lambda client, job: client.delete(keys.job(0, job)), "lost: "),
+        (lambda client, job: client.hset(keys.job(0, job), "status", "running"), "unended: "),
+        (lambda client, job: client.set(keys.image(0, job), "bytes"), "image: "),
+        (lambda client, job: client.set("elsewhere", picture()), "image: elsewhere"),  # noqa: ARG005
+        (lambda client, job: client.zadd(keys.leases(0), {job: 1}), "leftover: "),
+        (lambda client, job: client.zrem(f"{keys.prefix(0)}index:succeeded:detect", job), "index: "),
+        (lambda client, job: client.rpush(f"{keys.prefix(0)}outbox", f"{job} succeeded 1"), "outbox: "),
+    ],
+    ids=["job", "status", "image", "copy", "lease", "index", "outbox"],
+)
+def test_damage_done_to_a_real_ledger_is_found(
+    ledger: Ledger, stores: tuple[redis.Redis, redis.Redis], damage: Damage, found: str
+) -> None:
+    accounts = served(ledger, 3)
+    damage(stores[0], next(iter(accounts[1].ids)))
+    assert any(
+        line.startswith(found) for line in audit(accounts, [], snapshot(*stores, keys_lead_to={}), max_attempts=3)
+    )
