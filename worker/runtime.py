@@ -18,6 +18,7 @@ from worker.cancels import Cancels
 from worker.engine.load import load_engine
 from worker.leases import Heartbeat
 from worker.settings import WorkerSettings
+from worker.standby import Standby
 from worker.threads import job_threads
 from worker.turnstile import Turnstile
 from worker.watchdog import Watchdog, dead_mans_switch
@@ -36,6 +37,7 @@ class Runtime:
     turnstile: Turnstile
     watchdog: Watchdog
     cancels: Cancels
+    standby: Standby
 
 
 _runtime: list[Runtime] = []
@@ -90,11 +92,13 @@ def start(settings: WorkerSettings) -> None:
         max_pixels=settings.max_pixels,
         cache=result_cache(ledger.results, engine.info, settings),
     )
+    standby = Standby(waiting=lambda: ledger.depth()[0], busy=lambda: bool(heartbeat.held()), work=analyst.analyze_next)
     heartbeat.start()
     sweeper.start()
     watchdog.start()
     cancels.start()
-    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, turnstile, watchdog, cancels))
+    standby.start()
+    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, turnstile, watchdog, cancels, standby))
     log.info("worker.ready", worker=worker, pack=info.model_pack, provider=info.provider, threads=info.threads)
 
 
@@ -121,6 +125,7 @@ def stop() -> None:
     """Stop the threads and take the worker off the roll; jobs have been finished before."""
     while _runtime:
         runtime = _runtime.pop()
+        runtime.standby.stop()
         runtime.watchdog.stop()
         runtime.cancels.stop()
         runtime.sweeper.stop()

@@ -215,3 +215,15 @@ def test_a_broker_that_dies_while_a_job_runs_takes_no_worker_with_it(tmp_path: P
         assert (stack.workers[0].exit_code(), stack.workers[0].pid) == (None, before)
         assert [job_of(stack, job)["attempts"] for job in jobs] == [1]
         readable(log)
+
+
+@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP])
+def test_jobs_are_done_without_a_broker_too_only_later(tmp_path: Path, fate: signal.Signals, log: list[str]) -> None:
+    with breakable(tmp_path, log=log) as stack:
+        stack.stores[1].signal(fate)
+        jobs = [submit(stack) for _ in range(5)]
+        until(lambda: all_succeeded(stack, jobs), seconds=20)
+        stack.workers[0].signal(signal.SIGTERM)
+        stack.stores[1].signal(signal.SIGCONT)
+        assert stack.workers[0].wait(40)
+        readable(log)

@@ -9,7 +9,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from shared.dispatch import Doorbell, celery_app
+from shared.dispatch import QUEUE, Doorbell, celery_app
 from tests.integration.breaking import ENDS, LEASE, breakable, history, holder, job_of, picture, until
 from tests.integration.poisoned_worker import DIES_AFTER, HANGS, SLOW
 from tests.integration.test_faults import kill, readable, status, supervised
@@ -171,3 +171,16 @@ def test_where_no_worker_is_left_the_gateway_puts_the_jobs_of_the_dead_back_in_l
         kill(worker)
         until(lambda: status(stack, job) == "queued", seconds=LEASE + 3)
         assert worker.exit_code() is not None
+
+
+def test_a_ready_worker_that_stopped_listening_does_its_work_all_the_same(tmp_path: Path, log: list[str]) -> None:
+    with breakable(tmp_path, log=log) as stack:
+        with celery_app(SecretStr(stack.broker.url)) as app:
+            said = app.control.cancel_consumer(QUEUE, reply=True, timeout=3)
+        assert len(said or []) == 1
+        jobs = [submit(stack) for _ in range(3)]
+        time.sleep(2)
+        assert {status(stack, job) for job in jobs} == {"queued"}
+        until(lambda: all(status(stack, job) == "succeeded" for job in jobs), seconds=15)
+        assert len([line for line in log if "doorbell.silent" in line]) == 1
+        readable(log)

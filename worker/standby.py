@@ -1,0 +1,80 @@
+"""Works without the doorbell where it stays silent: jobs wait, this worker is idle, and nobody rings."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from shared.errors import UnavailableError
+
+SILENCE: Final = timedelta(seconds=5)
+"""Idle beside jobs that wait for so long, a worker does not hear: where it does, every sweep rings, once a second."""
+LOOK: Final = timedelta(seconds=1)
+
+log = structlog.get_logger(__name__)
+
+
+class Standby:
+    """Looks every second; after a silence it does what waits, one job at a time, in a thread of its own.
+
+    The broker may be away, or Celery may have stopped listening without a word, as it has after lost connections.
+
+    Args:
+        waiting: how many jobs wait; may raise `UnavailableError`.
+        busy: whether this process has a job in work.
+        work: does the next job; False where there was none for this process. It may raise `UnavailableError`.
+        now: a clock in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        waiting: Callable[[], int],
+        busy: Callable[[], bool],
+        work: Callable[[], bool],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._waiting, self._busy, self._work, self._now = waiting, busy, work, now
+        self._silent_since: float | None = None
+        self._told = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="standby", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more, and wait for the job in hand; whoever stops the process has a limit of its own for that."""
+        self._stop.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """One look; where it has been silent for too long, all the work that is found then.
+
+        Raises:
+            UnavailableError: the ledger is away.
+        """
+        if self._busy() or not self._waiting():
+            self._silent_since, self._told = None, False
+            return
+        if self._silent_since is None:
+            self._silent_since = self._now()
+        if self._now() - self._silent_since < SILENCE.total_seconds():
+            return
+        while not self._stop.is_set() and self._work():
+            if not self._told:
+                log.warning("doorbell.silent", detail="jobs wait and nobody rings: working without it, one at a time")
+                self._told = True
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK.total_seconds()):
+            try:
+                self.look()
+            except UnavailableError:
+                self._silent_since = None  # the sweep and the heartbeat say so already
+            except Exception:
+                log.exception("standby.failed")
