@@ -40,6 +40,7 @@ class Report:
     accepted: int
     statuses: Counter[Status]
     attempts: Counter[int]
+    worker_lost: int
     longest: float
     calm: float
     """Seconds from the last fault to the last end."""
@@ -48,12 +49,12 @@ class Report:
 
     def lines(self) -> list[str]:
         """As a person reads it."""
-        lost = sum(count for attempts, count in self.attempts.items() if attempts > 1)
+        again = sum(count for attempts, count in self.attempts.items() if attempts > 1)
         return [
             f"seed {self.seed}: {self.seconds:g} s, {sum(self.faults.values())} faults; findings: {len(self.findings)}",
             f"  faults    {_counted(self.faults)}",
             f"  accepted  {self.accepted} of {self.asked} asked for; ends: {_counted(self.statuses)}",
-            f"  starts    {_counted(self.attempts)} (jobs by how often they started; {lost} lost a worker)",
+            f"  starts    {_counted(self.attempts)} (jobs by starts); {again} began again, worker_lost {self.worker_lost}",
             f"  longest   {self.longest:.1f} s from acceptance to end; calm {self.calm:.1f} s after the last fault",
             f"  heard     {self.heard} ends announced",
         ]
@@ -104,6 +105,7 @@ def storm(data: Path, *, seed: int, seconds: float) -> Report:
         accepted=sum(len(account.ids) for account in accounts),
         statuses=Counter(record.status for record in records),
         attempts=Counter(record.attempts for record in records),
+        worker_lost=sum(record.shelf.startswith("dead:") for record in records),
         longest=max((record.lasted for record in records), default=0.0),
         calm=calm,
         heard=len(listener.ends),
