@@ -54,7 +54,7 @@ class Report:
             f"seed {self.seed}: {self.seconds:g} s, {sum(self.faults.values())} faults; findings: {len(self.findings)}",
             f"  faults    {_counted(self.faults)}",
             f"  accepted  {self.accepted} of {self.asked} asked for; ends: {_counted(self.statuses)}",
-            f"  starts    {_counted(self.attempts)} (jobs by starts); {again} began again, worker_lost {self.worker_lost}",
+            f"  starts    {_counted(self.attempts)} (jobs by starts); {again} again, worker_lost {self.worker_lost}",
             f"  longest   {self.longest:.1f} s from acceptance to end; calm {self.calm:.1f} s after the last fault",
             f"  heard     {self.heard} ends announced",
         ]
