@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -47,26 +47,23 @@ def verify_ledger(settings: ApiSettings, *, patience: timedelta = PATIENCE) -> N
     Raises:
         SettingsError: it breaks the promise, or did not answer within `patience`.
     """
-    client = connect(settings.ledger_url)
     deadline = time.monotonic() + patience.total_seconds()
     said = False
-    try:
-        while True:
-            try:
+    while True:
+        try:
+            with closing(connect(settings.ledger_url)) as client:
                 verify_durability(client, settings.durability)
                 client.ping()
-            except UnavailableError:
-                if time.monotonic() >= deadline:
-                    msg = f"The ledger at VULTUS_LEDGER_URL did not answer within {patience.total_seconds():g} s"
-                    raise SettingsError(msg) from None
-                if not said:
-                    log.warning("ledger.away", detail=f"waiting up to {patience.total_seconds():g} s for it")
-                said = True
-                time.sleep(PAUSE.total_seconds())
-            else:
-                return
-    finally:
-        client.close()
+        except UnavailableError:
+            if time.monotonic() >= deadline:
+                msg = f"The ledger at VULTUS_LEDGER_URL did not answer within {patience.total_seconds():g} s"
+                raise SettingsError(msg) from None
+            if not said:
+                log.warning("ledger.away", detail=f"waiting up to {patience.total_seconds():g} s for it")
+            said = True
+            time.sleep(PAUSE.total_seconds())
+        else:
+            return
 
 
 @asynccontextmanager

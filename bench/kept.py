@@ -16,7 +16,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import JobFilter
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 from tools.stack import Store
 
 HOUR = timedelta(hours=1)

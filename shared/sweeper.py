@@ -18,7 +18,7 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
     """One pass: expired leases go back in line, and whoever waits unheard is rung for.
 
     Raises:
-        UnavailableError: the ledger cannot be reached.
+        UnavailableError: the ledger cannot be reached, or a part of it; the rest has been healed.
     """
     reaped = ledger.reap(max_attempts=max_attempts)
     for job_id in reaped.requeued:
@@ -33,6 +33,8 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
             missing = min(reaped.pending, ENOUGH) - rung
             if missing > 0:
                 doorbell.ring(times=missing)
+    if reaped.away:
+        raise reaped.away
 
 
 class Sweeper:

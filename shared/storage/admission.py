@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -11,7 +12,7 @@ from typing import Any, Final
 import redis
 
 from shared.errors import ErrorCode, UnavailableError
-from shared.storage.connection import store_errors
+from shared.storage.connection import primaries, store_errors
 
 HIGH: Final = 0.7
 """Share of `maxmemory` above which nothing new is taken: what runs must still be able to end."""
@@ -88,14 +89,11 @@ class Pressure:
             raise UnavailableError(ErrorCode.QUEUE_FULL, detail, retry_after=timedelta(seconds=5))
 
     def _look(self) -> float:
-        with store_errors():
-            said = self._client.info("memory", **_EVERYWHERE if _is_cluster(self._client) else {})
-        nodes = list(said.values()) if _is_cluster(self._client) else [said]
-        return max(node["used_memory"] / node["maxmemory"] if node["maxmemory"] else 0.0 for node in nodes)
-
-
-_EVERYWHERE: Final = {"target_nodes": redis.RedisCluster.PRIMARIES}
-
-
-def _is_cluster(client: object) -> bool:
-    return isinstance(client, redis.RedisCluster)
+        """Of several servers the fullest counts; one that is away says so itself to whoever needs it."""
+        servers = primaries(self._client).values()
+        shares = []
+        for server in servers:
+            with suppress(UnavailableError) if len(servers) > 1 else nullcontext(), store_errors():
+                memory = server.info("memory")
+                shares.append(memory["used_memory"] / memory["maxmemory"] if memory["maxmemory"] else 0.0)
+        return max(shares, default=0.0)

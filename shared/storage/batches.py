@@ -136,7 +136,8 @@ class Batches:
     def _unstage(self, shard: int, jobs: Sequence[NewJob]) -> None:
         with store_errors(), self._client.pipeline(transaction=False) as undone:
             for job in jobs:
-                undone.delete(keys.image(shard, job.id), keys.reference(shard, job.id))
+                undone.delete(keys.image(shard, job.id))  # one by one: in a cluster's pipeline a DEL has one key
+                undone.delete(keys.reference(shard, job.id))
             undone.execute()
 
 

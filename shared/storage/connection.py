@@ -1,92 +1,207 @@
 """How we connect to the ledger: short time-outs, one retry, and our own errors instead of the driver's."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, cast
 
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
 from pydantic import SecretStr
 from redis import exceptions
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 from redis.retry import Retry
 
 from shared.errors import ErrorCode, SettingsError, UnavailableError
+from shared.storage.addresses import Kind, read_address
+from shared.storage.drivers import AnyNode, AnyNodeOverTls, AsyncSentinelPool, SentinelPool
 
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds; a frozen server must not hold a gateway thread for longer."""
 READ_TIMEOUT: Final = 5.0
 """Seconds; covers a 2 x 5 MB accept with an fsync on a slow disk."""
+SENTINEL_TIMEOUT: Final = 1.0
+"""Seconds; a sentinel answers at once, and there are others."""
+PASSING: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ClusterError,
+    exceptions.AskError,
+    exceptions.TryAgainError,
+    exceptions.ReadOnlyError,
+)
+"""What a store says that is gone, loads, or has its slots or its primary moved just now."""
+PASSING_WORDS: Final = frozenset({"NOREPLICAS", "MISCONF"})
+"""The same, where the driver has no error of its own: too few replicas follow; the disk takes nothing."""
 
 
 def connect(url: SecretStr) -> redis.Redis:
-    """A client for threads.
+    """A client for threads. Of a cluster it asks for the layout at once, of others nothing yet.
 
     Its one retry covers pooled connections that a restarted server has forgotten. Every step is safe to run twice:
     `accept` knows the id, a `claim` whose answer was lost runs out, `finish` is fenced.
+
+    Raises:
+        SettingsError: the address is wrong.
+        UnavailableError: no node of the cluster answers.
     """
-    return redis.Redis.from_url(
-        url.get_secret_value(),
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_timeout=READ_TIMEOUT,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 1),
-        retry_on_error=[exceptions.ConnectionError],
-    )
+    address = read_address(url)
+    retry = Retry(NoBackoff(), 1)
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": READ_TIMEOUT,
+        "socket_keepalive": True,
+        "retry": retry,
+        **address.options,
+    }
+    if address.kind is Kind.CLUSTER:
+        return _cluster(address.nodes, options)
+    options["retry_on_error"] = [exceptions.ConnectionError]
+    if address.kind is Kind.SERVER:
+        return redis.Redis.from_url(address.url, **options)
+    asked = _of_sentinels(address.sentinel_options, retry)
+    sentinels = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    return redis.Redis.from_pool(SentinelPool(address.service, sentinels, **options))  # type: ignore[no-untyped-call]
+
+
+def _cluster(nodes: Sequence[tuple[str, int]], options: Mapping[str, Any]) -> redis.Redis:
+    """A client of a cluster: another class, but all that we use of a client is there too."""
+    startup = [ClusterNode(*node) for node in nodes]  # type: ignore[no-untyped-call]
+    try:
+        with store_errors():
+            cluster: object = redis.RedisCluster(startup_nodes=startup, require_full_coverage=False, **options)
+    except exceptions.RedisClusterException as error:  # none of its nodes answers as one
+        msg = "VULTUS_LEDGER_URL names a cluster, but the server there is no node of one, or hides it from its user"
+        raise SettingsError(msg) from error
+    return cast("redis.Redis", cluster)
 
 
 def connect_async(url: SecretStr) -> redis.asyncio.Redis:
-    """A client for the gateway's one subscription; it may listen for ever."""
-    return redis.asyncio.Redis.from_url(
-        url.get_secret_value(), socket_connect_timeout=CONNECT_TIMEOUT, socket_timeout=None, socket_keepalive=True
-    )
+    """A client for the gateway's one subscription; it may listen for ever.
+
+    Of a cluster it hears any one node: what is published at one is passed on to all.
+
+    Raises:
+        SettingsError: the address is wrong.
+    """
+    address = read_address(url)
+    timed: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": None,
+        "socket_keepalive": True,
+    }
+    if address.kind is Kind.SERVER:
+        return redis.asyncio.Redis.from_url(address.url, **timed)
+    if address.kind is Kind.CLUSTER:
+        options = dict(address.options)
+        line = AnyNodeOverTls if options.pop("ssl", False) else AnyNode
+        pool = redis.asyncio.ConnectionPool(
+            connection_class=line, nodes=itertools.cycle(address.nodes), **timed, **options
+        )
+        return redis.asyncio.Redis.from_pool(pool)
+    asked = _of_sentinels(address.sentinel_options, AsyncRetry(NoBackoff(), 1))
+    sentinels = redis.asyncio.sentinel.Sentinel(address.nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    pool = AsyncSentinelPool(address.service, sentinels, **timed, **address.options)  # type: ignore[no-untyped-call]
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def _of_sentinels(options: Mapping[str, Any], retry: Retry | AsyncRetry) -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": SENTINEL_TIMEOUT,
+        "socket_timeout": SENTINEL_TIMEOUT,
+        "socket_keepalive": True,
+        "retry": retry,
+        **options,
+    }
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn the driver's connection errors into ours.
+    """Turn the driver's errors that pass into ours.
 
     Raises:
-        UnavailableError: `store_unavailable`: the ledger is gone, frozen, loading, or out of memory.
+        UnavailableError: `store_unavailable`: the ledger is gone, frozen, loading, out of memory, or a part of it is
+            being replaced by its replica.
     """
     try:
         yield
-    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError) as error:
-        raise UnavailableError(
-            ErrorCode.STORE_UNAVAILABLE, "The job store cannot be reached just now; try again."
-        ) from error
+    except PASSING as error:
+        raise _away() from error
+    except exceptions.RedisClusterException as error:
+        # Stands outside the driver's tree of errors. Without a cause it is no outage but a mistake of ours.
+        if not isinstance(error.__cause__, exceptions.RedisError | OSError):
+            raise
+        raise _away() from error
     except exceptions.OutOfMemoryError as error:
         raise UnavailableError(
             ErrorCode.STORE_UNAVAILABLE, "The job store has no memory left; try again when jobs have ended."
         ) from error
+    except exceptions.ResponseError as error:
+        if str(error).split(" ", 1)[0] not in PASSING_WORDS:
+            raise
+        raise _away() from error
+
+
+def _away() -> UnavailableError:
+    return UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The job store cannot be reached just now; try again.")
+
+
+def is_cluster(client: object) -> bool:
+    """True for a client of a cluster: the types say that it is one for a single server, its commands being the same."""
+    return isinstance(client, redis.RedisCluster)
+
+
+def primaries(client: redis.Redis) -> dict[str, redis.Redis]:
+    """Every server that takes jobs, by its address in a cluster, which may have changed a moment later."""
+    if not is_cluster(client):
+        return {"": client}
+    cluster: Any = client
+    return {node.name: cluster.get_redis_connection(node) for node in cluster.get_primaries()}
 
 
 def verify_durability(client: redis.Redis, promised: str) -> None:
     """Refuse a ledger that would lose what we said is kept: swapping two URLs must not pass unseen.
 
+    Of a cluster every primary is asked, of a service that sentinels watch its primary of this moment. Replicas are not:
+    give them the same configuration.
+
     Raises:
-        SettingsError: the append-only file, its fsync policy or the eviction policy break the promise.
+        SettingsError: the append-only file, its fsync policy or the eviction policy break the promise; or the server is
+            a node of a cluster and the address does not say so, or it refuses the password.
         UnavailableError: the server cannot be reached.
     """
     if promised == "unchecked":
         return
-    with store_errors():
-        try:
-            found = {
-                "appendonly": client.config_get("appendonly")["appendonly"],
-                "appendfsync": client.config_get("appendfsync")["appendfsync"],
-                "maxmemory-policy": client.config_get("maxmemory-policy")["maxmemory-policy"],
-            }
-        except exceptions.ResponseError as error:
-            msg = f"The ledger hides its configuration ({error}); VULTUS_DURABILITY=unchecked trusts it unseen"
-            raise SettingsError(msg) from error
-    allowed = {"appendonly": {"yes"}, "appendfsync": {"always"}, "maxmemory-policy": {"noeviction"}}
-    if promised == "everysec":
-        allowed["appendfsync"].add("everysec")
-    wrong = [f"{name} is {value}" for name, value in found.items() if value not in allowed[name]]
+    try:
+        with store_errors():
+            wrong = [
+                f"{name} {what}".lstrip() for name, one in primaries(client).items() for what in _broken(one, promised)
+            ]
+            lonely = not is_cluster(client) and client.info("cluster").get("cluster_enabled")
+    except UnavailableError as error:
+        if not isinstance(error.__cause__, exceptions.AuthenticationError):
+            raise
+        msg = "The ledger refuses the user or the password in VULTUS_LEDGER_URL"
+        raise SettingsError(msg) from error
+    except exceptions.ResponseError as error:
+        msg = f"The ledger hides its configuration ({error}); VULTUS_DURABILITY=unchecked trusts it unseen"
+        raise SettingsError(msg) from error
+    if lonely:
+        msg = "VULTUS_LEDGER_URL names one server, but it is a node of a cluster: write redis+cluster://"
+        raise SettingsError(msg)
     if wrong:
         msg = (
             f"VULTUS_LEDGER_URL points at a server that would lose accepted jobs ({', '.join(wrong)}); "
             f"durability {promised} needs appendonly yes, appendfsync {promised}, maxmemory-policy noeviction"
         )
         raise SettingsError(msg)
+
+
+def _broken(primary: redis.Redis, promised: str) -> list[str]:
+    allowed = {"appendonly": {"yes"}, "appendfsync": {"always", promised}, "maxmemory-policy": {"noeviction"}}
+    found = {name: primary.config_get(name)[name] for name in allowed}
+    return [f"{name} is {value}" for name, value in found.items() if value not in allowed[name]]

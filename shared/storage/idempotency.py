@@ -83,7 +83,8 @@ class Idempotency:
                     keys.idempotency(shard, digest), f"receiving {token}", nx=True, get=True, px=RECEIVING
                 ),
             )
-        if held is None:
+        # Our own: the answer to the first try was lost, and the driver has tried again.
+        if held is None or held == f"receiving {token}".encode():
             return Reservation(shard=shard, digest=digest, token=token)
         first, rest = held.decode().split(" ", 1)
         if first == "receiving":

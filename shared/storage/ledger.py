@@ -9,14 +9,15 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 import redis
+from redis import exceptions
 
-from shared.errors import ErrorCode, RequestError, TriedBeforeError
+from shared.errors import ErrorCode, RequestError, TriedBeforeError, UnavailableError
 from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, is_batch_id, shard_of
 from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
 from shared.storage.batches import Batches
-from shared.storage.connection import store_errors
+from shared.storage.connection import is_cluster, store_errors
 from shared.storage.fetches import Fetches
 from shared.storage.idempotency import NO_KEY, Idempotency, Reservation, refuse_where_lost
 from shared.storage.listing import Listing
@@ -50,6 +51,8 @@ class Reaped:
     lost: tuple[str, ...]
     expired: tuple[str, ...]
     pending: int
+    away: UnavailableError | None = None
+    """What a shard of a cluster said that could not be reached; the others have been served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Ledger:
             TriedBeforeError: the next job in line lost a worker before, and it would not be `alone`; nothing was taken.
         """
         first = next(self._turns)
+        away = None
         for shard in (turn % self.shards for turn in range(first, first + self.shards)):
             with store_errors():
                 found = self._claim(
@@ -149,7 +153,15 @@ class Ledger:
             if found:
                 token, flat, image, reference = found
                 return Claim(job=read_job(_pairs(flat)), token=token.decode(), image=image, reference=reference)
+        if away is not None:
+            raise away
         return None
+
+    def _alone(self, error: UnavailableError) -> UnavailableError:
+        """The error again, where other shards may still answer: in a cluster one is away alone."""
+        if is_cluster(self._client):
+            return error
+        raise error
 
     def beat(self, job_id: str, token: str) -> bool:
         """Extend the lease; False when the job is no longer this token's."""
@@ -253,18 +265,21 @@ class Ledger:
         return shard
 
     def reap(self, *, max_attempts: int) -> Reaped:
-        """Heal what dead workers left, and end what waited too long, on every shard."""
-        passes = []
+        """Heal what dead workers left, and end what waited too long, on every shard that can be reached."""
+        passes, away = [], None
         for shard in range(self.shards):
-            with store_errors():
-                passes.append(
-                    self._reap(
-                        keys=[keys.pending(shard)],
-                        args=[keys.prefix(shard), max_attempts, REAP_MOST, failure_json(WORKER_LOST), self._kept],
+            try:
+                with store_errors():
+                    passes.append(
+                        self._reap(
+                            keys=[keys.pending(shard)],
+                            args=[keys.prefix(shard), max_attempts, REAP_MOST, failure_json(WORKER_LOST), self._kept],
+                        )
                     )
-                )
+            except UnavailableError as error:
+                away = self._alone(error)
         requeued, lost, expired = (tuple(i.decode() for healed in passes for i in healed[kind]) for kind in range(3))
-        return Reaped(requeued, lost, expired, pending=sum(int(healed[3]) for healed in passes))
+        return Reaped(requeued, lost, expired, pending=sum(int(healed[3]) for healed in passes), away=away)
 
     def read(self, job_id: str) -> Job | None:
         """The job, or None where it never was or has expired."""
@@ -297,7 +312,7 @@ class Ledger:
                         message = heard.get_message(timeout=LISTEN.total_seconds())
                         if message is not None and message["type"] == "message":
                             yield message["data"].decode()
-            except redis.RedisError:
+            except (redis.RedisError, exceptions.RedisClusterException):
                 stop.wait(LISTEN.total_seconds())
 
     def depth(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import redis
 from pydantic_core import from_json, to_json
+from redis import exceptions
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import shard_of
@@ -57,5 +58,5 @@ def _any_error() -> Iterator[None]:
     """Of a cache nobody needs to know more than that it does not work."""
     try:
         yield
-    except redis.RedisError as error:
+    except (redis.RedisError, exceptions.RedisClusterException) as error:
         raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The result cache cannot be used just now.") from error

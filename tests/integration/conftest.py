@@ -5,13 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger
-from tools.service import Service
+from tests.integration.clusters import Cluster
+from tests.integration.servers import Server
 from tools.setup import models_dir
-from tools.stack import Stack, Store, free_port, valkey
+from tools.stack import Stack, Store, free_port
 
 COMPACT = models_dir() / "compact" / "manifest.json"
 
@@ -23,31 +23,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-class Server:
-    """A real Valkey server of a test's own, that it may kill and start again."""
-
-    def __init__(self, store: Store) -> None:
-        store.directory.mkdir(parents=True, exist_ok=True)
-        self.store = store
-        self.service = Service(store.name, [valkey(), "-"], {}, lambda *_: None, stdin=store.configuration())
-
-    @property
-    def url(self) -> SecretStr:
-        return SecretStr(self.store.url)
-
-    def start(self) -> None:
-        self.service.start()
-        for _ in range(500):
-            if self.store.answers():
-                return
-            self.service.wait(0.02)
-        pytest.fail("valkey did not start")
-
-    def kill(self) -> None:
-        self.service.signal(9)
-        self.service.wait(5)
-
-
 def serving(store: Store) -> Iterator[Server]:
     server = Server(store)
     server.start()
@@ -55,9 +30,33 @@ def serving(store: Store) -> Iterator[Server]:
     server.service.stop()
 
 
+@pytest.fixture(scope="session")
+def whole_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
 @pytest.fixture
-def ledger_server(tmp_path: Path) -> Iterator[Server]:
-    yield from serving(Store("ledger", tmp_path / "ledger", durable=True))
+def cluster(whole_cluster: Cluster) -> Iterator[Cluster]:
+    """The session's one cluster, emptied; a test that kills a node starts it again."""
+    whole_cluster.clean()
+    yield whole_cluster
+    for node in whole_cluster.nodes:
+        if node.service.exit_code() is not None:
+            node.start()
+
+
+@pytest.fixture(params=["server", "cluster"])
+def ledger_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """One server; then the node of a cluster that has shard 0, its URL being that of the whole cluster."""
+    if request.param == "server":
+        yield from serving(Store("ledger", tmp_path / "ledger", durable=True))
+    else:
+        yield request.getfixturevalue("cluster").home(0)
 
 
 @pytest.fixture

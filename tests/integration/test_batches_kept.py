@@ -3,8 +3,10 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import redis
 
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import BatchStatus, JobFailure, NewJob, Status, new_batch_id, new_job_id
@@ -14,7 +16,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import JobFilter
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 
 LIMITS = Limits(1000)
 HOUR = timedelta(hours=1)
@@ -158,6 +160,25 @@ def test_a_key_that_was_given_back_is_free_and_another_scope_never_held_it(ledge
     ledger.idempotency.abandon(first)  # late: the key is another's by now
     with pytest.raises(RequestError):
         ledger.idempotency.begin("t", "key")
+
+
+def test_a_key_whose_taking_was_answered_to_nobody_is_ours(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = redis.Connection.read_response
+    lost: list[object] = []
+
+    def lose_the_first(self: redis.Connection, *args: Any, **named: Any) -> Any:
+        answer = read(self, *args, **named)
+        if lost:
+            return answer
+        lost.append(answer)
+        raise redis.ConnectionError
+
+    ledger.ping()  # the line is open
+    monkeypatch.setattr(redis.Connection, "read_response", lose_the_first)
+    mine = ledger.idempotency.begin("t", "key")
+    assert (mine.known, len(lost)) == (None, 1)
+    ledger.accept(job(), limits=LIMITS, under=mine.sealed("p"))
+    assert ledger.idempotency.begin("t", "key").known is not None
 
 
 def test_a_submission_that_lost_its_key_accepts_nothing(ledger: Ledger) -> None:

@@ -8,7 +8,7 @@ from shared.jobs import NewJob, new_job_id
 from shared.operations import Operation
 from shared.storage.admission import Limits
 from shared.storage.ledger import Ledger
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 from worker.cancels import Cancels, TakenError
 
 

@@ -15,7 +15,7 @@ from shared.storage.ledger import Ledger, Outcome
 from tests.chaos.oracle import Account, audit
 from tests.chaos.stores import snapshot
 from tests.integration.breaking import picture
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 
 Damage = Callable[[redis.Redis, str], object]
 

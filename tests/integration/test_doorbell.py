@@ -10,7 +10,7 @@ import pytest
 from shared.dispatch import ENOUGH, QUEUE, Doorbell, celery_app
 from shared.storage.ledger import Ledger
 from shared.sweeper import Sweeper, sweep
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 from tests.integration.test_ledger import accept
 
 

@@ -13,7 +13,7 @@ from shared.storage import keys
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 
 LIMITS = Limits(1000)
 CRASHED = JobFailure(ErrorCode.INTERNAL_ERROR, "The worker failed.", retryable=True)

@@ -13,7 +13,7 @@ from shared.storage import keys
 from shared.storage.admission import Limits
 from shared.storage.connection import connect, verify_durability
 from shared.storage.ledger import Accepted, Ledger, Outcome
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 
 MADE = Provenance(model_pack="p", embedding_contract="c", provider="CPU", worker="w")
 

@@ -26,7 +26,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import JobFilter
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 
 LEASE = timedelta(seconds=0.02)
 MAX_ATTEMPTS = 3
@@ -130,7 +130,7 @@ class Life(RuleBasedStateMachine):
         self._every_end_is_told_once()
 
     def _what_is_written_follows_the_table(self) -> None:
-        for key in self.client.keys(keys.job(0, "*")):
+        for key in self.client.scan_iter(keys.job(0, "*")):
             job_id = key.decode().rsplit(":", 1)[1]
             assert job_id not in self.erased
             job = self.ledger.read(job_id)
@@ -164,7 +164,7 @@ class Life(RuleBasedStateMachine):
         assert found.next is None
 
     def _images_are_kept_for_those_who_need_them_alone(self) -> None:
-        held = {key.decode().rsplit(":", 1)[1] for key in self.client.keys(keys.image(0, "*"))}
+        held = {key.decode().rsplit(":", 1)[1] for key in self.client.scan_iter(keys.image(0, "*"))}
         waits = {job.id for job in self.known.values() if not job.status.is_terminal}
         may_be_retried = {
             job.id for job in self.known.values() if job.error and job.error.retryable and not job.retried_as

@@ -10,7 +10,7 @@ from shared.jobs import Claim, JobFailure, Status, new_job_id
 from shared.storage import keys
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 from tests.integration.test_ledger import accept, status
 
 STUCK = JobFailure(ErrorCode.TIMED_OUT, "The job ran longer than 2 s.", retryable=True)

@@ -17,7 +17,7 @@ from shared.storage import keys
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.results import Results
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 from tests.integration.test_ledger import accept
 from tests.pictures import PINK, encoded, one_face
 from tools.stack import Stack, free_port
@@ -44,7 +44,7 @@ def test_a_result_is_found_by_its_digest_until_its_time_is_over(client: redis.Re
 
 def test_a_result_lies_in_the_slot_that_its_digest_names(client: redis.Redis) -> None:
     Results(client, shards=3).keep(DIGEST, {}, good_for=HOUR)
-    assert client.keys("*") == [f"vultus:{{2}}:result:{DIGEST}".encode()]
+    assert list(client.scan_iter("*")) == [f"vultus:{{2}}:result:{DIGEST}".encode()]
 
 
 @pytest.mark.parametrize("kept", [b"{", b"[1]", b"\xff", b""])
@@ -59,10 +59,11 @@ def test_a_key_of_another_kind_is_an_error_that_the_worker_knows(client: redis.R
         Results(client, shards=1).find(DIGEST)
 
 
-def test_a_full_store_refuses_to_keep_and_still_finds(client: redis.Redis) -> None:
+def test_a_full_store_refuses_to_keep_and_still_finds(client: redis.Redis, ledger_server: Server) -> None:
     results = Results(client, shards=1)
     results.keep(DIGEST, {"a": 1}, good_for=HOUR)
-    client.config_set("maxmemory", "1mb")
+    with ledger_server.store.client() as server:
+        server.config_set("maxmemory", "1mb")
     with pytest.raises(UnavailableError):
         results.keep(DIGEST, {"a": "x" * 2_000_000}, good_for=HOUR)
     assert results.find(DIGEST) == {"a": 1}
@@ -133,7 +134,8 @@ def test_a_failure_is_never_kept(caching: Stack) -> None:
 
 
 def test_a_cache_that_may_not_be_used_fails_no_job(caching: Stack) -> None:
-    allowed = ["{0}:job:*", "{0}:image:*", "{0}:reference:*", "{0}:pending", "{0}:leases", "{workers}:*"]
+    others = ["job:*", "image:*", "reference:*", "index:*", "ended:*", "pending", "leases", "fetch", "deadlines"]
+    allowed = ["{workers}:*", *(f"{{0}}:{name}" for name in [*others, "expiry", "turns"])]
     with caching.ledger.client() as client:
         client.execute_command("ACL", "SETUSER", "default", "resetkeys", *(f"~vultus:{name}" for name in allowed))
     done = job(caching, encoded(one_face()))

@@ -7,7 +7,7 @@ from shared.storage import keys
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger
 from tests.integration.breaking import breakable, history, job_of, until
-from tests.integration.conftest import Server
+from tests.integration.servers import Server
 from tests.integration.test_faults import readable, status
 from tests.integration.test_ledger import accept
 from tests.integration.test_poison import submit

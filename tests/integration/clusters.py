@@ -1,0 +1,112 @@
+"""A real cluster of three primaries on this machine, without replicas, for the tests to use and to break."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from pydantic import SecretStr
+from redis.crc import key_slot
+
+from shared.storage import keys
+from tests.integration.servers import Server
+from tools.stack import LOOPBACK, Store, free_port
+
+SLOTS = 16384
+NODES = 3
+
+
+@dataclass
+class Configured(Store):
+    """A store with more lines in its configuration."""
+
+    more: Sequence[str] = ()
+
+    def configuration(self) -> str:
+        """Ours, then the test's."""
+        return super().configuration() + "".join(f"{line}\n" for line in self.more)
+
+
+class Node(Server):
+    """One primary; its URL is that of the whole cluster."""
+
+    def __init__(self, cluster: "Cluster", directory: Path) -> None:
+        self.cluster = cluster
+        self.bus = free_port()
+        more = (
+            "cluster-enabled yes",
+            f"cluster-port {self.bus}",
+            "cluster-node-timeout 1000",
+            "cluster-require-full-coverage no",
+        )
+        super().__init__(Configured("node", directory, durable=True, password=cluster.password, more=more))
+
+    @property
+    def url(self) -> SecretStr:
+        return self.cluster.url
+
+    def start(self) -> None:
+        super().start()
+        self.cluster.wait()
+
+
+class Cluster:
+    """Three primaries that share all slots."""
+
+    def __init__(self, directory: Path) -> None:
+        self.password = secrets.token_hex(8)
+        self.formed = False
+        self.nodes = [Node(self, directory / str(number)) for number in range(NODES)]
+
+    @property
+    def url(self) -> SecretStr:
+        nodes = ",".join(f"{LOOPBACK}:{node.store.port}" for node in self.nodes)
+        return SecretStr(f"redis+cluster://:{self.password}@{nodes}")
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.start()
+        for number, node in enumerate(self.nodes):
+            with node.store.client() as client:
+                bounds = (number * SLOTS // NODES, (number + 1) * SLOTS // NODES - 1)
+                client.execute_command("CLUSTER ADDSLOTSRANGE", *bounds)
+                for other in self.nodes[:number]:
+                    client.execute_command("CLUSTER MEET", LOOPBACK, other.store.port, other.bus)
+        self.formed = True
+        self.wait()
+
+    def wait(self) -> None:
+        """Return once all know of all, and serve."""
+        deadline = time.monotonic() + 20
+        while self.formed and not all(self._agrees(node) for node in self.nodes):
+            if time.monotonic() > deadline:
+                pytest.fail("the nodes did not become a cluster")
+            time.sleep(0.05)
+
+    def _agrees(self, node: Server) -> bool:
+        try:
+            with node.store.client() as client:
+                found = client.execute_command("CLUSTER INFO")
+        except redis.RedisError:
+            return False
+        said = found if isinstance(found, dict) else dict(line.split(":") for line in found.decode().split())
+        return (said["cluster_state"], said["cluster_slots_ok"]) == ("ok", str(SLOTS))
+
+    def home(self, shard: int) -> Node:
+        """The node that has a shard."""
+        slot = key_slot(keys.pending(shard).encode())
+        return self.nodes[next(n for n in range(NODES) if slot < (n + 1) * SLOTS // NODES)]
+
+    def clean(self) -> None:
+        """As if it were new."""
+        for node in self.nodes:
+            with node.store.client() as client:
+                client.config_set("maxmemory", "0")
+                client.flushall()
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.service.stop()
