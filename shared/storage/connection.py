@@ -72,7 +72,7 @@ def _cluster(nodes: Sequence[tuple[str, int]], options: Mapping[str, Any]) -> re
     """A client of a cluster: another class, but all that we use of a client is there too."""
     startup = [ClusterNode(*node) for node in nodes]  # type: ignore[no-untyped-call]
     try:
-        with store_errors():
+        with _told_from_a_wrong_password(), store_errors():
             cluster: object = redis.RedisCluster(startup_nodes=startup, require_full_coverage=False, **options)
     except exceptions.RedisClusterException as error:  # none of its nodes answers as one
         msg = "VULTUS_LEDGER_URL names a cluster, but the server there is no node of one, or hides it from its user"
@@ -150,6 +150,19 @@ def _away() -> UnavailableError:
     return UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The job store cannot be reached just now; try again.")
 
 
+@contextmanager
+def _told_from_a_wrong_password() -> Iterator[None]:
+    """To the driver it is one more connection that failed; at start it is worth a line of its own."""
+    try:
+        yield
+    except UnavailableError as error:
+        causes = (error.__cause__, error.__cause__ and error.__cause__.__cause__)
+        if not any(isinstance(cause, exceptions.AuthenticationError) for cause in causes):
+            raise
+        msg = "The ledger refuses the user or the password in VULTUS_LEDGER_URL"
+        raise SettingsError(msg) from error
+
+
 def is_cluster(client: object) -> bool:
     """True for a client of a cluster: the types say that it is one for a single server, its commands being the same."""
     return isinstance(client, redis.RedisCluster)
@@ -177,16 +190,11 @@ def verify_durability(client: redis.Redis, promised: str) -> None:
     if promised == "unchecked":
         return
     try:
-        with store_errors():
+        with _told_from_a_wrong_password(), store_errors():
             wrong = [
                 f"{name} {what}".lstrip() for name, one in primaries(client).items() for what in _broken(one, promised)
             ]
             lonely = not is_cluster(client) and client.info("cluster").get("cluster_enabled")
-    except UnavailableError as error:
-        if not isinstance(error.__cause__, exceptions.AuthenticationError):
-            raise
-        msg = "The ledger refuses the user or the password in VULTUS_LEDGER_URL"
-        raise SettingsError(msg) from error
     except exceptions.ResponseError as error:
         msg = f"The ledger hides its configuration ({error}); VULTUS_DURABILITY=unchecked trusts it unseen"
         raise SettingsError(msg) from error

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import redis
 
+from shared.errors import UnavailableError
 from shared.jobs import JobFailure, shard_of
 from shared.storage import keys, scripts
-from shared.storage.connection import store_errors
+from shared.storage.connection import is_cluster, store_errors
 from shared.storage.records import failure_json
 
 
@@ -38,15 +39,23 @@ class Fetches:
         self._refuse = scripts.register(client, "refuse")
 
     def take(self, *, most: int, hold: timedelta) -> list[Fetch]:
-        """At most so many jobs, the longest-waiting of each shard; nobody else is offered them for `hold`."""
+        """At most so many jobs, the longest-waiting of each shard; nobody else is offered them for `hold`.
+
+        A shard of a cluster that is away has none to offer: the others go on.
+        """
         taken: list[Fetch] = []
         for shard in range(self._shards):
             if len(taken) >= most:
                 break
-            with store_errors():
-                rows = self._take(
-                    keys=[keys.fetch(shard)], args=[keys.prefix(shard), most - len(taken), hold.total_seconds()]
-                )
+            try:
+                with store_errors():
+                    rows = self._take(
+                        keys=[keys.fetch(shard)], args=[keys.prefix(shard), most - len(taken), hold.total_seconds()]
+                    )
+            except UnavailableError:
+                if not is_cluster(self._client):
+                    raise
+                continue
             taken += [Fetch(*(None if part is None else part.decode() for part in row)) for row in rows]  # type: ignore[arg-type]
         return taken
 

@@ -143,11 +143,15 @@ class Ledger:
         first = next(self._turns)
         away = None
         for shard in (turn % self.shards for turn in range(first, first + self.shards)):
-            with store_errors():
-                found = self._claim(
-                    keys=[keys.pending(shard)],
-                    args=[keys.prefix(shard), worker, self.lease.total_seconds(), int(alone), *Operation],
-                )
+            try:
+                with store_errors():
+                    found = self._claim(
+                        keys=[keys.pending(shard)],
+                        args=[keys.prefix(shard), worker, self.lease.total_seconds(), int(alone), *Operation],
+                    )
+            except UnavailableError as error:
+                away = self._alone(error)
+                continue
             if found and len(found) == 1:
                 raise TriedBeforeError
             if found:

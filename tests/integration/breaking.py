@@ -25,10 +25,14 @@ def breakable(
     settings: Mapping[str, str] | None = None,
     worker: str = "tests.integration.poisoned_worker",
     oddities: Mapping[int, Mapping[str, str]] | None = None,
+    ledger_url: str | None = None,
     ready: bool = True,
     log: list[str] | None = None,
 ) -> Iterator[Stack]:
-    """The running stack; `oddities` are environment variables of single workers, by their number from 0."""
+    """The running stack; `oddities` are environment variables of single workers, by their number from 0.
+
+    With a `ledger_url` jobs are kept there, and the stack's own ledger stands idle.
+    """
     lines = [] if log is None else log
     stack = Stack(
         data=data,
@@ -40,6 +44,9 @@ def breakable(
     for number, service in enumerate(stack.workers):
         service.command = [part.replace("worker.app", worker) for part in service.command]
         service.environment = {**service.environment, **(oddities or {}).get(number, {})}
+    if ledger_url is not None:
+        for service in [stack.gateway, *stack.workers]:
+            service.environment = {**service.environment, "VULTUS_LEDGER_URL": ledger_url}
     with stack:
         if ready:
             stack.wait_ready(60)
