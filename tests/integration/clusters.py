@@ -2,8 +2,6 @@
 
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,22 +10,11 @@ from pydantic import SecretStr
 from redis.crc import key_slot
 
 from shared.storage import keys
-from tests.integration.servers import Server
-from tools.stack import LOOPBACK, Store, free_port
+from tests.integration.servers import Configured, Server
+from tools.stack import LOOPBACK, free_port
 
 SLOTS = 16384
 NODES = 3
-
-
-@dataclass
-class Configured(Store):
-    """A store with more lines in its configuration."""
-
-    more: Sequence[str] = ()
-
-    def configuration(self) -> str:
-        """Ours, then the test's."""
-        return super().configuration() + "".join(f"{line}\n" for line in self.more)
 
 
 class Node(Server):

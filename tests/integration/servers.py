@@ -1,10 +1,24 @@
 """A real Valkey server of a test's own."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pytest
 from pydantic import SecretStr
 
 from tools.service import Service
 from tools.stack import Store, valkey
+
+
+@dataclass
+class Configured(Store):
+    """A store with more lines in its configuration."""
+
+    more: Sequence[str] = ()
+
+    def configuration(self) -> str:
+        """Ours, then the test's."""
+        return super().configuration() + "".join(f"{line}\n" for line in self.more)
 
 
 class Server:
