@@ -88,6 +88,11 @@ def _accepted(report: Report, column: str) -> str:
     return f"median {found['median']:.1f} ms, longest {found['most']:.1f} ms: the gateway waits for a core."
 
 
+def _durable(report: Report, column: str) -> str:
+    without = report.median("ledger alone, 16 clients, accepted, appendfsync everysec", column) or 0.0
+    return f"{without:.0f} jobs/s where nobody waits for the disk: that much clients and server can do on these cores."
+
+
 def _large(report: Report, column: str) -> str:
     large, small = (report.median(f"embed job at {size} megapixels, one thread", column) or 0.0 for size in (12, 1))
     return f"{large:.1f} CPU ms against {small:.1f}: reading the photo costs the {large - small:.1f} ms between them."
@@ -115,6 +120,7 @@ SAYS: Final[Mapping[str, Callable[[Report, str], str]]] = {
     targets.BF16: _bf16,
     targets.IDLE: _idle,
     targets.ACCEPTED: _accepted,
+    targets.DURABLE: _durable,
     targets.LARGE: _large,
     targets.GROWTH: _memory,
     targets.MEMORY: _memory,

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bench import machine, pictures
+from bench import accepts, machine, pictures
 from bench.engine_figures import PICTURES, EngineFigures
 from bench.length import FULL, QUICK, Length
 from bench.reasons import reasons
@@ -67,6 +68,7 @@ def measure(report: Report, *, length: Length) -> None:
             "the whole service at saturation": service.saturation,
             "one job when idle": service.idle,
             "accepting": service.accepting,
+            "accepting, on disk": partial(accepts.measure, report, length=length),
             "memory": service.memory,
         }
         for name, part in parts.items():
