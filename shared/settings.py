@@ -40,7 +40,8 @@ class SharedSettings(BaseSettings):
 
     ledger_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="Valkey or Redis that keeps the jobs. It must write its append-only file on every write.",
+        description="Valkey or Redis that keeps the jobs: `redis://` for one server, `redis+cluster://`, or "
+        "`redis+sentinel://` (see operations.md). It must sync its append-only file on every write.",
     )
     broker_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6380/0"),
@@ -51,7 +52,12 @@ class SharedSettings(BaseSettings):
         description="What the ledger must promise at start: `always` = a 202 is on disk; `everysec` = up to 1 s of "
         "accepted jobs may be lost on power loss; `unchecked` = do not ask the server.",
     )
-    shards: int = Field(default=1, ge=1, le=256, description="Number of ledger shards; the same on every process.")
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Number of ledger shards; the same on every process. More than 1 serves a cluster.",
+    )
     lease: Seconds = Field(
         default=timedelta(seconds=10),
         description="How long a worker may stay silent before its job is given to another one, in seconds.",
