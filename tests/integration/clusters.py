@@ -1,4 +1,4 @@
-"""A real cluster of three primaries on this machine, without replicas, for the tests to use and to break."""
+"""A real cluster of three primaries on this machine, with or without replicas, for the tests to use and to break."""
 
 import secrets
 import time
@@ -28,6 +28,8 @@ class Node(Server):
             f"cluster-port {self.bus}",
             "cluster-node-timeout 1000",
             "cluster-require-full-coverage no",
+            f"masterauth {cluster.password}",
+            "repl-diskless-sync-delay 0",
         )
         super().__init__(Configured("node", directory, durable=True, password=cluster.password, more=more))
 
@@ -41,12 +43,17 @@ class Node(Server):
 
 
 class Cluster:
-    """Three primaries that share all slots."""
+    """Three primaries that share all slots; each has a replica, where that is asked for."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, replicas: bool = False) -> None:
         self.password = secrets.token_hex(8)
         self.formed = False
         self.nodes = [Node(self, directory / str(number)) for number in range(NODES)]
+        self.replicas = [Node(self, directory / f"replica-{number}") for number in range(NODES if replicas else 0)]
+
+    @property
+    def everyone(self) -> list[Node]:
+        return [*self.nodes, *self.replicas]
 
     @property
     def url(self) -> SecretStr:
@@ -54,21 +61,24 @@ class Cluster:
         return SecretStr(f"redis+cluster://:{self.password}@{nodes}")
 
     def start(self) -> None:
-        for node in self.nodes:
+        for node in self.everyone:
             node.start()
         for number, node in enumerate(self.nodes):
             with node.store.client() as client:
                 bounds = (number * SLOTS // NODES, (number + 1) * SLOTS // NODES - 1)
                 client.execute_command("CLUSTER ADDSLOTSRANGE", *bounds)
-                for other in self.nodes[:number]:
+                for other in self.everyone[number + 1 :]:
                     client.execute_command("CLUSTER MEET", LOOPBACK, other.store.port, other.bus)
         self.formed = True
         self.wait()
+        for node, replica in zip(self.nodes, self.replicas, strict=False):
+            with node.store.client() as client, replica.store.client() as follower:
+                follower.execute_command("CLUSTER REPLICATE", client.execute_command("CLUSTER MYID"))
 
     def wait(self) -> None:
         """Return once all know of all, and serve."""
         deadline = time.monotonic() + 20
-        while self.formed and not all(self._agrees(node) for node in self.nodes):
+        while self.formed and not all(self._agrees(node) for node in self.everyone):
             if time.monotonic() > deadline:
                 pytest.fail("the nodes did not become a cluster")
             time.sleep(0.05)
@@ -80,7 +90,9 @@ class Cluster:
         except redis.RedisError:
             return False
         said = found if isinstance(found, dict) else dict(line.split(":") for line in found.decode().split())
-        return (said["cluster_state"], said["cluster_slots_ok"]) == ("ok", str(SLOTS))
+        return (said["cluster_state"], said["cluster_slots_ok"], said["cluster_known_nodes"]) == (
+            "ok", str(SLOTS), str(len(self.everyone)),
+        )  # fmt: skip
 
     def home(self, shard: int) -> Node:
         """The node that has a shard."""
@@ -95,5 +107,5 @@ class Cluster:
                 client.flushall()
 
     def stop(self) -> None:
-        for node in self.nodes:
+        for node in self.everyone:
             node.service.stop()

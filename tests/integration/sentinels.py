@@ -79,10 +79,7 @@ class Watched:
 
     def copied(self) -> bool:
         """True once the replica has all that the primary has."""
-        with self.primary().store.client() as client:
-            said = client.info("replication")
-        replica = said.get("slave0", {})
-        return (replica.get("state"), replica.get("offset")) == ("online", said["master_repl_offset"])
+        return self.primary().copied()
 
     def stop(self) -> None:
         for service in [*self.sentinels, *(server.service for server in self.servers)]:

@@ -41,6 +41,13 @@ class Server:
             self.service.wait(0.02)
         pytest.fail("valkey did not start")
 
+    def copied(self) -> bool:
+        """True once a replica has all that this primary has."""
+        with self.store.client() as client:
+            said = client.info("replication")
+        replica = said.get("slave0", {})
+        return (replica.get("state"), replica.get("offset")) == ("online", said["master_repl_offset"])
+
     def kill(self) -> None:
         self.service.signal(9)
         self.service.wait(5)

@@ -22,6 +22,7 @@ from shared.storage.listing import JobFilter
 from shared.storage.presence import Presence, WorkerInfo
 from tests.integration.breaking import breakable, picture, until
 from tests.integration.clusters import NODES, SLOTS, Cluster, Node
+from tests.integration.sentinels import patient
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept
 from tools.stack import Stack
@@ -158,6 +159,38 @@ def test_without_one_primary_the_shards_elsewhere_go_on_and_its_own_come_back_wh
         assert late.exists(keys.pending(min(set(range(SHARDS)) - lost)))
     node.start()
     assert set(jobs) == {claim.job.id for _ in jobs if (claim := over_six.claim("w"))}
+
+
+def test_a_replica_takes_over_the_shards_of_its_primary_and_the_old_one_follows(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, replicas=True)
+    try:
+        cluster.start()
+        for node in cluster.nodes:
+            patient(node.copied)
+        with connect(cluster.url) as client:
+            ledger = Ledger(client, shards=SHARDS, lease=HOUR)
+            jobs = one_on_each(ledger)
+            for node in cluster.nodes:
+                patient(node.copied)
+            gone = cluster.home(0)
+            gone.kill()
+            patient(lambda: takes(ledger))
+            assert {claim.job.id for _ in range(SHARDS + 1) if (claim := ledger.claim("w"))} > set(jobs)
+            gone.start()
+            with gone.store.client() as old:
+                assert old.info("replication")["role"] == "slave"
+            assert ledger.statuses(jobs) == [Status.RUNNING] * SHARDS
+    finally:
+        cluster.stop()
+
+
+def takes(ledger: Ledger) -> bool:
+    """Whether shard 0 accepts a job."""
+    try:
+        accept(ledger)
+    except UnavailableError:
+        return False
+    return True
 
 
 @pytest.fixture
