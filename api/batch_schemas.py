@@ -10,6 +10,8 @@ from shared.jobs import Batch, BatchStatus, Job, Priority, Status
 from shared.operations import Operation
 
 BATCH_ID: Final = "batch_00019b8d3c1a386d5a7c90e1d24f68ab0c"
+MAX_PART: Final = 100
+"""Jobs in one answer: with embeddings of several faces each they are some megabytes."""
 
 
 class ItemFields(Strict):
@@ -60,6 +62,13 @@ class BatchBody(BaseModel):
     counts: dict[Status, int] = Field(description="Its jobs by status.")
     metadata: dict[str, Any]
     urls: BatchUrls
+
+
+class BatchPart(Strict):
+    """Which jobs of a batch are listed."""
+
+    start: int = Field(default=0, ge=0, le=1_000_000, description="Number of the first item.")
+    limit: int = Field(default=MAX_PART, ge=1, le=MAX_PART, description="How many items.")
 
 
 class NumberedJob(BaseModel):

@@ -47,7 +47,8 @@ class RecordingDoorbell(Doorbell):
     def ring(self, *, times: int = 1) -> None:
         self.rings += times
         if self.answer is not None:
-            self.answer()
+            for _ in range(times):
+                self.answer()
 
     def outstanding(self) -> int | None:
         return self.rings

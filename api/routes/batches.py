@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.backend import Backend
-from api.batch_schemas import BatchBody, BatchJobs, batch_content, batch_path, jobs_content
+from api.batch_schemas import BatchBody, BatchJobs, BatchPart, batch_content, batch_path, jobs_content
 from api.batches import FORM_FIELDS, IMAGES, from_album, from_manifest, new_id, submit
 from api.bodies import media_type, read_album, refuse_media_type
 from api.deps import BackendDep, SettingsDep
@@ -24,8 +24,6 @@ from shared.errors import ErrorCode, RequestError
 from shared.jobs import Batch, BatchStatus, is_batch_id
 
 ROUTE: Final = "POST /v1/batches"
-PAGE: Final = 100
-"""Jobs in one answer: with embeddings of several faces each they are some megabytes."""
 
 router = APIRouter(prefix="/v1", tags=["batches"])
 
@@ -148,8 +146,7 @@ async def read_batch(
 async def list_batch_jobs(
     batch_id: BatchIdDep,
     backend: BackendDep,
-    start: Annotated[int, Query(ge=0, le=1_000_000, description="Number of the first item.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=PAGE, description="How many items.")] = PAGE,
+    part: Annotated[BatchPart, Query()],
 ) -> Response:
     """List the jobs of a batch with their results. One that was erased or has expired is left out."""
 
@@ -157,8 +154,8 @@ async def list_batch_jobs(
         batch = backend.ledger.batches.read(batch_id)
         if batch is None:
             raise no_such_batch()
-        found = backend.ledger.batches.jobs(batch_id, start=start, count=limit)
-        after = start + limit
+        found = backend.ledger.batches.jobs(batch_id, start=part.start, count=part.limit)
+        after = part.start + part.limit
         return jobs_content(found, next_start=after if after < batch.total else None)
 
     return Response(to_json(await to_thread.run_sync(read)), media_type="application/json")
