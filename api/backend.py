@@ -1,4 +1,4 @@
-"""What one gateway process holds open: the ledger, the roll call, the doorbell, the waits."""
+"""What one gateway process holds open: the ledger, the roll call, the doorbell, the waits, the fetches."""
 
 import asyncio
 import time
@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from anyio import to_thread
 
+from api.fetching import Fetcher
 from api.rollcall import RollCall
 from api.settings import ApiSettings
 from api.waiting import Waiting, follow
@@ -36,6 +37,13 @@ class Backend:
     roll: RollCall
     doorbell: Doorbell
     waiting: Waiting
+    fetcher: Fetcher | None = None
+    """Set where images by URL are on."""
+
+    def wake_fetcher(self) -> None:
+        """Say that images may be waiting to be fetched; the fetcher would find them a second later by itself."""
+        if self.fetcher is not None:
+            self.fetcher.wake()
 
 
 OpenBackend = Callable[[ApiSettings], AbstractAsyncContextManager[Backend]]
@@ -86,10 +94,17 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
         ),
         asyncio.create_task(waiting.reread()),
     ]
+    fetcher = Fetcher(ledger, doorbell, settings=settings) if settings.url_policy else None
     sweeper.start()
+    if fetcher is not None:
+        fetcher.start()
     try:
-        yield Backend(ledger=ledger, roll=RollCall(Presence(client)), doorbell=doorbell, waiting=waiting)
+        yield Backend(
+            ledger=ledger, roll=RollCall(Presence(client)), doorbell=doorbell, waiting=waiting, fetcher=fetcher
+        )
     finally:
+        if fetcher is not None:
+            await to_thread.run_sync(fetcher.stop)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

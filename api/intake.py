@@ -30,8 +30,8 @@ class Submission:
     params: FindParams
     image: bytes = b""
     reference: bytes = b""
-    image_url: str | None = None
-    reference_url: str | None = None
+    image_url: str | None = field(default=None, repr=False)
+    reference_url: str | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     start_within: timedelta | None = None
@@ -126,6 +126,8 @@ def submit(
         metadata=dict(new.metadata),
         priority=new.priority,
         start_by=None if new.start_within is None else accepted.created_at + new.start_within.total_seconds(),
+        image_origin=new.image_origin,
+        reference_origin=new.reference_origin,
         history=(Transition(1, Status.QUEUED, accepted.created_at),),
     )
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
+from api.url_policy import MAX_URL
 from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Strict
 from shared.jobs import Job, Priority, Status, Transition
@@ -15,7 +16,6 @@ VERSION: Final = "0.1.0"
 """Version of the service; a test holds it to pyproject.toml."""
 
 MAX_METADATA_BYTES: Final = 2048
-MAX_URL: Final = 2048
 MAX_PAGE: Final = 200
 """Jobs on one page of a list."""
 
@@ -185,6 +185,10 @@ class JobSummary(BaseModel):
         description="The parameters in force. A reference embedding is shown by its `dimensions` and `contract` only."
     )
     metadata: dict[str, Any]
+    image_origin: str | None = Field(
+        description="Scheme and host of the address that the image is fetched from; the rest of it is shown nowhere."
+    )
+    reference_origin: str | None = Field(description="The same of the reference.")
     error: JobError | None = Field(description="Set once the job has failed.")
     metrics: JobMetrics
     provenance: JobProvenance | None
@@ -257,6 +261,8 @@ def job_summary(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "params": _without_vector(job.params),
         "metadata": job.metadata,
+        "image_origin": job.image_origin,
+        "reference_origin": job.reference_origin,
         "error": None
         if job.error is None
         else {"code": job.error.code.value, "detail": job.error.detail, "retryable": job.error.retryable},

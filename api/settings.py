@@ -1,10 +1,20 @@
 """What the gateway can be told: its address, its limits, how long it waits."""
 
 from datetime import timedelta
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
+from api.url_policy import HostRule, UrlPolicy, read_hosts
 from shared.settings import Seconds, SharedSettings
+
+
+def _hosts(value: object) -> object:
+    """Read `photos.example.org, *.example.com`; anything else is left for the type to refuse."""
+    if not isinstance(value, str):
+        return value
+    return read_hosts(part.strip() for part in value.split(",") if part.strip())
 
 
 class ApiSettings(SharedSettings):
@@ -41,3 +51,29 @@ class ApiSettings(SharedSettings):
     match_threshold: float = Field(
         default=0.5, ge=-1, le=1, description="Classic endpoints: match means similarity > this cosine."
     )
+    image_url_hosts: Annotated[tuple[HostRule, ...], NoDecode, BeforeValidator(_hosts)] = Field(
+        default=(),
+        description="Hosts that images may be fetched from, such as `photos.example.org, *.example.com`; a port other "
+        "than the usual one is named (`photos.example.org:8443`). Empty = images by URL are off.",
+    )
+    image_url_allow_http: bool = Field(
+        default=False,
+        description="Fetch images from `http://` addresses too: anyone on the way can read and change them.",
+    )
+    image_url_allow_private: bool = Field(
+        default=False,
+        description="Fetch images from hosts in private networks too: loopback, RFC 1918, carriers' shared space and "
+        "unique local IPv6. Metadata and link-local addresses stay closed.",
+    )
+    image_url_timeout: Seconds = Field(
+        default=timedelta(seconds=10),
+        description="How long the fetch of one image may take, in seconds, from looking its host up to its last byte.",
+    )
+    image_url_parallel: int = Field(
+        default=8, ge=1, le=64, description="Jobs whose images one gateway fetches at once."
+    )
+
+    @property
+    def url_policy(self) -> UrlPolicy:
+        """Which addresses of images are taken."""
+        return UrlPolicy(self.image_url_hosts, self.image_url_allow_http, self.image_url_allow_private)

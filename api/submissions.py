@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 from api.bodies import Form, parse, parse_object
 from api.intake import Submission
 from api.schemas import MAX_METADATA_BYTES, JobSubmission, ReferenceSource, ReferenceVector
+from api.url_policy import UrlPolicy
 from shared.errors import EmbeddingError, ErrorCode, FieldError, ImageError, RequestError
 from shared.faces import checked_vector
 from shared.jobs import Priority
@@ -17,12 +18,12 @@ from shared.storage.presence import WorkerInfo
 FORM_FIELDS: Final = frozenset({"operation", "image", "image_url", "reference", "params", "metadata", "priority"})
 
 
-def from_form(form: Form, *, hosts: Collection[str]) -> Submission:
+def from_form(form: Form, *, policy: UrlPolicy) -> Submission:
     """The job that a multipart body asks for.
 
     Args:
         form: the body.
-        hosts: from where images may be fetched; none means that images by URL are off.
+        policy: from where images may be fetched.
 
     Raises:
         RequestError: a field is missing, wrong, or does not go with the operation.
@@ -36,22 +37,22 @@ def from_form(form: Form, *, hosts: Collection[str]) -> Submission:
     return compose(
         operation=read_operation(form.texts.get("operation")),
         image=form.file("image") if url is None else b"",
-        image_url=None if url is None else check_url(url, field="image_url", hosts=hosts),
+        image_url=None if url is None else str(policy.check(url, field="image_url")),
         reference=form.files.get("reference"),
         source=parse(ReferenceSource, raw, within="reference") if raw is not None else None,
         params=parse_object(form.texts.get("params"), name="params"),
         metadata=parse_object(form.texts.get("metadata"), name="metadata"),
         priority=read_priority(form.texts.get("priority")),
-        hosts=hosts,
+        policy=policy,
     )
 
 
-def from_json(raw: bytes, *, hosts: Collection[str]) -> Submission:
+def from_json(raw: bytes, *, policy: UrlPolicy) -> Submission:
     """The job that a JSON body asks for.
 
     Args:
         raw: the body.
-        hosts: from where images may be fetched; none means that images by URL are off.
+        policy: from where images may be fetched.
 
     Raises:
         RequestError: broken JSON, or a field is missing, wrong, or does not go with the operation.
@@ -63,13 +64,13 @@ def from_json(raw: bytes, *, hosts: Collection[str]) -> Submission:
     return compose(
         operation=body.operation,
         image=b"" if body.image.base64 is None else decoded(body.image.base64, field="image.base64"),
-        image_url=None if url is None else check_url(url, field="image.url", hosts=hosts),
+        image_url=None if url is None else str(policy.check(url, field="image.url")),
         reference=None,
         source=body.reference,
         params=body.params,
         metadata=body.metadata,
         priority=body.priority,
-        hosts=hosts,
+        policy=policy,
     )
 
 
@@ -97,7 +98,7 @@ def compose(
     params: dict[str, Any],
     metadata: dict[str, Any],
     priority: Priority,
-    hosts: Collection[str],
+    policy: UrlPolicy,
 ) -> Submission:
     """A submission of parts that were read, each checked, and together.
 
@@ -114,7 +115,7 @@ def compose(
     if source is not None and source.base64 is not None:
         reference = decoded(source.base64, field="reference.base64")
     url = source.url if source is not None else None
-    reference_url = None if url is None else check_url(url, field="reference.url", hosts=hosts)
+    reference_url = None if url is None else str(policy.check(url, field="reference.url"))
     embedding = source.embedding if source is not None else None
     given = reference is not None or embedding is not None or reference_url is not None
     if operation is not Operation.VERIFY and given:
@@ -135,21 +136,6 @@ def compose(
         reference_url=reference_url,
         priority=priority,
     )
-
-
-def check_url(url: str, *, field: str, hosts: Collection[str]) -> str:
-    """The address of an image, where such addresses are taken.
-
-    Raises:
-        RequestError: `image_urls_off`.
-    """
-    if not hosts:
-        raise RequestError(
-            ErrorCode.IMAGE_URLS_OFF,
-            "This service fetches no images; send the file, or its bytes as base64.",
-            fields=(FieldError(field, "images by URL are off on this service"),),
-        )
-    return url
 
 
 def _with_embedding(params: FindParams, embedding: ReferenceVector) -> VerifyParams:

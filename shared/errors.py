@@ -5,6 +5,7 @@ VultusError
 │   ├── ImageError              the bytes are not an image that we take
 │   └── EmbeddingError          a vector cannot be compared
 ├── JobError                the worker cannot do the job as asked
+├── FetchError              an image cannot be had from where the job says; it knows whether it may be later
 ├── UnavailableError        try again later; carries a `retry_after`
 ├── SettingsError           a process refuses to start, with one clear line
 └── TriedBeforeError        between ledger and worker: the next job must run alone
@@ -93,6 +94,14 @@ class EmbeddingError(RequestError):
 
 class JobError(VultusError):
     """The worker understood the job and cannot do it; trying again would end the same way."""
+
+
+class FetchError(VultusError):
+    """An image cannot be had from its address; `retryable` says whether it may be there later."""
+
+    def __init__(self, code: ErrorCode, detail: str, *, retryable: bool) -> None:
+        super().__init__(code, detail)
+        self.retryable = retryable
 
 
 class UnavailableError(VultusError):

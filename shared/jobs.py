@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from shared.errors import ErrorCode
 from shared.operations import Operation
@@ -132,9 +133,9 @@ class NewJob:
     result_ttl: timedelta
     image: bytes = b""
     reference: bytes = b""
-    image_url: str | None = None
+    image_url: str | None = field(default=None, repr=False)
     """Where the image is fetched from; the job waits for it before it waits for a worker."""
-    reference_url: str | None = None
+    reference_url: str | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     start_within: timedelta | None = None
@@ -143,6 +144,23 @@ class NewJob:
     """Who is told of its end; where it is set, the end writes a row of the outbox."""
     refused: JobFailure | None = None
     """Set for an item of a batch that was not taken: it is born failed."""
+
+    @property
+    def image_origin(self) -> str | None:
+        """Scheme and host of `image_url`: all of it that is shown, and kept beyond the end."""
+        return _origin(self.image_url)
+
+    @property
+    def reference_origin(self) -> str | None:
+        """The same of `reference_url`."""
+        return _origin(self.reference_url)
+
+
+def _origin(url: str | None) -> str | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +186,9 @@ class Job:
     batch: str | None = None
     retry_of: str | None = None
     retried_as: str | None = None
+    image_origin: str | None = None
+    """Scheme and host of the address that its image is fetched from; the rest of it is erased with the image."""
+    reference_origin: str | None = None
     history: tuple[Transition, ...] = ()
     """Every transition, the first one included."""
 

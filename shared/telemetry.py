@@ -9,6 +9,7 @@ import structlog
 from structlog.types import Processor
 
 QUIET = {
+    "httpcore": logging.WARNING,  # at debug it prints whole addresses of images, which may hold secrets
     "kombu": logging.ERROR,
     "celery.app.trace": logging.WARNING,  # every doorbell's start and end: our own job events say more
     "celery.worker.strategy": logging.WARNING,

@@ -8,12 +8,23 @@ from typing import Any
 
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Claim, Job, NewJob, Priority, Status, Transition
-from shared.storage.admission import Limits
+from shared.storage.admission import Limits, Pressure
 from shared.storage.idempotency import NO_KEY, Known, Reservation, in_progress
 from shared.storage.ledger import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing, NoResults
 
 ORDER = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+
+
+class MemoryPressure(Pressure):
+    """A store whose memory is as full as a test says."""
+
+    def __init__(self) -> None:
+        self.high = False
+
+    def refuse_where_high(self) -> None:
+        if self.high:
+            raise UnavailableError(ErrorCode.QUEUE_FULL, "The job store's memory is full. Nothing was accepted.")
 
 
 @dataclass
@@ -33,6 +44,7 @@ class MemoryLedger(Ledger):
     batches: MemoryBatches
     idempotency: MemoryIdempotency
     fetches: MemoryFetches
+    pressure: MemoryPressure
 
     def __init__(self, *, shards: int = 1) -> None:
         self.shards = shards
@@ -43,6 +55,7 @@ class MemoryLedger(Ledger):
         self.records: dict[str, Record] = {}
         self.pending: list[str] = []
         self.lock = threading.RLock()
+        self.pressure = MemoryPressure()
         self.results = NoResults()
         self.batches = MemoryBatches(self)
         self.listing = MemoryListing(self)
@@ -112,6 +125,8 @@ class MemoryLedger(Ledger):
             start_by=None if new.start_within is None else self.now + new.start_within.total_seconds(),
             batch=batch,
             retry_of=retry_of,
+            image_origin=new.image_origin,
+            reference_origin=new.reference_origin,
         )
         self.records[new.id] = Record(job, new, (new.image, new.reference))
         if new.refused:

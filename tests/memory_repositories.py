@@ -1,6 +1,6 @@
 """The ledger's repositories in dictionaries, beside `tests/memory_ledger.py`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -204,6 +204,11 @@ class MemoryFetches(Fetches):
                 return False
             self._ledger.conclude(job_id, Status.FAILED, error=failure)
             return True
+
+    def give_back(self, job_ids: Collection[str]) -> None:
+        with self._ledger.lock:
+            self._ledger.step()
+            self.held |= {job_id: 0.0 for job_id in job_ids if job_id in self.held}
 
     def waiting(self) -> int:
         return len(self.held)

@@ -45,8 +45,8 @@ def _merged(rows: list[str]) -> list[str]:
 
 
 def _default(field: FieldInfo) -> str:
-    value = field.default
-    if value is None:
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ((), {}):
         return "none"
     if isinstance(value, timedelta):
         return f"`{value.total_seconds():g}`"

@@ -1,6 +1,6 @@
 """Jobs: submit one, read or wait for it, cancel, erase, retry; and list them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -81,13 +81,13 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     asked = read_prefer(request.headers.getlist("prefer"))
     wait = granted_wait(asked.wait, settings.wait_limit)
-    hosts: Collection[str] = ()
+    policy = settings.url_policy
     async with reserved(backend.ledger, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
         if kind == "multipart/form-data":
-            read = partial(from_form, await read_form(request, known=FORM_FIELDS), hosts=hosts)
+            read = partial(from_form, await read_form(request, known=FORM_FIELDS), policy=policy)
         elif kind == "application/json":
-            read = partial(from_json, await request.body(), hosts=hosts)
+            read = partial(from_json, await request.body(), policy=policy)
         else:
             refuse_media_type("multipart/form-data", "application/json")
         job_id = (
@@ -104,7 +104,7 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
             params = submission.params
             if isinstance(params, VerifyParams) and params.reference_embedding is not None:
                 check_size(params.reference_embedding.vector, backend.roll.alive(), name="The reference embedding")
-            return submit(
+            job = submit(
                 submission,
                 job_id=job_id,
                 ledger=backend.ledger,
@@ -113,6 +113,8 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
                 result_ttl=settings.result_ttl,
                 under=reservation.sealed(mark),
             )
+            backend.wake_fetcher()
+            return job
 
         # The watch begins before the job is there: no end of it is missed, and none has to be looked for.
         with backend.waiting.watch(job_id) as watch:
@@ -239,6 +241,7 @@ async def retry_job(job_id: JobIdDep, backend: BackendDep, settings: SettingsDep
         job = backend.ledger.retry(job_id, new_id=fresh, limits=limits(settings))
         if job.id == fresh:
             backend.doorbell.ring()
+            backend.wake_fetcher()
         return job
 
     job = await to_thread.run_sync(retry)

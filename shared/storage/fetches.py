@@ -1,6 +1,8 @@
 """Jobs whose images are still to be fetched: the line before the line."""
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import redis
@@ -17,8 +19,8 @@ class Fetch:
     """What a job waits for."""
 
     job_id: str
-    image_url: str | None
-    reference_url: str | None
+    image_url: str | None = field(repr=False)
+    reference_url: str | None = field(repr=False)
 
 
 class Fetches:
@@ -34,6 +36,7 @@ class Fetches:
         self._client = client
         self._shards = shards
         self._kept = round(retry_window.total_seconds())
+        self._turns = itertools.count()
         self._take = scripts.register(client, "take_fetches")
         self._supply = scripts.register(client, "supply")
         self._refuse = scripts.register(client, "refuse")
@@ -44,9 +47,11 @@ class Fetches:
         A shard of a cluster that is away has none to offer: the others go on.
         """
         taken: list[Fetch] = []
-        for shard in range(self._shards):
+        first = next(self._turns)
+        for turn in range(self._shards):
             if len(taken) >= most:
                 break
+            shard = (first + turn) % self._shards
             try:
                 with store_errors():
                     rows = self._take(
@@ -77,6 +82,12 @@ class Fetches:
                 args=[keys.prefix(shard), job_id, failure_json(failure), self._kept if failure.retryable else 0],
             )
         return bool(refused)
+
+    def give_back(self, job_ids: Collection[str]) -> None:
+        """Offer these to the next that takes, before the time that they are held for is over."""
+        for job_id in job_ids:
+            with store_errors():
+                self._client.zadd(keys.fetch(shard_of(job_id)), {job_id: 0}, xx=True)
 
     def waiting(self) -> int:
         """How many jobs wait for their images."""

@@ -9,6 +9,7 @@ vultus:{n}:job:ID       hash     one job (see `records.py`)                     
 vultus:{n}:image:ID     string   the image's bytes                              until the job ends; where it may be
                                                                                 retried VULTUS_RETRY_WINDOW more
 vultus:{n}:reference:ID string   the reference image's bytes                    as the image's
+vultus:{n}:urls:ID      hash     where its images are to be fetched             until they are; else as the images
 vultus:{n}:batch:ID     hash     one batch                                      until it is completed, then its TTL
 vultus:{n}:batch_jobs:ID list    the ids of its jobs, in the order of the items as the batch
 vultus:{n}:idempotency:HASH string who holds a key, or what it led to           24 h, and as long as the job or batch
@@ -56,6 +57,11 @@ def image(shard: int, job_id: str) -> str:
 def reference(shard: int, job_id: str) -> str:
     """The reference image's bytes."""
     return f"{prefix(shard)}reference:{job_id}"
+
+
+def urls(shard: int, job_id: str) -> str:
+    """Where the job's images are to be fetched."""
+    return f"{prefix(shard)}urls:{job_id}"
 
 
 def result(shard: int, digest: str) -> str:

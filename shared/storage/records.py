@@ -42,12 +42,14 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
         "metadata": json.dumps(dict(job.metadata)),
         "priority": job.priority.value,
         "ttl": str(max(1, round(job.result_ttl.total_seconds()))),
-        "image_url": job.image_url,
-        "reference_url": job.reference_url,
+        "image_origin": job.image_origin,
+        "reference_origin": job.reference_origin,
         "webhook": None if job.webhook is None else json.dumps(dict(job.webhook)),
     }
     images = {"image": job.image, "reference": job.reference}
+    urls = _without_none({"image": job.image_url, "reference": job.reference_url})
     more = {
+        "urls": urls or None,
         "start_within": None if job.start_within is None else job.start_within.total_seconds(),
         "refused": None if job.refused is None else failure_json(job.refused),
         "staged": [kind for kind, data in images.items() if data] if staged else None,
@@ -107,6 +109,8 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         batch=text("batch"),
         retry_of=text("retry_of"),
         retried_as=text("retried_as"),
+        image_origin=text("image_origin"),
+        reference_origin=text("reference_origin"),
         history=_history(found.get("history", b"")),
     )
 

@@ -61,5 +61,5 @@ def _rows(ledger: redis.Redis) -> list[tuple[str, str]]:
 
 def _images(store: redis.Redis) -> list[str]:
     """Keys made for images, and whatever else has the first bytes of one in it."""
-    named = (f"{PREFIX}image:", f"{PREFIX}reference:")
+    named = (f"{PREFIX}image:", f"{PREFIX}reference:", f"{PREFIX}urls:")
     return [name for name in _names(store) if name.startswith(named) or PNG in (store.dump(name) or b"")]

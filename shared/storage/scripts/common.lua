@@ -4,6 +4,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local BAND = 1e10  -- seconds between the places of two priorities in line: more than any clock says
 local BANDS = {high = 0, normal = 1, low = 2}
+local MATERIAL = {'image:', 'reference:', 'urls:'}  -- what a job works on: gone with its end, or kept for a retry
 local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
 
 local function stamp(at) return string.format('%.6f', at) end
@@ -58,7 +59,7 @@ local function conclude(id, to, more, keep, dead)
   redis.call('HDEL', job, 'token')
   redis.call('EXPIRE', job, ttl)
   for _, line in ipairs({'leases', 'pending', 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. line, id) end
-  for _, kind in ipairs({'image:', 'reference:'}) do
+  for _, kind in ipairs(MATERIAL) do
     if keep > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep, ttl))
     else redis.call('DEL', prefix .. kind .. id) end
   end
@@ -88,7 +89,8 @@ local function erase(id)
   end
   redis.call('ZREM', prefix .. 'index:' .. known[3], id)
   redis.call('ZREM', prefix .. 'expiry', known[3] .. ':' .. id)
-  redis.call('DEL', job, prefix .. 'image:' .. id, prefix .. 'reference:' .. id)
+  redis.call('DEL', job)
+  for _, kind in ipairs(MATERIAL) do redis.call('DEL', prefix .. kind .. id) end
   if known[2] then redis.call('DEL', prefix .. 'idempotency:' .. known[2]) end
   redis.call('PUBLISH', prefix .. 'ends', id .. ' deleted')
   redis.call('PUBLISH', prefix .. 'moves', id .. ' deleted')
@@ -113,7 +115,9 @@ local function admit(job, place)
   end
   if job.start_within then redis.call('HSET', key, 'start_by', stamp(now + job.start_within)) end
   move(job.fields.id, 'queued')
-  if job.fields.image_url or job.fields.reference_url then
+  local urls = prefix .. 'urls:' .. job.fields.id
+  for name, value in pairs(job.urls or {}) do redis.call('HSET', urls, name, value) end
+  if redis.call('EXISTS', urls) == 1 then
     redis.call('ZADD', prefix .. 'fetch', now, job.fields.id)
     if job.start_within then redis.call('ZADD', prefix .. 'deadlines', now + job.start_within, job.fields.id) end
   else

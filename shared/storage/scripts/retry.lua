@@ -3,15 +3,15 @@
 -- ARGV prefix id new_id most age
 local id, new = ARGV[2], ARGV[3]
 local old = redis.call('HMGET', KEYS[1], 'status', 'error', 'retried_as', 'operation', 'params', 'metadata', 'ttl',
-  'priority', 'webhook', 'image_url', 'reference_url')
+  'priority', 'webhook', 'image_origin', 'reference_origin')
 if not old[1] then return {'none'} end
 if old[3] then return {'known', old[3]} end
 if old[1] ~= 'failed' then return {'not_failed', old[1]} end
 if not cjson.decode(old[2]).retryable then return {'final'} end
-if redis.call('EXISTS', prefix .. 'image:' .. id) == 0 and not old[10] then return {'gone'} end
+if redis.call('EXISTS', prefix .. 'image:' .. id, prefix .. 'urls:' .. id) == 0 then return {'gone'} end
 local full = refusal(ARGV[4], ARGV[5])
 if full then return full end
-for _, kind in ipairs({'image:', 'reference:'}) do
+for _, kind in ipairs(MATERIAL) do
   if redis.call('EXISTS', prefix .. kind .. id) == 1 then
     redis.call('RENAME', prefix .. kind .. id, prefix .. kind .. new)
     redis.call('PERSIST', prefix .. kind .. new)
@@ -20,8 +20,8 @@ end
 local fields = {id = new, retry_of = id, operation = old[4], params = old[5], metadata = old[6], ttl = old[7],
   priority = old[8] or 'normal'}
 if old[9] then fields.webhook = old[9] end
-if old[10] then fields.image_url = old[10] end
-if old[11] then fields.reference_url = old[11] end
+if old[10] then fields.image_origin = old[10] end
+if old[11] then fields.reference_origin = old[11] end
 admit({fields = fields}, 0)
 redis.call('HSET', KEYS[1], 'retried_as', new)
 return {'accepted', new}

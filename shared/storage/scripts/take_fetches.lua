@@ -5,6 +5,6 @@
 local taken = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, tonumber(ARGV[2]))) do
   redis.call('ZADD', KEYS[1], now + ARGV[3], id)
-  taken[#taken + 1] = {id, unpack(redis.call('HMGET', prefix .. 'job:' .. id, 'image_url', 'reference_url'))}
+  taken[#taken + 1] = {id, unpack(redis.call('HMGET', prefix .. 'urls:' .. id, 'image', 'reference'))}
 end
 return taken

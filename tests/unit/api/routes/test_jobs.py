@@ -51,6 +51,8 @@ def test_a_queued_job_has_every_field(gateway: Gateway) -> None:
         "attempts": 0,
         "params": {"full_size": False, "max_faces": 5, "min_face_px": 0.0, "select": "all"},
         "metadata": {"case": "A-17"},
+        "image_origin": None,
+        "reference_origin": None,
         "result": None,
         "error": None,
         "metrics": dict.fromkeys(
