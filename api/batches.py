@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -124,7 +124,6 @@ def submit(
     order: BatchOrder,
     *,
     batch_id: str,
-    hosts: Collection[str] = (),  # noqa: ARG001 - the settings say it; the route gives it for a moment longer
     ledger: Ledger,
     doorbell: Doorbell,
     settings: ApiSettings,

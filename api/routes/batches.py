@@ -1,7 +1,7 @@
 """Batches: submit many images in one call, read or wait for the whole, list its jobs, cancel, erase."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final
@@ -73,7 +73,6 @@ async def submit_batch(request: Request, backend: BackendDep, settings: Settings
     """
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     wait = granted_wait(read_prefer(request.headers.getlist("prefer")).wait, settings.wait_limit)
-    hosts: Collection[str] = ()
     most = settings.max_batch_items
     async with reserved(backend.ledger, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
@@ -96,12 +95,12 @@ async def submit_batch(request: Request, backend: BackendDep, settings: Settings
             submit(
                 order,
                 batch_id=batch_id,
-                hosts=hosts,
                 ledger=backend.ledger,
                 doorbell=backend.doorbell,
                 settings=settings,
                 under=reservation.sealed(mark),
             )
+            backend.wake_fetcher()
             return True
 
         with backend.waiting.watch(batch_id) as watch:

@@ -79,6 +79,10 @@ class Life(RuleBasedStateMachine):
         else:
             self.ledger.fetches.refuse(job, CRASHED)
 
+    @rule(job=jobs)
+    def give_back(self, job: str) -> None:
+        self.ledger.fetches.give_back([job])  # a job that waits for no image is not put in that line
+
     @rule(target=claims)
     def claim(self) -> Any:
         claim = self.ledger.claim("w")
@@ -170,6 +174,10 @@ class Life(RuleBasedStateMachine):
             job.id for job in self.known.values() if job.error and job.error.retryable and not job.retried_as
         }
         assert held <= waits | may_be_retried
+        addresses = {key.decode().rsplit(":", 1)[1] for key in self.client.scan_iter(keys.urls(0, "*"))}
+        fetched = {entry.decode() for entry in self.client.zrange(keys.fetch(0), 0, -1)}
+        assert fetched <= addresses <= fetched | may_be_retried  # and nobody has an image and its address
+        assert not held & addresses
 
     def _every_end_is_told_once(self) -> None:
         rows = [row.decode().split(" ") for row in self.client.lrange(keys.outbox(0), 0, -1)]
