@@ -14,7 +14,7 @@ from api.download import Resolve, Terms, download, look_up
 from api.images import inspect_image
 from api.settings import ApiSettings
 from shared.dispatch import Doorbell
-from shared.errors import FetchError, ImageError, RequestError, UnavailableError, VultusError
+from shared.errors import ErrorCode, FetchError, ImageError, RequestError, UnavailableError, VultusError
 from shared.jobs import JobFailure
 from shared.storage.fetches import Fetch
 from shared.storage.ledger import Ledger
@@ -25,6 +25,9 @@ SLACK: Final = timedelta(seconds=10)
 """What a fetch may take beyond its download: to check the image and to put it on record."""
 PATIENCE: Final = timedelta(seconds=10)
 """How long a stop waits for the thread."""
+UNFORESEEN: Final = JobFailure(
+    ErrorCode.INTERNAL_ERROR, "The image could not be fetched, for a reason that is not yours.", retryable=True
+)
 
 log = structlog.get_logger(__name__)
 
@@ -153,21 +156,23 @@ class Fetcher:
                 await self._supply_or_refuse(fetch)
             except UnavailableError as error:
                 log.warning("fetch.unwritten", code=error.code.value)  # the hold runs out, and it is fetched again
-            except Exception:
-                log.exception("fetch.failed")
 
     async def _supply_or_refuse(self, fetch: Fetch) -> None:
         try:
             image, reference = await self._both(fetch)
+            if await to_thread.run_sync(lambda: self._supply(fetch, image=image, reference=reference)):
+                log.info("fetch.supplied", bytes=len(image or b"") + len(reference or b""))
         except UnavailableError:
             raise
         except VultusError as error:
-            failure = JobFailure(error.code, _said(error), retryable=error.retryable)
-            if await to_thread.run_sync(self._ledger.fetches.refuse, fetch.job_id, failure):
-                log.info("fetch.refused", code=error.code.value, retryable=error.retryable)
-            return
-        if await to_thread.run_sync(lambda: self._supply(fetch, image=image, reference=reference)):
-            log.info("fetch.supplied", bytes=len(image or b"") + len(reference or b""))
+            await self._refuse(fetch, JobFailure(error.code, _said(error), retryable=error.retryable))
+        except Exception:
+            log.exception("fetch.failed")  # and the job with it: taken again, it would fail again, for ever
+            await self._refuse(fetch, UNFORESEEN)
+
+    async def _refuse(self, fetch: Fetch, failure: JobFailure) -> None:
+        if await to_thread.run_sync(self._ledger.fetches.refuse, fetch.job_id, failure):
+            log.info("fetch.refused", code=failure.code.value, retryable=failure.retryable)
 
     def _supply(self, fetch: Fetch, *, image: bytes | None, reference: bytes | None) -> bool:
         taken = self._ledger.fetches.supply(fetch.job_id, image=image, reference=reference)
@@ -181,8 +186,11 @@ class Fetcher:
             async with asyncio.TaskGroup() as group:
                 image = group.create_task(self._one(fetch.image_url, field="image.url"))
                 reference = group.create_task(self._one(fetch.reference_url, field="reference.url"))
-        except* VultusError as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as errors:
+            for error in errors.exceptions:
+                if isinstance(error, VultusError):
+                    raise error from None
+            raise
         return image.result(), reference.result()
 
     async def _one(self, address: str | None, *, field: str) -> bytes | None:

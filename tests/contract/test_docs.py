@@ -9,6 +9,7 @@ import pytest
 from api.problems import TABLE
 from api.schemas import JOB_ID, MAX_METADATA_BYTES, VERSION
 from api.settings import ApiSettings
+from api.url_policy import MAX_URL
 from shared.errors import ErrorCode
 from shared.jobs import is_job_id
 from shared.settings import PREFIX, names
@@ -55,6 +56,9 @@ def test_the_limits_that_are_written_down_are_the_defaults() -> None:
         f"| {settings['queue_limit']}, then 503 `queue_full` | `VULTUS_QUEUE_LIMIT` |",
         f"| {settings['wait_limit'].seconds} s; a longer wish is cut | `VULTUS_WAIT_LIMIT` |",
         f"| {settings['sync_timeout'].seconds} s, then 504 `wait_timeout` | `VULTUS_SYNC_TIMEOUT` |",
+        f"| address of an image | {MAX_URL:,} characters |",
+        f"| {settings['image_url_timeout'].seconds} s | `VULTUS_IMAGE_URL_TIMEOUT` |",
+        f"| {settings['image_url_parallel']}; the others wait | `VULTUS_IMAGE_URL_PARALLEL` |",
         f"| `metadata` | {MAX_METADATA_BYTES} bytes as JSON |",
         f"above `VULTUS_MATCH_THRESHOLD` ({settings['match_threshold']})",
     ):

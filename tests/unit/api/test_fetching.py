@@ -175,27 +175,47 @@ def test_a_store_that_is_away_stops_nothing_for_good() -> None:
     assert [entry["event"] for entry in logs].count("fetches.paused") == 1
 
 
-@pytest.mark.parametrize("step", ["supply", "take"])
-def test_what_nobody_foresaw_is_logged_and_the_next_job_is_fetched(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    house = House(picture())
-    real, fails = getattr(house.ledger.fetches, step), [True]
+def once(fail: Callable[..., Any]) -> tuple[Callable[..., Any], list[bool]]:
+    """The same, but for its first call."""
+    left = [True]
 
     def stumble(*given: Any, **named: Any) -> Any:
-        if fails:
-            fails.clear()
+        if left:
+            left.clear()
             raise ZeroDivisionError
-        return real(*given, **named)
+        return fail(*given, **named)
 
-    monkeypatch.setattr(house.ledger.fetches, step, stumble)
+    return stumble, left
+
+
+def test_what_nobody_foresaw_fails_its_job_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(picture())
+    stumble, _ = once(house.ledger.fetches.supply)
+    monkeypatch.setattr(house.ledger.fetches, "supply", stumble)
     with structlog.testing.capture_logs() as logs, house.open():
+        first = house.accept()
+        house.fetcher.wake()
+        until(lambda: house.status(first) is Status.FAILED)
         house.accept()
         house.fetcher.wake()
-        until(lambda: not fails)
+        until(lambda: house.doorbell.rings == 1)
+    job = house.ledger.read(first)
+    assert job is not None
+    assert job.error is not None
+    assert (job.error.code, job.error.retryable) == (ErrorCode.INTERNAL_ERROR, True)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["fetch.failed"]
+
+
+def test_a_look_at_the_line_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(picture())
+    stumble, left = once(house.ledger.fetches.take)
+    monkeypatch.setattr(house.ledger.fetches, "take", stumble)
+    with structlog.testing.capture_logs() as logs, house.open():
+        until(lambda: not left)
         house.accept()
         house.fetcher.wake()
-        until(lambda: house.doorbell.rings >= 1)
-    (failed,) = [entry for entry in logs if entry["log_level"] == "error"]
-    assert failed["event"] in {"fetch.failed", "fetches.failed"}
+        until(lambda: house.doorbell.rings == 1)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["fetches.failed"]
 
 
 def test_no_line_of_the_log_has_the_path_of_an_address() -> None:
