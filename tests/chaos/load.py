@@ -19,7 +19,7 @@ from shared.storage.admission import Limits
 from shared.storage.ledger import Ledger, event
 from tests.chaos.oracle import Account
 from tests.integration.breaking import picture
-from tests.integration.poisoned_worker import SLOW
+from tests.integration.poisons import SLOW
 
 CLIENTS: Final = 5
 PATIENCE: Final = 15.0

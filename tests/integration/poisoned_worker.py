@@ -8,16 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from shared.storage.ledger import Ledger, Outcome
+from tests.integration.poisons import DIES_AFTER, HANGS, KILLS, SLOW
 from worker import runtime
 from worker.engine.base import AS_THE_PACK_SAYS, Detection, Engine, Image, Search
 from worker.engine.fake import FakeEngine
 from worker.settings import WorkerSettings
-
-KILLS: Final = (1, 2, 3)
-HANGS: Final = (3, 2, 1)
-SLOW: Final = (2, 2, 2)
-DIES_AFTER: Final = (1, 3, 2)
-"""BGR of a picture's first pixel."""
 
 _last = threading.local()
 DEEDS: Final[dict[tuple[int, ...], Callable[[], object]]] = {

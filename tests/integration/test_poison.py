@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.integration.poisoned_worker import HANGS, KILLS, SLOW
+from tests.integration.poisons import HANGS, KILLS, SLOW
 from tests.integration.test_faults import readable, status, supervised
 from tests.pictures import encoded, one_face
 from tools.stack import Stack, free_port

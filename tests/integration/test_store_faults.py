@@ -16,7 +16,7 @@ from shared.errors import UnavailableError
 from shared.storage import keys
 from shared.storage.ledger import Ledger, Outcome
 from tests.integration.breaking import breakable, history, job_of, picture, until
-from tests.integration.poisoned_worker import HANGS, SLOW
+from tests.integration.poisons import HANGS, SLOW
 from tests.integration.servers import Server
 from tests.integration.test_faults import kill, readable, status, supervised
 from tests.integration.test_ledger import accept
