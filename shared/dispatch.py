@@ -81,13 +81,17 @@ class Doorbell:
             self._changed.notify()
 
     def outstanding(self) -> int | None:
-        """Rings that no worker has answered yet, the ones still owed included; None when the broker is away."""
+        """Rings that no worker has answered yet, the ones still owed included; None when the broker is away.
+
+        One that is sent in this moment may count twice, and is never missed: whoever rings for what is missing rings
+        too seldom for a moment rather than too often.
+        """
+        with self._changed:
+            owed = self._owed
         try:
-            sent = self._unanswered()
+            return owed + self._unanswered()
         except self._away:
             return None
-        with self._changed:
-            return sent + self._owed
 
     def close(self) -> None:
         """Stop ringing and give the connections back."""

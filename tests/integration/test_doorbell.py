@@ -37,8 +37,8 @@ def test_each_ring_is_one_message(doorbell: Doorbell, broker_server: Server) -> 
     assert doorbell.outstanding() == 0
     doorbell.ring()
     doorbell.ring(times=2)
-    assert doorbell.outstanding() == 3
-    eventually(lambda: messages(broker_server) == 3)
+    assert (doorbell.outstanding() or 0) >= 3
+    eventually(lambda: messages(broker_server) == 3 == doorbell.outstanding())
 
 
 def test_a_doorbell_says_nothing_about_any_job(doorbell: Doorbell, broker_server: Server) -> None:
@@ -83,10 +83,16 @@ def test_the_sweep_rings_for_jobs_that_nobody_rang_for(
     for _ in range(3):
         accept(ledger)
     doorbell.ring()
-    for _ in range(3):
+
+    def swept() -> int | None:
         sweep(ledger, doorbell, max_attempts=3)
-    eventually(lambda: messages(broker_server) == 3)
-    assert doorbell.outstanding() == 3
+        return doorbell.outstanding()
+
+    eventually(lambda: swept() == 3 == messages(broker_server))
+    for _ in range(5):
+        swept()
+    eventually(lambda: doorbell._owed == 0)
+    assert messages(broker_server) == 3
 
 
 def test_the_sweep_puts_back_what_a_dead_worker_held_and_rings_for_it(ledger: Ledger, doorbell: Doorbell) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -48,50 +49,57 @@ def all_gone(pids: set[int], *, seconds: float = 10) -> bool:
     return not any(alive(pid) for pid in pids)
 
 
+@dataclass(frozen=True, slots=True)
+class Up:
+    process: "subprocess.Popen[bytes]"
+    url: str
+    output: Path
+
+    def said(self) -> str:
+        return self.output.read_text(encoding="utf-8")
+
+
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A running `make up` of a copy that keeps its data elsewhere, and its address."""
-    port = free_port()
-    process = subprocess.Popen(
-        up_from(tmp_path),
-        cwd=ROOT,
-        env=environment(PORT=str(port), WORKERS="2", **WITHOUT_MODELS),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline:
-        try:
-            if requests.get(f"{url}/health", timeout=2).json().get("workers") == 2:
-                break
-        except requests.RequestException:
-            pass
-        time.sleep(0.1)
-    yield process, url
+def up(tmp_path: Path) -> Iterator[Up]:
+    """A running `make up` of a copy that keeps its data elsewhere, once it has said that it is ready."""
+    port, said = free_port(), tmp_path / "said"
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            up_from(tmp_path / "data"),
+            cwd=ROOT,
+            env=environment(PORT=str(port), WORKERS="2", **WITHOUT_MODELS),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    running = Up(process, f"http://127.0.0.1:{port}", said)
+    deadline = time.monotonic() + 60
+    while "Ctrl-C" not in running.said() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield running
     process.kill()
-    process.communicate(timeout=10)
+    process.wait(timeout=10)
 
 
-def test_it_is_ready_says_so_and_a_signal_stops_all_of_it(up: tuple["subprocess.Popen[str]", str]) -> None:
-    process, url = up
-    assert requests.get(f"{url}/health", timeout=5).status_code == 200
-    children = children_of(process.pid)
+def test_it_is_ready_says_so_and_a_signal_stops_all_of_it(up: Up) -> None:
+    health = requests.get(f"{up.url}/health", timeout=5)
+    assert health.status_code == 200
+    assert health.json()["workers"] == 2
+    children = children_of(up.process.pid)
     assert len(children) >= 5
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode == 0, output
+    up.process.send_signal(signal.SIGTERM)
+    code = up.process.wait(timeout=30)
+    output = up.said()
+    assert code == 0, output
     assert "NO AUTHENTICATION" in output
     assert "stopped; nothing is left running" in output
     assert "Traceback" not in output
     assert all_gone(children)
 
 
-def test_a_killed_supervisor_takes_everything_with_it(up: tuple["subprocess.Popen[str]", str]) -> None:
-    process, _ = up
-    children = children_of(process.pid)
-    process.kill()
+def test_a_killed_supervisor_takes_everything_with_it(up: Up) -> None:
+    children = children_of(up.process.pid)
+    assert len(children) >= 5
+    up.process.kill()
     assert all_gone(children)
 
 
