@@ -45,6 +45,8 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.NOT_FOUND: Kind(404, "There is nothing at this address"),
     ErrorCode.JOB_NOT_FOUND: Kind(404, "There is no such job"),
     ErrorCode.BATCH_NOT_FOUND: Kind(404, "There is no such batch"),
+    ErrorCode.ENDPOINT_NOT_FOUND: Kind(404, "There is no such webhook endpoint"),
+    ErrorCode.TOO_MANY_ENDPOINTS: Kind(409, "There are too many webhook endpoints"),
     ErrorCode.JOB_ENDED: Kind(409, "The job has ended"),
     ErrorCode.NOT_RETRYABLE: Kind(409, "The job cannot be retried"),
     ErrorCode.IDEMPOTENCY_IN_PROGRESS: Kind(409, "The same submission is being received"),

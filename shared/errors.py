@@ -39,6 +39,8 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     JOB_NOT_FOUND = "job_not_found"
     BATCH_NOT_FOUND = "batch_not_found"
+    ENDPOINT_NOT_FOUND = "endpoint_not_found"
+    TOO_MANY_ENDPOINTS = "too_many_endpoints"
     JOB_ENDED = "job_ended"
     NOT_RETRYABLE = "not_retryable"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"

@@ -35,7 +35,7 @@ class PayloadForm(StrEnum):
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery is in its life. None but `pending` changes by itself; a resend makes any of them pending again."""
+    """Where a delivery is in its life. Only `pending` changes by itself; a resend makes any of them pending again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"

@@ -20,12 +20,15 @@ vultus:{n}:leases       zset     ids in work, by the end of their lease         
 vultus:{n}:deadlines    zset     ids that wait, by when they expire             an id leaves when it is claimed
 vultus:{n}:index:S:O    zset     ids of status S and operation O, by creation   an id leaves when its record expires
 vultus:{n}:expiry       zset     what the index must forget, by when            an entry leaves then
-vultus:{n}:outbox       list     ends that somebody is to be told of            a row leaves when it is delivered
+vultus:{n}:outbox       list     ends that somebody is to be told of, as JSON   a row leaves when it is fanned out
+vultus:{n}:listeners:T  set      endpoints that ask for events of type T        an id leaves with its endpoint
 vultus:{n}:ended:T      string   how many jobs ended in 5 seconds               60 s
 vultus:{n}:turns        string   how many claims there were, for fairness       -
 vultus:{n}:ends         channel  "ID status" at every end                       -
 vultus:{n}:moves        channel  "ID status" at every transition                -
 vultus:{n}:cancels      channel  "ID" of jobs taken from a worker               -
+vultus:{webhooks}:endpoint:ID hash one registered endpoint, with its secrets     until it is deleted
+vultus:{webhooks}:endpoints zset ids of all endpoints, by creation              an id leaves with its endpoint
 vultus:{workers}:*      hash     who is at work (see `presence.py`)             a silent worker drops out
 ======================  =======  =============================================  ================================
 
@@ -37,6 +40,7 @@ from typing import Final
 ROOT: Final = "vultus"
 WORKERS_SEEN: Final = f"{ROOT}:{{workers}}:seen"
 WORKERS_INFO: Final = f"{ROOT}:{{workers}}:info"
+ENDPOINTS: Final = f"{ROOT}:{{webhooks}}:endpoints"
 
 
 def prefix(shard: int) -> str:
@@ -102,6 +106,16 @@ def leases(shard: int) -> str:
 def outbox(shard: int) -> str:
     """The ends that somebody is to be told of."""
     return f"{prefix(shard)}outbox"
+
+
+def listeners(shard: int, event_type: str) -> str:
+    """The endpoints that ask for events of this type."""
+    return f"{prefix(shard)}listeners:{event_type}"
+
+
+def endpoint(endpoint_id: str) -> str:
+    """The endpoint's record; all of them lie together, on no shard of jobs."""
+    return f"{ROOT}:{{webhooks}}:endpoint:{endpoint_id}"
 
 
 def ends(shard: int) -> str:

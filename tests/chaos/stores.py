@@ -55,8 +55,8 @@ def _records(ledger: redis.Redis) -> list[tuple[str, Record]]:
 
 
 def _rows(ledger: redis.Redis) -> list[tuple[str, str]]:
-    rows = (row.decode().split(" ") for row in cast("list[bytes]", ledger.lrange(f"{PREFIX}outbox", 0, -1)))
-    return [(about, status) for about, status, _ in rows]
+    rows = map(json.loads, cast("list[bytes]", ledger.lrange(f"{PREFIX}outbox", 0, -1)))
+    return [(row["id"], row["type"].partition(".")[2]) for row in rows]
 
 
 def _images(store: redis.Redis) -> list[str]:

@@ -1,5 +1,6 @@
 """Batches, keys, fetches and the list, as the ledger keeps them on a real server."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -67,7 +68,9 @@ def test_a_batch_counts_its_jobs_and_ends_once_with_the_last(ledger: Ledger, led
     assert (batch.status, batch.counts[Status.SUCCEEDED], batch.counts[Status.QUEUED]) == (BatchStatus.COMPLETED, 2, 0)
     with ledger_server.store.client() as client:
         rows = client.lrange(keys.outbox(0), 0, -1)
-        assert [row.decode().rsplit(" ", 1)[0] for row in rows] == [f"{batch_id} completed"]
+        (row,) = map(json.loads, rows)
+        assert (row["id"], row["type"], row["total"]) == (batch_id, "batch.completed", 3)
+        assert row["counts"] == {"succeeded": 2, "failed": 1, "canceled": 0, "expired": 0}
         assert 3500 < client.ttl(keys.batch(0, batch_id)) <= 3600
     found = ledger.batches.jobs(batch_id, start=1, count=2)
     assert [(number, each.id, each.batch) for number, each in found] == [

@@ -40,6 +40,9 @@ def stores(ledger_server: Server, broker_server: Server) -> Iterator[tuple[redis
         yield ledger, broker
 
 
+ROW = '{"id": "%s", "type": "job.succeeded"}'
+
+
 def served(ledger: Ledger, count: int) -> list[Account]:
     accounts = [submit(ledger, f"key-{number}") for number in range(count)]
     for claim in iter(lambda: ledger.claim("w"), None):
@@ -61,7 +64,7 @@ def test_a_ledger_that_did_its_work_passes(ledger: Ledger, stores: tuple[redis.R
         (lambda client, job: client.set("elsewhere", picture()), "image: elsewhere"),  # noqa: ARG005
         (lambda client, job: client.zadd(keys.leases(0), {job: 1}), "leftover: "),
         (lambda client, job: client.zrem(f"{keys.prefix(0)}index:succeeded:detect", job), "index: "),
-        (lambda client, job: client.rpush(f"{keys.prefix(0)}outbox", f"{job} succeeded 1"), "outbox: "),
+        (lambda client, job: client.rpush(f"{keys.prefix(0)}outbox", ROW % job), "outbox: "),
     ],
     ids=["job", "status", "image", "copy", "lease", "index", "outbox"],
 )

@@ -1,5 +1,6 @@
 """The other ends of a job: canceled, erased, expired, retried; each against a real server, each exactly once."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -126,7 +127,7 @@ def test_a_cancel_and_two_finishes_at_the_same_instant_give_one_end(ledger: Ledg
             assert sum(step.status.is_terminal for step in read(ledger, job_id).history) == 1
     with ledger_server.store.client() as client:
         rows = client.lrange(keys.outbox(0), 0, -1)
-    assert len(rows) == len({row.split(b" ")[0] for row in rows}) == 60
+    assert len(rows) == len({json.loads(row)["id"] for row in rows}) == 60
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "ended"])

@@ -1,5 +1,6 @@
 """The ledger as a state machine: in whatever order its steps come, the table of transitions holds and an end is one."""
 
+import json
 import time
 from datetime import timedelta
 from itertools import pairwise
@@ -182,9 +183,9 @@ class Life(RuleBasedStateMachine):
         assert not held & addresses
 
     def _every_end_is_told_once(self) -> None:
-        rows = [row.decode().split(" ") for row in self.client.lrange(keys.outbox(0), 0, -1)]
-        told = [(job_id, status) for job_id, status, _ in rows if job_id not in self.erased]
-        ended = [(job.id, job.status.value) for job in self.known.values() if job.status.is_terminal]
+        rows = [json.loads(row) for row in self.client.lrange(keys.outbox(0), 0, -1)]
+        told = [(row["id"], row["type"]) for row in rows if row["id"] not in self.erased]
+        ended = [(job.id, f"job.{job.status}") for job in self.known.values() if job.status.is_terminal]
         assert sorted(told) == sorted(ended)
 
 

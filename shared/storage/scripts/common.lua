@@ -6,6 +6,7 @@ local BAND = 1e10  -- seconds between the places of two priorities in line: more
 local BANDS = {high = 0, normal = 1, low = 2}
 local MATERIAL = {'image:', 'reference:', 'urls:'}  -- what a job works on: gone with its end, or kept for a retry
 local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
+local telling = {job = true, batch = true}  -- false where one is erased: it is to be as if it had never been
 
 local function stamp(at) return string.format('%.6f', at) end
 
@@ -34,6 +35,15 @@ local function line_up(id)
   if job[2] then redis.call('ZADD', prefix .. 'deadlines', job[2], id) end
 end
 
+-- Somebody is to be told: a row of the outbox that needs nothing else to be read, since its subject may be gone by then.
+-- `webhook` is the address that came with the subject; registered endpoints listen to the type.
+local function tell(row, webhook)
+  if webhook or redis.call('EXISTS', prefix .. 'listeners:' .. row.type) == 1 then
+    row.at, row.webhook = stamp(now), webhook or nil
+    redis.call('RPUSH', prefix .. 'outbox', cjson.encode(row))
+  end
+end
+
 -- One job of a batch has ended; with the last one the batch has.
 local function settle(batch)
   local key = prefix .. 'batch:' .. batch
@@ -42,8 +52,11 @@ local function settle(batch)
   redis.call('HSET', key, 'status', 'completed', 'finished_at', stamp(now), 'expires_at', stamp(now + ttl))
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', prefix .. 'batch_jobs:' .. batch, ttl)
-  if redis.call('HEXISTS', key, 'webhook') == 1 then
-    redis.call('RPUSH', prefix .. 'outbox', batch .. ' completed ' .. stamp(now))
+  if telling.batch then
+    local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired')
+    tell({id = batch, type = 'batch.completed', total = tonumber(known[2]), counts = {
+      succeeded = tonumber(known[3] or 0), failed = tonumber(known[4] or 0), canceled = tonumber(known[5] or 0),
+      expired = tonumber(known[6] or 0)}}, known[1])
   end
   redis.call('PUBLISH', prefix .. 'ends', batch .. ' completed')
 end
@@ -52,8 +65,12 @@ end
 -- seconds its images stay, for a retry.
 local function conclude(id, to, more, keep, dead)
   local job = prefix .. 'job:' .. id
-  local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at')
+  local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation')
   local ttl = tonumber(known[1])
+  local told = {id = id, type = 'job.' .. to, operation = known[6]}
+  for at = 1, #more, 2 do
+    if more[at] == 'error' and more[at + 1] ~= 'null' then told.code = cjson.decode(more[at + 1]).code end
+  end
   local shelf = move(id, to, dead and 'dead' or to)
   redis.call('HSET', job, 'finished_at', stamp(now), 'expires_at', stamp(now + ttl), unpack(more))
   redis.call('HDEL', job, 'token')
@@ -71,7 +88,7 @@ local function conclude(id, to, more, keep, dead)
   local bucket = prefix .. 'ended:' .. math.floor(now / 5)
   redis.call('INCR', bucket)
   redis.call('EXPIRE', bucket, 60)
-  if known[2] then redis.call('RPUSH', prefix .. 'outbox', id .. ' ' .. to .. ' ' .. stamp(now)) end
+  if telling.job then tell(told, known[2]) end
   redis.call('PUBLISH', prefix .. 'ends', id .. ' ' .. to)
   if known[3] then settle(known[3]) end
 end
@@ -82,7 +99,7 @@ local function erase(id)
   local known = redis.call('HMGET', job, 'status', 'idempotency', 'shelf')
   if not known[1] then return 0 end
   if known[1] == 'queued' or known[1] == 'running' then
-    redis.call('HDEL', job, 'webhook')  -- nobody is told of what is to be as if it had never been
+    telling.job = false
     conclude(id, 'canceled', {}, 0)
     known[3] = redis.call('HGET', job, 'shelf')
     if known[1] == 'running' then redis.call('PUBLISH', prefix .. 'cancels', id) end

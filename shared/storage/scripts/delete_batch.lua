@@ -3,7 +3,7 @@
 -- KEYS batch
 -- ARGV prefix id
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HDEL', KEYS[1], 'webhook')
+telling.batch = false
 local digest = redis.call('HGET', KEYS[1], 'idempotency')
 local list = prefix .. 'batch_jobs:' .. ARGV[2]
 for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do erase(id) end

@@ -1,0 +1,198 @@
+"""Webhook endpoints: who asked to be told, kept once, and beside every shard the ids of those who listen."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final, cast
+
+import redis
+
+from shared.errors import ErrorCode, RequestError
+from shared.storage import keys, scripts
+from shared.storage.connection import store_errors
+from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, EventType, PayloadForm, Secret
+
+MOST: Final = 1000
+"""Endpoints that may be registered."""
+
+
+class Endpoints:
+    """The registry of endpoints. Safe to share between threads.
+
+    A script of one shard cannot look into the registry, so each shard has, for each type of event, the set of those
+    who listen. A set is changed after the record: who is in it has one. `mend` heals what a crash left between the two.
+
+    Raises (every method):
+        UnavailableError: `store_unavailable`.
+    """
+
+    def __init__(self, client: redis.Redis, *, shards: int) -> None:
+        self._client = client
+        self._shards = shards
+        self._create = scripts.register(client, "endpoint_create", common=False)
+        self._change = scripts.register(client, "endpoint_change", common=False)
+        self._rotate = scripts.register(client, "endpoint_rotate", common=False)
+        self._failed = scripts.register(client, "endpoint_failed", common=False)
+
+    def create(self, endpoint: Endpoint) -> Endpoint:
+        """Put an endpoint with its one secret on record, enabled; it is told of what ends from now on.
+
+        Raises:
+            RequestError: `too_many_endpoints`.
+        """
+        fields = {"id": endpoint.id, "enabled": "1", **_texts(endpoint)}
+        with store_errors():
+            at = self._create(
+                keys=[keys.endpoint(endpoint.id), keys.ENDPOINTS],
+                args=[endpoint.id, json.dumps(fields), endpoint.secrets[0].value, MOST],
+            )
+        if at is None:
+            raise RequestError(ErrorCode.TOO_MANY_ENDPOINTS, f"There are {MOST} endpoints already, which is the most.")
+        created = self.read(endpoint.id)
+        if created is None:  # deleted in this moment
+            raise RequestError(ErrorCode.ENDPOINT_NOT_FOUND, "The endpoint was deleted as soon as it was made.")
+        self._listen(created)
+        return created
+
+    def read(self, endpoint_id: str) -> Endpoint | None:
+        """The endpoint, or None where there is none."""
+        with store_errors():
+            fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.endpoint(endpoint_id)))
+        return _read(fields) if fields else None
+
+    def all(self) -> list[Endpoint]:
+        """Every endpoint, the newest first."""
+        with store_errors():
+            ids = cast("list[bytes]", self._client.zrevrange(keys.ENDPOINTS, 0, -1))
+            with self._client.pipeline(transaction=False) as asked:
+                for name in ids:
+                    asked.hgetall(keys.endpoint(name.decode()))
+                rows = cast("list[dict[bytes, bytes]]", asked.execute())
+        return [_read(row) for row in rows if row]
+
+    def replace(self, endpoint: Endpoint) -> Endpoint | None:
+        """Change what its owner decides: address, description, events, payload, headers. None where there is none."""
+        return self._changed(endpoint.id, _texts(endpoint))
+
+    def enable(self, endpoint_id: str) -> Endpoint | None:
+        """Tell it again, of what ends from now on. None where there is none."""
+        gone = ("disabled_reason", "disabled_at", "failing_since")
+        return self._changed(endpoint_id, {"enabled": "1"}, removed=gone)
+
+    def disable(self, endpoint_id: str, reason: DisabledReason) -> Endpoint | None:
+        """Tell it nothing more. None where there is none."""
+        fields = {"enabled": "0", "disabled_reason": reason.value}
+        return self._changed(endpoint_id, fields, stamped=("disabled_at",))
+
+    def rotate(self, endpoint_id: str, secret: str, *, overlap: timedelta) -> Endpoint | None:
+        """Sign with a new secret, and with those before for so long. None where there is none."""
+        with store_errors():
+            row = self._rotate(keys=[keys.endpoint(endpoint_id)], args=[secret, overlap.total_seconds()])
+        return None if row is None else _read(_pairs(row))
+
+    def failed(self, endpoint_id: str) -> timedelta | None:
+        """Note an attempt that came to nothing; how long none has come to anything. None where there is no endpoint."""
+        with store_errors():
+            found = self._failed(keys=[keys.endpoint(endpoint_id)])
+        return None if found is None else timedelta(seconds=float(found[1]) - float(found[0]))
+
+    def succeeded(self, endpoint_id: str) -> None:
+        """Note an attempt that came to something."""
+        with store_errors():
+            self._client.hdel(keys.endpoint(endpoint_id), "failing_since")
+
+    def delete(self, endpoint_id: str) -> bool:
+        """Forget an endpoint and its secrets; False where there was none. What was still to be sent to it is not."""
+        with store_errors(), self._client.pipeline(transaction=False) as unheard:
+            for shard in range(self._shards):
+                for event_type in SUBSCRIBABLE:
+                    unheard.srem(keys.listeners(shard, event_type), endpoint_id)
+            unheard.execute()
+        with store_errors():
+            self._client.zrem(keys.ENDPOINTS, endpoint_id)
+            return bool(self._client.delete(keys.endpoint(endpoint_id)))
+
+    def mend(self) -> None:
+        """Make the sets beside the shards those of the registry again."""
+        for endpoint in self.all():
+            self._listen(endpoint)
+        for shard in range(self._shards):
+            for event_type in SUBSCRIBABLE:
+                self._drop_strangers(shard, event_type)
+
+    def _drop_strangers(self, shard: int, event_type: EventType) -> None:
+        key = keys.listeners(shard, event_type)
+        with store_errors():
+            members = cast("set[bytes]", self._client.smembers(key))
+        for member in sorted(members):
+            name = member.decode()
+            found = self.read(name)  # read after the set: whoever joined it meanwhile has a record
+            if found is None or not _listens(found, event_type):
+                with store_errors():
+                    self._client.srem(key, name)
+
+    def _changed(
+        self,
+        endpoint_id: str,
+        fields: Mapping[str, str],
+        *,
+        removed: Sequence[str] = (),
+        stamped: Sequence[str] = (),
+    ) -> Endpoint | None:
+        with store_errors():
+            row = self._change(
+                keys=[keys.endpoint(endpoint_id)],
+                args=[json.dumps(fields), json.dumps(removed), json.dumps(stamped)],
+            )
+        if row is None:
+            return None
+        endpoint = _read(_pairs(row))
+        self._listen(endpoint)
+        return endpoint
+
+    def _listen(self, endpoint: Endpoint) -> None:
+        with store_errors(), self._client.pipeline(transaction=False) as heard:
+            for shard in range(self._shards):
+                for event_type in SUBSCRIBABLE:
+                    key = keys.listeners(shard, event_type)
+                    (heard.sadd if _listens(endpoint, event_type) else heard.srem)(key, endpoint.id)
+            heard.execute()
+
+
+def _listens(endpoint: Endpoint, event_type: EventType) -> bool:
+    return endpoint.enabled and event_type in endpoint.events
+
+
+def _texts(endpoint: Endpoint) -> dict[str, str]:
+    return {
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "events": json.dumps(endpoint.events),
+        "payload": endpoint.payload.value,
+        "include_embeddings": str(int(endpoint.include_embeddings)),
+        "headers": json.dumps(dict(endpoint.headers)),
+    }
+
+
+def _read(fields: Mapping[bytes, bytes]) -> Endpoint:
+    found: dict[str, str] = {name.decode(): value.decode() for name, value in fields.items()}
+    reason, disabled_at, since = (found.get(name) for name in ("disabled_reason", "disabled_at", "failing_since"))
+    return Endpoint(
+        id=found["id"],
+        url=found["url"],
+        events=tuple(map(EventType, json.loads(found["events"]))),
+        secrets=tuple(Secret(**secret) for secret in json.loads(found["secrets"])),
+        description=found["description"],
+        payload=PayloadForm(found["payload"]),
+        include_embeddings=found["include_embeddings"] == "1",
+        headers=json.loads(found["headers"]),
+        enabled=found["enabled"] == "1",
+        disabled_reason=None if reason is None else DisabledReason(reason),
+        disabled_at=None if disabled_at is None else float(disabled_at),
+        failing_since=None if since is None else float(since),
+        created_at=float(found["created_at"]),
+    )
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
