@@ -1,10 +1,11 @@
 """Webhooks: events, who is told of them, and what becomes of the telling. The words of one registry for both sides."""
 
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -158,8 +159,27 @@ class Flight:
     """A delivery in a courier's hands: the token says that it still is; `now` is the ledger's time of its taking."""
 
     delivery: Delivery
-    token: str
+    token: str = field(repr=False)
     now: float
+    failures: int = 0
+    """Attempts at this destination that failed in a row before this one."""
+
+
+def webhook_json(webhook: Webhook) -> str:
+    """A webhook as a job's record keeps it."""
+    return json.dumps(asdict(webhook), separators=(",", ":"))
+
+
+def read_webhook(text: str) -> Webhook:
+    """The webhook of this text; what a newer version says beyond ours is left out."""
+    found = json.loads(text)
+    return Webhook(
+        url=found["url"],
+        events=tuple(EventType(name) for name in found.get("events", SUBSCRIBABLE)),
+        payload=PayloadForm(found.get("payload", PayloadForm.THIN)),
+        include_embeddings=bool(found.get("include_embeddings", False)),
+        headers=found.get("headers", {}),
+    )
 
 
 _IDENTITY: Final = re.compile(r"evt_[0-9a-f]{34}")

@@ -29,10 +29,10 @@ class Endpoints:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._create = scripts.register(client, "endpoint_create", common=False)
-        self._change = scripts.register(client, "endpoint_change", common=False)
-        self._rotate = scripts.register(client, "endpoint_rotate", common=False)
-        self._failed = scripts.register(client, "endpoint_failed", common=False)
+        self._create = scripts.register(client, "endpoint_create", parts=())
+        self._change = scripts.register(client, "endpoint_change", parts=())
+        self._rotate = scripts.register(client, "endpoint_rotate", parts=())
+        self._failed = scripts.register(client, "endpoint_failed", parts=())
 
     def create(self, endpoint: Endpoint) -> Endpoint:
         """Put an endpoint with its one secret on record, enabled; it is told of what ends from now on.

@@ -27,6 +27,17 @@ vultus:{n}:turns        string   how many claims there were, for fairness       
 vultus:{n}:ends         channel  "ID status" at every end                       -
 vultus:{n}:moves        channel  "ID status" at every transition                -
 vultus:{n}:cancels      channel  "ID" of jobs taken from a worker               -
+vultus:{n}:event:ID     hash     one event (`deliveries.py`)                    while a delivery is pending, then
+                                                                                VULTUS_WEBHOOK_FAILED_TTL
+vultus:{n}:delivery:ID  hash     one event for one destination                  until it is delivered, then
+                                                                                VULTUS_WEBHOOK_LOG_TTL; failed or
+                                                                                canceled: VULTUS_WEBHOOK_FAILED_TTL
+vultus:{n}:attempts:ID  list     its last 20 attempts, as JSON                  as the delivery
+vultus:{n}:log:DEST     zset     ids of a destination's deliveries, by creation 30 days without a new one
+vultus:{n}:queue:DEST   zset     ids of those that wait, by when they are due   an id leaves when it is taken
+vultus:{n}:flying:DEST  zset     ids of those in hand, by the end of the hold   an id leaves with its outcome
+vultus:{n}:destination:DEST hash how many failed in a row, till when it rests   7 days after the last failure
+vultus:{n}:due          zset     destinations, by when one may be sent to       one leaves when nothing waits there
 vultus:{webhooks}:endpoint:ID hash one registered endpoint, with its secrets     until it is deleted
 vultus:{webhooks}:endpoints zset ids of all endpoints, by creation              an id leaves with its endpoint
 vultus:{workers}:*      hash     who is at work (see `presence.py`)             a silent worker drops out
@@ -111,6 +122,31 @@ def outbox(shard: int) -> str:
 def listeners(shard: int, event_type: str) -> str:
     """The endpoints that ask for events of this type."""
     return f"{prefix(shard)}listeners:{event_type}"
+
+
+def event(shard: int, event_id: str) -> str:
+    """The event's record."""
+    return f"{prefix(shard)}event:{event_id}"
+
+
+def delivery(shard: int, delivery_id: str) -> str:
+    """The delivery's record."""
+    return f"{prefix(shard)}delivery:{delivery_id}"
+
+
+def attempts(shard: int, delivery_id: str) -> str:
+    """The delivery's last attempts."""
+    return f"{prefix(shard)}attempts:{delivery_id}"
+
+
+def delivery_log(shard: int, destination: str) -> str:
+    """The ids of the destination's deliveries."""
+    return f"{prefix(shard)}log:{destination}"
+
+
+def due(shard: int) -> str:
+    """The destinations that something waits for."""
+    return f"{prefix(shard)}due"
 
 
 def endpoint(endpoint_id: str) -> str:

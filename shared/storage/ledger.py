@@ -18,6 +18,7 @@ from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
 from shared.storage.batches import Batches
 from shared.storage.connection import is_cluster, store_errors
+from shared.storage.deliveries import Deliveries
 from shared.storage.endpoints import Endpoints
 from shared.storage.fetches import Fetches
 from shared.storage.idempotency import NO_KEY, Idempotency, Reservation, refuse_where_lost
@@ -87,6 +88,7 @@ class Ledger:
         self.idempotency = Idempotency(client, shards=shards)
         self.fetches = Fetches(client, shards=shards, retry_window=retry_window)
         self.endpoints = Endpoints(client, shards=shards)
+        self.deliveries = Deliveries(client, shards=shards)
         self.pressure = Pressure(client)
         self._kept = round(retry_window.total_seconds())
         self._turns = itertools.count()

@@ -9,18 +9,17 @@ import redis
 from redis import exceptions
 
 
-def register(client: redis.Redis, name: str, *, common: bool = True) -> Callable[..., Any]:
+def register(client: redis.Redis, name: str, *, parts: Sequence[str] = ("common",)) -> Callable[..., Any]:
     """The script of this name as a callable; a server keeps it, and is sent it again where it has forgotten.
 
     Args:
         client: where it will run.
         name: its file, without the ending.
-        common: whether `common.lua` goes before it; its first line, where it sets flags, stays first.
+        parts: files that go before it, none of them steps; its first line, where it sets flags, stays first.
     """
     source = _read(name)
-    if common:
-        flags, line, rest = source.partition("\n") if source.startswith("#!") else ("", "", source)
-        source = flags + line + _read("common") + rest
+    flags, line, rest = source.partition("\n") if source.startswith("#!") else ("", "", source)
+    source = flags + line + "".join(map(_read, parts)) + rest
     digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def run(keys: Sequence[str], args: Sequence[Any] = ()) -> Any:

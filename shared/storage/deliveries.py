@@ -1,0 +1,367 @@
+"""Deliveries: the outbox made into attempts that are due, taken, recorded, and made again."""
+
+import heapq
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, Final, cast
+
+import redis
+
+from shared.errors import UnavailableError
+from shared.jobs import Status, new_batch_id, shard_of
+from shared.storage import keys, scripts
+from shared.storage.connection import is_cluster, store_errors
+from shared.webhooks import (
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    Event,
+    EventType,
+    Flight,
+    Webhook,
+    delivery_id,
+    event_id,
+    read_webhook,
+    webhook_json,
+)
+
+PARTS: Final = ("common", "deliveries")
+AT_ONCE: Final = 200
+"""Entries of a log that are looked at in one go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One delivery that an event is to have."""
+
+    destination: str
+    endpoint: str | None = None
+    webhook: Webhook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the outbox: what happened, and whom the subject itself named."""
+
+    raw: bytes
+    event: Event
+    webhook: Webhook | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list, the newest first; `next` continues it where there is more."""
+
+    deliveries: tuple[Delivery, ...]
+    next: tuple[float, str] | None
+
+
+class Deliveries:
+    """What is to be told, to whom, and what came of it. Safe to share between threads.
+
+    Raises (every method):
+        UnavailableError: `store_unavailable`.
+    """
+
+    def __init__(self, client: redis.Redis, *, shards: int) -> None:
+        self._client = client
+        self._shards = shards
+        self._fan_out = scripts.register(client, "fan_out", parts=PARTS)
+        self._take = scripts.register(client, "take_deliveries", parts=PARTS)
+        self._record = scripts.register(client, "record_delivery", parts=PARTS)
+        self._resend = scripts.register(client, "resend", parts=PARTS)
+
+    def rows(self, shard: int, *, most: int) -> list[Row]:
+        """The first rows of a shard's outbox; they stay there until they are fanned out."""
+        with store_errors():
+            found = cast("list[bytes]", self._client.lrange(keys.outbox(shard), 0, most - 1))
+        return [_row(raw) for raw in found]
+
+    def fan_out(self, row: Row, plans: Sequence[Plan]) -> bool:
+        """Make an event of a row, and its deliveries, in one step; False where somebody else has done so."""
+        return self._made(row.event, plans, row=row.raw)
+
+    def send_test(self, endpoint: Endpoint) -> Delivery:
+        """An event that nothing ended, for this endpoint alone, whatever it listens to."""
+        now = time.time()
+        name = event_id(new_batch_id(shard=secrets.randbelow(self._shards), now_ms=round(now * 1000)))
+        event = Event(id=name, type=EventType.TEST, at=now, subject=endpoint.id)
+        self._made(event, [Plan(destination=endpoint.id, endpoint=endpoint.id)], row=b"")
+        made = self.read(delivery_id(name, endpoint.id))
+        if made is None:
+            raise LookupError(name)
+        return made
+
+    def _made(self, event: Event, plans: Sequence[Plan], *, row: bytes) -> bool:
+        shard = shard_of(event.id)
+        planned = [
+            {
+                "id": delivery_id(event.id, plan.destination),
+                "destination": plan.destination,
+                **({} if plan.endpoint is None else {"endpoint": plan.endpoint}),
+                **({} if plan.webhook is None else {"webhook": webhook_json(plan.webhook)}),
+            }
+            for plan in plans
+        ]
+        with store_errors():
+            done = self._fan_out(
+                keys=[keys.outbox(shard)],
+                args=[keys.prefix(shard), row, json.dumps(_event_texts(event)), json.dumps(planned)],
+            )
+        return bool(done)
+
+    def take(self, *, most: int, hold: timedelta, per_destination: int) -> list[Flight]:
+        """What is to be sent now, at most so many; nobody else has it for `hold`.
+
+        Destinations are served in turn, each with at most `per_destination` in hand, one where its last attempt failed,
+        none while it rests. A shard of a cluster that is away has nothing to send: the others go on.
+        """
+        flights: list[Flight] = []
+        for shard in range(self._shards):
+            if len(flights) >= most:
+                break
+            try:
+                with store_errors():
+                    rows = self._take(
+                        keys=[keys.due(shard)],
+                        args=[
+                            keys.prefix(shard),
+                            most - len(flights),
+                            hold.total_seconds(),
+                            per_destination,
+                            secrets.token_hex(8),
+                        ],
+                    )
+            except UnavailableError:
+                if not is_cluster(self._client):
+                    raise
+                continue
+            for token, now, failures, flat, event in rows:
+                delivery = _delivery(_pairs(flat), _pairs(event))
+                flights.append(Flight(delivery, token.decode(), float(now), int(failures)))
+        return flights
+
+    def record(
+        self,
+        flight: Flight,
+        *,
+        status: DeliveryStatus,
+        attempt: Attempt | None,
+        again_in: float = 0.0,
+        unwell: bool = False,
+        pause: float = 0.0,
+        keep: timedelta = timedelta(days=1),
+        event_keep: timedelta = timedelta(days=7),
+        error: str | None = None,
+    ) -> bool:
+        """Write what came of a delivery in hand; False when it is no longer this token's: nothing was written.
+
+        Args:
+            flight: the delivery in hand.
+            status: `pending` where it is to be tried again, else its end.
+            attempt: what was sent and answered; None where nothing was.
+            again_in: seconds until the next attempt.
+            unwell: whether the destination itself failed, and not only this delivery.
+            pause: seconds for which nothing is sent to the destination.
+            keep: how long the delivery can be read from its end on.
+            event_keep: the same of the event, from the end of its last delivery.
+            error: why it ended without an attempt.
+        """
+        delivery = flight.delivery
+        shard = shard_of(delivery.id)
+        last_status = attempt.status if attempt else delivery.last_status
+        last_error = attempt.error if attempt else error
+        with store_errors():
+            written = self._record(
+                keys=[keys.delivery(shard, delivery.id)],
+                args=[
+                    keys.prefix(shard),
+                    delivery.id,
+                    flight.token,
+                    status.value,
+                    again_in,
+                    "" if attempt is None else json.dumps(asdict(attempt)),
+                    int(unwell),
+                    pause,
+                    round(keep.total_seconds()),
+                    round(event_keep.total_seconds()),
+                    "" if last_status is None else last_status,
+                    last_error or "",
+                ],
+            )
+        return bool(written)
+
+    def next_due(self) -> float | None:
+        """Seconds until something can be sent, 0 where it can now; None where nothing waits."""
+        with store_errors():
+            now = self._client.time()
+            first = [
+                cast("list[tuple[bytes, float]]", self._client.zrange(keys.due(shard), 0, 0, withscores=True))
+                for shard in range(self._shards)
+            ]
+        times = [rows[0][1] for rows in first if rows]
+        return max(0.0, min(times) - (now[0] + now[1] / 1e6)) if times else None
+
+    def waiting(self) -> int:
+        """Rows of the outbox that nobody has fanned out yet."""
+        with store_errors():
+            return sum(int(self._client.llen(keys.outbox(shard))) for shard in range(self._shards))
+
+    def read(self, name: str) -> Delivery | None:
+        """The delivery, or None where there is none, or no more."""
+        found = self._read_all([name])
+        return found[0] if found else None
+
+    def attempts(self, name: str) -> list[Attempt]:
+        """The last attempts of a delivery, the oldest first."""
+        shard = shard_of(name)
+        if shard >= self._shards:
+            return []
+        with store_errors():
+            rows = cast("list[bytes]", self._client.lrange(keys.attempts(shard, name), 0, -1))
+        return [Attempt(**json.loads(row)) for row in rows]
+
+    def of_subject(self, subject: str) -> list[Delivery]:
+        """Every delivery of the end of this job or batch."""
+        name = event_id(subject)
+        shard = shard_of(name)
+        if shard >= self._shards:
+            return []
+        with store_errors():
+            listed = cast("bytes | None", self._client.hget(keys.event(shard, name), "deliveries"))
+        return self._read_all(listed.decode().split(" ")) if listed else []
+
+    def of_destination(
+        self,
+        destination: str,
+        *,
+        limit: int,
+        status: DeliveryStatus | None = None,
+        before: tuple[float, str] | None = None,
+    ) -> Page:
+        """The deliveries of a destination, the newest first; `before` is the `next` of the page before."""
+        merged = heapq.merge(
+            *(self._logged(shard, destination, before=before) for shard in range(self._shards)), reverse=True
+        )
+        found: list[Delivery] = []
+        while len(found) <= limit:
+            names = [name for _, (_, name) in zip(range(AT_ONCE), merged, strict=False)]
+            if not names:
+                break
+            found += [one for one in self._read_all(names) if status is None or one.status is status]
+        shown = found[:limit]
+        more = len(found) > limit
+        return Page(tuple(shown), (shown[-1].created_at, shown[-1].id) if more and shown else None)
+
+    def resend(self, name: str) -> Delivery | None:
+        """Make a delivery due now, under its `webhook-id`, its schedule from the beginning; None where it is gone."""
+        shard = shard_of(name)
+        if shard >= self._shards:
+            return None
+        with store_errors():
+            rows = self._resend(keys=[keys.delivery(shard, name)], args=[keys.prefix(shard), name])
+        return None if rows is None else _delivery(_pairs(rows[0]), _pairs(rows[1]))
+
+    def resend_failed(self, destination: str, *, since: float) -> int:
+        """Make every failed delivery of events since then due now; how many there were."""
+        resent = 0
+        for shard in range(self._shards):
+            names = [name for _, name in self._logged(shard, destination, before=None, since=since)]
+            for start in range(0, len(names), AT_ONCE):
+                for one in self._read_all(names[start : start + AT_ONCE]):
+                    if one.status is DeliveryStatus.FAILED and self.resend(one.id) is not None:
+                        resent += 1
+        return resent
+
+    def _logged(
+        self, shard: int, destination: str, *, before: tuple[float, str] | None, since: float = 0.0
+    ) -> Iterator[tuple[float, str]]:
+        """Time and id of a destination's deliveries on one shard, the newest first."""
+        key, start, top = keys.delivery_log(shard, destination), 0, "+inf" if before is None else repr(before[0])
+        while True:
+            with store_errors():
+                rows = cast(
+                    "list[tuple[bytes, float]]",
+                    self._client.zrevrangebyscore(key, top, since, start=start, num=AT_ONCE, withscores=True),
+                )
+            for name, at in rows:
+                if before is None or (at, name.decode()) < before:
+                    yield at, name.decode()
+            if len(rows) < AT_ONCE:
+                return
+            start += AT_ONCE
+
+    def _read_all(self, names: Sequence[str]) -> list[Delivery]:
+        known = [name for name in names if shard_of(name) < self._shards]
+        with store_errors(), self._client.pipeline(transaction=False) as asked:
+            for name in known:
+                shard = shard_of(name)
+                asked.hgetall(keys.delivery(shard, name))
+                asked.hgetall(keys.event(shard, f"evt_{name.split('_')[1]}"))
+            rows = cast("list[dict[bytes, bytes]]", asked.execute())
+        return [_delivery(row, event) for row, event in zip(rows[::2], rows[1::2], strict=True) if row and event]
+
+
+def _row(raw: bytes) -> Row:
+    found = json.loads(raw)
+    event = Event(
+        id=event_id(found["id"]),
+        type=EventType(found["type"]),
+        at=float(found["at"]),
+        subject=found["id"],
+        operation=found.get("operation"),
+        code=found.get("code"),
+        total=found.get("total"),
+        counts=_counts(found.get("counts")),
+    )
+    webhook = found.get("webhook")
+    return Row(raw, event, None if webhook is None else read_webhook(webhook))
+
+
+def _counts(found: Mapping[str, int] | None) -> dict[Status, int] | None:
+    return None if found is None else {Status(status): int(count) for status, count in found.items()}
+
+
+def _event_texts(event: Event) -> dict[str, str]:
+    texts = {"id": event.id, "type": event.type.value, "at": f"{event.at:.6f}", "subject": event.subject}
+    more: dict[str, Any] = {"operation": event.operation, "code": event.code, "total": event.total}
+    texts |= {name: str(value) for name, value in more.items() if value is not None}
+    return texts | ({} if event.counts is None else {"counts": json.dumps(event.counts)})
+
+
+def _delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> Delivery:
+    found = {name.decode(): value.decode() for name, value in row.items()}
+    known = {name.decode(): value.decode() for name, value in event.items()}
+    return Delivery(
+        id=found["id"],
+        event=Event(
+            id=known["id"],
+            type=EventType(known["type"]),
+            at=float(known["at"]),
+            subject=known["subject"],
+            operation=known.get("operation"),
+            code=known.get("code"),
+            total=int(known["total"]) if "total" in known else None,
+            counts=_counts(json.loads(known["counts"])) if "counts" in known else None,
+        ),
+        destination=found["destination"],
+        endpoint=found.get("endpoint"),
+        webhook=read_webhook(found["webhook"]) if "webhook" in found else None,
+        status=DeliveryStatus(found["status"]),
+        attempts=int(found["attempts"]),
+        tries=int(found["tries"]),
+        next_at=float(found["next_at"]) if "next_at" in found else None,
+        created_at=float(found["created_at"]),
+        ended_at=float(found["ended_at"]) if "ended_at" in found else None,
+        last_status=int(found["last_status"]) if "last_status" in found else None,
+        last_error=found.get("last_error"),
+    )
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))

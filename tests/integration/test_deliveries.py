@@ -1,0 +1,360 @@
+"""Deliveries in a real store: fanned out once, taken in turn, fenced, retried, rested, and sent again."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+import redis
+
+from shared.jobs import NewJob, Status, new_job_id
+from shared.operations import Operation
+from shared.storage import keys
+from shared.storage.admission import Limits
+from shared.storage.connection import connect
+from shared.storage.deliveries import Deliveries, Plan
+from shared.storage.ledger import Ledger, Outcome
+from shared.webhooks import Attempt, Delivery, DeliveryStatus, EventType, Flight, event_id
+from tests.integration.servers import Server
+from tests.integration.test_webhook_endpoints_kept import endpoint
+
+URL = "https://partner.example.org/hook"
+HOLD = timedelta(seconds=20)
+PENDING, DELIVERED, FAILED = DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.FAILED
+
+
+@pytest.fixture
+def deliveries(ledger: Ledger) -> Deliveries:
+    return ledger.deliveries
+
+
+@pytest.fixture
+def store(ledger_server: Server) -> Iterator[redis.Redis]:
+    with connect(ledger_server.url) as client:
+        yield client
+
+
+def ended(ledger: Ledger) -> str:
+    job = NewJob(
+        id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
+        operation=Operation.DETECT,
+        params={},
+        image=b"image",
+        result_ttl=timedelta(hours=1),
+        webhook={"url": URL, "headers": {"X-Case": "9"}},
+    )
+    ledger.accept(job, limits=Limits(1000))
+    claim = ledger.claim("w")
+    assert claim is not None
+    assert ledger.finish(claim.job.id, claim.token, Outcome(result={"faces": []}))
+    return job.id
+
+
+def planned(ledger: Ledger, *destinations: str) -> str:
+    """An event with a delivery for each destination; the id of its job."""
+    job_id = ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert ledger.deliveries.fan_out(row, [Plan(destination=name, webhook=row.webhook) for name in destinations])
+    return job_id
+
+
+def take(deliveries: Deliveries, *, most: int = 100, hold: timedelta = HOLD, per_destination: int = 8) -> list[Flight]:
+    return deliveries.take(most=most, hold=hold, per_destination=per_destination)
+
+
+def answered(flight: Flight, status: int | None, error: str | None = None) -> Attempt:
+    return Attempt(
+        number=flight.delivery.attempts, at=flight.now, milliseconds=12.5, status=status, error=error, response="ok"
+    )
+
+
+def deliver(deliveries: Deliveries, flight: Flight, **more: Any) -> bool:
+    return deliveries.record(flight, status=DELIVERED, attempt=answered(flight, 204), **more)
+
+
+def fail(deliveries: Deliveries, flight: Flight, **more: Any) -> bool:
+    return deliveries.record(flight, status=PENDING, attempt=answered(flight, 500), **{"unwell": True, **more})
+
+
+def read(deliveries: Deliveries, flight: Flight) -> Delivery:
+    found = deliveries.read(flight.delivery.id)
+    assert found is not None
+    return found
+
+
+def test_a_row_says_what_happened_and_who_is_to_be_told(ledger: Ledger) -> None:
+    job_id = ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert (row.event.id, row.event.type, row.event.subject) == (event_id(job_id), EventType.JOB_SUCCEEDED, job_id)
+    assert (row.event.operation, row.event.code) == ("detect", None)
+    assert row.event.at == pytest.approx(time.time(), abs=5)
+    assert row.webhook is not None
+    assert (row.webhook.url, row.webhook.headers) == (URL, {"X-Case": "9"})
+
+
+def test_a_row_is_fanned_out_once(ledger: Ledger) -> None:
+    ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert ledger.deliveries.waiting() == 1
+    assert ledger.deliveries.fan_out(row, [Plan("a"), Plan("b")])
+    assert not ledger.deliveries.fan_out(row, [Plan("a"), Plan("b")])
+    assert ledger.deliveries.waiting() == 0
+    assert len(take(ledger.deliveries)) == 2
+
+
+def test_a_row_that_nobody_is_told_of_goes_without_a_trace(ledger: Ledger, store: redis.Redis) -> None:
+    job_id = ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert ledger.deliveries.fan_out(row, [])
+    assert store.exists(keys.event(0, event_id(job_id))) == 0
+    assert ledger.deliveries.waiting() == 0
+
+
+def test_a_delivery_is_taken_by_one_and_has_one_id_for_its_job(ledger: Ledger, deliveries: Deliveries) -> None:
+    job_id = planned(ledger, "a")
+    (flight,) = take(deliveries)
+    assert take(deliveries) == []
+    assert flight.delivery.event.id == event_id(job_id)
+    assert flight.delivery.attempts == flight.delivery.tries == 1
+    assert flight.now == pytest.approx(time.time(), abs=5)
+    assert deliver(deliveries, flight)
+    found = read(deliveries, flight)
+    assert (found.status, found.last_status, found.last_error) == (DELIVERED, 204, None)
+    assert found.ended_at is not None
+    assert deliveries.attempts(found.id) == [answered(flight, 204)]
+    assert [one.id for one in deliveries.of_subject(job_id)] == [found.id]
+    assert take(deliveries) == []
+    assert deliveries.next_due() is None
+
+
+def test_one_that_failed_is_due_again_when_it_was_said(ledger: Ledger, deliveries: Deliveries) -> None:
+    planned(ledger, "a")
+    (flight,) = take(deliveries)
+    assert fail(deliveries, flight, again_in=0.3)
+    assert take(deliveries) == []
+    assert deliveries.next_due() == pytest.approx(0.3, abs=0.1)
+    time.sleep(0.35)
+    (again,) = take(deliveries)
+    assert again.delivery.event.id == flight.delivery.event.id
+    assert (again.delivery.attempts, again.delivery.tries, again.failures) == (2, 2, 1)
+    assert again.delivery.last_status == 500
+
+
+def test_a_courier_that_dies_leaves_it_to_the_next_and_the_log_says_so(ledger: Ledger, deliveries: Deliveries) -> None:
+    planned(ledger, "a")
+    (lost,) = take(deliveries, hold=timedelta(seconds=0.2))
+    assert take(deliveries) == []
+    time.sleep(0.25)
+    (again,) = take(deliveries)
+    assert again.delivery.event.id == lost.delivery.event.id
+    (logged,) = deliveries.attempts(again.delivery.id)
+    assert (logged.number, logged.error, logged.status) == (1, "courier_lost", None)
+    assert not deliver(deliveries, lost), "the first courier comes back too late"
+    assert read(deliveries, again).status is PENDING
+    assert deliver(deliveries, again)
+
+
+def test_a_destination_has_so_many_in_hand_and_no_more(ledger: Ledger, deliveries: Deliveries) -> None:
+    for _ in range(5):
+        planned(ledger, "a")
+    flights = take(deliveries, per_destination=2)
+    assert len(flights) == 2
+    assert take(deliveries, per_destination=2) == []
+    wait = deliveries.next_due()
+    assert wait is not None
+    assert wait > 10, "nobody looks at it again before something can be done"
+    assert deliver(deliveries, flights[0])
+    assert len(take(deliveries, per_destination=2)) == 1
+
+
+def test_one_with_a_long_line_and_one_that_hangs_do_not_delay_the_others(
+    ledger: Ledger, deliveries: Deliveries
+) -> None:
+    for _ in range(30):
+        planned(ledger, "busy")
+    planned(ledger, "hanging")
+    first = take(deliveries, most=4, per_destination=4)
+    assert {flight.delivery.destination for flight in first} == {"busy"}
+    planned(ledger, "late")
+    assert deliver(deliveries, first[0])
+    second = take(deliveries, most=4, per_destination=4)
+    assert {flight.delivery.destination for flight in second} == {"busy", "hanging", "late"}
+
+
+def test_turns_go_round(ledger: Ledger, deliveries: Deliveries) -> None:
+    for _ in range(4):
+        planned(ledger, "a", "b", "c")
+    order: list[str] = []
+    for _ in range(12):
+        (flight,) = take(deliveries, most=1, per_destination=1)
+        order.append(flight.delivery.destination)
+        assert deliver(deliveries, flight)
+    assert {tuple(sorted(order[at : at + 3])) for at in range(0, 12, 3)} == {("a", "b", "c")}
+
+
+def test_after_a_failure_one_attempt_at_a_time_and_none_while_it_rests(ledger: Ledger, deliveries: Deliveries) -> None:
+    for _ in range(4):
+        planned(ledger, "a")
+    flights = take(deliveries)
+    assert len(flights) == 4
+    for flight in flights:
+        assert fail(deliveries, flight, pause=0.3)
+    assert take(deliveries) == []
+    time.sleep(0.35)
+    (probe,) = take(deliveries)
+    assert probe.failures == 4
+    assert take(deliveries) == [], "half open: one probe"
+    assert deliver(deliveries, probe)
+    assert len(take(deliveries)) == 3, "closed again: all that waited"
+
+
+def test_a_refusal_of_one_event_is_no_illness_of_the_destination(ledger: Ledger, deliveries: Deliveries) -> None:
+    for _ in range(3):
+        planned(ledger, "a")
+    (first, *_) = take(deliveries, most=1)
+    assert fail(deliveries, first, unwell=False, again_in=60)
+    assert len(take(deliveries)) == 2
+
+
+def test_what_was_not_attempted_does_not_count(ledger: Ledger, deliveries: Deliveries) -> None:
+    planned(ledger, "a")
+    (flight,) = take(deliveries)
+    assert deliveries.record(flight, status=FAILED, attempt=None, error="endpoint_disabled")
+    found = read(deliveries, flight)
+    assert (found.status, found.attempts, found.last_error) == (FAILED, 0, "endpoint_disabled")
+    assert deliveries.attempts(found.id) == []
+
+
+def test_only_the_last_twenty_attempts_are_kept(ledger: Ledger, deliveries: Deliveries) -> None:
+    planned(ledger, "a")
+    for _ in range(25):
+        (flight,) = take(deliveries)
+        assert fail(deliveries, flight, unwell=False)
+    logged = deliveries.attempts(flight.delivery.id)
+    assert [attempt.number for attempt in logged] == list(range(6, 26))
+
+
+@pytest.mark.parametrize("status", [DELIVERED, FAILED])
+def test_a_resend_goes_out_under_the_same_id_and_begins_the_schedule_anew(
+    ledger: Ledger, deliveries: Deliveries, store: redis.Redis, status: DeliveryStatus
+) -> None:
+    planned(ledger, "a")
+    (flight,) = take(deliveries)
+    assert deliveries.record(flight, status=status, attempt=answered(flight, 500), unwell=True, pause=60)
+    name, event = flight.delivery.id, flight.delivery.event.id
+    assert 0 < store.ttl(keys.delivery(0, name)) <= 86400
+    assert 86400 < store.ttl(keys.event(0, event)) <= 7 * 86400
+    again = deliveries.resend(name)
+    assert again is not None
+    assert (again.status, again.tries, again.attempts, again.ended_at) == (PENDING, 0, 1, None)
+    assert [store.ttl(key) for key in (keys.delivery(0, name), keys.event(0, event), keys.attempts(0, name))] == [
+        -1
+    ] * 3
+    (resent,) = take(deliveries)
+    assert resent.delivery.event.id == event
+    assert (resent.delivery.attempts, resent.delivery.tries) == (2, 1)
+    assert deliver(deliveries, resent)
+    assert store.ttl(keys.event(0, event)) > 0
+
+
+def test_a_resend_of_one_in_hand_leaves_it_there(ledger: Ledger, deliveries: Deliveries) -> None:
+    planned(ledger, "a")
+    (flight,) = take(deliveries)
+    assert deliveries.resend(flight.delivery.id) is not None
+    assert take(deliveries) == []
+    assert deliver(deliveries, flight)
+
+
+def test_a_resend_of_what_is_gone_says_so(deliveries: Deliveries) -> None:
+    assert deliveries.resend(f"dlv_00{'0' * 32}_{'0' * 16}") is None
+    assert deliveries.resend(f"dlv_ff{'0' * 32}_{'0' * 16}") is None
+    assert deliveries.read(f"dlv_ff{'0' * 32}_{'0' * 16}") is None
+
+
+def test_all_that_failed_since_then_is_sent_again(ledger: Ledger, deliveries: Deliveries) -> None:
+    for _ in range(3):
+        planned(ledger, "a")
+    for flight, status in zip(take(deliveries), (FAILED, DELIVERED, FAILED), strict=True):
+        assert deliveries.record(flight, status=status, attempt=answered(flight, 500))
+    since = time.time()
+    time.sleep(0.01)
+    planned(ledger, "a")
+    (late,) = take(deliveries)
+    assert deliveries.record(late, status=FAILED, attempt=answered(late, 500))
+    assert deliveries.resend_failed("a", since=since) == 1
+    assert [flight.delivery.id for flight in take(deliveries)] == [late.delivery.id]
+    assert deliveries.resend_failed("a", since=0) == 2
+
+
+def test_a_log_is_read_in_pages_the_newest_first_and_by_status(ledger: Ledger, deliveries: Deliveries) -> None:
+    jobs = [planned(ledger, "a") for _ in range(5)]
+    for number, flight in enumerate(take(deliveries)):
+        assert deliveries.record(flight, status=FAILED if number % 2 else DELIVERED, attempt=answered(flight, 200))
+    seen: list[str] = []
+    before = None
+    while True:
+        page = deliveries.of_destination("a", limit=2, before=before)
+        seen += [one.event.subject for one in page.deliveries]
+        before = page.next
+        if before is None:
+            break
+    assert seen == jobs[::-1]
+    failed = deliveries.of_destination("a", limit=10, status=FAILED)
+    assert [one.event.subject for one in failed.deliveries] == [jobs[3], jobs[1]]
+    assert failed.next is None
+    assert deliveries.of_destination("nobody", limit=10).deliveries == ()
+
+
+def test_a_test_goes_to_one_endpoint_whatever_it_listens_to(ledger: Ledger, deliveries: Deliveries) -> None:
+    registered = ledger.endpoints.create(endpoint(EventType.JOB_FAILED))
+    made = deliveries.send_test(registered)
+    assert (made.event.type, made.event.subject, made.endpoint) == (EventType.TEST, registered.id, registered.id)
+    (flight,) = take(deliveries)
+    assert flight.delivery.id == made.id
+    assert deliveries.of_destination(registered.id, limit=5).deliveries[0].id == made.id
+
+
+def test_a_log_forgets_deliveries_that_are_gone(ledger: Ledger, deliveries: Deliveries, store: redis.Redis) -> None:
+    for _ in range(4):
+        planned(ledger, "a")
+    for flight in take(deliveries):
+        assert deliver(deliveries, flight)
+        store.delete(keys.delivery(0, flight.delivery.id))
+    for _ in range(2):
+        planned(ledger, "a")
+    assert store.zcard(keys.delivery_log(0, "a")) == 2
+
+
+def test_every_key_of_a_delivery_that_ended_has_an_end(
+    ledger: Ledger, deliveries: Deliveries, store: redis.Redis
+) -> None:
+    before = set(store.scan_iter())
+    job_id = planned(ledger, "a", "b")
+    for flight in take(deliveries):
+        assert deliveries.record(flight, status=FAILED, attempt=answered(flight, 500), unwell=True, pause=0.01)
+    ledger.delete(job_id)
+    left = cast("set[bytes]", set(store.scan_iter())) - before
+    lives = {key.decode().split("}:")[1].split(":")[0]: store.ttl(key) for key in left}
+    lives = {kind: ttl for kind, ttl in lives.items() if kind not in {"turns", "ended"}}
+    assert set(lives) == {"event", "delivery", "attempts", "log", "destination"}
+    assert all(ttl > 0 for ttl in lives.values()), lives
+
+
+def test_a_batch_says_how_its_jobs_ended(ledger: Ledger) -> None:
+    registered = ledger.endpoints.create(endpoint(EventType.BATCH_COMPLETED))
+    assert registered.enabled
+    job = NewJob(
+        id=new_job_id(shard=0, now_ms=1),
+        operation=Operation.DETECT,
+        params={},
+        image=b"image",
+        result_ttl=timedelta(hours=1),
+    )
+    batch_id = f"batch_{job.id.removeprefix('job_')}"
+    ledger.batches.accept(batch_id, [job], metadata={}, limits=Limits(10), result_ttl=timedelta(hours=1))
+    ledger.cancel(job.id)
+    (row,) = ledger.deliveries.rows(0, most=5)
+    assert (row.event.type, row.event.subject, row.event.total) == (EventType.BATCH_COMPLETED, batch_id, 1)
+    assert row.event.counts is not None
+    assert row.event.counts[Status.CANCELED] == 1
