@@ -172,10 +172,20 @@ def _job(item: Item, order: BatchOrder, *, batch_id: str, settings: ApiSettings)
             id=job_id,
             operation=item.operation,
             params={},
+            metadata=_kept(item.metadata),
             result_ttl=settings.result_ttl,
             priority=order.priority,
             refused=JobFailure(error.code, _said(error)),
         )
+
+
+def _kept(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller's own words for an item, which go with its refusal too; none where they are what is wrong."""
+    try:
+        check_metadata(dict(metadata))
+    except RequestError:
+        return {}
+    return dict(metadata)
 
 
 def _said(error: RequestError) -> str:
