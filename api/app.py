@@ -14,11 +14,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from api import problems
+from api import callbacks, problems
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.middleware import BodyLimit, Edge
 from api.openapi import complete
-from api.routes import batches, docs, events, faces, health, jobs
+from api.routes import batches, deliveries, docs, events, faces, health, jobs, webhook_endpoints
 from api.schemas import VERSION
 from api.settings import ApiSettings
 from shared import telemetry
@@ -40,6 +40,7 @@ Every error is an `application/problem+json` document with a `code` from a close
 TAGS: Final = [
     {"name": "jobs", "description": "Asynchronous: a 202 means that the job is kept until it is done."},
     {"name": "batches", "description": "Many jobs in one call: accepted together, counted together."},
+    {"name": "webhooks", "description": "Who is told of ends, what was sent, and what was answered."},
     {"name": "classic", "description": "Synchronous: the call waits for its job."},
     {"name": "health", "description": "For load balancers and supervisors."},
 ]
@@ -79,8 +80,9 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         separate_input_output_schemas=False,
     )
     app.state.settings = settings
-    for router in (jobs.router, events.router, batches.router, faces.router, health.router, docs.router):
-        app.include_router(router)
+    for part in (jobs, events, batches, webhook_endpoints, deliveries, faces, health, docs):
+        app.include_router(part.router)
+    callbacks.document(app)
     docs.mount_assets(app)
     app.add_exception_handler(VultusError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_validation)

@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from api.schemas import MAX_METADATA_BYTES, ImageSource, JobBody, ReferenceSource, Time, job_content, rfc3339
+from api.schemas import MAX_METADATA_BYTES, ImageSource, JobBody, ReferenceSource, Time, WebhookSpec
 from shared.faces import Strict
+from shared.job_content import job_content, rfc3339
 from shared.jobs import Batch, BatchStatus, Job, Priority, Status
 from shared.operations import Operation
 
@@ -39,6 +40,9 @@ class BatchSubmission(Strict):
         default_factory=dict,
         description=f"Yours; given back with the batch. At most {MAX_METADATA_BYTES} bytes as JSON.",
     )
+    webhook: WebhookSpec | None = Field(
+        default=None, description="Who is told of the completion, beside the registered endpoints."
+    )
     items: list[BatchItem] = Field(min_length=1)
 
 
@@ -48,6 +52,7 @@ class BatchUrls(BaseModel):
     self: str
     jobs: str
     cancel: str
+    deliveries: str
 
 
 class BatchBody(BaseModel):
@@ -102,7 +107,7 @@ def batch_content(batch: Batch) -> dict[str, Any]:
         "total": batch.total,
         "counts": {status.value: batch.counts.get(status, 0) for status in Status},
         "metadata": batch.metadata,
-        "urls": {"self": path, "jobs": f"{path}/jobs", "cancel": f"{path}/cancel"},
+        "urls": {"self": path, "jobs": f"{path}/jobs", "cancel": f"{path}/cancel", "deliveries": f"{path}/deliveries"},
     }
 
 

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, NoReturn
 
 import structlog
@@ -13,16 +13,27 @@ from api.bodies import Form, parse, parse_object
 from api.intake import limits, new_job
 from api.schemas import ReferenceSource
 from api.settings import ApiSettings
-from api.submissions import check_metadata, compose, decoded, read_operation, read_priority
+from api.submissions import (
+    check_metadata,
+    checked_webhook,
+    compose,
+    decoded,
+    read_operation,
+    read_priority,
+    read_webhook_spec,
+)
+from api.webhook_policy import WebhookPolicy
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.jobs import JobFailure, NewJob, Priority, new_batch_id, new_job_id, shard_of
 from shared.operations import Operation
 from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
+from shared.webhooks import EventType, Webhook
 
-FORM_FIELDS: Final = frozenset({"operation", "params", "priority", "metadata", "items"})
+FORM_FIELDS: Final = frozenset({"operation", "params", "priority", "metadata", "items", "webhook"})
 IMAGES: Final = "images"
+EVENTS: Final = (EventType.BATCH_COMPLETED,)
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +69,7 @@ class BatchOrder:
     items: Sequence[Item]
     metadata: Mapping[str, Any]
     priority: Priority
+    webhook: Webhook | None = None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -66,10 +78,11 @@ class BatchOrder:
             "items": [item.content for item in self.items],
             "metadata": dict(self.metadata),
             "priority": self.priority.value,
+            **({} if self.webhook is None else {"webhook": asdict(self.webhook)}),
         }
 
 
-def from_album(images: Sequence[bytes], form: Form, *, most: int) -> BatchOrder:
+def from_album(images: Sequence[bytes], form: Form, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
     """The batch that a multipart body asks for: its files, in their order, and fields for all or for each of them.
 
     Raises:
@@ -88,10 +101,11 @@ def from_album(images: Sequence[bytes], form: Form, *, most: int) -> BatchOrder:
         _item(number, each, operation=operation, params=params, image=image)
         for number, (image, each) in enumerate(zip(images, fields or [ItemFields()] * len(images), strict=True))
     ]
-    return BatchOrder(items, metadata, read_priority(texts.get("priority")))
+    webhook = read_webhook_spec(texts.get("webhook"), hooks=hooks, events=EVENTS)
+    return BatchOrder(items, metadata, read_priority(texts.get("priority")), webhook)
 
 
-def from_manifest(raw: bytes, *, most: int) -> BatchOrder:
+def from_manifest(raw: bytes, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
     """The batch that a JSON body asks for.
 
     Raises:
@@ -111,7 +125,8 @@ def from_manifest(raw: bytes, *, most: int) -> BatchOrder:
         )
         for number, each in enumerate(body.items)
     ]
-    return BatchOrder(items, body.metadata, body.priority)
+    webhook = checked_webhook(body.webhook, hooks=hooks, events=EVENTS)
+    return BatchOrder(items, body.metadata, body.priority, webhook)
 
 
 def new_id(ledger: Ledger, *, shard: int | None = None) -> str:
@@ -142,6 +157,7 @@ def submit(
         metadata=order.metadata,
         limits=limits(settings),
         result_ttl=settings.result_ttl,
+        webhook=None if order.webhook is None else asdict(order.webhook),
         under=under,
     )
     ready = sum(job.refused is None and job.image_url is None and job.reference_url is None for job in jobs)

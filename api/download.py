@@ -1,25 +1,20 @@
 """One download: a host's addresses are checked, and one of those is connected to, with a cap on size and time."""
 
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import anyio
 import httpcore
-from anyio import to_thread
 
-from api import addresses
-from api.addresses import Address
-from api.url_policy import ImageUrl
+from shared import pinned
+from shared.addresses import Address, Network
 from shared.errors import ErrorCode, FetchError, ImageError
+from shared.pinned import ClosedError, Resolve, UnresolvedError
+from shared.urls import Url
 
-CONNECT: Final = 3.0
-"""Seconds for each address of a host."""
-MOST_ADDRESSES: Final = 4
-"""Addresses of one host that are tried; all that it has are checked."""
 OK: Final = 200
 LATER: Final = frozenset({408, 425, 429})
 """Statuses that say: not now. So do all from 500."""
@@ -30,9 +25,6 @@ HEADERS: Final = (
     ("User-Agent", "vultus"),
 )
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host and a port to all of its addresses, as texts. Raises OSError."""
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -41,21 +33,13 @@ class Terms:
     tls: ssl.SSLContext
     most_bytes: int
     within: timedelta
-    private_too: bool
+    private: Collection[Network]
+    """Private networks that images may come from."""
     resolve: Resolve
     network: httpcore.AsyncNetworkBackend
 
 
-async def look_up(host: str, port: int) -> Sequence[str]:
-    """Every address of a host, by the system's resolver, in a thread: it blocks, and cannot be told to stop."""
-
-    def ask() -> list[str]:
-        return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-    return await to_thread.run_sync(ask, abandon_on_cancel=True)
-
-
-async def download(url: ImageUrl, *, terms: Terms) -> bytes:
+async def download(url: Url, *, terms: Terms) -> bytes:
     """The bytes at this address, at most `most_bytes` of them, within the time.
 
     The host is looked up once. If any of its addresses is not open, none is connected to; else the connection goes to
@@ -73,37 +57,24 @@ async def download(url: ImageUrl, *, terms: Terms) -> bytes:
     return data
 
 
-async def _checked(url: ImageUrl, terms: Terms) -> Sequence[Address]:
+async def _checked(url: Url, terms: Terms) -> Sequence[Address]:
     try:
-        found = await terms.resolve(url.host, url.port)
-    except (OSError, UnicodeError):
-        found = []
-    if not found:
+        return await pinned.checked(url, resolve=terms.resolve, private=terms.private)
+    except UnresolvedError:
         _give_up("The host's name could not be resolved.", retryable=True)
-    try:
-        checked = list(dict.fromkeys(map(addresses.read, found)))
-    except ValueError:
-        checked = []
-    if not checked or not all(addresses.is_open(address, private_too=terms.private_too) for address in checked):
+    except ClosedError:
         raise FetchError(
             ErrorCode.IMAGE_URL_REFUSED, "The image's address leads to a network that is closed.", retryable=False
-        )
-    return checked[:MOST_ADDRESSES]
+        ) from None
 
 
-async def _get(url: ImageUrl, checked: Sequence[Address], terms: Terms) -> bytes:
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    connection = httpcore.AsyncHTTPConnection(
-        origin=httpcore.Origin(url.scheme.encode(), host.encode(), url.port),
-        ssl_context=terms.tls,
-        network_backend=Pinned(checked, terms.network),
-    )
-    target = httpcore.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
-    extensions = {"timeout": {"connect": CONNECT}, "sni_hostname": url.host}
+async def _get(url: Url, known: Sequence[Address], terms: Terms) -> bytes:
+    connection = pinned.connection(url, known, tls=terms.tls, network=terms.network)
+    told = pinned.extensions(url)
     try:
         async with (
             connection,
-            connection.stream("GET", target, headers=list(HEADERS), extensions=extensions) as answer,
+            connection.stream("GET", pinned.target(url), headers=list(HEADERS), extensions=told) as answer,
         ):
             return await _read(answer, most=terms.most_bytes)
     except httpcore.ConnectTimeout:
@@ -133,35 +104,6 @@ async def _read(answer: httpcore.Response, *, most: int) -> bytes:
         if len(held) > most:
             raise _too_large(most)
     return bytes(held)
-
-
-class Pinned(httpcore.AsyncNetworkBackend):
-    """Connects to the first of these addresses that takes the connection, whatever the host's name is."""
-
-    def __init__(self, checked: Sequence[Address], network: httpcore.AsyncNetworkBackend) -> None:
-        self._checked = checked
-        self._network = network
-
-    async def connect_tcp(
-        self,
-        host: str,  # noqa: ARG002 - it was looked up once, and is not again
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own signature
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """A connection to one of the addresses."""
-        *others, last = self._checked
-        for address in others:
-            try:
-                return await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return await self._network.connect_tcp(str(last), port, timeout, local_address, socket_options)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await anyio.sleep(seconds)
 
 
 def _give_up(detail: str, *, retryable: bool) -> NoReturn:

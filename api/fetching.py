@@ -10,12 +10,14 @@ import httpcore
 import structlog
 from anyio import to_thread
 
-from api.download import Resolve, Terms, download, look_up
+from api.download import Terms, download
 from api.images import inspect_image
 from api.settings import ApiSettings
+from shared.addresses import PRIVATE
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, UnavailableError, VultusError
 from shared.jobs import JobFailure
+from shared.pinned import Resolve, look_up
 from shared.storage.fetches import Fetch
 from shared.storage.ledger import Ledger
 
@@ -56,7 +58,7 @@ class Fetcher:
             tls=ssl.create_default_context(),
             most_bytes=settings.max_image_bytes,
             within=settings.image_url_timeout,
-            private_too=settings.image_url_allow_private,
+            private=PRIVATE if settings.image_url_allow_private else (),
             resolve=resolve,
             network=network or httpcore.AnyIOBackend(),
         )

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from shared.operations import FindParams, Operation
 from shared.storage.admission import Limits
 from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
+from shared.webhooks import Webhook
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ class Submission:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     start_within: timedelta | None = None
+    webhook: Webhook | None = None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -47,6 +49,7 @@ class Submission:
             "metadata": dict(self.metadata),
             "priority": self.priority.value,
             "start_within": None if self.start_within is None else self.start_within.total_seconds(),
+            **({} if self.webhook is None else {"webhook": asdict(self.webhook)}),
         }
 
 
@@ -77,6 +80,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         reference_url=submission.reference_url,
         priority=submission.priority,
         start_within=submission.start_within,
+        webhook=None if submission.webhook is None else asdict(submission.webhook),
         result_ttl=result_ttl,
     )
 
@@ -128,6 +132,7 @@ def submit(
         start_by=None if new.start_within is None else accepted.created_at + new.start_within.total_seconds(),
         image_origin=new.image_origin,
         reference_origin=new.reference_origin,
+        webhook=new.webhook,
         history=(Transition(1, Status.QUEUED, accepted.created_at),),
     )
 

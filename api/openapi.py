@@ -10,7 +10,7 @@ from api.batch_schemas import BatchSubmission
 from api.classic_schemas import CompareRequest
 from api.preferences import MAX_KEY
 from api.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
-from api.schemas import JobBody, JobSubmission, Problem, TransitionEvent
+from api.schemas import JobBody, JobSubmission, Problem, TransitionEvent, WebhookSpec
 from shared.errors import ErrorCode
 from shared.jobs import Priority, Status
 from shared.operations import PARAMS, Operation
@@ -184,6 +184,12 @@ JOB_BODY: Final[dict[str, Any]] = {
                             "description": "JSON object: yours, given back with the job.",
                         },
                         "priority": {"$ref": _REF.format(model=Priority.__name__)},
+                        "webhook": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "contentSchema": {"$ref": _REF.format(model=WebhookSpec.__name__)},
+                            "description": "JSON object: who is told of the end, beside the registered endpoints.",
+                        },
                     },
                 },
                 "encoding": {"image": _IMAGE_TYPES},
@@ -256,6 +262,11 @@ BATCH_BODY: Final[dict[str, Any]] = {
                         "params": {**_JSON_TEXT, "description": "JSON object: the parameters of every item."},
                         "priority": {"type": "string", "enum": [priority.value for priority in Priority]},
                         "metadata": {**_JSON_TEXT, "description": "JSON object: yours, given back with the batch."},
+                        "webhook": {
+                            **_JSON_TEXT,
+                            "contentSchema": {"$ref": _REF.format(model=WebhookSpec.__name__)},
+                            "description": "JSON object: who is told of the completion.",
+                        },
                         "items": {
                             **_JSON_TEXT,
                             "description": "JSON array with an object for each image, in their order: `operation`, "
@@ -290,7 +301,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
     FastAPI says of every call with a parameter that it may answer its own kind of 422: ours never do.
     """
-    for item in document["paths"].values():
+    for item in (*document["paths"].values(), *document.get("webhooks", {}).values()):
         for operation in item.values():
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]

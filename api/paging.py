@@ -37,12 +37,36 @@ def read_cursor(text: str, wanted: JobFilter) -> Position:
             position = Position(float(created_at), str(job_id))
             if write_cursor(position, wanted) == text and is_job_id(position.job_id):
                 return position
-    raise RequestError(
+    raise _foreign()
+
+
+def write_delivery_cursor(position: tuple[float, str], *, of: str) -> str:
+    """A text that leads to the page after this position of the list of one endpoint."""
+    place = json.dumps(position, separators=(",", ":")).encode()
+    return urlsafe_b64encode(_seal(place, of) + place).decode().rstrip("=")
+
+
+def read_delivery_cursor(text: str, *, of: str) -> tuple[float, str]:
+    """Where the page begins.
+
+    Raises:
+        RequestError: `invalid_request`: the cursor was not given out for this list.
+    """
+    if _CURSOR.fullmatch(text) and len(text) % 4 != 1:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        if raw[:_SEAL] == _seal(raw[_SEAL:], of):
+            created_at, name = json.loads(raw[_SEAL:])
+            return float(created_at), str(name)
+    raise _foreign()
+
+
+def _foreign() -> RequestError:
+    return RequestError(
         ErrorCode.INVALID_REQUEST,
         "A parameter of the request is not valid.",
         fields=(FieldError("cursor", "was not given out for a list with these conditions"),),
     )
 
 
-def _seal(place: bytes, wanted: JobFilter) -> bytes:
+def _seal(place: bytes, wanted: object) -> bytes:
     return hashlib.sha256(repr(wanted).encode() + b"\n" + place).digest()[:_SEAL]

@@ -1,16 +1,25 @@
 """Request and response bodies, with the descriptions and examples that OpenAPI shows."""
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    model_validator,
+)
 
-from api.url_policy import MAX_URL
 from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Strict
-from shared.jobs import Job, Priority, Status, Transition
+from shared.jobs import Priority, Status
 from shared.operations import Operation, Result
+from shared.urls import MAX_URL
+from shared.webhooks import SUBSCRIBABLE, EventType, PayloadForm
 
 VERSION: Final = "0.1.0"
 """Version of the service; a test holds it to pyproject.toml."""
@@ -24,6 +33,14 @@ Vector = Annotated[list[float], FailFast(), Field(max_length=MAX_DIMENSIONS)]
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 JOB_ID: Final = "job_00019b8d3c1a386d5a7c90e1d24f68ab0c"
+
+
+def _subscribable(events: list[EventType]) -> list[EventType]:
+    wrong = [event.value for event in events if event not in SUBSCRIBABLE]
+    if wrong:
+        msg = f"{wrong[0]} is sent only where it is asked for"
+        raise ValueError(msg)
+    return events
 
 
 class FieldProblem(BaseModel):
@@ -106,6 +123,22 @@ class ReferenceSource(Strict):
         return self
 
 
+WebhookEvents = Annotated[list[EventType], Field(min_length=1, max_length=10), AfterValidator(_subscribable)]
+"""Types of events that may be asked for."""
+
+
+class WebhookSpec(Strict):
+    """Who is told of the end: an address that comes with the job."""
+
+    url: str = Field(min_length=1, max_length=MAX_URL, description="Where the callback is posted, `https://` only.")
+    events: WebhookEvents | None = Field(default=None, description="Which ends it is told of; all, where left out.")
+    payload: PayloadForm = Field(default=PayloadForm.THIN, description="`full` sends the job, not only where it is.")
+    include_embeddings: bool = Field(default=False, description="Whether a full payload holds embeddings.")
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Sent with the callback, at most 10. Their values are shown nowhere again."
+    )
+
+
 class JobSubmission(Strict):
     """What to do with which image; the JSON form of `POST /v1/jobs`."""
 
@@ -118,6 +151,9 @@ class JobSubmission(Strict):
     )
     priority: Priority = Field(
         default=Priority.NORMAL, description="Who goes first. Low ones move too, however many high ones come."
+    )
+    webhook: WebhookSpec | None = Field(
+        default=None, description="Who is told of the end, beside the registered endpoints."
     )
 
 
@@ -156,6 +192,14 @@ class JobProvenance(BaseModel):
     )
 
 
+class JobWebhook(BaseModel):
+    """Who is told of the job's end."""
+
+    origin: str = Field(description="Scheme and host of the address; the rest of it is shown nowhere.")
+    events: list[EventType]
+    payload: PayloadForm
+
+
 class JobUrls(BaseModel):
     """Where to go from here."""
 
@@ -163,6 +207,7 @@ class JobUrls(BaseModel):
     events: str = Field(description="Server-sent events: every transition, then the end.")
     cancel: str
     retry: str | None = Field(description="Set for a failed job that may be retried, and was not.")
+    deliveries: str = Field(description="Who was told of its end, and how that went.")
 
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
@@ -192,6 +237,7 @@ class JobSummary(BaseModel):
     error: JobError | None = Field(description="Set once the job has failed.")
     metrics: JobMetrics
     provenance: JobProvenance | None
+    webhook: JobWebhook | None = Field(description="Who is told of its end, beside the registered endpoints.")
     batch_id: str | None = Field(description="The batch that it belongs to.")
     retry_of: str | None = Field(description="The failed job that this one repeats.")
     retried_as: str | None = Field(description="The job that repeats this failed one.")
@@ -211,8 +257,12 @@ class JobList(BaseModel):
     next_cursor: str | None = Field(description="For the next page; null where this is the last.")
 
 
-def _only_rfc3339(given: Any) -> Any:
-    """Leave numbers and dates without a time to nobody's guess."""
+def only_rfc3339(given: Any) -> Any:
+    """Leave numbers and dates without a time to nobody's guess.
+
+    Raises:
+        ValueError: it is a text of another form.
+    """
     if isinstance(given, str) and not _RFC3339.fullmatch(given):
         msg = "must be a time as RFC 3339 has it, such as 2026-11-24T09:30:00Z"
         raise ValueError(msg)
@@ -226,7 +276,7 @@ class JobQuery(BaseModel):
 
     status: Status | None = None
     operation: Operation | None = None
-    created_after: Annotated[AwareDatetime, BeforeValidator(_only_rfc3339)] | None = Field(
+    created_after: Annotated[AwareDatetime, BeforeValidator(only_rfc3339)] | None = Field(
         default=None, description="RFC 3339; that moment is not included."
     )
     dead_lettered: bool = Field(
@@ -244,78 +294,6 @@ class TransitionEvent(BaseModel):
     number: int = Field(ge=1, description="The how-manieth transition of the job; also the event's id.")
     status: Status
     at: Time
-
-
-def job_summary(job: Job) -> dict[str, Any]:
-    """The job as JobSummary describes it."""
-    return {
-        "id": job.id,
-        "operation": job.operation.value,
-        "status": job.status.value,
-        "priority": job.priority.value,
-        "created_at": rfc3339(job.created_at),
-        "started_at": rfc3339(job.started_at),
-        "finished_at": rfc3339(job.finished_at),
-        "expires_at": rfc3339(job.expires_at),
-        "start_by": rfc3339(job.start_by),
-        "attempts": job.attempts,
-        "params": _without_vector(job.params),
-        "metadata": job.metadata,
-        "image_origin": job.image_origin,
-        "reference_origin": job.reference_origin,
-        "error": None
-        if job.error is None
-        else {"code": job.error.code.value, "detail": job.error.detail, "retryable": job.error.retryable},
-        "metrics": {**dict.fromkeys(JobMetrics.model_fields), **job.metrics},
-        "provenance": None
-        if job.provenance is None
-        else {name: getattr(job.provenance, name) for name in JobProvenance.model_fields},
-        "batch_id": job.batch,
-        "retry_of": job.retry_of,
-        "retried_as": job.retried_as,
-        "urls": _urls(job),
-    }
-
-
-def job_content(job: Job) -> dict[str, Any]:
-    """The job as JobBody describes it; the result is passed on as the worker wrote it."""
-    return {**job_summary(job), "result": job.result}
-
-
-def job_path(job_id: str) -> str:
-    """Where a job is read."""
-    return f"/v1/jobs/{job_id}"
-
-
-def _urls(job: Job) -> dict[str, str | None]:
-    path = job_path(job.id)
-    may_retry = job.error is not None and job.error.retryable and job.retried_as is None
-    return {
-        "self": path,
-        "events": f"{path}/events",
-        "cancel": f"{path}/cancel",
-        "retry": f"{path}/retry" if may_retry else None,
-    }
-
-
-def transition_content(step: Transition) -> dict[str, Any]:
-    """The transition as TransitionEvent describes it."""
-    return {"number": step.number, "status": step.status.value, "at": rfc3339(step.at)}
-
-
-def rfc3339(seconds: float | None) -> str | None:
-    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _without_vector(params: dict[str, Any]) -> dict[str, Any]:
-    reference = params.get("reference_embedding")
-    if not reference:
-        return params
-    shown = {"dimensions": len(reference["vector"]), "contract": reference.get("contract")}
-    return {**params, "reference_embedding": shown}
 
 
 class ServiceAnswer(BaseModel):

@@ -7,7 +7,9 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from api.url_policy import HostRule, UrlPolicy, read_hosts
-from shared.settings import Seconds, SharedSettings
+from api.webhook_policy import WebhookPolicy
+from shared.settings import Seconds
+from shared.webhook_settings import WebhookSettings
 
 
 def _hosts(value: object) -> object:
@@ -17,7 +19,7 @@ def _hosts(value: object) -> object:
     return read_hosts(part.strip() for part in value.split(",") if part.strip())
 
 
-class ApiSettings(SharedSettings):
+class ApiSettings(WebhookSettings):
     """Settings of one gateway process. Read once at start."""
 
     host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
@@ -72,6 +74,11 @@ class ApiSettings(SharedSettings):
     image_url_parallel: int = Field(
         default=8, ge=1, le=64, description="Jobs whose images one gateway fetches at once."
     )
+
+    @property
+    def webhook_policy(self) -> WebhookPolicy:
+        """Which receivers of webhooks are taken."""
+        return WebhookPolicy(bool(self.signing_secrets), self.webhook_allow_http, self.webhook_allow_private)
 
     @property
     def url_policy(self) -> UrlPolicy:

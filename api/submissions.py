@@ -3,27 +3,33 @@
 import base64
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from api.bodies import Form, parse, parse_object
 from api.intake import Submission
-from api.schemas import MAX_METADATA_BYTES, JobSubmission, ReferenceSource, ReferenceVector
+from api.schemas import MAX_METADATA_BYTES, JobSubmission, ReferenceSource, ReferenceVector, WebhookSpec
 from api.url_policy import UrlPolicy
+from api.webhook_policy import WebhookPolicy
 from shared.errors import EmbeddingError, ErrorCode, FieldError, ImageError, RequestError
 from shared.faces import checked_vector
 from shared.jobs import Priority
 from shared.operations import FindParams, Operation, ReferenceEmbedding, VerifyParams, parse_params
 from shared.storage.presence import WorkerInfo
+from shared.webhooks import JOB_EVENTS, EventType, Webhook
 
-FORM_FIELDS: Final = frozenset({"operation", "image", "image_url", "reference", "params", "metadata", "priority"})
+FORM_FIELDS: Final = frozenset(
+    {"operation", "image", "image_url", "reference", "params", "metadata", "priority", "webhook"}
+)
 
 
-def from_form(form: Form, *, policy: UrlPolicy) -> Submission:
+def from_form(form: Form, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submission:
     """The job that a multipart body asks for.
 
     Args:
         form: the body.
         policy: from where images may be fetched.
+        hooks: who may be told.
 
     Raises:
         RequestError: a field is missing, wrong, or does not go with the operation.
@@ -34,7 +40,8 @@ def from_form(form: Form, *, policy: UrlPolicy) -> Submission:
     url = form.texts.get("image_url")
     if url is not None and "image" in {*form.files, *form.texts}:
         _refuse("image_url", "give either image or image_url, not both")
-    return compose(
+    webhook = read_webhook_spec(form.texts.get("webhook"), hooks=hooks, events=JOB_EVENTS)
+    submission = compose(
         operation=read_operation(form.texts.get("operation")),
         image=form.file("image") if url is None else b"",
         image_url=None if url is None else str(policy.check(url, field="image_url")),
@@ -45,14 +52,16 @@ def from_form(form: Form, *, policy: UrlPolicy) -> Submission:
         priority=read_priority(form.texts.get("priority")),
         policy=policy,
     )
+    return replace(submission, webhook=webhook)
 
 
-def from_json(raw: bytes, *, policy: UrlPolicy) -> Submission:
+def from_json(raw: bytes, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submission:
     """The job that a JSON body asks for.
 
     Args:
         raw: the body.
         policy: from where images may be fetched.
+        hooks: who may be told.
 
     Raises:
         RequestError: broken JSON, or a field is missing, wrong, or does not go with the operation.
@@ -61,7 +70,8 @@ def from_json(raw: bytes, *, policy: UrlPolicy) -> Submission:
     """
     body = parse(JobSubmission, raw)
     url = body.image.url
-    return compose(
+    webhook = checked_webhook(body.webhook, hooks=hooks, events=JOB_EVENTS)
+    submission = compose(
         operation=body.operation,
         image=b"" if body.image.base64 is None else decoded(body.image.base64, field="image.base64"),
         image_url=None if url is None else str(policy.check(url, field="image.url")),
@@ -71,6 +81,47 @@ def from_json(raw: bytes, *, policy: UrlPolicy) -> Submission:
         metadata=body.metadata,
         priority=body.priority,
         policy=policy,
+    )
+    return replace(submission, webhook=webhook)
+
+
+def read_webhook_spec(text: str | None, *, hooks: WebhookPolicy, events: tuple[EventType, ...]) -> Webhook | None:
+    """The webhook of a form's field, checked; None where there is none.
+
+    Raises:
+        RequestError: as `checked_webhook`; or the text is not JSON.
+    """
+    return checked_webhook(
+        parse(WebhookSpec, text, within="webhook") if text is not None else None, hooks=hooks, events=events
+    )
+
+
+def checked_webhook(spec: WebhookSpec | None, *, hooks: WebhookPolicy, events: tuple[EventType, ...]) -> Webhook | None:
+    """The webhook that was asked for; None where none was.
+
+    Args:
+        spec: as it was sent.
+        hooks: who may be told.
+        events: what can be told of here.
+
+    Raises:
+        RequestError: `webhooks_off`, `webhook_url_refused`, or it is not valid.
+    """
+    if spec is None:
+        return None
+    hooks.check_own()
+    hooks.check_url(spec.url, field="webhook.url")
+    hooks.check_headers(spec.headers, field="webhook.headers")
+    asked = tuple(dict.fromkeys(spec.events or events))
+    wrong = [event.value for event in asked if event not in events]
+    if wrong:
+        _refuse("webhook.events", f"{wrong[0]} does not happen here; what does: {', '.join(events)}")
+    return Webhook(
+        url=spec.url,
+        events=asked,
+        payload=spec.payload,
+        include_embeddings=spec.include_embeddings,
+        headers=spec.headers,
     )
 
 

@@ -93,6 +93,13 @@ def _durable(report: Report, column: str) -> str:
     return f"{without:.0f} jobs/s where nobody waits for the disk: that much clients and server can do on these cores."
 
 
+def _lag(report: Report, column: str) -> str:
+    name = "end to arrival, {} of 1000 endpoints hang, p50"
+    without, hanging = (report.median(name.format(count), column) or 0.0 for count in (0, 100))
+    rate = report.median("webhook deliveries, one courier", column) or 0.0
+    return f"{hanging:.0f} ms where 100 hang, {without:.0f} ms where none does; one courier sends {rate:.0f} a second."
+
+
 def _large(report: Report, column: str) -> str:
     large, small = (report.median(f"embed job at {size} megapixels, one thread", column) or 0.0 for size in (12, 1))
     return f"{large:.1f} CPU ms against {small:.1f}: reading the photo costs the {large - small:.1f} ms between them."
@@ -121,6 +128,7 @@ SAYS: Final[Mapping[str, Callable[[Report, str], str]]] = {
     targets.IDLE: _idle,
     targets.ACCEPTED: _accepted,
     targets.DURABLE: _durable,
+    targets.LAG: _lag,
     targets.LARGE: _large,
     targets.GROWTH: _memory,
     targets.MEMORY: _memory,

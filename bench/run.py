@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bench import accepts, machine, pictures
+from bench import accepts, deliveries, machine, pictures
 from bench.engine_figures import PICTURES, EngineFigures
 from bench.length import FULL, QUICK, Length
 from bench.reasons import reasons
@@ -69,6 +69,7 @@ def measure(report: Report, *, length: Length) -> None:
             "one job when idle": service.idle,
             "accepting": service.accepting,
             "accepting, on disk": partial(accepts.measure, report, length=length),
+            "webhooks": partial(deliveries.measure, report, length=length),
             "memory": service.memory,
         }
         for name, part in parts.items():

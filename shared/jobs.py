@@ -157,8 +157,11 @@ class NewJob:
 
 
 def _origin(url: str | None) -> str | None:
-    if url is None:
-        return None
+    return None if url is None else origin_of(url)
+
+
+def origin_of(url: str) -> str:
+    """Scheme and host of an address: all of it that is shown."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
@@ -189,6 +192,8 @@ class Job:
     image_origin: str | None = None
     """Scheme and host of the address that its image is fetched from; the rest of it is erased with the image."""
     reference_origin: str | None = None
+    webhook: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Who is told of its end."""
     history: tuple[Transition, ...] = ()
     """Every transition, the first one included."""
 

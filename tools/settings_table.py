@@ -11,8 +11,10 @@ from pydantic.fields import FieldInfo
 
 from api.settings import ApiSettings
 from shared.settings import PREFIX, SharedSettings
+from shared.webhook_settings import WebhookSettings
 from tools.setup import ROOT
 from worker.settings import WorkerSettings
+from worker.webhooks.settings import CourierSettings
 
 BEGIN: Final = "<!-- settings: written by `python -m tools.settings_table` -->"
 END: Final = "<!-- settings end -->"
@@ -23,10 +25,16 @@ UNITS: Final = {"_bytes": "bytes", "_pixels": "pixels", "_threshold": "cosine", 
 def table() -> str:
     """The table in Markdown, one row for each environment variable."""
     rows = ["| variable | read by | default | unit | meaning |", "|---|---|---|---|---|"]
-    groups = ((SharedSettings, "both"), (ApiSettings, "gateway"), (WorkerSettings, "worker"))
+    groups = (
+        (SharedSettings, "all"),
+        (WebhookSettings, "gateway, courier"),
+        (ApiSettings, "gateway"),
+        (WorkerSettings, "worker"),
+        (CourierSettings, "courier"),
+    )
     for kind, reader in groups:
         for name, field in kind.model_fields.items():
-            if kind is SharedSettings or name not in SharedSettings.model_fields:
+            if kind is SharedSettings or name not in SharedSettings.model_fields:  # those of all come once
                 rows.append(_row(name, field, reader))
     return "\n".join(_merged(rows))
 
@@ -36,11 +44,15 @@ def _row(name: str, field: FieldInfo, reader: str) -> str:
 
 
 def _merged(rows: list[str]) -> list[str]:
-    """A setting that gateway and worker both read gets one row."""
+    """A setting that several processes read gets one row, the first."""
     seen: dict[str, str] = {}
     for row in rows:
-        key = row.split("|")[1]
-        seen[key] = seen[key].replace("| gateway |", "| both |") if key in seen else row
+        key, reader = (cell.strip() for cell in row.split("|")[1:3])
+        if key not in seen:
+            seen[key] = row
+        elif reader not in seen[key].split("|")[2]:
+            cells = seen[key].split("|")
+            seen[key] = "|".join([*cells[:2], f"{cells[2].rstrip()}, {reader} ", *cells[3:]])
     return list(seen.values())
 
 

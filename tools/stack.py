@@ -24,11 +24,16 @@ from shared.settings import load, names, refuse_unknown
 from tools.service import Service, Sink, describe
 from tools.setup import ROOT, models_dir
 from worker.settings import WorkerSettings
+from worker.webhooks.settings import CourierSettings
 
 LOOPBACK: Final = "127.0.0.1"
 OWN: Final = ("VULTUS_LEDGER_URL", "VULTUS_BROKER_URL")
 STORE_START: Final = 10.0
 """Seconds; a large append-only file takes its time to load."""
+
+
+COURIER_GRACE: Final = 20.0
+"""Seconds; an attempt in flight may take 15."""
 
 
 class StackError(Exception):
@@ -105,7 +110,7 @@ class Store:
 
 
 class Stack:
-    """Stores, gateway and workers as child processes. A context manager: leaving it stops everything."""
+    """Stores, gateway, courier and workers as child processes. A context manager: leaving it stops everything."""
 
     def __init__(
         self,
@@ -128,6 +133,7 @@ class Stack:
         python = sys.executable
         self.stores = [self._store(self.ledger), self._store(self.broker)]
         self.gateway = self._service("gateway", [python, "-m", "api.app"], grace=10)
+        self.courier = self._service("courier", [python, "-m", "worker.webhooks"], grace=COURIER_GRACE)
         self.workers = [
             self._service(
                 f"worker-{number}",
@@ -169,7 +175,7 @@ class Stack:
     @property
     def services(self) -> list[Service]:
         """Every child, in the order of their start."""
-        return [*self.stores, self.gateway, *self.workers]
+        return [*self.stores, self.gateway, self.courier, *self.workers]
 
     @property
     def url(self) -> str:
@@ -181,7 +187,7 @@ class Stack:
         try:
             self._claim_folder_and_port()
             self.start_stores()
-            for service in [self.gateway, *self.workers]:
+            for service in [self.gateway, self.courier, *self.workers]:
                 service.start()
         except BaseException:
             self.stop()
@@ -279,8 +285,8 @@ class Stack:
             service.revive()
 
     def stop(self) -> None:
-        """Gateway first, so that nothing new comes; then the workers finish what they hold; the stores last."""
-        for group in ([self.gateway], self.workers, list(reversed(self.stores))):
+        """Gateway first, so that nothing new comes; workers and courier finish what they hold; the stores last."""
+        for group in ([self.gateway], [*self.workers, self.courier], list(reversed(self.stores))):
             _stop_together(group)
         if self._lock:
             self._lock.close()
@@ -303,8 +309,9 @@ def _checked(environment: Mapping[str, str]) -> float:
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        refuse_unknown(environment, known=names(ApiSettings, WorkerSettings))
+        refuse_unknown(environment, known=names(ApiSettings, WorkerSettings, CourierSettings))
         load(ApiSettings)
+        load(CourierSettings)
         return load(WorkerSettings).drain.total_seconds()
     except SettingsError as error:
         raise StackError(str(error)) from None

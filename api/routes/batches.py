@@ -54,6 +54,8 @@ BatchIdDep = Annotated[str, Depends(_batch_id)]
             ErrorCode.INVALID_REQUEST,
             ErrorCode.MALFORMED_JSON,
             ErrorCode.INVALID_EMBEDDING,
+            ErrorCode.WEBHOOKS_OFF,
+            ErrorCode.WEBHOOK_URL_REFUSED,
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             ErrorCode.REQUEST_TOO_LARGE,
             ErrorCode.IDEMPOTENCY_MISMATCH,
@@ -78,10 +80,13 @@ async def submit_batch(request: Request, backend: BackendDep, settings: Settings
         kind = media_type(request)
         if kind == "multipart/form-data":
             read = partial(
-                from_album, *await read_album(request, images=IMAGES, known=FORM_FIELDS, most=most), most=most
+                from_album,
+                *await read_album(request, images=IMAGES, known=FORM_FIELDS, most=most),
+                most=most,
+                hooks=settings.webhook_policy,
             )
         elif kind == "application/json":
-            read = partial(from_manifest, await request.body(), most=most)
+            read = partial(from_manifest, await request.body(), most=most, hooks=settings.webhook_policy)
         else:
             refuse_media_type("multipart/form-data", "application/json")
         known = reservation.known

@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from api.deps import BackendDep, JobIdDep
 from api.openapi import EVENT_STREAM, READ_CODES, problem_responses
-from api.schemas import job_content, transition_content
 from api.waiting import Waiting
 from shared.errors import RequestError, UnavailableError
+from shared.job_content import job_content, transition_content
 from shared.jobs import Job
 
 PING: Final = timedelta(seconds=15)

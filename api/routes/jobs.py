@@ -29,9 +29,10 @@ from api.openapi import (
 )
 from api.paging import read_cursor, write_cursor
 from api.preferences import granted_wait, read_cancel_after, read_idempotency_key, read_prefer
-from api.schemas import JobBody, JobList, JobQuery, job_content, job_path, job_summary
+from api.schemas import JobBody, JobList, JobQuery
 from api.submissions import FORM_FIELDS, check_size, from_form, from_json
 from shared.errors import ErrorCode, UnavailableError
+from shared.job_content import job_content, job_path, job_summary
 from shared.jobs import Job, shard_of
 from shared.operations import VerifyParams
 from shared.storage.ledger import no_such_job
@@ -63,6 +64,8 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
             ErrorCode.INVALID_EMBEDDING,
             ErrorCode.IMAGE_URLS_OFF,
             ErrorCode.IMAGE_URL_REFUSED,
+            ErrorCode.WEBHOOKS_OFF,
+            ErrorCode.WEBHOOK_URL_REFUSED,
             ErrorCode.IDEMPOTENCY_MISMATCH,
             ErrorCode.IDEMPOTENCY_IN_PROGRESS,
             ErrorCode.JOB_NOT_FOUND,
@@ -81,13 +84,13 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     asked = read_prefer(request.headers.getlist("prefer"))
     wait = granted_wait(asked.wait, settings.wait_limit)
-    policy = settings.url_policy
+    policy, hooks = settings.url_policy, settings.webhook_policy
     async with reserved(backend.ledger, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
         if kind == "multipart/form-data":
-            read = partial(from_form, await read_form(request, known=FORM_FIELDS), policy=policy)
+            read = partial(from_form, await read_form(request, known=FORM_FIELDS), policy=policy, hooks=hooks)
         elif kind == "application/json":
-            read = partial(from_json, await request.body(), policy=policy)
+            read = partial(from_json, await request.body(), policy=policy, hooks=hooks)
         else:
             refuse_media_type("multipart/form-data", "application/json")
         job_id = (

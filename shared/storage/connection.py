@@ -1,8 +1,10 @@
 """How we connect to the ledger: short time-outs, one retry, and our own errors instead of the driver's."""
 
 import itertools
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Final, cast
 
 import redis
@@ -26,6 +28,8 @@ READ_TIMEOUT: Final = 5.0
 """Seconds; covers a 2 x 5 MB accept with an fsync on a slow disk."""
 SENTINEL_TIMEOUT: Final = 1.0
 """Seconds; a sentinel answers at once, and there are others."""
+LISTEN: Final = timedelta(seconds=1)
+"""How often whoever listens looks up, to see whether it is to stop."""
 PASSING: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -174,6 +178,20 @@ def primaries(client: redis.Redis) -> dict[str, redis.Redis]:
         return {"": client}
     cluster: Any = client
     return {node.name: cluster.get_redis_connection(node) for node in cluster.get_primaries()}
+
+
+def heard(client: redis.Redis, channels: Sequence[str], stop: threading.Event) -> Iterator[str]:
+    """What is said in these channels from now on, until `stop`; a gap is not made up for."""
+    while not stop.is_set():
+        try:
+            with client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
+                subscription.subscribe(*channels)
+                while not stop.is_set():
+                    message = subscription.get_message(timeout=LISTEN.total_seconds())
+                    if message is not None and message["type"] == "message":
+                        yield message["data"].decode()
+        except (redis.RedisError, exceptions.RedisClusterException):
+            stop.wait(LISTEN.total_seconds())
 
 
 def verify_durability(client: redis.Redis, promised: str) -> None:

@@ -70,6 +70,12 @@ class Endpoints:
                 rows = cast("list[dict[bytes, bytes]]", asked.execute())
         return [_read(row) for row in rows if row]
 
+    def listening(self, shard: int, event_type: EventType) -> list[str]:
+        """The ids of those who are to be told of an event of this type on this shard, now."""
+        with store_errors():
+            members = cast("set[bytes]", self._client.smembers(keys.listeners(shard, event_type)))
+        return sorted(name.decode() for name in members)
+
     def replace(self, endpoint: Endpoint) -> Endpoint | None:
         """Change what its owner decides: address, description, events, payload, headers. None where there is none."""
         return self._changed(endpoint.id, _texts(endpoint))

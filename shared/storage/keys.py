@@ -26,6 +26,7 @@ vultus:{n}:ended:T      string   how many jobs ended in 5 seconds               
 vultus:{n}:turns        string   how many claims there were, for fairness       -
 vultus:{n}:ends         channel  "ID status" at every end                       -
 vultus:{n}:moves        channel  "ID status" at every transition                -
+vultus:{n}:told         channel  that something is to be sent                   -
 vultus:{n}:cancels      channel  "ID" of jobs taken from a worker               -
 vultus:{n}:event:ID     hash     one event (`deliveries.py`)                    while a delivery is pending, then
                                                                                 VULTUS_WEBHOOK_FAILED_TTL
@@ -162,6 +163,11 @@ def ends(shard: int) -> str:
 def moves(shard: int) -> str:
     """The channel of all transitions."""
     return f"{prefix(shard)}moves"
+
+
+def told(shard: int) -> str:
+    """The channel of what is to be sent."""
+    return f"{prefix(shard)}told"
 
 
 def cancels(shard: int) -> str:

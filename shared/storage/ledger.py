@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 import redis
-from redis import exceptions
 
 from shared.errors import ErrorCode, RequestError, TriedBeforeError, UnavailableError
 from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, is_batch_id, shard_of
@@ -17,7 +16,7 @@ from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
 from shared.storage.batches import Batches
-from shared.storage.connection import is_cluster, store_errors
+from shared.storage.connection import heard, is_cluster, store_errors
 from shared.storage.deliveries import Deliveries
 from shared.storage.endpoints import Endpoints
 from shared.storage.fetches import Fetches
@@ -29,8 +28,6 @@ from shared.storage.results import Results
 REAP_MOST: Final = 500
 """Jobs healed in one script run; the rest follows a moment later, so that no run holds the server long."""
 RETRY_WINDOW: Final = timedelta(hours=1)
-LISTEN: Final = timedelta(seconds=1)
-"""How often whoever listens looks up, to see whether it is to stop."""
 
 WORKER_LOST: Final = JobFailure(
     code=ErrorCode.WORKER_LOST, detail="Every worker that took this job was lost while it ran.", retryable=True
@@ -312,16 +309,11 @@ class Ledger:
 
     def canceled(self, stop: threading.Event) -> Iterator[str]:
         """The ids of jobs that are taken from a worker from now on, until `stop`; a gap is not made up for."""
-        while not stop.is_set():
-            try:
-                with self._client.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]
-                    heard.subscribe(*(keys.cancels(shard) for shard in range(self.shards)))
-                    while not stop.is_set():
-                        message = heard.get_message(timeout=LISTEN.total_seconds())
-                        if message is not None and message["type"] == "message":
-                            yield message["data"].decode()
-            except (redis.RedisError, exceptions.RedisClusterException):
-                stop.wait(LISTEN.total_seconds())
+        return heard(self._client, [keys.cancels(shard) for shard in range(self.shards)], stop)
+
+    def told(self, stop: threading.Event) -> Iterator[str]:
+        """A word whenever there is something to send from now on, until `stop`; a gap is not made up for."""
+        return heard(self._client, [keys.told(shard) for shard in range(self.shards)], stop)
 
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""

@@ -111,6 +111,7 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         retried_as=text("retried_as"),
         image_origin=text("image_origin"),
         reference_origin=text("reference_origin"),
+        webhook=json.loads(found["webhook"]) if "webhook" in found else None,
         history=_history(found.get("history", b"")),
     )
 

@@ -162,8 +162,9 @@ def in_image(tmp_path: Path, name: str) -> Path:
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, app / target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            app.mkdir(exist_ok=True)
-            shutil.copy(ROOT / source, app / target)
+            into = app / target
+            (into if target.endswith("/") else into.parent).mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / source, into)
     return app
 
 

@@ -1,6 +1,5 @@
 """What the container files promise, checked without an engine."""
 
-import json
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from api.app import GRACE, create_app
 from api.settings import ApiSettings
 from shared.settings import PREFIX, SharedSettings, load, names, refuse_unknown
+from shared.webhook_settings import WebhookSettings
 from tests.architecture.containers import (
     COMPOSITIONS,
     CPU,
@@ -20,7 +20,6 @@ from tests.architecture.containers import (
     GPU,
     HARDWARE,
     ROOT,
-    TWO_GPUS,
     compose,
     composition,
     dockerfile,
@@ -32,8 +31,11 @@ from tests.architecture.containers import (
     services,
 )
 from worker.settings import WorkerSettings
+from worker.webhooks.courier import SLACK
+from worker.webhooks.settings import CourierSettings
 
-PROCESSES: dict[str, type[SharedSettings]] = {"gateway": ApiSettings, "worker": WorkerSettings}
+KINDS: tuple[type[SharedSettings], ...] = (ApiSettings, CourierSettings, WorkerSettings)
+PROCESSES = dict(zip(("gateway", "courier", "worker"), KINDS, strict=True))
 CONTAINER_FILES = [*DOCKERFILES, ".dockerignore", "docker-compose.yml", "docker-compose.cpu.yml"]
 MODEL_LIBRARIES = ("numpy", "opencv", "onnx", "insightface", "scikit-image", "scipy", "nvidia-")
 
@@ -122,7 +124,8 @@ def test_no_registry_is_named() -> None:
 
 def test_each_image_holds_only_its_own_side() -> None:
     copied = {name: {value.split()[0] for value in instructions(name, "COPY")} for name in DOCKERFILES}
-    assert copied["Dockerfile.api"] == {"requirements/api.txt", "shared/", "api/"}
+    courier = {"worker/__init__.py", "worker/webhooks/"}
+    assert copied["Dockerfile.api"] == {"requirements/api.txt", "shared/", "api/"} | courier
     assert copied["Dockerfile.worker"] == {"requirements/worker-gpu.txt", "shared/", "worker/"}
 
 
@@ -172,7 +175,7 @@ def test_the_model_libraries_send_no_telemetry_and_start_no_pools() -> None:
 
 
 def kind_of(service: str) -> type[SharedSettings]:
-    return ApiSettings if service == "gateway" else WorkerSettings
+    return PROCESSES.get(service, WorkerSettings)
 
 
 @each_service
@@ -207,10 +210,16 @@ def test_a_value_from_outside_reaches_the_process() -> None:
     assert told.count('VULTUS_LEASE: "20"') >= len(PROCESSES)
 
 
-def test_both_sides_are_told_the_same() -> None:
-    gateway, worker = (services(GPU)[name]["environment"] for name in PROCESSES)
-    shared = names(SharedSettings)
+def test_all_sides_are_told_the_same() -> None:
+    gateway, courier, worker = (services(GPU)[name]["environment"] for name in PROCESSES)
+    shared, hooks = names(SharedSettings), names(WebhookSettings)
     assert {k: v for k, v in gateway.items() if k in shared} == {k: v for k, v in worker.items() if k in shared}
+    assert {k: v for k, v in gateway.items() if k in hooks} == {k: v for k, v in courier.items() if k in hooks}
+
+
+def test_a_courier_is_not_killed_while_an_attempt_is_in_flight() -> None:
+    longest = CourierSettings.model_fields["webhook_timeout"].default.total_seconds()
+    assert seconds(services(GPU)["courier"]["stop_grace_period"]) >= longest + SLACK.total_seconds()
 
 
 def test_the_ports_agree() -> None:
@@ -226,8 +235,9 @@ def test_the_gateway_check_asks_for_a_path_that_exists() -> None:
     assert path in create_app(ApiSettings()).openapi()["paths"]
 
 
-def test_the_worker_check_looks_at_the_file_that_the_worker_touches() -> None:
-    worker = services(GPU)["worker"]
+@pytest.mark.parametrize("service", ["worker", "courier"])
+def test_the_check_looks_at_the_file_that_the_process_touches(service: str) -> None:
+    worker = services(GPU)[service]
     assert environment(worker)["VULTUS_READY_FILE"] in worker["healthcheck"]["test"][-1]
 
 
@@ -245,7 +255,7 @@ def test_only_the_gateway_is_published_and_only_to_this_machine(files: tuple[str
 def test_the_stores_and_the_workers_have_no_way_out(files: tuple[str, ...]) -> None:
     assert composition(files)["networks"]["store"]["internal"] is True
     outside = {name for name, service in services(files).items() if set(service["networks"]) != {"store"}}
-    assert outside <= {"gateway", "models"}
+    assert outside <= {"gateway", "courier", "models"}
 
 
 @pytest.mark.parametrize("service", PROCESSES)
@@ -333,49 +343,6 @@ def test_a_worker_is_not_killed_while_it_drains(files: tuple[str, ...]) -> None:
 
 def test_the_gateway_is_not_killed_while_it_answers_what_it_has_in_hand() -> None:
     assert seconds(services(GPU)["gateway"]["stop_grace_period"]) >= GRACE.total_seconds() + 5
-
-
-# Hardware
-
-
-def gpus(service: dict[str, Any]) -> list[str]:
-    devices = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
-    return [identifier for device in devices for identifier in device["device_ids"] if "gpu" in device["capabilities"]]
-
-
-def test_a_gpu_worker_gets_one_gpu_and_refuses_to_fall_back() -> None:
-    worker = services(GPU)["worker"]
-    assert gpus(worker) == ["0"]
-    assert environment(worker)["VULTUS_PROVIDER"] == "cuda"
-    assert worker["build"]["args"] == {"HARDWARE": "gpu"}
-
-
-def test_the_second_gpu_gets_a_worker_of_its_own() -> None:
-    workers = {name: gpus(service) for name, service in services(TWO_GPUS).items() if name.startswith("worker")}
-    assert workers == {"worker": ["0"], "worker-gpu-1": ["1"]}
-
-
-def test_without_a_gpu_nothing_asks_for_one() -> None:
-    worker = services(CPU)["worker"]
-    assert all(gpus(service) == [] for service in services(CPU).values())
-    assert environment(worker)["VULTUS_PROVIDER"] == "cpu"
-    assert worker["build"]["args"] == {"HARDWARE": "cpu"}
-    assert worker["image"] != services(GPU)["worker"]["image"]
-
-
-@pytest.mark.parametrize("hardware", ["cpu", "openvino"])
-def test_a_worker_without_a_gpu_runs_on_what_it_was_built_for(hardware: str) -> None:
-    told = json.loads(compose("config", "--format", "json", files=CPU, environment={"HARDWARE": hardware}))
-    worker = told["services"]["worker"]
-    assert worker["build"]["args"] == {"HARDWARE": hardware}
-    assert worker["environment"]["VULTUS_PROVIDER"] == hardware
-    assert worker["image"] == f"vultus-worker-{hardware}:local"
-
-
-def test_without_a_gpu_the_packs_are_those_of_the_host() -> None:
-    (mount,) = services(CPU)["worker"]["volumes"]
-    assert (mount["type"], Path(mount["source"])) == ("bind", ROOT / ".data" / "models")
-    assert environment(services(CPU)["worker"])["VULTUS_PACK"] == "compact"
 
 
 # The manual

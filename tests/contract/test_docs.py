@@ -9,12 +9,13 @@ import pytest
 from api.problems import TABLE
 from api.schemas import JOB_ID, MAX_METADATA_BYTES, VERSION
 from api.settings import ApiSettings
-from api.url_policy import MAX_URL
 from shared.errors import ErrorCode
 from shared.jobs import is_job_id
 from shared.settings import PREFIX, names
+from shared.urls import MAX_URL
 from tests.contract.test_openapi import OPERATIONS
 from worker.settings import WorkerSettings
+from worker.webhooks.settings import CourierSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,12 +40,12 @@ def test_no_heading_promises_a_call_that_is_not_there() -> None:
 
 def test_every_setting_is_described() -> None:
     text = read("settings.md")
-    assert {name for name in names(ApiSettings, WorkerSettings) if f"`{name}`" not in text} == set()
+    assert {name for name in names(ApiSettings, WorkerSettings, CourierSettings) if f"`{name}`" not in text} == set()
 
 
 @pytest.mark.parametrize("name", ["api.md", "errors.md"])
 def test_every_setting_that_is_mentioned_exists(name: str) -> None:
-    assert set(re.findall(rf"{PREFIX}[A-Z_]+", read(name))) <= names(ApiSettings, WorkerSettings)
+    assert set(re.findall(rf"{PREFIX}[A-Z_]+", read(name))) <= names(ApiSettings, WorkerSettings, CourierSettings)
 
 
 def test_the_limits_that_are_written_down_are_the_defaults() -> None:

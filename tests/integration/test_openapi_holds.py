@@ -10,6 +10,9 @@ import pytest
 from tools.setup import ROOT
 from tools.stack import Stack, free_port
 
+INTERPRETER = "SystemError: AST constructor recursion depth mismatch"
+"""Some releases of CPython 3.11 raise it now and then in the thread that reads a test tool's source (gh-106905)."""
+
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Iterator[Stack]:
@@ -33,7 +36,10 @@ def test_no_call_answers_what_the_document_does_not_say(quick: Stack, tmp_path: 
         f"{quick.url}/openapi.json",
         "--no-color",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path)
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path)
+        if INTERPRETER not in done.stdout:
+            break
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert quick.gateway.exit_code() is None
     assert quick.workers[0].exit_code() is None

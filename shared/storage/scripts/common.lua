@@ -41,6 +41,7 @@ local function tell(row, webhook)
   if webhook or redis.call('EXISTS', prefix .. 'listeners:' .. row.type) == 1 then
     row.at, row.webhook = stamp(now), webhook or nil
     redis.call('RPUSH', prefix .. 'outbox', cjson.encode(row))
+    redis.call('PUBLISH', prefix .. 'told', row.type)
   end
 end
 

@@ -18,8 +18,9 @@ local function reckon(name, limit, had_turn)
   else redis.call('ZADD', prefix .. 'due', 'LT', at, name) end
 end
 
--- A delivery waits in its destination's queue until `at`.
+-- A delivery waits in its destination's queue until `at`; where that is now, whoever sends is told.
 local function wait_until(at, name, id)
+  if at <= now then redis.call('PUBLISH', prefix .. 'told', id) end
   redis.call('HSET', prefix .. 'delivery:' .. id, 'status', 'pending', 'next_at', stamp(at))
   redis.call('ZADD', prefix .. 'queue:' .. name, at, id)
 end

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.download import Terms, download
-from api.url_policy import HostRule, ImageUrl, UrlError, UrlPolicy, read_url
+from api.url_policy import HostRule, UrlPolicy
+from shared.addresses import PRIVATE
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, VultusError
+from shared.urls import Url, UrlError, read_url
 from tests.unit.api.networks import Network, Resolver, answer
 
 PUBLIC = "93.184.215.14"
@@ -23,7 +25,7 @@ URL = read_url("https://photos.example.org/1.jpg?token=secret")
 
 
 def fetched(
-    url: ImageUrl = URL,
+    url: Url = URL,
     *,
     network: Network,
     resolve: Callable[[str, int], Any] | None = None,
@@ -34,7 +36,7 @@ def fetched(
         tls=ssl.create_default_context(),
         most_bytes=most,
         within=timedelta(seconds=0.2),
-        private_too=private_too,
+        private=PRIVATE if private_too else (),
         resolve=resolve or Resolver([PUBLIC]),
         network=network,
     )

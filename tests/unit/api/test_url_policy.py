@@ -1,9 +1,10 @@
 import pytest
 
 from api.settings import ApiSettings
-from api.url_policy import UrlError, UrlPolicy, read_hosts, read_url
+from api.url_policy import UrlPolicy, read_hosts
 from shared.errors import ErrorCode, RequestError, SettingsError
 from shared.settings import load
+from shared.urls import UrlError, read_url
 
 LISTED = UrlPolicy(
     read_hosts(["photos.example.org", "*.cdn.example.com", "odd.example.org:8443", "203.0.113.7", "[2001:db8::7]"])

@@ -53,6 +53,7 @@ def test_a_queued_job_has_every_field(gateway: Gateway) -> None:
         "metadata": {"case": "A-17"},
         "image_origin": None,
         "reference_origin": None,
+        "webhook": None,
         "result": None,
         "error": None,
         "metrics": dict.fromkeys(
@@ -67,7 +68,8 @@ def test_a_queued_job_has_every_field(gateway: Gateway) -> None:
         "retried_as": None,
     }
     path = f"/v1/jobs/{job['id']}"
-    assert job["urls"] == {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel", "retry": None}
+    parts = {name: f"{path}/{name}" for name in ("events", "cancel", "deliveries")}
+    assert job["urls"] == {"self": path, **parts, "retry": None}
 
 
 def test_a_finished_job_has_result_metrics_and_provenance(gateway: Gateway) -> None:

@@ -1,7 +1,11 @@
+from ipaddress import ip_network
+
 import pytest
 
-from api.addresses import is_open, read
+from shared.addresses import PRIVATE as ALL
+from shared.addresses import Network, is_open, read
 
+EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 CLOSED = (
     # what Python 3.11 calls global
     *("192.0.0.8", "224.0.0.1", "ff02::1", "192.88.99.1", "168.63.129.16", "::127.0.0.1", "64:ff9b::a9fe:a9fe"),
@@ -29,21 +33,29 @@ PUBLIC = (
 
 
 @pytest.mark.parametrize("text", CLOSED)
-@pytest.mark.parametrize("private_too", [False, True])
-def test_special_addresses_stay_closed_whatever_is_allowed(text: str, *, private_too: bool) -> None:
-    assert not is_open(read(text), private_too=private_too)
+@pytest.mark.parametrize("private", [(), ALL, EVERYTHING])
+def test_special_addresses_stay_closed_whatever_is_allowed(text: str, private: tuple[Network, ...]) -> None:
+    assert not is_open(read(text), private=private)
 
 
 @pytest.mark.parametrize("text", PRIVATE)
 def test_private_addresses_are_open_only_where_they_are_allowed(text: str) -> None:
-    assert not is_open(read(text), private_too=False)
-    assert is_open(read(text), private_too=True)
+    assert not is_open(read(text), private=())
+    assert is_open(read(text), private=ALL)
+
+
+def test_only_the_networks_that_are_named_are_opened() -> None:
+    named = (ip_network("10.1.0.0/16"), ip_network("fc00::/8"))
+    opened = {text for text in PRIVATE if is_open(read(text), private=named)}
+    assert opened == {"fc00::1"}
+    assert is_open(read("10.1.2.3"), private=named)
+    assert is_open(read("::ffff:10.1.2.3"), private=named)
 
 
 @pytest.mark.parametrize("text", PUBLIC)
-@pytest.mark.parametrize("private_too", [False, True])
-def test_public_addresses_up_to_the_edges_of_the_table_are_open(text: str, *, private_too: bool) -> None:
-    assert is_open(read(text), private_too=private_too)
+@pytest.mark.parametrize("private", [(), ALL])
+def test_public_addresses_up_to_the_edges_of_the_table_are_open(text: str, private: tuple[Network, ...]) -> None:
+    assert is_open(read(text), private=private)
 
 
 def test_a_wrapped_address_is_connected_to_as_what_it_wraps() -> None:

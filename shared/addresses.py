@@ -1,9 +1,11 @@
-"""Which IP addresses a download may go to: our own table, not Python's idea of what is global."""
+"""Which IP addresses a request of ours may go to: our own table, not Python's idea of what is global."""
 
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 _NEVER_4: Final = tuple(
     IPv4Network(network)
@@ -76,28 +78,30 @@ def read(text: str) -> Address:
     return address.ipv4_mapped or address
 
 
-def is_open(address: Address, *, private_too: bool) -> bool:
-    """True if a download may go there: a public address, or, `private_too`, one of a private network.
+PRIVATE: Final[tuple[Network, ...]] = (*_PRIVATE_4, *_PRIVATE_6)
+"""Every private network that may be opened."""
+
+
+def is_open(address: Address, *, private: Collection[Network]) -> bool:
+    """True if a request may go there: a public address, or one of a private network that lies in one of `private`.
 
     Link-local, metadata, multicast, reserved and documentation addresses, and those that wrap others (6to4, Teredo,
-    NAT64), are closed either way.
+    NAT64), are closed whatever `private` says.
     """
     if address.version == 4:  # noqa: PLR2004 - the version of IP
-        return _is_open(address, never=_NEVER_4, private=_PRIVATE_4, private_too=private_too)
+        return _is_open(address, never=_NEVER_4, closed=_PRIVATE_4, private=private)
     mapped = address.ipv4_mapped
     if mapped is not None:
-        return is_open(mapped, private_too=private_too)
+        return is_open(mapped, private=private)
     inside = address in _UNICAST_6 or any(address in network for network in _PRIVATE_6)
-    return inside and _is_open(address, never=_NEVER_6, private=_PRIVATE_6, private_too=private_too)
+    return inside and _is_open(address, never=_NEVER_6, closed=_PRIVATE_6, private=private)
 
 
 def _is_open(
-    address: Address,
-    *,
-    never: tuple[IPv4Network, ...] | tuple[IPv6Network, ...],
-    private: tuple[IPv4Network, ...] | tuple[IPv6Network, ...],
-    private_too: bool,
+    address: Address, *, never: tuple[Network, ...], closed: tuple[Network, ...], private: Collection[Network]
 ) -> bool:
     if any(address in network for network in never):
         return False
-    return private_too or not any(address in network for network in private)
+    if not any(address in network for network in closed):
+        return True
+    return any(address.version == network.version and address in network for network in private)

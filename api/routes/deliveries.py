@@ -1,0 +1,118 @@
+"""Deliveries: what was sent, what was answered, and once more."""
+
+from typing import Annotated, Final
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from api.deps import BackendDep, JobIdDep
+from api.openapi import BATCH_READ_CODES, READ_CODES, problem_responses
+from api.routes.batches import BatchIdDep, no_such_batch
+from api.webhook_schemas import (
+    DeliveryBody,
+    DeliveryWithLog,
+    SubjectDeliveries,
+    attempt_content,
+    delivery_content,
+)
+from shared.errors import ErrorCode, RequestError
+from shared.storage.ledger import no_such_job
+from shared.webhooks import is_delivery_id
+
+CODES: Final = (ErrorCode.DELIVERY_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
+
+router = APIRouter(prefix="/v1", tags=["webhooks"])
+
+
+def _delivery_id(delivery_id: str) -> str:
+    if not is_delivery_id(delivery_id):
+        raise no_such_delivery()
+    return delivery_id
+
+
+DeliveryIdDep = Annotated[str, Depends(_delivery_id)]
+
+
+@router.get(
+    "/jobs/{job_id}/deliveries",
+    summary="List the deliveries of a job",
+    response_model=SubjectDeliveries,
+    response_description="Who was told of its end, and how that went.",
+    responses=problem_responses(*READ_CODES),
+)
+async def list_job_deliveries(job_id: JobIdDep, backend: BackendDep) -> Response:
+    """List the deliveries of the job's end; none as long as it has not ended."""
+
+    def read() -> list[dict[str, object]]:
+        found = backend.ledger.deliveries.of_subject(job_id)
+        if not found and backend.ledger.read(job_id) is None:
+            raise no_such_job()
+        return [delivery_content(each) for each in found]
+
+    return _answer({"deliveries": await to_thread.run_sync(read)})
+
+
+@router.get(
+    "/batches/{batch_id}/deliveries",
+    summary="List the deliveries of a batch",
+    response_model=SubjectDeliveries,
+    response_description="Who was told of its completion, and how that went.",
+    responses=problem_responses(*BATCH_READ_CODES),
+)
+async def list_batch_deliveries(batch_id: BatchIdDep, backend: BackendDep) -> Response:
+    """List the deliveries of the batch's completion; those of its jobs are with the jobs."""
+
+    def read() -> list[dict[str, object]]:
+        found = backend.ledger.deliveries.of_subject(batch_id)
+        if not found and backend.ledger.batches.read(batch_id) is None:
+            raise no_such_batch()
+        return [delivery_content(each) for each in found]
+
+    return _answer({"deliveries": await to_thread.run_sync(read)})
+
+
+@router.get(
+    "/webhook-deliveries/{delivery_id}",
+    summary="Read a delivery",
+    response_model=DeliveryWithLog,
+    response_description="The delivery with its last attempts.",
+    responses=problem_responses(*CODES),
+)
+async def read_delivery(delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
+    """Read a delivery with its last 20 attempts: what was sent, what was answered, how long it took."""
+
+    def read() -> dict[str, object]:
+        found = backend.ledger.deliveries.read(delivery_id)
+        if found is None:
+            raise no_such_delivery()
+        log = [attempt_content(each) for each in backend.ledger.deliveries.attempts(delivery_id)]
+        return {**delivery_content(found), "log": log}
+
+    return _answer(await to_thread.run_sync(read))
+
+
+@router.post(
+    "/webhook-deliveries/{delivery_id}/resend",
+    status_code=202,
+    summary="Send a delivery again",
+    response_model=DeliveryBody,
+    response_description="It is due now.",
+    responses=problem_responses(*CODES),
+)
+async def resend_delivery(delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
+    """Send a delivery now, in whatever state it is, under its old `webhook-id`; its schedule begins anew."""
+    found = await to_thread.run_sync(backend.ledger.deliveries.resend, delivery_id)
+    if found is None:
+        raise no_such_delivery()
+    return _answer(delivery_content(found), status=202)
+
+
+def _answer(content: object, *, status: int = 200) -> Response:
+    return Response(to_json(content), status_code=status, media_type="application/json")
+
+
+def no_such_delivery() -> RequestError:
+    """What is said of an id that no delivery has."""
+    return RequestError(ErrorCode.DELIVERY_NOT_FOUND, "There is no delivery with this id, or it has expired.")

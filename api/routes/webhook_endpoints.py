@@ -1,0 +1,273 @@
+"""Webhook endpoints: register, change, rotate, enable, disable, test, and send again what failed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Final
+
+from anyio import to_thread
+from fastapi import APIRouter, Body, Depends, Query
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from api.deps import BackendDep, SettingsDep
+from api.openapi import problem_responses
+from api.paging import read_delivery_cursor, write_delivery_cursor
+from api.webhook_schemas import (
+    DeliveryBody,
+    DeliveryList,
+    DeliveryQuery,
+    EndpointBody,
+    EndpointChange,
+    EndpointList,
+    EndpointSubmission,
+    EndpointWithSecret,
+    ResendFailed,
+    Resent,
+    Rotation,
+    delivery_content,
+    endpoint_content,
+)
+from shared.errors import ErrorCode, RequestError
+from shared.signing import new_secret
+from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, Secret, is_endpoint_id, new_endpoint_id
+
+CODES: Final = (ErrorCode.ENDPOINT_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
+BODY_CODES: Final = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.MALFORMED_JSON,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.REQUEST_TOO_LARGE,
+)
+
+router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
+
+
+def _endpoint_id(endpoint_id: str) -> str:
+    if not is_endpoint_id(endpoint_id):
+        raise no_such_endpoint()
+    return endpoint_id
+
+
+EndpointIdDep = Annotated[str, Depends(_endpoint_id)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Register an endpoint",
+    response_model=EndpointWithSecret,
+    response_description="Registered. The secret is shown this once.",
+    responses=problem_responses(
+        *BODY_CODES,
+        ErrorCode.WEBHOOK_URL_REFUSED,
+        ErrorCode.TOO_MANY_ENDPOINTS,
+        ErrorCode.STORE_UNAVAILABLE,
+        ErrorCode.INTERNAL_ERROR,
+    ),
+)
+async def register_endpoint(asked: EndpointSubmission, backend: BackendDep, settings: SettingsDep) -> Response:
+    """Register a receiver. It is told of what ends from now on, signed with the secret of the answer."""
+    policy = settings.webhook_policy
+    policy.check_url(asked.url, field="url")
+    policy.check_headers(asked.headers, field="headers")
+    secret = new_secret()
+    endpoint = Endpoint(
+        id=new_endpoint_id(),
+        url=asked.url,
+        events=tuple(dict.fromkeys(asked.events or SUBSCRIBABLE)),
+        secrets=(Secret(secret, created_at=0),),
+        description=asked.description,
+        payload=asked.payload,
+        include_embeddings=asked.include_embeddings,
+        headers=asked.headers,
+    )
+    created = await to_thread.run_sync(backend.ledger.endpoints.create, endpoint)
+    return _answer(endpoint_content(created, secret=secret), status=201)
+
+
+@router.get(
+    "",
+    summary="List endpoints",
+    response_model=EndpointList,
+    response_description="Every endpoint, the newest first.",
+    responses=problem_responses(ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
+)
+async def list_endpoints(backend: BackendDep) -> Response:
+    """List every endpoint, without its secrets."""
+    found = await to_thread.run_sync(backend.ledger.endpoints.all)
+    return _answer({"endpoints": [endpoint_content(each) for each in found]})
+
+
+@router.get(
+    "/{endpoint_id}",
+    summary="Read an endpoint",
+    response_model=EndpointBody,
+    response_description="The endpoint.",
+    responses=problem_responses(*CODES),
+)
+async def read_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+    """Read an endpoint, without its secrets."""
+    return await _found(lambda: backend.ledger.endpoints.read(endpoint_id))
+
+
+@router.patch(
+    "/{endpoint_id}",
+    summary="Change an endpoint",
+    response_model=EndpointBody,
+    response_description="The endpoint as it is now.",
+    responses=problem_responses(*CODES, *BODY_CODES, ErrorCode.WEBHOOK_URL_REFUSED),
+)
+async def change_endpoint(
+    endpoint_id: EndpointIdDep, asked: EndpointChange, backend: BackendDep, settings: SettingsDep
+) -> Response:
+    """Change what is given; the rest stays. What is still to be sent goes out by the new terms."""
+    policy = settings.webhook_policy
+    if asked.url is not None:
+        policy.check_url(asked.url, field="url")
+    if asked.headers is not None:
+        policy.check_headers(asked.headers, field="headers")
+    given = asked.model_dump(exclude_none=True)
+    if "events" in given:
+        given["events"] = tuple(dict.fromkeys(given["events"]))
+
+    def change() -> Endpoint | None:
+        registry = backend.ledger.endpoints
+        endpoint = registry.read(endpoint_id)
+        return None if endpoint is None else registry.replace(replace(endpoint, **given))
+
+    return await _found(change)
+
+
+@router.delete(
+    "/{endpoint_id}",
+    status_code=204,
+    summary="Delete an endpoint",
+    response_description="It is gone, with its secrets.",
+    responses=problem_responses(*CODES),
+)
+async def delete_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+    """Delete an endpoint. What was still to be sent to it is not sent."""
+    if not await to_thread.run_sync(backend.ledger.endpoints.delete, endpoint_id):
+        raise no_such_endpoint()
+    return Response(status_code=204)
+
+
+@router.post(
+    "/{endpoint_id}/rotate-secret",
+    summary="Rotate the secret",
+    response_model=EndpointWithSecret,
+    response_description="The new secret is shown this once.",
+    responses=problem_responses(*CODES, *BODY_CODES),
+)
+async def rotate_secret(
+    endpoint_id: EndpointIdDep, backend: BackendDep, asked: Annotated[Rotation | None, Body()] = None
+) -> Response:
+    """Sign with a new secret from now on; until the overlap ends, with those before too."""
+    secret = new_secret()
+    overlap = timedelta(seconds=(asked or Rotation()).overlap_seconds)
+    return await _found(lambda: backend.ledger.endpoints.rotate(endpoint_id, secret, overlap=overlap), secret=secret)
+
+
+@router.post(
+    "/{endpoint_id}/enable",
+    summary="Enable an endpoint",
+    response_model=EndpointBody,
+    response_description="The endpoint, enabled.",
+    responses=problem_responses(*CODES),
+)
+async def enable_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+    """Tell it of what ends from now on. What failed meanwhile is sent where `resend` asks for it."""
+    return await _found(lambda: backend.ledger.endpoints.enable(endpoint_id))
+
+
+@router.post(
+    "/{endpoint_id}/disable",
+    summary="Disable an endpoint",
+    response_model=EndpointBody,
+    response_description="The endpoint, disabled.",
+    responses=problem_responses(*CODES),
+)
+async def disable_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+    """Send it nothing more. What is still to be sent fails, and can be sent again once it is enabled."""
+    return await _found(lambda: backend.ledger.endpoints.disable(endpoint_id, DisabledReason.BY_REQUEST))
+
+
+@router.post(
+    "/{endpoint_id}/test",
+    status_code=202,
+    summary="Send a test",
+    response_model=DeliveryBody,
+    response_description="The delivery of the test; read it to see what came of it.",
+    responses=problem_responses(*CODES),
+)
+async def test_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+    """Send `webhook.test` to the endpoint, also to one that is disabled."""
+
+    def send() -> dict[str, object]:
+        endpoint = backend.ledger.endpoints.read(endpoint_id)
+        if endpoint is None:
+            raise no_such_endpoint()
+        return delivery_content(backend.ledger.deliveries.send_test(endpoint))
+
+    return _answer(await to_thread.run_sync(send), status=202)
+
+
+@router.get(
+    "/{endpoint_id}/deliveries",
+    summary="List deliveries",
+    response_model=DeliveryList,
+    response_description="A page of deliveries.",
+    responses=problem_responses(*CODES, ErrorCode.INVALID_REQUEST),
+)
+async def list_deliveries(
+    endpoint_id: EndpointIdDep, backend: BackendDep, query: Annotated[DeliveryQuery, Query()]
+) -> Response:
+    """List what was, and is to be, sent to an endpoint, the newest first."""
+    before = read_delivery_cursor(query.cursor, of=endpoint_id) if query.cursor else None
+
+    def read() -> dict[str, object]:
+        if backend.ledger.endpoints.read(endpoint_id) is None:
+            raise no_such_endpoint()
+        page = backend.ledger.deliveries.of_destination(
+            endpoint_id, limit=query.limit, status=query.status, before=before
+        )
+        cursor = write_delivery_cursor(page.next, of=endpoint_id) if page.next else None
+        return {"deliveries": [delivery_content(each) for each in page.deliveries], "next_cursor": cursor}
+
+    return _answer(await to_thread.run_sync(read))
+
+
+@router.post(
+    "/{endpoint_id}/resend",
+    status_code=202,
+    summary="Send again what failed",
+    response_model=Resent,
+    response_description="They are due now.",
+    responses=problem_responses(*CODES, *BODY_CODES),
+)
+async def resend_failed(endpoint_id: EndpointIdDep, asked: ResendFailed, backend: BackendDep) -> Response:
+    """Send every failed delivery made since then again, each under its old `webhook-id`."""
+
+    def resend() -> int:
+        if backend.ledger.endpoints.read(endpoint_id) is None:
+            raise no_such_endpoint()
+        return backend.ledger.deliveries.resend_failed(endpoint_id, since=asked.since.timestamp())
+
+    return _answer({"resent": await to_thread.run_sync(resend)}, status=202)
+
+
+async def _found(read: Callable[[], Endpoint | None], *, secret: str | None = None) -> Response:
+    endpoint = await to_thread.run_sync(read)
+    if endpoint is None:
+        raise no_such_endpoint()
+    return _answer(endpoint_content(endpoint, secret=secret))
+
+
+def _answer(content: object, *, status: int = 200) -> Response:
+    return Response(to_json(content), status_code=status, media_type="application/json")
+
+
+def no_such_endpoint() -> RequestError:
+    """What is said of an id that no endpoint has."""
+    return RequestError(ErrorCode.ENDPOINT_NOT_FOUND, "There is no webhook endpoint with this id.")

@@ -1,0 +1,105 @@
+"""The job as clients see it, in answers and in callbacks: one form, written in one place."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from shared.jobs import Job, Provenance, Transition, origin_of
+from shared.webhooks import read_webhook
+
+METRICS: Final = (
+    "queue_ms",
+    "decode_ms",
+    "detect_ms",
+    "align_ms",
+    "embed_ms",
+    "liveness_ms",
+    "attributes_ms",
+    "total_ms",
+)
+"""Shown always, null where the operation does not have the stage."""
+
+_PROVENANCE: Final = tuple(field.name for field in fields(Provenance))
+
+
+def job_summary(job: Job) -> dict[str, Any]:
+    """The job as `JobSummary` of the API describes it: all but its result."""
+    return {
+        "id": job.id,
+        "operation": job.operation.value,
+        "status": job.status.value,
+        "priority": job.priority.value,
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "finished_at": rfc3339(job.finished_at),
+        "expires_at": rfc3339(job.expires_at),
+        "start_by": rfc3339(job.start_by),
+        "attempts": job.attempts,
+        "params": _without_vector(job.params),
+        "metadata": job.metadata,
+        "image_origin": job.image_origin,
+        "reference_origin": job.reference_origin,
+        "error": None
+        if job.error is None
+        else {"code": job.error.code.value, "detail": job.error.detail, "retryable": job.error.retryable},
+        "metrics": {**dict.fromkeys(METRICS), **job.metrics},
+        "provenance": None if job.provenance is None else {name: getattr(job.provenance, name) for name in _PROVENANCE},
+        "webhook": None if job.webhook is None else _webhook(job.webhook),
+        "batch_id": job.batch,
+        "retry_of": job.retry_of,
+        "retried_as": job.retried_as,
+        "urls": _urls(job),
+    }
+
+
+def _webhook(webhook: Mapping[str, Any]) -> dict[str, Any]:
+    known = read_webhook(json.dumps(dict(webhook)))
+    return {
+        "origin": origin_of(known.url),
+        "events": [event.value for event in known.events],
+        "payload": known.payload.value,
+    }
+
+
+def job_content(job: Job) -> dict[str, Any]:
+    """The job as `JobBody` of the API describes it; the result is passed on as the worker wrote it."""
+    return {**job_summary(job), "result": job.result}
+
+
+def job_path(job_id: str) -> str:
+    """Where a job is read."""
+    return f"/v1/jobs/{job_id}"
+
+
+def _urls(job: Job) -> dict[str, str | None]:
+    path = job_path(job.id)
+    may_retry = job.error is not None and job.error.retryable and job.retried_as is None
+    return {
+        "self": path,
+        "events": f"{path}/events",
+        "cancel": f"{path}/cancel",
+        "retry": f"{path}/retry" if may_retry else None,
+        "deliveries": f"{path}/deliveries",
+    }
+
+
+def transition_content(step: Transition) -> dict[str, Any]:
+    """The transition as `TransitionEvent` of the API describes it."""
+    return {"number": step.number, "status": step.status.value, "at": rfc3339(step.at)}
+
+
+def rfc3339(seconds: float | None) -> str | None:
+    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _without_vector(params: dict[str, Any]) -> dict[str, Any]:
+    reference = params.get("reference_embedding")
+    if not reference:
+        return params
+    shown = {"dimensions": len(reference["vector"]), "contract": reference.get("contract")}
+    return {**params, "reference_embedding": shown}

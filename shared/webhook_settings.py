@@ -1,0 +1,69 @@
+"""Settings about webhooks that gateway and courier must agree on."""
+
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from shared.addresses import PRIVATE, Network
+from shared.settings import SharedSettings
+from shared.signing import read_secret
+
+
+def _networks(value: object) -> object:
+    """Read `127.0.0.0/8, 10.1.0.0/16`; anything else is left for the type to refuse."""
+    if not isinstance(value, str):
+        return value
+    found = []
+    for text in (part.strip() for part in value.split(",") if part.strip()):
+        try:
+            network = ip_network(text)
+        except ValueError:
+            msg = f"{text!r} is no network; give them as 10.1.0.0/16, fd12::/16"
+            raise ValueError(msg) from None
+        if not any(network.version == whole.version and network.subnet_of(whole) for whole in PRIVATE):  # type: ignore[arg-type]
+            msg = f"{text!r} lies in no private network; public addresses need no leave, and the others have none"
+            raise ValueError(msg)
+        found.append(network)
+    return tuple(found)
+
+
+class WebhookSettings(SharedSettings):
+    """Who may be told, and how it is signed."""
+
+    webhook_secrets: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secrets (`whsec_...`, commas between them) that sign callbacks to addresses which came with a "
+        "job; all of them sign, so put a new one beside the old to rotate. Empty = no job may bring an address.",
+    )
+    webhook_allow_http: bool = Field(
+        default=False, description="Send to `http://` addresses too: anyone on the way can read and change them."
+    )
+    webhook_allow_private: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        default=(),
+        description="Private networks that may be sent to, such as `127.0.0.0/8, 10.1.0.0/16`. Metadata and link-local "
+        "addresses stay closed.",
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+[^\s?#/])?$",
+        description="What the addresses in callbacks begin with, such as `https://faces.example.org`; empty = they are "
+        "paths.",
+    )
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _each_is_one(cls, value: SecretStr) -> SecretStr:
+        for secret in _split(value):
+            read_secret(secret)
+        return value
+
+    @property
+    def signing_secrets(self) -> tuple[str, ...]:
+        """What signs callbacks to addresses that came with a job, the newest first."""
+        return _split(self.webhook_secrets)
+
+
+def _split(value: SecretStr) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.get_secret_value().split(",") if part.strip())

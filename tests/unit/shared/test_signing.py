@@ -1,0 +1,81 @@
+"""Signatures: the specification's own example, its own library, and what must not pass."""
+
+import base64
+import secrets
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from shared.signing import new_secret, read_secret, sign
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - the published one
+BODY = b'{"test": 2432232314}'
+ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+
+
+def now() -> int:
+    return int(datetime.now(tz=UTC).timestamp())
+
+
+def headers(signature: str, *, event: str = ID, at: int | None = None) -> dict[str, str]:
+    stamp = str(now() if at is None else at)
+    return {"webhook-id": event, "webhook-timestamp": stamp, "webhook-signature": signature}
+
+
+def test_the_published_example_has_the_published_signature() -> None:
+    assert sign(ID, 1614265330, BODY, [SECRET]) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@given(st.binary(min_size=24, max_size=64), st.text(min_size=1))
+def test_the_specifications_library_verifies_what_we_sign(key: bytes, text: str) -> None:
+    secret = "whsec_" + base64.b64encode(key).decode()
+    body = b'{"said": ' + base64.b64encode(text.encode("utf-8", "replace")).join([b'"', b'"}'])
+    at = now()
+    Webhook(secret).verify(body, headers(sign("evt_1", at, body, [secret]), event="evt_1", at=at))
+
+
+def test_during_a_rotation_either_secret_verifies() -> None:
+    old, new, other = new_secret(), new_secret(), new_secret()
+    at = now()
+    signature = sign(ID, at, BODY, [new, old])
+    assert len(signature.split(" ")) == 2
+    for secret in (old, new):
+        Webhook(secret).verify(BODY, headers(signature, at=at))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(other).verify(BODY, headers(signature, at=at))
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (BODY + b" ", {}),
+        (BODY, {"webhook-id": "evt_other"}),
+        (BODY, {"webhook-timestamp": "1614265330"}),
+        (BODY, {"webhook-signature": "v1,AAAA"}),
+        (BODY, {"webhook-signature": "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="}),
+    ],
+    ids=["tampered body", "other id", "stale", "wrong", "unknown version"],
+)
+def test_what_was_changed_on_the_way_is_refused(body: bytes, changed: dict[str, str]) -> None:
+    at = now()
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(body, {**headers(sign(ID, at, BODY, [SECRET]), at=at), **changed})
+
+
+def test_secrets_are_fresh_and_long() -> None:
+    made = {new_secret() for _ in range(100)}
+    assert len(made) == 100
+    assert {len(read_secret(secret)) for secret in made} == {32}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "whsec_", "whsec_QUJD", "hunter2", "whsec_" + "!" * 40, base64.b64encode(secrets.token_bytes(32)).decode()],
+)
+def test_what_is_no_secret_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="24 to 64") as refused:
+        read_secret(text)
+    assert not text or text == "whsec_" or text not in str(refused.value)

@@ -1,0 +1,1 @@
+"""The courier: tells partners of ends, as the Standard Webhooks specification has it."""

@@ -1,0 +1,51 @@
+"""The courier's process: `python -m worker.webhooks`. Wiring, start and stop."""
+
+import asyncio
+import signal
+import sys
+
+import structlog
+
+from shared import telemetry
+from shared.errors import SettingsError, UnavailableError
+from shared.settings import load
+from shared.storage.connection import connect, verify_durability
+from shared.storage.ledger import Ledger
+from worker.webhooks.courier import Courier
+from worker.webhooks.settings import CourierSettings
+
+log = structlog.get_logger(__name__)
+
+
+async def _run(courier: Courier) -> None:
+    loop = asyncio.get_running_loop()
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(asked, courier.stop)
+    log.info("courier.ready")
+    await courier.run()
+    log.info("courier.stopped")
+
+
+def main() -> None:
+    """Send callbacks until the process is told to stop."""
+    try:
+        settings = load(CourierSettings)
+        telemetry.configure(form=settings.log_format, level=settings.log_level)
+        client = connect(settings.ledger_url)
+        verify_durability(client, settings.durability)
+    except (SettingsError, UnavailableError) as error:
+        sys.stderr.write(f"vultus courier: {error}\n")
+        sys.exit(2)
+    ledger = Ledger(client, shards=settings.shards, lease=settings.lease)
+
+    async def run() -> None:
+        await _run(Courier(ledger, settings))
+
+    try:
+        asyncio.run(run())
+    finally:
+        ledger.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The courier: rows of the outbox become deliveries, and what is due is sent, many at once."""
+
+import asyncio
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import httpcore
+import structlog
+from anyio import to_thread
+
+from shared.errors import UnavailableError
+from shared.pinned import Resolve, look_up
+from shared.storage.deliveries import Plan, Row
+from shared.storage.endpoints import MOST
+from shared.storage.ledger import Ledger
+from shared.urls import UrlError, read_url
+from shared.webhooks import Endpoint, EventType, Flight, destination_of
+from worker.webhooks.client import Terms
+from worker.webhooks.delivery import Deliverer
+from worker.webhooks.settings import CourierSettings
+
+LOOK: Final = 1.0
+"""Seconds after which it looks whether there is something to do, though nobody said so."""
+ROWS: Final = 200
+"""Rows of one shard's outbox that are made into deliveries in one go."""
+SLACK: Final = timedelta(seconds=10)
+"""What a delivery may take beyond its request: to be put on record while the store comes back."""
+FRESH: Final = 1.0
+"""Seconds for which an endpoint that was read is taken as it was."""
+MEND: Final = 60.0
+"""Seconds between two looks at whether the sets of listeners are those of the registry."""
+
+log = structlog.get_logger(__name__)
+
+
+class Courier:
+    """Sends until it is told to stop; then what is in flight ends, and is put on record.
+
+    Several couriers share the work. One that dies leaves what it had in hand to the others, when its hold is over.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: CourierSettings,
+        *,
+        resolve: Resolve = look_up,
+        network: httpcore.AsyncNetworkBackend | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._hold = settings.webhook_timeout + SLACK
+        terms = Terms(
+            tls=ssl.create_default_context(),
+            within=settings.webhook_timeout,
+            allow_http=settings.webhook_allow_http,
+            private=settings.webhook_allow_private,
+            resolve=resolve,
+            network=network or httpcore.AnyIOBackend(),
+        )
+        self._deliverer = Deliverer(ledger, settings, terms, endpoint=self._endpoint, chance=chance, hold=self._hold)
+        self._held: set[asyncio.Task[None]] = set()
+        self._known: dict[str, tuple[float, Endpoint | None]] = {}
+        self._called = asyncio.Event()
+        self._stopping = threading.Event()
+        self._away = False
+        self._mended = 0.0
+
+    async def run(self) -> None:
+        """Send until `stop`."""
+        loop = asyncio.get_running_loop()
+        listener = threading.Thread(target=self._listen, args=(loop,), name="listener", daemon=True)
+        listener.start()
+        to_thread.current_default_thread_limiter().total_tokens = 64
+        while not self._stopping.is_set():
+            self._called.clear()
+            pause = await self._once()
+            if pause > 0:
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._called.wait()
+                except TimeoutError:
+                    continue
+        if self._held:
+            log.info("courier.draining", deliveries=len(self._held))
+            await asyncio.wait(self._held, timeout=self._hold.total_seconds())
+
+    def stop(self) -> None:
+        """Take nothing new. To be called in the event loop."""
+        self._stopping.set()
+        self._called.set()
+
+    async def _once(self) -> float:
+        """One look at what there is to do; for how long nothing else is to be done unless somebody calls."""
+        try:
+            pause = await self._work()
+        except UnavailableError as error:
+            if not self._away:
+                log.warning("ledger.away", code=error.code.value)
+            self._away = True
+            return LOOK
+        except Exception:
+            log.exception("courier.failed")
+            return LOOK
+        if self._away:
+            log.info("ledger.back")
+        self._away = False
+        if self._settings.ready_file:
+            self._settings.ready_file.touch()
+        return pause
+
+    async def _work(self) -> float:
+        full = await to_thread.run_sync(self._fan_out)
+        flights: list[Flight] = []
+        room = self._settings.webhook_parallel - len(self._held)
+        if room:
+            flights = await to_thread.run_sync(self._take, room)
+            for flight in flights:
+                task = asyncio.create_task(self._deliverer.deliver(flight))
+                self._held.add(task)
+                task.add_done_callback(self._landed)
+        if time.monotonic() - self._mended > MEND:
+            await to_thread.run_sync(self._ledger.endpoints.mend)
+            self._mended = time.monotonic()
+        if full:
+            return 0.0
+        if not room or flights:
+            return LOOK
+        due = await to_thread.run_sync(self._ledger.deliveries.next_due)
+        return LOOK if due is None else min(max(due, 0.005), LOOK)
+
+    def _take(self, room: int) -> list[Flight]:
+        return self._ledger.deliveries.take(
+            most=room, hold=self._hold, per_destination=self._settings.webhook_per_endpoint
+        )
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._held.discard(task)
+        self._called.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Not recorded: the hold runs out, and it is sent again.
+            log.error("delivery.broke", exc_info=error)
+
+    def _fan_out(self) -> bool:
+        """Make deliveries of the rows that wait; True where more of them may wait."""
+        more = False
+        for shard in range(self._ledger.shards):
+            rows = self._ledger.deliveries.rows(shard, most=ROWS)
+            more = more or len(rows) == ROWS
+            listening: dict[EventType, list[str]] = {}
+            for row in rows:
+                kind = row.event.type
+                if kind not in listening:
+                    listening[kind] = self._ledger.endpoints.listening(shard, kind)
+                self._ledger.deliveries.fan_out(row, [*_own(row), *(Plan(name, name) for name in listening[kind])])
+        return more
+
+    def _endpoint(self, name: str) -> Endpoint | None:
+        """The endpoint as it was at most a moment ago; one that was disabled or unknown then is looked at again."""
+        now = time.monotonic()
+        read_at, known = self._known.get(name, (0.0, None))
+        if known is None or not known.enabled or now - read_at > FRESH:
+            known = self._ledger.endpoints.read(name)
+            if len(self._known) > MOST:  # those that were deleted
+                self._known.clear()
+            self._known[name] = (now, known)
+        return known
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in self._ledger.told(self._stopping):
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._called.set)
+
+
+def _own(row: Row) -> list[Plan]:
+    """The delivery to the address that came with the job or batch, where it asked for this type of event."""
+    webhook = row.webhook
+    if webhook is None or row.event.type not in webhook.events:
+        return []
+    try:
+        origin = read_url(webhook.url).origin
+    except UrlError:
+        origin = webhook.url
+    return [Plan(destination_of(origin), webhook=webhook)]

@@ -1,0 +1,236 @@
+"""One delivery in hand: what is sent, to whom, and what its answer means."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from anyio import to_thread
+
+from shared.errors import UnavailableError
+from shared.jobs import Job
+from shared.signing import sign
+from shared.storage.ledger import Ledger
+from shared.webhooks import (
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    DisabledReason,
+    Endpoint,
+    EventType,
+    Flight,
+    PayloadForm,
+)
+from worker.webhooks import payload
+from worker.webhooks.client import OWN, Answer, Terms, send
+from worker.webhooks.schedule import MOST_RETRY_AFTER, again_in, rest
+from worker.webhooks.settings import CourierSettings
+
+STANDARD: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
+NOT_ITS_FAULT: Final = range(400, 500)
+"""Statuses that refuse one event; the destination itself is well, but for those of `OVERLOADED`."""
+OVERLOADED: Final = frozenset({408, 425, 429})
+ASKS_FOR_TIME: Final = frozenset({429, 502, 503, 504})
+"""Statuses whose `Retry-After` holds for the whole destination."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Where to, in which form, and signed by what."""
+
+    url: str
+    headers: Mapping[str, str]
+    form: PayloadForm
+    embeddings: bool
+    secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is recorded of a delivery."""
+
+    status: DeliveryStatus
+    again_in: float = 0.0
+    unwell: bool = False
+    pause: float = 0.0
+
+
+class Deliverer:
+    """Makes attempts and records them; `chance` gives numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: CourierSettings,
+        terms: Terms,
+        *,
+        endpoint: Callable[[str], Endpoint | None],
+        chance: Callable[[], float],
+        hold: timedelta,
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._terms = terms
+        self._endpoint = endpoint
+        self._chance = chance
+        self._hold = hold
+
+    async def deliver(self, flight: Flight) -> None:
+        """One attempt, whatever comes of it; returns when it is on record, or can be recorded no more."""
+        begin = time.monotonic()
+        delivery = flight.delivery
+        endpoint = None
+        if delivery.endpoint is not None:
+            endpoint = await to_thread.run_sync(self._endpoint, delivery.endpoint)
+            refused = _refusal(delivery, endpoint)
+            if refused is not None:
+                await self._record(flight, Verdict(refused[0]), None, error=refused[1], begin=begin)
+                return
+        letter = self._letter(delivery, endpoint)
+        if not letter.secrets:
+            verdict = Verdict(DeliveryStatus.FAILED)
+            await self._record(flight, verdict, None, error="webhooks_off", begin=begin)
+            return
+        job = await to_thread.run_sync(self._job, delivery, letter)
+        body = payload.body(
+            delivery.event,
+            base_url=self._settings.public_url,
+            job=job,
+            full=letter.form is PayloadForm.FULL,
+            embeddings=letter.embeddings,
+            most=self._settings.webhook_max_payload,
+        )
+        at = flight.now + (time.monotonic() - begin)  # by the ledger's clock: a wrong one here must not show
+        identity = (delivery.event.id, str(int(at)), sign(delivery.event.id, int(at), body, letter.secrets))
+        headers = {**letter.headers, **dict(zip(STANDARD, identity, strict=True))}
+        answer = await send(letter.url, body, headers, terms=self._terms)
+        attempt = _logged(delivery.attempts, at, answer)
+        verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
+        await self._record(flight, verdict, attempt, error=None, begin=begin)
+        if endpoint is not None and delivery.event.type is not EventType.TEST:
+            await to_thread.run_sync(self._note, endpoint, answer)
+
+    @property
+    def _retries(self) -> tuple[float, ...]:
+        return tuple(delay.total_seconds() for delay in self._settings.webhook_retries)
+
+    def _letter(self, delivery: Delivery, endpoint: Endpoint | None) -> Letter:
+        if endpoint is not None:
+            # Endpoints keep their secrets by the ledger's clock; a minute more or less does not matter to an overlap.
+            secrets = endpoint.active_secrets(time.time())
+            return Letter(endpoint.url, endpoint.headers, endpoint.payload, endpoint.include_embeddings, secrets)
+        webhook = delivery.webhook
+        if webhook is None:
+            raise LookupError(delivery.id)
+        return Letter(
+            webhook.url, webhook.headers, webhook.payload, webhook.include_embeddings, self._settings.signing_secrets
+        )
+
+    def _job(self, delivery: Delivery, letter: Letter) -> Job | None:
+        if letter.form is not PayloadForm.FULL or not delivery.event.subject.startswith("job_"):
+            return None
+        return self._ledger.read(delivery.event.subject)
+
+    def _note(self, endpoint: Endpoint, answer: Answer) -> None:
+        """What an attempt says of a registered endpoint: well again, gone, or failing for too long."""
+        registry = self._ledger.endpoints
+        if answer.taken:
+            if endpoint.failing_since is not None:
+                registry.succeeded(endpoint.id)
+            return
+        reason = None
+        failing = registry.failed(endpoint.id)
+        if answer.status == HTTPStatus.GONE:
+            reason = DisabledReason.GONE
+        elif failing is not None and failing >= self._settings.webhook_disable_after:
+            reason = DisabledReason.FAILING
+        if reason is not None and registry.disable(endpoint.id, reason) is not None:
+            log.warning("endpoint.disabled", endpoint=endpoint.id, reason=reason.value)
+
+    async def _record(
+        self, flight: Flight, verdict: Verdict, attempt: Attempt | None, *, error: str | None, begin: float
+    ) -> None:
+        """Put it on record; a store that is away is asked again as long as nobody else may have the delivery."""
+        kept = self._settings.webhook_log_ttl if verdict.status is DeliveryStatus.DELIVERED else None
+
+        def write() -> bool:
+            return self._ledger.deliveries.record(
+                flight,
+                status=verdict.status,
+                attempt=attempt,
+                again_in=verdict.again_in,
+                unwell=verdict.unwell,
+                pause=verdict.pause,
+                keep=kept or self._settings.webhook_failed_ttl,
+                event_keep=max(self._settings.webhook_failed_ttl, self._settings.webhook_log_ttl),
+                error=error,
+            )
+
+        told = {
+            "delivery": flight.delivery.id,
+            "attempt": flight.delivery.attempts,
+            "status": attempt.status if attempt else None,
+            "error": attempt.error if attempt else error,
+        }
+        while True:
+            try:
+                written = await to_thread.run_sync(write)
+            except UnavailableError:
+                if time.monotonic() - begin > self._hold.total_seconds():
+                    log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
+                    return
+                await asyncio.sleep(0.5)
+                continue
+            event = f"delivery.{verdict.status}" if verdict.status is not DeliveryStatus.PENDING else "delivery.retry"
+            if not written:
+                log.warning("delivery.fenced", **told)
+            elif verdict.status is DeliveryStatus.FAILED:
+                log.warning(event, **told)
+            else:
+                log.info(event, **told, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
+            return
+
+
+def judge(answer: Answer, flight: Flight, *, retries: tuple[float, ...], chance: float) -> Verdict:
+    """What an answer means: delivered, to be tried again, or failed for good."""
+    if answer.taken:
+        return Verdict(DeliveryStatus.DELIVERED)
+    status = answer.status
+    unwell = status is None or status not in NOT_ITS_FAULT or status in OVERLOADED
+    asked = answer.retry_after if status in ASKS_FOR_TIME else None
+    pause = max(rest(flight.failures + 1) if unwell else 0.0, min(asked or 0.0, MOST_RETRY_AFTER))
+    later = None
+    if status != HTTPStatus.GONE:
+        later = again_in(flight.delivery.tries, retries=retries, chance=chance, retry_after=answer.retry_after)
+    if later is None:
+        return Verdict(DeliveryStatus.FAILED, unwell=unwell, pause=pause)
+    return Verdict(DeliveryStatus.PENDING, again_in=later, unwell=unwell, pause=pause)
+
+
+def _refusal(delivery: Delivery, endpoint: Endpoint | None) -> tuple[DeliveryStatus, str] | None:
+    if endpoint is None:
+        return DeliveryStatus.CANCELED, "endpoint_deleted"
+    if not endpoint.enabled and delivery.event.type is not EventType.TEST:
+        return DeliveryStatus.FAILED, "endpoint_disabled"
+    return None
+
+
+def _logged(number: int, at: float, answer: Answer) -> Attempt:
+    """The attempt for the log; the values of the headers that a partner chose may be secrets, and are left out."""
+    ours = {*OWN, *STANDARD}
+    attempt = Attempt(
+        number=number,
+        at=at,
+        milliseconds=answer.milliseconds,
+        status=answer.status,
+        error=answer.error,
+        response=answer.response,
+    )
+    shown = {name: value if name in ours else "(not shown)" for name, value in answer.headers.items()}
+    return replace(attempt, request_headers=shown)
