@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import signal
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from typing import Any, Final
 import cv2
 import requests
 
+from shared.signing import new_secret
+from tools.receiver import Callback, receiving
 from tools.setup import ROOT
 from tools.stack import Stack, StackError, free_port
 from worker.images import decode
@@ -25,6 +28,8 @@ JOB_WITHIN: Final = 60.0
 GREEN: Final = (80, 200, 60)
 RED: Final = (60, 60, 230)
 GREY: Final = (160, 160, 160)
+TO_THIS_MACHINE: Final = {"VULTUS_WEBHOOK_ALLOW_HTTP": "true", "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8"}
+"""The demo's receiver has no certificate and no public address."""
 COLOURS: Final = {"live": GREEN, "spoof": RED}
 
 
@@ -70,17 +75,19 @@ def main() -> int:
     log: list[str] = []
     begin = time.monotonic()
     try:
-        source = photo()
+        source, secret = photo(), new_secret()
         with tempfile.TemporaryDirectory(prefix="vultus-demo-") as folder:
             stack = Stack(
                 data=Path(folder),
                 port=free_port(),
-                settings={"VULTUS_LOG_FORMAT": "console"},
+                settings={"VULTUS_LOG_FORMAT": "console", **TO_THIS_MACHINE, "VULTUS_WEBHOOK_SECRETS": secret},
                 sink=lambda name, line: log.append(f"{name:>9} | {line}"),
             )
-            with stack_started(stack):
+            heard: queue.Queue[Callback] = queue.Queue()
+            with stack_started(stack), receiving(secret=secret, heard=heard.put) as receiver:
                 job = _submit_and_follow(stack.url, source)
                 _submit_and_wait(stack.url, source)
+                _submit_and_be_called(stack.url, source, receiver, heard)
                 _show(job)
                 picture = _annotate(source, job["result"]["faces"])
     except (DemoError, StackError, requests.RequestException) as error:
@@ -144,6 +151,23 @@ def _submit_and_wait(url: str, source: Path) -> None:
             raise DemoError(_refusal(source, answer))
         faces = len(answer.json()["result"]["faces"])
         said[0] = f"200  {faces} face{'' if faces == 1 else 's'}, submitted and answered in one call"
+
+
+def _submit_and_be_called(url: str, source: Path, receiver: str, heard: "queue.Queue[Callback]") -> None:
+    """A job that brings an address, and the signed callback that arrives there."""
+    with step("webhook") as said:
+        answer = _post(url, source, operation="detect", webhook=json.dumps({"url": receiver}))
+        if answer.status_code != requests.codes.accepted:
+            raise DemoError(_refusal(source, answer))
+        try:
+            callback = heard.get(timeout=JOB_WITHIN)
+        except queue.Empty:
+            msg = f"no callback arrived within {JOB_WITHIN:g} s"
+            raise DemoError(msg) from None
+        if callback.problem:
+            msg = f"the callback's signature does not hold: {callback.problem}"
+            raise DemoError(msg)
+        said[0] = f"{callback.body['type']}, signature holds, {callback.id[:16]}..."
 
 
 def _post(url: str, source: Path, *, headers: dict[str, str] | None = None, **form: str) -> requests.Response:

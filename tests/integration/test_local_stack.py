@@ -164,6 +164,7 @@ def test_the_demo_shows_a_face_and_leaves_no_process() -> None:
     assert demo.returncode == 0, output
     assert "1 face in 512x512 pixels" in output
     assert "succeeded" in output
+    assert "signature holds" in output
     found = re.search(r"picture +(\S+)", output)
     assert found
     assert (ROOT / found[1]).stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""Webhooks end to end: real gateway, worker (fake engine) and courier; the receiver verifies with a partner's library."""
+"""Webhooks end to end: real gateway, worker (fake engine) and courier; the receiver verifies as a partner would."""
 
 import json
 import queue
