@@ -15,6 +15,7 @@ from anyio import to_thread
 
 from shared.errors import UnavailableError
 from shared.pinned import Resolve, look_up
+from shared.storage.connection import LISTEN
 from shared.storage.deliveries import Plan, Row
 from shared.storage.endpoints import MOST
 from shared.storage.ledger import Ledger
@@ -90,6 +91,7 @@ class Courier:
         if self._held:
             log.info("courier.draining", deliveries=len(self._held))
             await asyncio.wait(self._held, timeout=self._hold.total_seconds())
+        await to_thread.run_sync(listener.join, 2 * LISTEN.total_seconds())  # before its connection is closed under it
 
     def stop(self) -> None:
         """Take nothing new. To be called in the event loop."""
