@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import anyio
 import httpcore
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 
 from shared import addresses
 from shared.addresses import Address, Network
@@ -20,6 +21,12 @@ MOST_ADDRESSES: Final = 4
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """From a host and a port to all of its addresses, as texts. Raises OSError."""
+
+
+LOOK_UPS: Final = 512
+"""Names that one event loop looks up at once. They have threads of their own: a name server that hangs, of whoever
+names it, keeps no thread from the store."""
+_limiter: RunVar[CapacityLimiter] = RunVar("look_ups")
 
 
 class UnresolvedError(Exception):
@@ -36,7 +43,15 @@ async def look_up(host: str, port: int) -> Sequence[str]:
     def ask() -> list[str]:
         return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
-    return await to_thread.run_sync(ask, abandon_on_cancel=True)
+    return await to_thread.run_sync(ask, abandon_on_cancel=True, limiter=_threads())
+
+
+def _threads() -> CapacityLimiter:
+    try:
+        return _limiter.get()
+    except LookupError:
+        _limiter.set(limiter := CapacityLimiter(LOOK_UPS))
+        return limiter
 
 
 async def checked(url: Url, *, resolve: Resolve, private: Collection[Network]) -> Sequence[Address]:

@@ -60,12 +60,14 @@ class _Failed(Exception):  # noqa: N818 - a word for the log
     """There is no answer."""
 
 
-async def send(address: str, body: bytes, headers: Mapping[str, str], *, terms: Terms) -> Answer:
+async def send(address: str, body: bytes, headers: Mapping[str, str], *, now: float, terms: Terms) -> Answer:
     """Post a body, and say what came of it; nothing is raised for what a receiver or its network does.
 
     The host is looked up once, every address of it must be open, and one of those is connected to; no redirect is
     followed, no proxy of the environment asked. The status decides: where it came and the rest of the answer does not
     come, or not whole, the attempt has still succeeded or failed by its status, and the log says what was wrong.
+
+    `now` is the time since the epoch that a date in `Retry-After` is held against.
     """
     begin = time.monotonic()
     sent = {**OWN, **headers}
@@ -85,7 +87,7 @@ async def send(address: str, body: bytes, headers: Mapping[str, str], *, terms: 
         status=seen.status,
         error=error,
         response=bytes(seen.body[:MOST_KEPT]).decode("utf-8", "replace"),
-        retry_after=seen.retry_after,
+        retry_after=retry_after(seen.retry_after, now=now + time.monotonic() - begin),
         headers=sent,
     )
 
@@ -95,7 +97,7 @@ class _Seen:
     """As much of an answer as came."""
 
     status: int | None = None
-    retry_after: float | None = None
+    retry_after: bytes = b""
     body: bytearray = field(default_factory=bytearray)
 
 
@@ -116,7 +118,7 @@ async def _post(url: Url, body: bytes, headers: Mapping[str, str], seen: _Seen, 
             ) as answer,
         ):
             seen.status = answer.status
-            seen.retry_after = retry_after(dict(answer.headers).get(b"retry-after", b""), now=time.time())
+            seen.retry_after = {name.lower(): value for name, value in answer.headers}.get(b"retry-after", b"")
             async for part in answer.aiter_stream():
                 seen.body += part[: MOST_READ - len(seen.body)]
                 if len(seen.body) >= MOST_READ:
@@ -125,7 +127,13 @@ async def _post(url: Url, body: bytes, headers: Mapping[str, str], seen: _Seen, 
         raise _Failed("connect_timeout") from None  # noqa: EM101
     except httpcore.ConnectError as error:
         raise _Failed("tls" if isinstance(error.__cause__, ssl.SSLError) else "no_connection") from None
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, anyio.ClosedResourceError):
+    except (
+        httpcore.NetworkError,
+        httpcore.ProtocolError,
+        httpcore.TimeoutException,
+        anyio.ClosedResourceError,
+        OSError,
+    ):
         raise _Failed("broken_off" if seen.status else "no_answer") from None
 
 

@@ -65,7 +65,9 @@ class Courier:
             resolve=resolve,
             network=network or httpcore.AnyIOBackend(),
         )
-        self._deliverer = Deliverer(ledger, settings, terms, endpoint=self._endpoint, chance=chance, hold=self._hold)
+        self._deliverer = Deliverer(
+            ledger, settings, terms, endpoint=self._endpoint, forget=self._forget, chance=chance, hold=self._hold
+        )
         self._held: set[asyncio.Task[None]] = set()
         self._known: dict[str, tuple[float, Endpoint | None]] = {}
         self._called = asyncio.Event()
@@ -146,8 +148,11 @@ class Courier:
         self._held.discard(task)
         self._called.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # Not recorded: the hold runs out, and it is sent again.
-            log.error("delivery.broke", exc_info=error)
+            # Perhaps not recorded: then the hold runs out, and it is sent again.
+            if isinstance(error, UnavailableError):
+                log.warning("delivery.left", code=error.code.value)
+            else:
+                log.error("delivery.broke", exc_info=error)
 
     def _fan_out(self) -> bool:
         """Make deliveries of the rows that wait; True where more of them may wait."""
@@ -173,6 +178,10 @@ class Courier:
                 self._known.clear()
             self._known[name] = (now, known)
         return known
+
+    def _forget(self, name: str) -> None:
+        """Read this endpoint anew: it has changed."""
+        self._known.pop(name, None)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         for _ in self._ledger.told(self._stopping):

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from anyio import to_thread
@@ -37,6 +38,10 @@ OVERLOADED: Final = frozenset({408, 425, 429})
 ASKS_FOR_TIME: Final = frozenset({429, 502, 503, 504})
 """Statuses whose `Retry-After` holds for the whole destination."""
 
+PAUSE: Final = 0.2
+"""Seconds between two questions to a store that is away."""
+
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -71,6 +76,7 @@ class Deliverer:
         terms: Terms,
         *,
         endpoint: Callable[[str], Endpoint | None],
+        forget: Callable[[str], object],
         chance: Callable[[], float],
         hold: timedelta,
     ) -> None:
@@ -78,6 +84,7 @@ class Deliverer:
         self._settings = settings
         self._terms = terms
         self._endpoint = endpoint
+        self._forget = forget
         self._chance = chance
         self._hold = hold
 
@@ -87,17 +94,17 @@ class Deliverer:
         delivery = flight.delivery
         endpoint = None
         if delivery.endpoint is not None:
-            endpoint = await to_thread.run_sync(self._endpoint, delivery.endpoint)
+            endpoint = await self._patiently(partial(self._endpoint, delivery.endpoint), begin=begin)
             refused = _refusal(delivery, endpoint)
             if refused is not None:
                 await self._record(flight, Verdict(refused[0]), None, error=refused[1], begin=begin)
                 return
-        letter = self._letter(delivery, endpoint)
+        letter = self._letter(delivery, endpoint, now=flight.now)
         if not letter.secrets:
             verdict = Verdict(DeliveryStatus.FAILED)
             await self._record(flight, verdict, None, error="webhooks_off", begin=begin)
             return
-        job = await to_thread.run_sync(self._job, delivery, letter)
+        job = await self._patiently(partial(self._job, delivery, letter), begin=begin)
         body = payload.body(
             delivery.event,
             base_url=self._settings.public_url,
@@ -109,21 +116,34 @@ class Deliverer:
         at = flight.now + (time.monotonic() - begin)  # by the ledger's clock: a wrong one here must not show
         identity = (delivery.event.id, str(int(at)), sign(delivery.event.id, int(at), body, letter.secrets))
         headers = {**letter.headers, **dict(zip(STANDARD, identity, strict=True))}
-        answer = await send(letter.url, body, headers, terms=self._terms)
+        answer = await send(letter.url, body, headers, now=at, terms=self._terms)
         attempt = _logged(delivery.attempts, at, answer)
         verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
         await self._record(flight, verdict, attempt, error=None, begin=begin)
         if endpoint is not None and delivery.event.type is not EventType.TEST:
-            await to_thread.run_sync(self._note, endpoint, answer)
+            await self._patiently(partial(self._note, endpoint, answer), begin=begin)
 
     @property
     def _retries(self) -> tuple[float, ...]:
         return tuple(delay.total_seconds() for delay in self._settings.webhook_retries)
 
-    def _letter(self, delivery: Delivery, endpoint: Endpoint | None) -> Letter:
+    async def _patiently(self, ask: Callable[[], T], *, begin: float) -> T:
+        """Ask the store, again while it is away, as long as nobody else may have the delivery.
+
+        Raises:
+            UnavailableError: it was away for too long.
+        """
+        while True:
+            try:
+                return await to_thread.run_sync(ask)
+            except UnavailableError:
+                if time.monotonic() - begin > self._hold.total_seconds():
+                    raise
+                await asyncio.sleep(PAUSE)
+
+    def _letter(self, delivery: Delivery, endpoint: Endpoint | None, *, now: float) -> Letter:
         if endpoint is not None:
-            # Endpoints keep their secrets by the ledger's clock; a minute more or less does not matter to an overlap.
-            secrets = endpoint.active_secrets(time.time())
+            secrets = endpoint.active_secrets(now)
             return Letter(endpoint.url, endpoint.headers, endpoint.payload, endpoint.include_embeddings, secrets)
         webhook = delivery.webhook
         if webhook is None:
@@ -151,6 +171,7 @@ class Deliverer:
         elif failing is not None and failing >= self._settings.webhook_disable_after:
             reason = DisabledReason.FAILING
         if reason is not None and registry.disable(endpoint.id, reason) is not None:
+            self._forget(endpoint.id)
             log.warning("endpoint.disabled", endpoint=endpoint.id, reason=reason.value)
 
     async def _record(
@@ -178,23 +199,18 @@ class Deliverer:
             "status": attempt.status if attempt else None,
             "error": attempt.error if attempt else error,
         }
-        while True:
-            try:
-                written = await to_thread.run_sync(write)
-            except UnavailableError:
-                if time.monotonic() - begin > self._hold.total_seconds():
-                    log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
-                    return
-                await asyncio.sleep(0.5)
-                continue
-            event = f"delivery.{verdict.status}" if verdict.status is not DeliveryStatus.PENDING else "delivery.retry"
-            if not written:
-                log.warning("delivery.fenced", **told)
-            elif verdict.status is DeliveryStatus.FAILED:
-                log.warning(event, **told)
-            else:
-                log.info(event, **told, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
+        try:
+            written = await self._patiently(write, begin=begin)
+        except UnavailableError:
+            log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
             return
+        event = f"delivery.{verdict.status}" if verdict.status is not DeliveryStatus.PENDING else "delivery.retry"
+        if not written:
+            log.warning("delivery.fenced", **told)
+        elif verdict.status is DeliveryStatus.FAILED:
+            log.warning(event, **told)
+        else:
+            log.info(event, **told, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
 
 
 def judge(answer: Answer, flight: Flight, *, retries: tuple[float, ...], chance: float) -> Verdict:

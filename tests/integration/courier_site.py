@@ -1,0 +1,134 @@
+"""A real courier over a real store: jobs end, and what it told of them is read from the log."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from shared.jobs import NewJob, new_job_id
+from shared.operations import Operation
+from shared.signing import new_secret
+from shared.storage.admission import Limits
+from shared.storage.connection import connect
+from shared.storage.ledger import Ledger, Outcome
+from shared.webhooks import SUBSCRIBABLE, Attempt, Delivery, DeliveryStatus, Endpoint, Secret, new_endpoint_id
+from tests.integration.servers import Server
+from tools.service import Service
+from tools.stack import Store
+
+SECRET: Final = new_secret()
+TIMEOUT: Final = 1.0
+"""Seconds of one attempt."""
+EMBEDDING: Final = [0.125, 0.25, 0.5]
+RESULT: Final[dict[str, Any]] = {
+    "kind": "faces",
+    "image": {"width": 10, "height": 10},
+    "faces": [{"box": [1, 2, 3, 4], "embedding": {"vector": EMBEDDING, "contract": "c"}}],
+}
+SETTINGS: Final = {
+    "VULTUS_WEBHOOK_SECRETS": SECRET,
+    "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
+    "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+    "VULTUS_WEBHOOK_TIMEOUT": str(TIMEOUT),
+    "VULTUS_WEBHOOK_RETRIES": "0.2,0.2,0.2",
+    "VULTUS_LOG_FORMAT": "json",
+    "VULTUS_LOG_LEVEL": "debug",
+}
+
+
+@dataclass
+class Site:
+    """One store, its courier, and what the courier says."""
+
+    server: Server
+    settings: Mapping[str, str]
+    lines: list[str] = field(default_factory=list)
+    module: str = "worker.webhooks"
+
+    def __post_init__(self) -> None:
+        self.client = connect(self.server.url)
+        self.ledger = Ledger(self.client, shards=1, lease=timedelta(seconds=30))
+        self.courier = self.another()
+
+    def another(self) -> Service:
+        """One more courier, not started."""
+        dropped = {name: value for name, value in os.environ.items() if not name.startswith("VULTUS_")}
+        told = {**dropped, **self.settings, "VULTUS_LEDGER_URL": self.server.store.url, "PYTHONWARNINGS": "error"}
+        command = [sys.executable, "-m", self.module]
+        return Service("courier", command, told, lambda _, line: self.lines.append(line))
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The courier's lines of this event."""
+        rows = [json.loads(line) for line in [*self.lines] if line.startswith("{")]
+        return [row for row in rows if row["event"] == event]
+
+    def wait_said(self, event: str, *, within: float = 15) -> None:
+        deadline = time.monotonic() + within
+        while not self.said(event):
+            assert time.monotonic() < deadline, self.lines[-20:]
+            time.sleep(0.02)
+
+    def end(self, url: str | None = None, **webhook: Any) -> str:
+        """A job that is done; its id. With an address, that is told."""
+        job = NewJob(
+            id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
+            operation=Operation.EMBED,
+            params={},
+            image=b"image",
+            result_ttl=timedelta(hours=1),
+            metadata={"case": "of-mine"},
+            webhook=None if url is None else {"url": url, **webhook},
+        )
+        self.ledger.accept(job, limits=Limits(1000))
+        claim = self.ledger.claim("the-test")
+        assert claim is not None
+        assert claim.job.id == job.id
+        assert self.ledger.finish(job.id, claim.token, Outcome(result=RESULT))
+        return job.id
+
+    def register(self, url: str, **more: Any) -> Endpoint:
+        plain = Endpoint(new_endpoint_id(), url, SUBSCRIBABLE, (Secret(SECRET, created_at=0),))
+        return self.ledger.endpoints.create(replace(plain, **more))
+
+    def settled(self, job_id: str, *, within: float = 20) -> tuple[Delivery, list[Attempt]]:
+        """The one delivery of a job's end with its log, as soon as it is over."""
+        deadline = time.monotonic() + within
+        while True:
+            found = self.ledger.deliveries.of_subject(job_id)
+            if found and found[0].status is not DeliveryStatus.PENDING:
+                assert len(found) == 1
+                return found[0], self.ledger.deliveries.attempts(found[0].id)
+            assert time.monotonic() < deadline, (found, self.lines[-20:])
+            time.sleep(0.02)
+
+    def forget_endpoints(self) -> None:
+        for each in self.ledger.endpoints.all():
+            self.ledger.endpoints.delete(each.id)
+
+
+@contextmanager
+def site(
+    directory: Path, settings: Mapping[str, str] | None = None, *, start: bool = True, module: str = "worker.webhooks"
+) -> Iterator[Site]:
+    """A store and a courier; in the end neither has written a traceback or a secret."""
+    server = Server(Store("ledger", directory / "ledger", durable=True))
+    server.start()
+    running = Site(server, {**SETTINGS, **(settings or {})}, module=module)
+    try:
+        if start:
+            running.courier.start()
+            running.wait_said("courier.ready", within=30)
+        yield running
+    finally:
+        running.courier.stop()
+        running.client.close()
+        server.service.stop()
+    for word in ("Traceback", '"exception"', SECRET, "token=", "of-mine", "0.125"):
+        found = [line for line in running.lines if word in line or not line.startswith("{")]
+        assert not [line for line in found if word in line], "\n".join(found)

@@ -1,0 +1,258 @@
+"""Partners that misbehave, byte by byte: every event arrives, under one id, soon, and the log says what was."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from shared.webhooks import DeliveryStatus, DisabledReason, event_id
+from tests.integration.courier_site import SECRET, TIMEOUT, Site, site
+from tests.integration.partner import OK, Deed, Partner, drips, floods, hangs, head, raw, resets, says, waits
+from tools.stack import free_port
+
+DELIVERED, FAILED, CANCELED = DeliveryStatus.DELIVERED, DeliveryStatus.FAILED, DeliveryStatus.CANCELED
+METADATA = "http://169.254.169.254/latest/meta-data/"
+CHUNKED = head("200 OK", transfer_encoding="chunked")
+ATTEMPTS = 4
+"""One and three retries."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("courier")) as found:
+        yield found
+
+
+@pytest.fixture
+def courier(running: Site) -> Iterator[Site]:
+    yield running
+    for each in running.ledger.endpoints.all():
+        running.ledger.endpoints.delete(each.id)
+
+
+@pytest.fixture
+def partners() -> Iterator[list[Partner]]:
+    made: list[Partner] = []
+    yield made
+    for partner in made:
+        partner.close()
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "error"),
+    [
+        (OK, 204, None),
+        (says("200 OK", b"thanks"), 200, None),
+        (says("202 Accepted", b"\xff\xfe\x00 no text"), 202, None),
+        (raw(head("103 Early Hints") * 3, head("200 OK", content_length=0)), 200, None),
+        (raw(head("200 OK")), 200, None),
+        (floods(head("200 OK")), 200, None),
+        (floods(head("200 OK", content_length=10**12)), 200, None),
+        (raw(head("200 OK", content_length=100), b"cut"), 200, "broken_off"),
+        (resets(head("201 Created", content_length=100) + b"cut"), 201, "broken_off"),
+        (raw(CHUNKED, b"no chunk at all"), 200, "broken_off"),
+        (drips(head("200 OK", content_length=10**6)), 200, "timeout"),
+        (drips(CHUNKED, b"1\r\nx\r\n"), 200, "timeout"),
+    ],
+    ids=["plain", "text", "bytes", "hints", "endless", "flood", "lie", "cut", "reset", "chunk", "drip", "trickle"],
+)
+def test_a_success_is_one_however_the_rest_of_its_answer_goes(
+    courier: Site, partners: list[Partner], deed: Deed, status: int, error: str | None
+) -> None:
+    partners.append(partner := Partner(deed))
+    begin = time.monotonic()
+    job_id = courier.end(partner.url("/hook?token=abc"))
+    delivery, log = courier.settled(job_id)
+    assert time.monotonic() - begin < TIMEOUT + 2
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 1)
+    assert [(attempt.status, attempt.error) for attempt in log] == [(status, error)]
+    assert len(log[0].response) <= 1024
+    (asked,) = partner.asked
+    asked.verify(SECRET)
+    assert (asked.path, asked.id) == ("/hook?token=abc", event_id(job_id))
+    assert partner.sent < 32 * 1024 * 1024  # what the line holds, not what it was offered
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "error"),
+    [
+        (says("301 Moved", location=METADATA), 301, None),
+        (says("307 Temporary", location="/other"), 307, None),
+        (says("400 Bad Request", b"no"), 400, None),
+        (says("404 Not Found"), 404, None),
+        (says("429 Slow Down"), 429, None),
+        (says("500 Oops", b"x" * 5000), 500, None),
+        (says("503 Busy", retry_after="soon"), 503, None),
+        (raw(head("500 Oops", content_length=100), b"cut"), 500, "broken_off"),
+        (drips(head("502 Bad", content_length=10**6)), 502, "timeout"),
+        (hangs, None, "timeout"),
+        (drips(b"HTTP/1.1 200 OK\r\n"), None, "timeout"),
+        (drips(b"", head("103 Early Hints")), None, "timeout"),
+        (raw(), None, "no_answer"),
+        (resets(), None, "no_answer"),
+        (raw(b"\x16\x03\x01 no HTTP\r\n\r\n"), None, "no_answer"),
+        (raw(b"HTTP/1.1 999999 What\r\n\r\n"), None, "no_answer"),
+        (raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000), None, "no_answer"),
+        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), None, "no_answer"),
+    ],
+    ids=[
+        "moved",
+        "redirect",
+        "refused",
+        "missing",
+        "slow",
+        "broken",
+        "busy",
+        "half502",
+        "drip502",
+        "hangs",
+        "drips",
+        "hints",
+        "closes",
+        "resets",
+        "garbage",
+        "status",
+        "head",
+        "lengths",
+    ],
+)
+def test_what_fails_is_told_again_under_the_same_id(
+    courier: Site, partners: list[Partner], deed: Deed, status: int | None, error: str | None
+) -> None:
+    partners.append(partner := Partner(deed, OK))
+    begin = time.monotonic()
+    job_id = courier.end(partner.url())
+    delivery, log = courier.settled(job_id)
+    assert time.monotonic() - begin < TIMEOUT + 3
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 2)
+    assert [(attempt.status, attempt.error) for attempt in log] == [(status, error), (204, None)]
+    assert len(log[0].response) <= 1024
+    assert {asked.id for asked in partner.asked} == {event_id(job_id)}
+    assert partner.asked[0].body == partner.asked[1].body
+    assert partner.connections == 2
+    for asked in partner.asked:
+        asked.verify(SECRET)
+
+
+def test_after_the_last_attempt_it_has_failed_and_a_resend_makes_it_whole(
+    courier: Site, partners: list[Partner]
+) -> None:
+    bad = says("500 Oops", b"why")
+    partners.append(partner := Partner(*[bad] * ATTEMPTS, OK))
+    job_id = courier.end(partner.url())
+    delivery, log = courier.settled(job_id)
+    assert (delivery.status, delivery.last_status) == (FAILED, 500)
+    assert [(attempt.number, attempt.response) for attempt in log] == [(1 + n, "why") for n in range(ATTEMPTS)]
+    assert courier.ledger.deliveries.resend(delivery.id) is not None
+    partner.wait(ATTEMPTS + 1)
+    again, log = courier.settled(job_id)
+    assert (again.status, len(log)) == (DELIVERED, ATTEMPTS + 1)
+    assert {asked.id for asked in partner.asked} == {event_id(job_id)}
+
+
+def test_a_partner_that_asks_for_time_is_left_alone_for_it(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(says("429 Slow Down", retry_after="2"), OK))
+    first = courier.end(partner.url("/a"))
+    partner.wait()
+    second = courier.end(partner.url("/b"))  # another path of the same host waits as well
+    assert courier.settled(first)[0].status is courier.settled(second)[0].status is DELIVERED
+    asked = partner.asked
+    assert asked[0].path == "/a"
+    assert min(each.at for each in asked[1:]) - asked[0].at > 1.9
+    assert courier.settled(second)[0].attempts == 1
+
+
+def test_gone_is_the_end_of_an_endpoint_and_of_what_waits_for_it(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(says("410 Gone")))
+    endpoint = courier.register(partner.url())
+    first = courier.end()
+    delivery, log = courier.settled(first)
+    assert (delivery.status, delivery.last_status, len(log)) == (FAILED, 410, 1)
+    courier.wait_said("endpoint.disabled")
+    now = courier.ledger.endpoints.read(endpoint.id)
+    assert now is not None
+    assert (now.enabled, now.disabled_reason) == (False, DisabledReason.GONE)
+    resent = courier.ledger.deliveries.resend(delivery.id)
+    assert resent is not None
+    delivery, log = courier.settled(first)
+    assert (delivery.status, delivery.last_error, len(log)) == (FAILED, "endpoint_disabled", 1)
+    assert len(partner.asked) == 1
+
+
+def test_an_endpoint_that_is_deleted_gets_nothing_of_what_was_still_to_come(
+    courier: Site, partners: list[Partner]
+) -> None:
+    partners.append(partner := Partner(says("503 Busy", retry_after="2")))
+    endpoint = courier.register(partner.url())
+    job_id = courier.end()
+    partner.wait()
+    assert courier.ledger.endpoints.delete(endpoint.id)
+    delivery, log = courier.settled(job_id)
+    assert (delivery.status, delivery.last_error, len(log)) == (CANCELED, "endpoint_deleted", 1)
+    assert len(partner.asked) == 1
+
+
+def test_a_partner_that_is_away_for_a_while_hears_when_it_is_back(courier: Site, partners: list[Partner]) -> None:
+    port = free_port()
+    job_id = courier.end(f"http://127.0.0.1:{port}/hook")
+    while not (waiting := courier.ledger.deliveries.of_subject(job_id)) or not waiting[0].last_error:
+        time.sleep(0.01)
+    partners.append(partner := Partner(port=port))
+    delivery, log = courier.settled(job_id)
+    assert delivery.status is DELIVERED
+    assert {attempt.error for attempt in log[:-1]} == {"no_connection"}
+    assert [asked.id for asked in partner.asked] == [event_id(job_id)]
+
+
+def test_one_that_hangs_delays_nobody_else(courier: Site, partners: list[Partner]) -> None:
+    partners += [slow := Partner(hangs), quick := Partner()]
+    stuck = [courier.end(slow.url(f"/{number}")) for number in range(20)]
+    slow.wait()
+    begin = time.monotonic()
+    job_id = courier.end(quick.url())
+    assert courier.settled(job_id)[0].status is DELIVERED
+    assert time.monotonic() - begin < TIMEOUT / 2
+    slow.wait(8)
+    assert slow.connections == 8  # the most that one destination has at once; then one, for it is unwell
+    for each in stuck:
+        courier.ledger.delete(each)
+
+
+def test_nothing_of_a_face_is_told_that_was_not_asked_for(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner())
+    courier.settled(courier.end(partner.url()))
+    courier.settled(courier.end(partner.url(), payload="full"))
+    courier.settled(courier.end(partner.url(), payload="full", include_embeddings=True))
+    thin, full, all_of_it = (asked.body for asked in partner.asked)
+    assert not [word for word in (b"embedding", b"box", b"result", b"metadata", b"0.125") if word in thin]
+    assert b'"box":[1,2,3,4]' in full
+    assert not [word for word in (b'"embedding"', b"0.125") if word in full]
+    assert b'"vector":[0.125,0.25,0.5]' in all_of_it
+
+
+def test_a_job_that_is_erased_takes_its_result_out_of_what_is_still_to_be_told(
+    courier: Site, partners: list[Partner]
+) -> None:
+    partners.append(partner := Partner(says("503 Busy", retry_after="1"), OK))
+    job_id = courier.end(partner.url(), payload="full", include_embeddings=True)
+    partner.wait()
+    assert courier.ledger.delete(job_id)
+    assert courier.settled(job_id)[0].status is DELIVERED
+    before, after = partner.asked
+    assert (b"0.125" in before.body, b"0.125" in after.body) == (True, False)
+    assert b'"full":false' in after.body
+    assert before.id == after.id
+    after.verify(SECRET)
+
+
+def test_a_partner_that_takes_its_time_is_waited_for(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(waits))
+    job_id = courier.end(partner.url(), headers={"X-Case": "my-secret-7"})
+    partner.wait()
+    time.sleep(TIMEOUT / 2)
+    partner.gate.set()
+    delivery, log = courier.settled(job_id)
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 1)
+    assert TIMEOUT * 500 <= log[0].milliseconds < TIMEOUT * 1000
+    assert partner.asked[0].headers["x-case"] == "my-secret-7"
+    assert "my-secret-7" not in str(log)

@@ -1,0 +1,174 @@
+"""Couriers that die, stores that vanish, clocks that are wrong: nothing is lost, and nothing changes its name."""
+
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from shared.signing import new_secret
+from shared.webhooks import DeliveryStatus, event_id
+from tests.integration.courier_site import SECRET, TIMEOUT, Site, site
+from tests.integration.partner import OK, Asked, Partner, hangs, says, waits
+
+DELIVERED = DeliveryStatus.DELIVERED
+HOLD = TIMEOUT + 10
+"""Seconds after which a delivery is taken from a courier that says nothing more of it."""
+HOUR = 3600.0
+
+
+@pytest.fixture
+def partners() -> Iterator[list[Partner]]:
+    made: list[Partner] = []
+    yield made
+    for partner in made:
+        partner.close()
+
+
+@pytest.fixture
+def courier(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path) as running:
+        yield running
+
+
+def test_a_courier_that_is_killed_in_the_middle_leaves_it_to_another(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(waits, OK))
+    job_id = courier.end(partner.url())
+    partner.wait()
+    courier.courier.signal(signal.SIGKILL)
+    assert courier.courier.wait(5)
+    begin = time.monotonic()
+    second = courier.another()
+    second.start()
+    partner.wait(2, within=HOLD + 5)
+    assert time.monotonic() - begin < HOLD + 2
+    delivery, log = courier.settled(job_id)
+    second.stop()
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 2)
+    assert [(attempt.number, attempt.status, attempt.error) for attempt in log] == [
+        (1, None, "courier_lost"),
+        (2, 204, None),
+    ]
+    assert {asked.id for asked in partner.asked} == {event_id(job_id)}
+
+
+def test_what_ends_while_no_courier_runs_is_told_when_one_does(tmp_path: Path, partners: list[Partner]) -> None:
+    partners.append(partner := Partner())
+    with site(tmp_path, start=False) as running:
+        jobs = [running.end(partner.url(f"/{number}")) for number in range(30)]
+        running.courier.start()
+        assert {running.settled(job_id)[0].status for job_id in jobs} == {DELIVERED}
+        assert sorted(asked.id for asked in partner.asked) == sorted(event_id(job_id) for job_id in jobs)
+
+
+def test_a_store_that_dies_while_a_partner_answers_learns_of_it_when_it_is_back(
+    courier: Site, partners: list[Partner]
+) -> None:
+    partners.append(partner := Partner(waits))
+    job_id = courier.end(partner.url())
+    partner.wait()
+    courier.server.kill()
+    partner.gate.set()
+    courier.wait_said("ledger.away")
+    courier.server.start()
+    delivery, log = courier.settled(job_id)
+    assert (delivery.status, delivery.attempts, len(log)) == (DELIVERED, 1, 1)
+    assert len(partner.asked) == 1
+    courier.wait_said("ledger.back")
+    again = courier.end(partner.url())
+    assert courier.settled(again)[0].status is DELIVERED
+
+
+def test_a_store_that_is_back_too_late_has_it_told_again_under_its_id(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner())
+    courier.server.kill()
+    courier.wait_said("ledger.away")
+    courier.server.start()
+    job_id = courier.end(partner.url())
+    assert courier.settled(job_id)[0].status is DELIVERED
+    assert [asked.id for asked in partner.asked] == [event_id(job_id)]
+
+
+def test_a_courier_that_is_told_to_stop_ends_what_it_has_in_hand(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(waits, OK))
+    first = courier.end(partner.url())
+    partner.wait()
+    courier.courier.signal(signal.SIGTERM)
+    courier.wait_said("courier.draining")
+    second = courier.end(partner.url())  # this one is the next courier's
+    time.sleep(0.2)
+    partner.gate.set()
+    assert courier.courier.wait(TIMEOUT + 5)
+    assert courier.courier.exit_code() == 0
+    delivery, log = courier.settled(first)
+    assert (delivery.status, [attempt.status for attempt in log]) == (DELIVERED, [204])
+    assert len(partner.asked) == 1
+    courier.courier.start()
+    assert courier.settled(second)[0].status is DELIVERED
+
+
+def test_a_partner_that_hangs_keeps_no_courier_from_stopping(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(hangs, OK))
+    job_id = courier.end(partner.url())
+    partner.wait()
+    begin = time.monotonic()
+    courier.courier.signal(signal.SIGTERM)
+    assert courier.courier.wait(TIMEOUT + 5)
+    assert (courier.courier.exit_code(), time.monotonic() - begin < TIMEOUT + 2) == (0, True)
+    courier.courier.start()
+    delivery, log = courier.settled(job_id)
+    assert [attempt.error for attempt in log] == ["timeout", None]
+    assert delivery.status is DELIVERED
+
+
+def test_two_couriers_share_the_work_and_tell_nothing_twice(courier: Site, partners: list[Partner]) -> None:
+    partners += [Partner() for _ in range(3)]
+    second = courier.another()
+    second.start()
+    jobs = [courier.end(partners[number % 3].url()) for number in range(90)]
+    for job_id in jobs:
+        assert courier.settled(job_id)[0].attempts == 1
+    second.stop()
+    told = [asked.id for partner in partners for asked in partner.asked]
+    assert sorted(told) == sorted(map(event_id, jobs))
+
+
+@pytest.mark.parametrize("wrong", [HOUR, -HOUR])
+def test_a_courier_whose_clock_is_an_hour_wrong_changes_nothing(
+    tmp_path: Path, partners: list[Partner], wrong: float
+) -> None:
+    soon = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=4), usegmt=True)
+    partners += [plain := Partner(), asks := Partner(says("503 Busy", retry_after=soon), OK), owner := Partner()]
+    with site(tmp_path, {"ODD_CLOCK": str(wrong)}, module="tests.integration.odd_courier") as running:
+        before = time.time()
+        (asked,) = _told(running, plain, running.end(plain.url()))
+        asked.verify(SECRET)
+        assert before - 2 <= int(asked.headers["webhook-timestamp"]) <= time.time() + 2
+        job_id = running.end(asks.url())
+        delivery, log = running.settled(job_id)
+        assert (delivery.status, len(log)) == (DELIVERED, 2)
+        assert 1 < asks.asked[1].at - asks.asked[0].at < 6  # the date is held against the store's clock
+        assert abs(log[0].at - time.time()) < 30
+        endpoint = running.register(owner.url())
+        fresh = new_secret()
+        assert running.ledger.endpoints.rotate(endpoint.id, fresh, overlap=timedelta(seconds=60)) is not None
+        (asked,) = _told(running, owner, running.end())
+        for secret in (SECRET, fresh):  # the old one is good for another minute
+            asked.verify(secret)
+
+
+def _told(running: Site, partner: Partner, job_id: str) -> list[Asked]:
+    assert running.settled(job_id)[0].status is DELIVERED
+    return partner.asked
+
+
+def test_a_wrong_setting_is_one_line_and_no_start(tmp_path: Path) -> None:
+    with site(tmp_path, {"VULTUS_WEBHOOK_RETRIES": "5,soon"}, start=False) as running:
+        running.courier.start()
+        assert running.courier.wait(20)
+        assert running.courier.exit_code() == 2
+        (line,) = running.lines
+        assert line.startswith("vultus courier: VULTUS_WEBHOOK_RETRIES is wrong")
