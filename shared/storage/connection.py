@@ -180,14 +180,16 @@ def primaries(client: redis.Redis) -> dict[str, redis.Redis]:
     return {node.name: cluster.get_redis_connection(node) for node in cluster.get_primaries()}
 
 
-def heard(client: redis.Redis, channels: Sequence[str], stop: threading.Event) -> Iterator[str]:
-    """What is said in these channels from now on, until `stop`; a gap is not made up for."""
+def heard(
+    client: redis.Redis, channels: Sequence[str], stop: threading.Event, *, every: timedelta = LISTEN
+) -> Iterator[str]:
+    """What is said in these channels from now on, until `stop`, which is looked at so often; no gap is made up for."""
     while not stop.is_set():
         try:
             with client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
                 subscription.subscribe(*channels)
                 while not stop.is_set():
-                    message = subscription.get_message(timeout=LISTEN.total_seconds())
+                    message = subscription.get_message(timeout=every.total_seconds())
                     if message is not None and message["type"] == "message":
                         yield message["data"].decode()
         except (redis.RedisError, exceptions.RedisClusterException):

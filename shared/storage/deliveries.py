@@ -15,6 +15,7 @@ from shared.errors import UnavailableError
 from shared.jobs import Status, new_batch_id, shard_of
 from shared.storage import keys, scripts
 from shared.storage.connection import is_cluster, store_errors
+from shared.storage.records import pairs
 from shared.webhooks import (
     Attempt,
     Delivery,
@@ -142,7 +143,7 @@ class Deliveries:
                     raise
                 continue
             for token, now, failures, flat, event in rows:
-                delivery = _delivery(_pairs(flat), _pairs(event))
+                delivery = _delivery(pairs(flat), pairs(event))
                 flights.append(Flight(delivery, token.decode(), float(now), int(failures)))
         return flights
 
@@ -265,7 +266,7 @@ class Deliveries:
             return None
         with store_errors():
             rows = self._resend(keys=[keys.delivery(shard, name)], args=[keys.prefix(shard), name])
-        return None if rows is None else _delivery(_pairs(rows[0]), _pairs(rows[1]))
+        return None if rows is None else _delivery(pairs(rows[0]), pairs(rows[1]))
 
     def resend_failed(self, destination: str, *, since: float) -> int:
         """Make every failed delivery of events since then due now; how many there were."""
@@ -361,7 +362,3 @@ def _delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> Deliv
         last_status=int(found["last_status"]) if "last_status" in found else None,
         last_error=found.get("last_error"),
     )
-
-
-def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))

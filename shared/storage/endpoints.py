@@ -10,6 +10,7 @@ import redis
 from shared.errors import ErrorCode, RequestError
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
+from shared.storage.records import pairs
 from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, EventType, PayloadForm, Secret
 
 MOST: Final = 1000
@@ -94,7 +95,7 @@ class Endpoints:
         """Sign with a new secret, and with those before for so long. None where there is none."""
         with store_errors():
             row = self._rotate(keys=[keys.endpoint(endpoint_id)], args=[secret, overlap.total_seconds()])
-        return None if row is None else _read(_pairs(row))
+        return None if row is None else _read(pairs(row))
 
     def failed(self, endpoint_id: str) -> timedelta | None:
         """Note an attempt that came to nothing; how long none has come to anything. None where there is no endpoint."""
@@ -152,7 +153,7 @@ class Endpoints:
             )
         if row is None:
             return None
-        endpoint = _read(_pairs(row))
+        endpoint = _read(pairs(row))
         self._listen(endpoint)
         return endpoint
 
@@ -198,7 +199,3 @@ def _read(fields: Mapping[bytes, bytes]) -> Endpoint:
         failing_since=None if since is None else float(since),
         created_at=float(found["created_at"]),
     )
-
-
-def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -22,7 +22,7 @@ from shared.storage.endpoints import Endpoints
 from shared.storage.fetches import Fetches
 from shared.storage.idempotency import NO_KEY, Idempotency, Reservation, refuse_where_lost
 from shared.storage.listing import Listing
-from shared.storage.records import failure_json, new_job_json, provenance_json, read_job, result_json
+from shared.storage.records import failure_json, new_job_json, pairs, provenance_json, read_job, result_json
 from shared.storage.results import Results
 
 REAP_MOST: Final = 500
@@ -157,7 +157,7 @@ class Ledger:
                 raise TriedBeforeError
             if found:
                 token, flat, image, reference = found
-                return Claim(job=read_job(_pairs(flat)), token=token.decode(), image=image, reference=reference)
+                return Claim(job=read_job(pairs(flat)), token=token.decode(), image=image, reference=reference)
         if away is not None:
             raise away
         return None
@@ -229,7 +229,7 @@ class Ledger:
             raise no_such_job()
         if answer[0] == b"ended":
             raise RequestError(ErrorCode.JOB_ENDED, f"The job has {answer[1].decode()}; an end never changes.")
-        return read_job(_pairs(answer[1]))
+        return read_job(pairs(answer[1]))
 
     def delete(self, job_id: str) -> bool:
         """Erase a job and all that is kept of it, whatever its state; False where there was none."""
@@ -313,7 +313,8 @@ class Ledger:
 
     def told(self, stop: threading.Event) -> Iterator[str]:
         """A word whenever there is something to send from now on, until `stop`; a gap is not made up for."""
-        return heard(self._client, [keys.told(shard) for shard in range(self.shards)], stop)
+        channels = [keys.told(shard) for shard in range(self.shards)]
+        return heard(self._client, channels, stop, every=timedelta(seconds=0.1))
 
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""
@@ -330,10 +331,6 @@ class Ledger:
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
-
-
-def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def no_such_job() -> RequestError:

@@ -1,7 +1,7 @@
 """A job's record as the ledger keeps it: its fields written as text, and read again."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
@@ -28,6 +28,11 @@ def provenance_json(provenance: Provenance | None) -> str:
 def result_json(result: Mapping[str, Any] | None) -> bytes:
     """A result, or `null`. pydantic's writer takes a tenth of the standard one's time on embeddings."""
     return to_json(result)
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """What a script gives of a hash, as one."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def new_job_json(job: NewJob, *, staged: bool = False) -> str:
