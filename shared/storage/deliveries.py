@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 import redis
+import structlog
 
 from shared.errors import UnavailableError
 from shared.jobs import Status, new_batch_id, shard_of
@@ -34,6 +35,9 @@ from shared.webhooks import (
 PARTS: Final = ("common", "deliveries")
 AT_ONCE: Final = 200
 """Entries of a log that are looked at in one go."""
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +76,25 @@ class Deliveries:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._shards = shards
+        self._unread: dict[int, int] = {}
         self._fan_out = scripts.register(client, "fan_out", parts=PARTS)
         self._take = scripts.register(client, "take_deliveries", parts=PARTS)
         self._record = scripts.register(client, "record_delivery", parts=PARTS)
         self._resend = scripts.register(client, "resend", parts=PARTS)
 
     def rows(self, shard: int, *, most: int) -> list[Row]:
-        """The first rows of a shard's outbox; they stay there until they are fanned out."""
+        """The first rows of a shard's outbox; they stay there until they are fanned out.
+
+        Rows that cannot be read, such as those of a newer version, are left for one who can.
+        """
         with store_errors():
             found = cast("list[bytes]", self._client.lrange(keys.outbox(shard), 0, most - 1))
-        return [_row(raw) for raw in found]
+        rows = [row for row in map(_row, found) if row is not None]
+        unread = len(found) - len(rows)
+        if unread > self._unread.get(shard, 0):
+            log.error("outbox.unread", shard=shard, rows=unread)
+        self._unread[shard] = unread
+        return rows
 
     def fan_out(self, row: Row, plans: Sequence[Plan]) -> bool:
         """Make an event of a row, and its deliveries, in one step; False where somebody else has done so."""
@@ -308,7 +321,14 @@ class Deliveries:
         return [_delivery(row, event) for row, event in zip(rows[::2], rows[1::2], strict=True) if row and event]
 
 
-def _row(raw: bytes) -> Row:
+def _row(raw: bytes) -> Row | None:
+    try:
+        return _read_row(raw)
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _read_row(raw: bytes) -> Row:
     found = json.loads(raw)
     event = Event(
         id=event_id(found["id"]),

@@ -151,7 +151,7 @@ def test_after_the_last_attempt_it_has_failed_and_a_resend_makes_it_whole(
 
 
 def test_a_partner_that_asks_for_time_is_left_alone_for_it(courier: Site, partners: list[Partner]) -> None:
-    partners.append(partner := Partner(says("429 Slow Down", retry_after="2"), OK))
+    partners.append(partner := Partner(says("429 Slow Down", Retry_After="2"), OK))
     first = courier.end(partner.url("/a"))
     partner.wait()
     second = courier.end(partner.url("/b"))  # another path of the same host waits as well

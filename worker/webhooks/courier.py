@@ -152,7 +152,7 @@ class Courier:
             if isinstance(error, UnavailableError):
                 log.warning("delivery.left", code=error.code.value)
             else:
-                log.error("delivery.broke", exc_info=error)
+                log.error("delivery.lost", exc_info=error)
 
     def _fan_out(self) -> bool:
         """Make deliveries of the rows that wait; True where more of them may wait."""

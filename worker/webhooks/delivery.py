@@ -89,12 +89,30 @@ class Deliverer:
         self._hold = hold
 
     async def deliver(self, flight: Flight) -> None:
-        """One attempt, whatever comes of it; returns when it is on record, or can be recorded no more."""
+        """One attempt, whatever comes of it; returns when it is on record, or can be recorded no more.
+
+        Raises:
+            UnavailableError: the store was away for so long that somebody else may have it now.
+        """
         begin = time.monotonic()
+        try:
+            await self._deliver(flight, begin)
+        except UnavailableError:
+            raise
+        except Exception:
+            log.exception("delivery.broke", delivery=flight.delivery.id)  # as an attempt: else it would for ever
+            answer = Answer(0.0, error="internal_error")
+            verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
+            attempt = _logged(flight.delivery.attempts, flight.now, answer)
+            await self._record(flight, replace(verdict, unwell=False, pause=0.0), attempt, error=None, begin=begin)
+
+    async def _deliver(self, flight: Flight, begin: float) -> None:
+        last = begin + (self._hold - self._terms.within).total_seconds()
+        until = begin + self._hold.total_seconds()
         delivery = flight.delivery
         endpoint = None
         if delivery.endpoint is not None:
-            endpoint = await self._patiently(partial(self._endpoint, delivery.endpoint), begin=begin)
+            endpoint = await self._patiently(partial(self._endpoint, delivery.endpoint), until=last)
             refused = _refusal(delivery, endpoint)
             if refused is not None:
                 await self._record(flight, Verdict(refused[0]), None, error=refused[1], begin=begin)
@@ -104,7 +122,7 @@ class Deliverer:
             verdict = Verdict(DeliveryStatus.FAILED)
             await self._record(flight, verdict, None, error="webhooks_off", begin=begin)
             return
-        job = await self._patiently(partial(self._job, delivery, letter), begin=begin)
+        job = await self._patiently(partial(self._job, delivery, letter), until=last)
         body = payload.body(
             delivery.event,
             base_url=self._settings.public_url,
@@ -121,14 +139,14 @@ class Deliverer:
         verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
         await self._record(flight, verdict, attempt, error=None, begin=begin)
         if endpoint is not None and delivery.event.type is not EventType.TEST:
-            await self._patiently(partial(self._note, endpoint, answer), begin=begin)
+            await self._patiently(partial(self._note, endpoint, answer), until=until)
 
     @property
     def _retries(self) -> tuple[float, ...]:
         return tuple(delay.total_seconds() for delay in self._settings.webhook_retries)
 
-    async def _patiently(self, ask: Callable[[], T], *, begin: float) -> T:
-        """Ask the store, again while it is away, as long as nobody else may have the delivery.
+    async def _patiently(self, ask: Callable[[], T], *, until: float) -> T:
+        """Ask the store, again while it is away, until then (by the monotonic clock).
 
         Raises:
             UnavailableError: it was away for too long.
@@ -137,7 +155,7 @@ class Deliverer:
             try:
                 return await to_thread.run_sync(ask)
             except UnavailableError:
-                if time.monotonic() - begin > self._hold.total_seconds():
+                if time.monotonic() > until:
                     raise
                 await asyncio.sleep(PAUSE)
 
@@ -200,7 +218,7 @@ class Deliverer:
             "error": attempt.error if attempt else error,
         }
         try:
-            written = await self._patiently(write, begin=begin)
+            written = await self._patiently(write, until=begin + self._hold.total_seconds())
         except UnavailableError:
             log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
             return

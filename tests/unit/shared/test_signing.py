@@ -1,6 +1,7 @@
 """Signatures: the specification's own example, its own library, and what must not pass."""
 
 import base64
+import hmac
 import secrets
 from datetime import UTC, datetime
 
@@ -55,14 +56,30 @@ def test_during_a_rotation_either_secret_verifies() -> None:
         (BODY, {"webhook-id": "evt_other"}),
         (BODY, {"webhook-timestamp": "1614265330"}),
         (BODY, {"webhook-signature": "v1,AAAA"}),
+        (BODY, {"webhook-signature": ""}),
+        (BODY, {"webhook-timestamp": "yesterday"}),
         (BODY, {"webhook-signature": "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="}),
     ],
-    ids=["tampered body", "other id", "stale", "wrong", "unknown version"],
+    ids=["tampered body", "other id", "stale", "wrong", "none", "no time", "unknown version"],
 )
 def test_what_was_changed_on_the_way_is_refused(body: bytes, changed: dict[str, str]) -> None:
     at = now()
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(body, {**headers(sign(ID, at, BODY, [SECRET]), at=at), **changed})
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b'{"a": "\xc3"}'])
+def test_a_body_that_is_no_text_is_signed_as_the_bytes_that_it_is(body: bytes) -> None:
+    expected = hmac.digest(base64.b64decode(SECRET.removeprefix("whsec_")), b"evt_1.1." + body, "sha256")
+    assert sign("evt_1", 1, body, [SECRET]) == f"v1,{base64.b64encode(expected).decode()}"
+    with pytest.raises(ValueError, match="codec"):  # the library reads text alone, and does not say so in its own words
+        Webhook(SECRET).verify(body, headers(sign(ID, now(), body, [SECRET])))
+
+
+@pytest.mark.parametrize("signature", ["v1", "v1,not base64!", "v1, v1,", ",", "v1 " * 1000])
+def test_a_signature_out_of_shape_is_refused(signature: str) -> None:
+    with pytest.raises((WebhookVerificationError, ValueError)):
+        Webhook(SECRET).verify(BODY, headers(signature))
 
 
 def test_secrets_are_fresh_and_long() -> None:

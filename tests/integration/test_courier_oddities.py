@@ -1,0 +1,123 @@
+"""Records that no courier should meet: what it cannot read or send stops nothing else, and comes to an end."""
+
+import asyncio
+import ssl
+import time
+from datetime import timedelta
+from typing import cast
+
+import httpcore
+import pytest
+import redis
+import structlog
+
+from shared.jobs import NewJob, new_job_id
+from shared.operations import Operation
+from shared.pinned import look_up
+from shared.storage import keys
+from shared.storage.admission import Limits
+from shared.storage.connection import connect
+from shared.storage.deliveries import Plan
+from shared.storage.ledger import Ledger, Outcome
+from shared.webhooks import DeliveryStatus, Flight
+from tests.integration.servers import Server
+from worker.webhooks.client import Terms
+from worker.webhooks.delivery import Deliverer
+from worker.webhooks.settings import CourierSettings
+
+HOLD = timedelta(seconds=20)
+
+
+def ended(ledger: Ledger) -> str:
+    job = NewJob(
+        id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
+        operation=Operation.DETECT,
+        params={},
+        image=b"image",
+        result_ttl=timedelta(hours=1),
+        webhook={"url": "https://partner.example/hook"},
+    )
+    ledger.accept(job, limits=Limits(1000))
+    claim = ledger.claim("w")
+    assert claim is not None
+    assert ledger.finish(claim.job.id, claim.token, Outcome(result={"faces": []}))
+    return job.id
+
+
+def deliverer(ledger: Ledger, settings: CourierSettings) -> Deliverer:
+    terms = Terms(
+        tls=ssl.create_default_context(),
+        within=timedelta(seconds=1),
+        allow_http=False,
+        private=(),
+        resolve=look_up,
+        network=httpcore.AnyIOBackend(),
+    )
+    endpoints = ledger.endpoints
+    return Deliverer(
+        ledger, settings, terms, endpoint=endpoints.read, forget=lambda _: None, chance=lambda: 0.0, hold=HOLD
+    )
+
+
+def taken(ledger: Ledger) -> Flight:
+    (flight,) = ledger.deliveries.take(most=10, hold=HOLD, per_destination=8)
+    return flight
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"no JSON",
+        b"[]",
+        b'{"id": "job_1"}',
+        b'{"id": "job_1", "type": "job.reborn", "at": 1}',
+        b'{"id": "job_1", "type": "job.failed", "at": "soon"}',
+        b'{"id": "job_1", "type": "job.failed", "at": 1, "webhook": "no JSON"}',
+        b"\xff",
+    ],
+)
+def test_a_row_that_cannot_be_read_holds_up_no_other_and_is_said_once(
+    ledger: Ledger, ledger_server: Server, odd: bytes
+) -> None:
+    with connect(ledger_server.url) as store:
+        store.lpush(keys.outbox(0), odd)
+        job_id = ended(ledger)
+        with structlog.testing.capture_logs() as said:
+            found = [ledger.deliveries.rows(0, most=10) for _ in range(3)]
+        assert [[row.event.subject for row in rows] for rows in found] == [[job_id]] * 3
+        assert [line["event"] for line in said] == ["outbox.unread"]
+        assert ledger.deliveries.fan_out(found[0][0], [])
+        assert _left(store) == [odd]  # for one who can
+
+
+def _left(store: redis.Redis) -> list[bytes]:
+    return cast("list[bytes]", store.lrange(keys.outbox(0), 0, -1))
+
+
+def test_a_delivery_that_cannot_be_sent_fails_in_the_end_and_its_destination_is_not_blamed(ledger: Ledger) -> None:
+    ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert ledger.deliveries.fan_out(row, [Plan(destination="nowhere")])  # neither an endpoint nor an address
+    settings = CourierSettings(webhook_retries=(timedelta(milliseconds=1),), webhook_secrets="")
+    for _ in range(2):
+        time.sleep(0.05)
+        flight = taken(ledger)
+        assert flight.failures == 0
+        with structlog.testing.capture_logs() as said:
+            asyncio.run(deliverer(ledger, settings).deliver(flight))
+        assert said[0]["event"] == "delivery.broke"
+    found = ledger.deliveries.read(flight.delivery.id)
+    assert found is not None
+    assert (found.status, found.attempts, found.last_error) == (DeliveryStatus.FAILED, 2, "internal_error")
+
+
+def test_without_a_secret_a_jobs_own_address_is_sent_nothing(ledger: Ledger) -> None:
+    ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert ledger.deliveries.fan_out(row, [Plan(destination="there", webhook=row.webhook)])
+    flight = taken(ledger)
+    asyncio.run(deliverer(ledger, CourierSettings()).deliver(flight))
+    found = ledger.deliveries.read(flight.delivery.id)
+    assert found is not None
+    assert (found.status, found.last_error) == (DeliveryStatus.FAILED, "webhooks_off")
+    assert ledger.deliveries.attempts(found.id) == []
