@@ -159,15 +159,15 @@ def office(hanging: int) -> Iterator[tuple[Office, Partners]]:
             opened.close()
 
 
-def throughput() -> float:
+def throughput(*, ends: int = BURST) -> float:
     """Deliveries per second of one courier with a line that waits, to partners that all answer."""
     with office(0) as (opened, partners):
-        for number in range(BURST):
+        for number in range(ends):
             opened.end_a_job(number % ENDPOINTS)
         opened.open()
-        wait_for(partners, BURST)
+        wait_for(partners, ends)
         first, last = min(partners.arrived.values()), max(partners.arrived.values())
-        return BURST / (last - first)
+        return ends / (last - first)
 
 
 def delays(*, hanging: int, seconds: float) -> list[float]:
@@ -203,7 +203,7 @@ def wait_for(partners: Partners, count: int) -> None:
 
 def measure(report: Report, *, length: Length) -> None:
     """Fill the rows and figures of a report."""
-    rates = [throughput() for _ in range(length.rounds)]
+    rates = [throughput(ends=min(BURST, length.jobs)) for _ in range(length.rounds)]
     report.note("webhook deliveries, one courier", COLUMN, rates, unit="/s")
     for hanging in (0, HANGING):
         found = sorted(1000 * delay for delay in delays(hanging=hanging, seconds=length.load))
