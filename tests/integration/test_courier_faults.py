@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -177,6 +178,22 @@ def test_gone_is_the_end_of_an_endpoint_and_of_what_waits_for_it(courier: Site, 
     delivery, log = courier.settled(first)
     assert (delivery.status, delivery.last_error, len(log)) == (FAILED, "endpoint_disabled", 1)
     assert len(partner.asked) == 1
+
+
+def test_an_endpoint_that_only_fails_for_too_long_is_disabled_and_says_so(
+    tmp_path: Path, partners: list[Partner]
+) -> None:
+    partners.append(partner := Partner(says("500 Oops")))
+    patience = {"VULTUS_WEBHOOK_DISABLE_AFTER": "0.5", "VULTUS_WEBHOOK_RETRIES": "0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2"}
+    with site(tmp_path, patience) as running:
+        endpoint = running.register(partner.url())
+        delivery, log = running.settled(running.end())
+        assert (delivery.status, delivery.last_error) == (FAILED, "endpoint_disabled")
+        assert 2 < len(log) < 9
+        now = running.ledger.endpoints.read(endpoint.id)
+        assert now is not None
+        assert (now.enabled, now.disabled_reason) == (False, DisabledReason.FAILING)
+        assert [line["reason"] for line in running.said("endpoint.disabled")] == ["failing"]
 
 
 def test_an_endpoint_that_is_deleted_gets_nothing_of_what_was_still_to_come(
