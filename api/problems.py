@@ -42,6 +42,8 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.EMBEDDING_CONTRACT_MISMATCH: Kind(422, "The embedding comes from another model"),
     ErrorCode.LIVENESS_UNAVAILABLE: Kind(501, "The model pack has no liveness model"),
     ErrorCode.ATTRIBUTE_UNAVAILABLE: Kind(501, "The model pack has no model for this attribute"),
+    ErrorCode.CALIBRATION_UNAVAILABLE: Kind(501, "The model pack has no table of false-match rates"),
+    ErrorCode.FMR_OUT_OF_RANGE: Kind(422, "The false-match rate was not measured"),
     ErrorCode.NOT_FOUND: Kind(404, "There is nothing at this address"),
     ErrorCode.JOB_NOT_FOUND: Kind(404, "There is no such job"),
     ErrorCode.BATCH_NOT_FOUND: Kind(404, "There is no such batch"),

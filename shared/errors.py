@@ -36,6 +36,8 @@ class ErrorCode(StrEnum):
     EMBEDDING_CONTRACT_MISMATCH = "embedding_contract_mismatch"
     LIVENESS_UNAVAILABLE = "liveness_unavailable"
     ATTRIBUTE_UNAVAILABLE = "attribute_unavailable"
+    CALIBRATION_UNAVAILABLE = "calibration_unavailable"
+    FMR_OUT_OF_RANGE = "fmr_out_of_range"
     NOT_FOUND = "not_found"
     JOB_NOT_FOUND = "job_not_found"
     BATCH_NOT_FOUND = "batch_not_found"

@@ -3,7 +3,16 @@
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from shared.errors import ErrorCode, FieldError, RequestError
@@ -112,9 +121,28 @@ class VerifyParams(OneFaceParams):
     """Parameters of `verify`: the reference is a second image, or this embedding."""
 
     threshold: float | None = Field(
-        default=None, ge=-1, le=1, description="Match means similarity > threshold; the pack's own where absent."
+        default=None,
+        ge=-1,
+        le=1,
+        description="Match means similarity > threshold. Where neither this nor `fmr` is given: the operator's "
+        "(`VULTUS_VERIFY_THRESHOLD`), else the pack's own.",
+    )
+    fmr: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="In place of `threshold`: the false-match rate to aim at, such as 0.001; the threshold is looked "
+        "up in what was measured for the pack. A rate outside of that fails the job.",
     )
     reference_embedding: ReferenceEmbedding | None = None
+
+    @field_validator("fmr")
+    @classmethod
+    def _alone(cls, fmr: float | None, info: ValidationInfo) -> float | None:
+        if fmr is not None and info.data.get("threshold") is not None:
+            kind = "two_limits"
+            raise PydanticCustomError(kind, "Give a threshold or a false-match rate, not both")
+        return fmr
 
 
 class LivenessParams(OneFaceParams):
@@ -157,6 +185,7 @@ class FacesResult(Strict):
 
 
 FaceReason = Literal["no_face", "multiple_faces"]
+ThresholdFrom = Literal["request", "fmr", "setting", "pack"]
 
 
 class VerifyResult(Strict):
@@ -166,6 +195,14 @@ class VerifyResult(Strict):
     verified: bool
     similarity: float | None = Field(default=None, ge=-1, le=1, description="Raw cosine of the two embeddings.")
     threshold: float = Field(description="Verified means similarity > threshold.")
+    threshold_from: ThresholdFrom = Field(
+        description="Where it comes from: the job's `threshold`, its `fmr`, the operator's setting, or the model pack."
+    )
+    estimated_fmr: float | None = Field(
+        default=None,
+        description="Share of different people who would match at this threshold, between the rates that were "
+        "measured for the pack; null outside of them or where none were.",
+    )
     reason: (
         Literal["no_face", "multiple_faces", "reference_no_face", "reference_multiple_faces", "below_threshold"] | None
     )

@@ -63,6 +63,7 @@ class Analyst:
     worker: str
     max_pixels: int
     cache: ResultCache | None = None
+    verify_threshold: float | None = None
 
     def analyze_next(self) -> bool:
         """Do the job that has waited longest; False where none waits, or the process takes no more.
@@ -152,7 +153,13 @@ class Analyst:
             enough = operations.enough(params, self.engine.info)
             image = self._decode(claim.image, enough=enough)
             reference = self._decode(claim.reference, enough=enough) if claim.reference is not None else None
-        work = operations.Work(engine=self.engine, clock=stopwatch, image=image, reference=reference)
+        work = operations.Work(
+            engine=self.engine,
+            clock=stopwatch,
+            image=image,
+            reference=reference,
+            verify_threshold=self.verify_threshold,
+        )
         return operations.run(claim.job.operation, params, work).model_dump(mode="json")
 
     def _decode(self, data: bytes | None, *, enough: int | None) -> Picture:

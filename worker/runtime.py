@@ -91,6 +91,7 @@ def start(settings: WorkerSettings) -> None:
         worker=worker,
         max_pixels=settings.max_pixels,
         cache=result_cache(ledger.results, engine.info, settings),
+        verify_threshold=settings.verify_threshold,
     )
     standby = Standby(waiting=lambda: ledger.depth()[0], busy=lambda: bool(heartbeat.held()), work=analyst.analyze_next)
     heartbeat.start()

@@ -90,6 +90,13 @@ class WorkerSettings(SharedSettings):
         description="How long the result of an image may answer the same question about the same bytes again, in "
         "seconds; 0 = never. What is kept is biometric data (docs/decisions/0010).",
     )
+    verify_threshold: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="`verify` jobs that name neither a threshold nor a false-match rate: match means similarity > this "
+        "cosine; the pack's own where absent.",
+    )
     max_pixels: int = Field(
         default=40_000_000, ge=1, description="Largest image, in pixels; the same value as the gateway's."
     )

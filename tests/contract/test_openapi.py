@@ -87,7 +87,8 @@ def test_every_documented_code_stands_under_its_own_status(name: str) -> None:
 
 def test_every_code_can_be_found_at_some_call() -> None:
     framework = {"not_found", "method_not_allowed"}  # they belong to no call
-    of_jobs = {"attribute_unavailable", "image_unreachable"}  # no call answers with such a failure of a job
+    # No call answers with such a failure of a job.
+    of_jobs = {"attribute_unavailable", "calibration_unavailable", "fmr_out_of_range", "image_unreachable"}
     documented = {code for operation in OPERATIONS.values() for code in codes(operation)}
     assert documented | framework | of_jobs == {code.value for code in ErrorCode}
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import faces
+from worker.engine.calibration import Calibration
 
 Image = NDArray[np.uint8]
 """Upright image, shape (height, width, 3), BGR."""
@@ -56,6 +57,8 @@ class EngineInfo:
     """Attributes that the pack has models for."""
     largest_side: int = 640
     """Side in pixels of the largest square that the pack fits an image into for its detector."""
+    calibration: Calibration | None = None
+    """What the match threshold costs with this contract, where the pack says."""
 
 
 @dataclass(frozen=True, slots=True)

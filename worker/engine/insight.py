@@ -66,15 +66,17 @@ class InsightEngine:
         self._attributes = AttributeReader(
             {name: session for name in ATTRIBUTES if (session := self._sessions.optional(name, FACE_BUCKETS))}
         )
+        contract, table = manifest.contract(device.precision), manifest.calibration
         self._info = EngineInfo(
             pack=manifest.name,
-            contract=manifest.contract(device.precision),
+            contract=contract,
             provider=self._detector.provider,
             embedding_size=manifest.embedding_size,
             liveness_model=f"{Path(reader.name).stem}-{reader.sha256[:8]}" if reader else None,
             thresholds=manifest.thresholds,
             attributes=self._attributes.names,
             largest_side=self._detector.largest_side,
+            calibration=table if table and table.contract == contract else None,
         )
         self._warm_up()
 

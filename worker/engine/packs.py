@@ -3,13 +3,14 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
 from shared.errors import SettingsError
 from shared.faces import Strict
 from worker.engine.base import Thresholds
+from worker.engine.calibration import Calibration
 
 MANIFEST: Final = "manifest.json"
 CATALOG: Final = Path(__file__).parent / "catalog"
@@ -120,6 +121,7 @@ class Manifest(Strict):
     licence: Licence
     embedding_size: int = Field(ge=1, le=4096)
     thresholds: Thresholds
+    calibration: Calibration | None = Field(default=None, description="Measured false-match rates of the match limit.")
     detection: DetectionPlan = DetectionPlan()
     archives: tuple[Archive, ...] = ()
     files: tuple[PackFile, ...]
@@ -145,6 +147,9 @@ class Manifest(Strict):
                 raise ValueError(msg)
         if len({file.name for file in self.files}) != len(self.files):
             msg = "two files have the same name"
+            raise ValueError(msg)
+        if self.calibration and self.calibration.contract not in map(self.contract, get_args(Precision)):
+            msg = f"calibration was measured with {self.calibration.contract}, which this pack's embeddings are not"
             raise ValueError(msg)
         return self
 

@@ -36,6 +36,8 @@ class Work:
     clock: Clock
     image: Picture
     reference: Picture | None = None
+    verify_threshold: float | None = None
+    """The operator's, in place of the pack's."""
 
     def find(self, picture: Picture, params: FindParams) -> list[Detection]:
         """The faces of one picture that are large enough, the largest first, at most `max_faces`."""

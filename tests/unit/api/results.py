@@ -43,6 +43,8 @@ def verify(*, similarity: float | None, verified: bool = False, reason: str | No
         "verified": verified,
         "similarity": similarity,
         "threshold": 0.5,
+        "threshold_from": "request",
+        "estimated_fmr": None,
         "reason": reason,
         "num_faces": 1,
         "face": None,

@@ -71,6 +71,22 @@ def test_attributes_are_for_analyze_alone() -> None:
         parse_params(Operation.EMBED, asked)
 
 
+@pytest.mark.parametrize("fmr", [0, 1, -0.1, "often"])
+def test_a_false_match_rate_is_a_share(fmr: Any) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_params(Operation.VERIFY, {"fmr": fmr})
+    assert [error.field for error in caught.value.fields] == ["params.fmr"]
+
+
+def test_a_threshold_and_a_false_match_rate_exclude_each_other() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_params(Operation.VERIFY, {"fmr": 0.001, "threshold": 0.4})
+    assert [(error.field, error.detail) for error in caught.value.fields] == [
+        ("params.fmr", "Give a threshold or a false-match rate, not both")
+    ]
+    parse_params(Operation.VERIFY, {"fmr": 0.001, "threshold": None})
+
+
 @pytest.mark.parametrize("names", ["age_gender", ["age"], [None], [["age_gender"]]])
 def test_unknown_attributes_are_refused(names: Any) -> None:
     with pytest.raises(RequestError) as caught:

@@ -1,5 +1,6 @@
 """Claim, decode, run, finish: what a worker does with a job, whatever goes wrong on the way."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import cv2
@@ -32,12 +33,21 @@ def photo() -> bytes:
 class OneJobLedger(Ledger):
     """A ledger with one job in line; it can be away for a while, or have given the job to another worker."""
 
-    def __init__(self, image: bytes | None, *, away: int = 0, fenced: bool = False, attempts: int = 1) -> None:
+    def __init__(
+        self,
+        image: bytes | None,
+        *,
+        away: int = 0,
+        fenced: bool = False,
+        attempts: int = 1,
+        operation: Operation = Operation.EMBED,
+    ) -> None:
         self.lease = timedelta(seconds=10)
         self.outcomes: list[Outcome] = []
         self._image, self._away, self._fenced = image, away, fenced
         self._waiting = True
         self._attempts = attempts
+        self._operation = operation
         self.asked_alone: list[bool] = []
 
     def claim(self, worker: str, *, alone: bool = True) -> Claim | None:
@@ -49,13 +59,14 @@ class OneJobLedger(Ledger):
         self._waiting = False
         job = Job(
             id="job_x",
-            operation=Operation.EMBED,
+            operation=self._operation,
             status=Status.RUNNING,
             created_at=100.0,
             started_at=100.5,
             attempts=self._attempts,
         )
-        return Claim(job=job, token=f"{worker}:1", image=self._image, reference=None)
+        reference = self._image if self._operation == Operation.VERIFY else None
+        return Claim(job=job, token=f"{worker}:1", image=self._image, reference=reference)
 
     def finish(self, job_id: str, token: str, outcome: Outcome) -> bool:
         assert (job_id, token) == ("job_x", "w:1")
@@ -118,6 +129,14 @@ def test_a_job_ends_with_result_metrics_and_provenance() -> None:
     assert "liveness_ms" not in outcome.metrics
     assert outcome.provenance is not None
     assert (outcome.provenance.worker, outcome.provenance.model_pack) == ("w", "fake")
+
+
+def test_the_operators_threshold_reaches_the_comparison() -> None:
+    ledger = OneJobLedger(photo(), operation=Operation.VERIFY)
+    replace(analyst(ledger), verify_threshold=0.25).analyze_next()
+    result = ledger.outcomes[0].result
+    assert result is not None
+    assert (result["verified"], result["threshold"], result["threshold_from"]) == (True, 0.25, "setting")
 
 
 def test_a_doorbell_with_nothing_in_line_is_harmless() -> None:

@@ -14,6 +14,7 @@ from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, Job, Status
 from shared.operations import FindParams, Operation, ReferenceEmbedding, VerifyParams
 from shared.storage.results import Results
+from tests.unit.worker.operations.asking import TABLE
 from worker.cache import ROOT, ResultCache, made_by, result_cache
 from worker.engine.fake import FakeEngine
 from worker.settings import WorkerSettings
@@ -112,7 +113,9 @@ def test_results_of_other_models_settings_or_code_are_never_given(house: Path) -
         (house / name).write_text(text, encoding="utf-8")
         seen.append(now())
     seen.append(now(settings.model_copy(update={"max_pixels": 7})))
+    seen.append(now(settings.model_copy(update={"verify_threshold": 0.4})))
     seen.append(made_by(replace(info, contract="another"), settings, root=house))
+    seen.append(made_by(replace(info, calibration=TABLE), settings, root=house))
     assert len(set(seen)) == len(seen)
     assert now(settings.model_copy(update={"worker_threads": 7})) == now()
 

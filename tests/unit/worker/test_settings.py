@@ -26,3 +26,12 @@ def test_a_wrong_limit_is_one_line_that_names_the_setting(text: str, monkeypatch
     with pytest.raises(SettingsError, match="VULTUS_JOB_TIME_LIMITS") as wrong:
         load(WorkerSettings)
     assert "\n" not in str(wrong.value)
+
+
+def test_an_operators_own_threshold_is_a_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(WorkerSettings).verify_threshold is None
+    monkeypatch.setenv("VULTUS_VERIFY_THRESHOLD", "0.42")
+    assert load(WorkerSettings).verify_threshold == 0.42
+    monkeypatch.setenv("VULTUS_VERIFY_THRESHOLD", "1.5")
+    with pytest.raises(SettingsError, match="VULTUS_VERIFY_THRESHOLD"):
+        load(WorkerSettings)

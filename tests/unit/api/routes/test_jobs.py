@@ -196,6 +196,16 @@ def test_a_parameter_out_of_range_is_named(gateway: Gateway) -> None:
     assert named(gateway.submit("detect", JPEG, params='{"det_threshold": 7}')) == ["params.det_threshold"]
 
 
+def test_a_threshold_and_a_false_match_rate_are_not_taken_together(gateway: Gateway) -> None:
+    reference = {"embedding": {"vector": UNIT}}
+    for params in ({"threshold": 0.4}, {"fmr": 0.001}):
+        answer = gateway.post("/v1/jobs", json=body(operation="verify", reference=reference, params=params))
+        assert answer.status_code == 202
+        assert params.items() <= answer.json()["params"].items()
+    both = body(operation="verify", reference=reference, params={"threshold": 0.4, "fmr": 0.001})
+    assert named(gateway.post("/v1/jobs", json=both)) == ["params.fmr"]
+
+
 def test_missing_parts_are_named(gateway: Gateway) -> None:
     assert named(gateway.post("/v1/jobs", files={"reference": ("a", JPEG)}, data={"operation": "detect"})) == ["image"]
     assert named(gateway.post("/v1/jobs", files={"image": ("a", JPEG)})) == ["operation"]

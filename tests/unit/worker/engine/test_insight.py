@@ -12,9 +12,10 @@ from tests.pictures import Pixels
 from tests.unit.worker.engine.tiny_pack import DIMENSIONS, write_pack
 from worker.engine import packs
 from worker.engine.base import Detection, Search
+from worker.engine.calibration import Calibration, Point
 from worker.engine.devices import Device
 from worker.engine.insight import InsightEngine
-from worker.engine.packs import MANIFEST, DetectionPlan, Role
+from worker.engine.packs import MANIFEST, DetectionPlan, Precision, Role
 
 POINTS = ((40.0, 40.0), (80.0, 40.0), (60.0, 60.0), (45.0, 80.0), (75.0, 80.0))
 FACE = Detection(box=(30.0, 30.0, 90.0, 90.0), landmarks=POINTS, score=0.9)
@@ -43,6 +44,18 @@ def test_it_says_what_it_is(tiny: InsightEngine) -> None:
     assert (tiny.info.pack, tiny.info.provider, tiny.info.embedding_size) == ("tiny", "CPUExecutionProvider", 64)
     assert tiny.info.liveness_model is not None
     assert tiny.info.liveness_model.startswith("liveness-")
+
+
+@pytest.mark.parametrize(("precision", "known"), [("f32", True), ("bf16", False)])
+def test_a_table_of_another_precision_says_nothing_about_this_engine(
+    tmp_path: Path, precision: Precision, *, known: bool
+) -> None:
+    manifest = write_pack(tmp_path)
+    points = (Point(0.01, 0.3), Point(0.001, 0.4))
+    table = Calibration(manifest.contract(precision), source="made up", impostor_pairs=30_000, points=points)
+    described = manifest.model_copy(update={"calibration": table})
+    (tmp_path / "tiny" / packs.MANIFEST).write_text(described.model_dump_json())
+    assert engine(tmp_path).info.calibration == (table if known else None)
 
 
 def test_boxes_and_points_are_in_the_pixels_of_the_image(tiny: InsightEngine) -> None:

@@ -9,7 +9,7 @@ import pytest
 from shared.errors import SettingsError
 from tests.unit.worker.engine.tiny_pack import write_pack
 from worker.engine import packs
-from worker.engine.packs import MANIFEST, Manifest
+from worker.engine.packs import MANIFEST, Manifest, Precision
 
 ROOT = Path(__file__).parents[4]
 
@@ -87,6 +87,21 @@ def test_a_manifest_that_contradicts_itself_is_refused(
     files = [{**file, **change} if file["role"] == role else file for file in changed(tiny)["files"]]
     with pytest.raises(ValueError, match=complaint):
         Manifest.model_validate(changed(tiny, files=files))
+
+
+TABLE: dict[str, Any] = {
+    "source": "made up",
+    "impostor_pairs": 30_000,
+    "points": [{"fmr": 0.01, "threshold": 0.3}, {"fmr": 0.001, "threshold": 0.4}],
+}
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_a_table_of_false_match_rates_belongs_to_one_contract(tiny: Manifest, precision: Precision) -> None:
+    table = {**TABLE, "contract": tiny.contract(precision)}
+    assert Manifest.model_validate(changed(tiny, calibration=table)).calibration is not None
+    with pytest.raises(ValueError, match="which this pack's embeddings are not"):
+        Manifest.model_validate(changed(tiny, calibration={**table, "contract": "vultus-emb-v1-of-another"}))
 
 
 def changed(manifest: Manifest, **fields: Any) -> dict[str, Any]:

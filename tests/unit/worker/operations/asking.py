@@ -21,6 +21,7 @@ from worker.engine.base import (
     Search,
     Vectors,
 )
+from worker.engine.calibration import Calibration, Point
 from worker.engine.fake import FakeEngine
 from worker.images import Picture
 from worker.operations import Work
@@ -58,10 +59,17 @@ def run(
     *,
     reference: Picture | None = None,
     engine: Engine | None = None,
+    verify_threshold: float | None = None,
     **params: Any,
 ) -> Any:
     """The result of one operation with these parameters, checked as the gateway checks them."""
-    work = Work(engine=engine or FakeEngine(), clock=no_clock, image=image, reference=reference)
+    work = Work(
+        engine=engine or FakeEngine(),
+        clock=no_clock,
+        image=image,
+        reference=reference,
+        verify_threshold=verify_threshold,
+    )
     return operations.run(operation, parse_params(operation, params), work)
 
 
@@ -115,3 +123,20 @@ class Gifted(Recording):
             )
             for face in faces
         ]
+
+
+TABLE = Calibration(
+    contract="vultus-emb-fake-v1",
+    source="made up",
+    impostor_pairs=1_000_000,
+    points=(Point(1e-2, 0.3), Point(1e-3, 0.4), Point(1e-4, 0.6)),
+)
+
+
+class Calibrated(FakeEngine):
+    """Has a table of false-match rates, and its match limit on it."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return replace(super().info, calibration=TABLE)

@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import ErrorCode, JobError
 from shared.operations import Operation, VerifyResult
-from tests.unit.worker.operations.asking import NONE, ONE, PINK, TWO, WHITE, YELLOW, Recording, picture, run
+from tests.unit.worker.operations.asking import NONE, ONE, PINK, TWO, WHITE, YELLOW, Calibrated, Recording, picture, run
 from worker.images import Picture
 
 
@@ -95,3 +95,51 @@ def test_each_picture_has_a_scale_of_its_own() -> None:
     result = run(Operation.VERIFY, ONE, reference=picture(((10, 10, 150, 160), WHITE), fraction=4))
     assert (result.face.box, result.reference_face.box) == ((100, 50, 220, 200), (40, 40, 600, 640))
     assert result.verified
+
+
+@pytest.mark.parametrize(
+    ("asked", "setting", "threshold", "rule", "fmr"),
+    [
+        ({}, None, 0.5, "pack", pytest.approx(10**-3.5, rel=1e-3)),
+        ({}, 0.4, 0.4, "setting", 1e-3),
+        ({"threshold": 0.3}, 0.4, 0.3, "request", 1e-2),
+        ({"fmr": 1e-4}, 0.4, 0.6, "fmr", 1e-4),
+        ({"threshold": 0.29}, None, 0.29, "request", None),
+        ({"threshold": 0.61}, None, 0.61, "request", None),
+    ],
+)
+def test_the_answer_says_which_rule_gave_its_threshold_and_what_that_costs(
+    asked: dict[str, float], setting: float | None, threshold: float, rule: str, fmr: Any
+) -> None:
+    result = run(Operation.VERIFY, ONE, reference=ONE, engine=Calibrated(), verify_threshold=setting, **asked)
+    assert (result.verified, result.threshold, result.threshold_from) == (True, threshold, rule)
+    assert result.estimated_fmr == fmr
+
+
+def test_a_rate_decides_like_its_threshold() -> None:
+    one = run(Operation.EMBED, ONE).faces[0].embedding.vector
+    other = [*one[256:], *one[:256]]
+    between = {"vector": [0.37 * first + 0.63 * second for first, second in zip(one, other, strict=True)]}
+    loose, strict = (
+        run(Operation.VERIFY, ONE, reference_embedding=between, engine=Calibrated(), fmr=fmr) for fmr in (1e-3, 1e-4)
+    )
+    assert loose.threshold < loose.similarity < strict.threshold
+    assert (loose.verified, strict.verified, strict.reason) == (True, False, "below_threshold")
+
+
+def test_where_there_is_no_face_the_rule_is_still_said() -> None:
+    result = run(Operation.VERIFY, NONE, reference=ONE, engine=Calibrated(), fmr=1e-3)
+    assert (result.reason, result.threshold, result.threshold_from) == ("no_face", 0.4, "fmr")
+
+
+def test_a_rate_without_a_table_fails_the_job() -> None:
+    with pytest.raises(JobError, match="no false-match rates") as error:
+        run(Operation.VERIFY, ONE, reference=ONE, fmr=1e-3)
+    assert error.value.code == ErrorCode.CALIBRATION_UNAVAILABLE
+
+
+@pytest.mark.parametrize("fmr", [9e-5, 2e-2])
+def test_a_rate_that_was_not_measured_fails_the_job(fmr: float) -> None:
+    with pytest.raises(JobError, match=r"from 0\.01 down to 0\.0001") as error:
+        run(Operation.VERIFY, ONE, reference=ONE, engine=Calibrated(), fmr=fmr)
+    assert error.value.code == ErrorCode.FMR_OUT_OF_RANGE

@@ -1,0 +1,73 @@
+"""A table of false-match rates gives thresholds between its ends, and nothing beyond them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from shared.errors import ErrorCode, JobError
+from worker.engine import packs
+from worker.engine.calibration import Calibration, Point
+
+TABLE = Calibration(
+    contract="c",
+    source="made up",
+    impostor_pairs=3_000_000,
+    points=(Point(1e-3, 0.3), Point(1e-4, 0.4), Point(1e-5, 0.6)),
+)
+
+
+@pytest.mark.parametrize(("fmr", "threshold"), [(1e-3, 0.3), (1e-4, 0.4), (1e-5, 0.6), (10**-3.5, 0.35)])
+def test_between_two_points_the_threshold_follows_the_logarithm_of_the_rate(fmr: float, threshold: float) -> None:
+    assert TABLE.threshold_for(fmr) == threshold
+    assert TABLE.fmr_at(threshold) == pytest.approx(fmr, rel=1e-3)
+
+
+@pytest.mark.parametrize("fmr", [1.01e-3, 9.9e-6, 0.5, 1e-12])
+def test_beyond_what_was_measured_nothing_is_guessed(fmr: float) -> None:
+    with pytest.raises(JobError, match=r"from 0\.001 down to 1e-05") as error:
+        TABLE.threshold_for(fmr)
+    assert error.value.code == ErrorCode.FMR_OUT_OF_RANGE
+
+
+@pytest.mark.parametrize("threshold", [-1, 0.2999, 0.6001, 1])
+def test_the_rate_of_a_threshold_outside_of_the_table_is_not_known(threshold: float) -> None:
+    assert TABLE.fmr_at(threshold) is None
+
+
+@given(st.floats(1e-5, 1e-3), st.floats(1e-5, 1e-3))
+def test_a_smaller_rate_never_has_a_lower_threshold(one: float, two: float) -> None:
+    assert TABLE.threshold_for(min(one, two)) >= TABLE.threshold_for(max(one, two))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"points": [{"fmr": 1e-3, "threshold": 0.3}]}, "at least 2"),
+        ({"points": [{"fmr": 1e-4, "threshold": 0.4}, {"fmr": 1e-3, "threshold": 0.3}]}, "largest fmr to the smallest"),
+        ({"points": [{"fmr": 1e-3, "threshold": 0.4}, {"fmr": 1e-4, "threshold": 0.4}]}, "their thresholds rise"),
+        ({"points": [{"fmr": 0, "threshold": 0.3}, {"fmr": 1e-4, "threshold": 0.4}]}, "greater than 0"),
+        ({"impostor_pairs": 299_999}, "say nothing about an fmr below 0.0001"),
+        ({"source": ""}, "at least 1 character"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_table_that_contradicts_itself_or_claims_too_much_is_refused(change: dict[str, Any], complaint: str) -> None:
+    table = {
+        "contract": "c",
+        "source": "made up",
+        "impostor_pairs": 300_000,
+        "points": [{"fmr": 1e-3, "threshold": 0.3}, {"fmr": 1e-4, "threshold": 0.4}],
+    }
+    TypeAdapter(Calibration).validate_python(table)
+    with pytest.raises(ValidationError, match=complaint):
+        TypeAdapter(Calibration).validate_python({**table, **change})
+
+
+def test_the_compact_packs_own_match_limit_is_on_its_table() -> None:
+    compact = packs.read(packs.catalog()["compact"])
+    assert compact.calibration is not None
+    assert compact.calibration.threshold_for(1e-4) == 0.412
+    assert compact.calibration.fmr_at(compact.thresholds.match) == pytest.approx(6.9e-4, rel=0.01)
