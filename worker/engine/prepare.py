@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "prepared"
 RECORD: Final = "record.json"
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise it when a rewrite changes: every pack is then prepared anew, and until it is, runs as it came."""
 CPU: Final = "CPUExecutionProvider"
 
@@ -157,7 +157,7 @@ def _prepare(source: Path, file: PackFile, target: Path) -> Prepared:
         return Prepared(
             source=file.sha256, free=None, cpu=None, rejected={"any step": str(error) or type(error).__name__}
         )
-    wanted = rewriting.FREE.get(file.role, ("any batch",))
+    wanted = rewriting.FREE.get(file.role, rewriting.FREE_OTHERWISE)
     free = rewriting.rewritten(rewriting.Rewritten(model=model), wanted, original=original)
     faster = rewriting.rewritten(free, rewriting.FASTER, original=original)
     return Prepared(

@@ -11,14 +11,17 @@ from worker.engine.packs import Role
 from worker.engine.proof import Agreement, Original
 
 REWRITES: Final[dict[str, graphs.Rewrite]] = {
+    "zeroed dust": graphs.with_zeroed_dust,
     "any size": graphs.with_free_sides,
     "any batch": graphs.with_free_batch,
     "convolved PRelu": graphs.with_convolved_prelu,
     "joined convolutions": graphs.with_joined_convolutions,
 }
 
-FREE: Final[dict[Role, tuple[str, ...]]] = {"detection": ("any size", "any batch")}
-"""What is tried for a role, in this order, whatever runs the model; `any batch` for every other."""
+FREE: Final[dict[Role, tuple[str, ...]]] = {"detection": ("zeroed dust", "any size", "any batch")}
+"""What is tried for a role, in this order, whatever runs the model."""
+FREE_OTHERWISE: Final = ("zeroed dust", "any batch")
+"""The same for every other role."""
 
 FASTER: Final = ("convolved PRelu", "joined convolutions")
 """What is tried on top for onnxruntime's own CPU kernels. OpenVINO gains nothing from the first, and its bf16 loses

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, helper
+from onnx import ModelProto, helper, numpy_helper
 
 from tests.unit.worker.engine.toy_graphs import (
     Floats,
@@ -28,6 +28,43 @@ def same(model: ModelProto, other: ModelProto, batch: Floats) -> bool:
         np.allclose(mine, theirs, rtol=0, atol=1e-5)
         for mine, theirs in zip(run(model, batch), run(other, batch), strict=True)
     )
+
+
+def test_weights_that_are_next_to_nothing_become_zeros_and_the_answers_stay_to_the_bit() -> None:
+    weights = {"w1": noise(8, 3, 3, 3), "w2": noise(4, 8, 1, 1)}
+    weights["w1"][2] = 1e-39
+    weights["w2"][1, 3:5] = -3e-24
+    model = graph(
+        [
+            helper.make_node("Conv", ["input", "w1"], ["a"], kernel_shape=[3, 3]),
+            helper.make_node("Conv", ["a", "w2"], ["output"], kernel_shape=[1, 1]),
+        ],
+        weights,
+        takes=[1, 3, 16, 16],
+        gives={"output": [1, 4, 14, 14]},
+    )
+    made = graphs.with_zeroed_dust(model)
+    left = {value.name: numpy_helper.to_array(value) for value in made.graph.initializer}
+    assert not left["w1"][2].any()
+    assert not left["w2"][1, 3:5].any()
+    assert all(np.array_equal(left[name][left[name] != 0], weights[name][left[name] != 0]) for name in weights)
+    batch = noise(1, 3, 16, 16)
+    assert np.array_equal(run(made, batch)[0], run(model, batch)[0])
+
+
+def test_small_numbers_that_are_no_weights_stay() -> None:
+    model = graph(
+        [helper.make_node("Mul", ["input", "factor"], ["output"])],
+        {"factor": np.full((1, 8), 1e-30, np.float32)},
+        takes=[1, 8],
+        gives={"output": [1, 8]},
+    )
+    assert graphs.with_zeroed_dust(model) is model
+
+
+def test_weights_of_some_size_are_left_alone() -> None:
+    model = prelu(SLOPES.reshape(8, 1, 1))
+    assert graphs.with_zeroed_dust(model) is model
 
 
 @pytest.mark.parametrize(
