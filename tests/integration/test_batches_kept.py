@@ -194,6 +194,27 @@ def test_a_submission_that_lost_its_key_accepts_nothing(ledger: Ledger) -> None:
     assert ledger.depth() == (0, 0)
 
 
+@pytest.mark.parametrize("refused", [None, NOT_AN_IMAGE], ids=["done", "refused"])
+def test_a_key_lives_as_long_as_its_batch_and_a_day_at_least(
+    ledger: Ledger, ledger_server: Server, refused: JobFailure | None
+) -> None:
+    reservation = ledger.idempotency.begin("t", "key")
+    batch = new_batch_id(shard=reservation.shard, now_ms=1)
+    under = reservation.sealed("p")
+    jobs = [job(refused=refused) for _ in range(2)]
+    ledger.batches.accept(batch, jobs, metadata={}, limits=LIMITS, result_ttl=HOUR, under=under)
+    key = keys.idempotency(0, reservation.digest)
+    with ledger_server.store.client() as client:
+        if refused is None:
+            assert client.ttl(key) == -1
+            run_one(ledger)
+            run_one(ledger)
+        assert 86000 < client.ttl(key) <= 86400
+    known = ledger.idempotency.begin("t", "key").known
+    assert known is not None
+    assert known.id == batch
+
+
 def test_a_key_lives_as_long_as_its_job_and_a_day_at_least(ledger: Ledger, ledger_server: Server) -> None:
     reservation = ledger.idempotency.begin("t", "key")
     key = keys.idempotency(0, reservation.digest)

@@ -21,11 +21,11 @@ end
 redis.call('HSET', KEYS[1], 'id', ARGV[2], 'status', 'running', 'created_at', stamp(now), 'total', #jobs, 'left', #jobs,
   unpack(fields))
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'idempotency', ARGV[7]) end
+settle_key(ARGV[7], ARGV[2], ARGV[9])  -- first: with items that are all refused the batch ends right here
 for place, job in ipairs(jobs) do
   for _, kind in ipairs(job.staged) do redis.call('PERSIST', prefix .. kind .. ':' .. job.fields.id) end
   job.fields.batch = ARGV[2]
   redis.call('RPUSH', prefix .. 'batch_jobs:' .. ARGV[2], job.fields.id)
   admit(job, place)
 end
-settle_key(ARGV[7], ARGV[2], ARGV[9])
 return {'accepted', stamp(now), depth()}

@@ -45,14 +45,23 @@ local function tell(row, webhook)
   end
 end
 
+-- What a key led to has ended: from now on it has a clock.
+local function let_key_go(digest, ttl, accepted_at)
+  if digest then
+    redis.call('EXPIRE', prefix .. 'idempotency:' .. digest, math.max(ttl, math.ceil(KEY_KEPT - (now - accepted_at))))
+  end
+end
+
 -- One job of a batch has ended; with the last one the batch has.
 local function settle(batch)
   local key = prefix .. 'batch:' .. batch
   if redis.call('EXISTS', key) == 0 or redis.call('HINCRBY', key, 'left', -1) > 0 then return end
-  local ttl = redis.call('HGET', key, 'ttl')
+  local lived = redis.call('HMGET', key, 'ttl', 'idempotency', 'created_at')
+  local ttl = tonumber(lived[1])
   redis.call('HSET', key, 'status', 'completed', 'finished_at', stamp(now), 'expires_at', stamp(now + ttl))
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', prefix .. 'batch_jobs:' .. batch, ttl)
+  let_key_go(lived[2], ttl, lived[3])
   if telling.batch then
     local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired')
     tell({id = batch, type = 'batch.completed', total = tonumber(known[2]), counts = {
@@ -82,10 +91,7 @@ local function conclude(id, to, more, keep, dead)
     else redis.call('DEL', prefix .. kind .. id) end
   end
   redis.call('ZADD', prefix .. 'expiry', now + ttl, shelf .. ':' .. id)
-  if known[4] then
-    local left = math.max(ttl, math.ceil(KEY_KEPT - (now - known[5])))
-    redis.call('EXPIRE', prefix .. 'idempotency:' .. known[4], left)
-  end
+  let_key_go(known[4], ttl, known[5])
   local bucket = prefix .. 'ended:' .. math.floor(now / 5)
   redis.call('INCR', bucket)
   redis.call('EXPIRE', bucket, 60)
