@@ -1,7 +1,9 @@
 """The gateway process: wiring, start and stop."""
 
+import asyncio
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from api import callbacks, problems
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
+from api.draining import Drain
 from api.middleware import BodyLimit, Edge
 from api.openapi import complete
 from api.routes import batches, deliveries, docs, events, faces, health, jobs, webhook_endpoints
@@ -23,6 +26,7 @@ from api.schemas import VERSION
 from api.settings import ApiSettings
 from shared import telemetry
 from shared.errors import SettingsError, VultusError
+from shared.monitor import Monitor, Readiness
 from shared.settings import load
 
 SLACK: Final = 128 * 1024
@@ -80,6 +84,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         separate_input_output_schemas=False,
     )
     app.state.settings = settings
+    app.state.drain = Drain()
     for part in (jobs, events, batches, webhook_endpoints, deliveries, faces, health, docs):
         app.include_router(part.router)
     callbacks.document(app)
@@ -88,7 +93,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     app.add_exception_handler(RequestValidationError, problems.answer_validation)
     app.add_exception_handler(HTTPException, problems.answer_http)
     app.add_middleware(BodyLimit, limit=_limits(settings))
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, drain=app.state.drain)
     return app
 
 
@@ -116,7 +121,7 @@ def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn that says in one line where it listens, and hurries the waits on when it stops."""
+    """Uvicorn that says in one line where it listens, and drains before it stops."""
 
     def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -129,8 +134,13 @@ class _Server(uvicorn.Server):
             log.info("gateway.listening", address=f"http://{self.config.host}:{self.config.port}", version=VERSION)
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Stop."""
-        log.info("gateway.stopping")
+        """Go on for as long as load balancers need to hear of it, then stop; a second signal hurries."""
+        delay = self._app.state.settings.drain_delay.total_seconds()
+        log.info("gateway.stopping", after=delay)
+        self._app.state.drain.begin()
+        until = time.monotonic() + delay
+        while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - uvicorn keeps a flag, no event
+            await asyncio.sleep(0.05)
         cast("Backend", self._app.state.backend).waiting.hurry()
         await super().shutdown(sockets)
 
@@ -140,11 +150,24 @@ def main() -> None:
     try:
         settings = load(ApiSettings)
         telemetry.configure(form=settings.log_format, level=settings.log_level)
-        verify_ledger(settings)
+        app = create_app(settings)
+        # Uvicorn hands the signal that stopped it on once it is done; a stop that was asked for is no failure.
+        for asked in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(asked, lambda *_: sys.exit(0))
+        with Monitor(settings, ready=lambda: _readiness(app)):
+            verify_ledger(settings)
+            _serve(app, settings)
     except SettingsError as error:
         sys.stderr.write(f"vultus-api: {error}\n")
         sys.exit(2)
-    app = create_app(settings)
+
+
+def _readiness(app: FastAPI) -> Readiness:
+    opened = getattr(app.state, "backend", None)
+    return Readiness.LOADING if opened is None else health.readiness(opened, app.state.drain)
+
+
+def _serve(app: FastAPI, settings: ApiSettings) -> None:
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -160,9 +183,6 @@ def main() -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=round(GRACE.total_seconds()),
     )
-    # Uvicorn hands the signal that stopped it on once it is done; a stop that was asked for is no failure.
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(asked, lambda *_: sys.exit(0))
     _Server(app, config).run()
 
 

@@ -14,9 +14,11 @@ from anyio import to_thread
 from api.fetching import Fetcher
 from api.rollcall import RollCall
 from api.settings import ApiSettings
+from api.store_metrics import StoreCollector
 from api.waiting import Waiting, follow
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
+from shared.monitor import watched
 from shared.storage.connection import connect, connect_async, verify_durability
 from shared.storage.ledger import Ledger, end_channels, move_channels
 from shared.storage.presence import Presence
@@ -98,11 +100,13 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
     sweeper.start()
     if fetcher is not None:
         fetcher.start()
+    roll = RollCall(Presence(client))
+    store = StoreCollector(ledger.measures.take, lambda: len(roll.alive()))
     try:
-        yield Backend(
-            ledger=ledger, roll=RollCall(Presence(client)), doorbell=doorbell, waiting=waiting, fetcher=fetcher
-        )
+        with watched(store):
+            yield Backend(ledger=ledger, roll=roll, doorbell=doorbell, waiting=waiting, fetcher=fetcher)
     finally:
+        store.close()
         if fetcher is not None:
             await to_thread.run_sync(fetcher.stop)
         for task in tasks:

@@ -13,12 +13,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.draining import Drain
+from api.metrics import IN_PROGRESS, note_request
 from api.problems import internal_error, problem
 from shared.errors import ErrorCode
 
 ID_HEADER: Final = "X-Request-ID"
 _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-QUIET: Final = frozenset({"/livez", "/health"})
+QUIET: Final = frozenset({"/livez", "/readyz", "/health"})
 """Asked every few seconds by machines; logged at debug."""
 CLIENT_CLOSED: Final = 499
 """The status logged, as nginx has it, where the client left before its answer."""
@@ -33,8 +35,9 @@ log = structlog.get_logger(__name__)
 class Edge:
     """Gives every request an id, binds it to the log, logs one line, and turns whatever escapes into a 500."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, drain: Drain) -> None:
         self._app = app
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -54,11 +57,13 @@ class Edge:
                 headers = MutableHeaders(scope=message)
                 headers[ID_HEADER] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
+                if self._drain.began:
+                    headers["Connection"] = "close"
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         structlog.contextvars.clear_contextvars()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with IN_PROGRESS.track_inprogress(), structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, answer)
             except ClientDisconnect:
@@ -69,11 +74,12 @@ class Edge:
                     raise  # half an answer is out; only the server can cut the line
                 await internal_error(scope)(scope, receive, answer)
             finally:
-                _log_line(scope, status=status, seconds=time.perf_counter() - began)
+                _note(scope, status=status, seconds=time.perf_counter() - began)
 
 
-def _log_line(scope: Scope, *, status: int, seconds: float) -> None:
+def _note(scope: Scope, *, status: int, seconds: float) -> None:
     path = _template(scope)
+    note_request(method=scope["method"], route=path, status=status, seconds=seconds)
     more = {"code": scope["state"]["problem"]} if "problem" in scope["state"] else {}
     write = log.debug if path in QUIET else log.info
     write("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1), **more)

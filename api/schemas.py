@@ -322,6 +322,15 @@ class HealthAnswer(BaseModel):
     reason: str | None = Field(default=None, description="Why it is unhealthy.")
 
 
+class ReadyAnswer(BaseModel):
+    """Answer of `GET /readyz`: whether this gateway should be sent clients."""
+
+    status: Literal["ready", "draining", "loading", "away"] = Field(
+        description="`draining`: it stops; `loading`: its store reads its file; `away`: its store does not answer."
+    )
+    accepts_jobs: bool = Field(description="False where it is not ready, the queue is full or the store's memory is.")
+
+
 class LiveAnswer(BaseModel):
     """Answer of `GET /livez`: this process answers."""
 

@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode
 
 from api.url_policy import HostRule, UrlPolicy, read_hosts
 from api.webhook_policy import WebhookPolicy
-from shared.settings import Seconds
+from shared.settings import Seconds, SecondsOrNever
 from shared.webhook_settings import WebhookSettings
 
 
@@ -24,6 +24,11 @@ class ApiSettings(WebhookSettings):
 
     host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port the gateway listens on.")
+    drain_delay: SecondsOrNever = Field(
+        default=timedelta(0),
+        description="How long a gateway that was told to stop goes on while `/readyz` says 503, in seconds; longer "
+        "than the load balancer in front takes to notice.",
+    )
     max_image_bytes: int = Field(
         default=5 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest image file, in bytes."
     )

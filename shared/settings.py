@@ -73,6 +73,14 @@ class SharedSettings(BaseSettings):
     )
     log_format: Literal["console", "json"] = Field(default="console", description="Log lines for people or machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of this process for machines of your own: `/metrics`, `/livez`, `/readyz`; 0 = none. Keep it "
+        "from the public.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
 
 
 S = TypeVar("S", bound=SharedSettings)

@@ -132,14 +132,15 @@ class Stack:
         drain = _checked(self.environment)
         python = sys.executable
         self.stores = [self._store(self.ledger), self._store(self.broker)]
-        self.gateway = self._service("gateway", [python, "-m", "api.app"], grace=10)
-        self.courier = self._service("courier", [python, "-m", "worker.webhooks"], grace=COURIER_GRACE)
+        self.gateway = self._service("gateway", [python, "-m", "api.app"], grace=10, place=0)
+        self.courier = self._service("courier", [python, "-m", "worker.webhooks"], grace=COURIER_GRACE, place=1)
         self.workers = [
             self._service(
                 f"worker-{number}",
                 [python, "-m", "celery", "-A", "worker.app", "--quiet", "worker", "--without-mingle",
                  "--without-gossip", "--hostname", f"worker-{number}@%h"],
                 grace=drain + 5,
+                place=1 + number,
             )
             for number in range(1, workers + 1)
         ]  # fmt: skip
@@ -164,8 +165,11 @@ class Stack:
             "ORT_DISABLE_TELEMETRY": "1",
         }
 
-    def _service(self, name: str, command: list[str], *, grace: float) -> Service:
-        return Service(name, command, self.environment, self.sink, grace=grace)
+    def _service(self, name: str, command: list[str], *, grace: float, place: int) -> Service:
+        """A child; they share one address, so each has a port for metrics of its own, counted up from the one given."""
+        first = int(self.environment.get("VULTUS_METRICS_PORT") or 0)
+        told = {**self.environment, **({"VULTUS_METRICS_PORT": str(first + place)} if first else {})}
+        return Service(name, command, told, self.sink, grace=grace)
 
     def _store(self, store: Store) -> Service:
         return Service(

@@ -9,10 +9,10 @@ from typing import Any, Final
 import structlog
 
 from shared.errors import ErrorCode, TriedBeforeError, UnavailableError, VultusError
-from shared.jobs import Claim, JobFailure, Provenance
+from shared.jobs import Claim, Job, JobFailure, Provenance
 from shared.operations import FindParams, parse_params
 from shared.storage.ledger import Ledger, Outcome
-from worker import operations
+from worker import metrics, operations
 from worker.cache import DEFAULT_TENANT, ResultCache
 from worker.cancels import Cancels, TakenError
 from worker.engine.base import Engine
@@ -104,8 +104,10 @@ class Analyst:
                     outcome = self._outcome(claim, stopwatch)
             except TakenError:
                 log.info("job.taken", after=stopwatch.stage, detail="canceled or erased: the rest is not done")
+                metrics.JOBS.labels(claim.job.operation.value, "taken").inc()
                 return
             self._finish(claim, outcome)
+            metrics.note_stages(stopwatch.spent)
 
     def _outcome(self, claim: Claim, stopwatch: Stopwatch) -> Outcome:
         job = claim.job
@@ -132,12 +134,12 @@ class Analyst:
             )
         waited = max(0.0, (job.started_at or job.created_at) - job.created_at) * 1000
         total = waited + (stopwatch.now() - begin) * 1000
-        metrics = {"queue_ms": waited, **stopwatch.spent, "total_ms": total}
+        spent = {"queue_ms": waited, **stopwatch.spent, "total_ms": total}
         info = self.engine.info
         return Outcome(
             result=result,
             failure=failure,
-            metrics={name: round(value, 2) for name, value in metrics.items()},
+            metrics={name: round(value, 2) for name, value in spent.items()},
             provenance=Provenance(
                 model_pack=info.pack,
                 embedding_contract=info.contract,
@@ -171,18 +173,24 @@ class Analyst:
                 written = self.ledger.finish(claim.job.id, claim.token, outcome)
             except UnavailableError:
                 if pause is None:
+                    metrics.JOBS.labels(claim.job.operation.value, "unwritten").inc()
                     log.error("job.unwritten", detail="the store is away; the job runs again when its lease ends")  # noqa: TRY400 - a known state, no traceback
                     return
                 time.sleep(pause)
             else:
-                _report(outcome, written=written)
+                _report(claim.job, outcome, written=written)
                 return
 
 
-def _report(outcome: Outcome, *, written: bool) -> None:
+def _report(job: Job, outcome: Outcome, *, written: bool) -> None:
+    said = outcome.metrics or {}
+    end = "fenced" if not written else "failed" if outcome.failure else "succeeded"
+    metrics.JOBS.labels(job.operation.value, end).inc()
+    metrics.QUEUE.labels(job.priority.value).observe(said["queue_ms"] / 1000)
+    metrics.RUN.labels(job.operation.value).observe((said["total_ms"] - said["queue_ms"]) / 1000)
     if not written:
         log.warning("job.fenced", detail="another worker has it; this result is dropped")
     elif outcome.failure:
-        log.info("job.failed", code=outcome.failure.code.value, ms=(outcome.metrics or {}).get("total_ms"))
+        log.info("job.failed", code=outcome.failure.code.value, ms=said["total_ms"])
     else:
-        log.info("job.succeeded", ms=(outcome.metrics or {}).get("total_ms"))
+        log.info("job.succeeded", ms=said["total_ms"])

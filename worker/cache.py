@@ -16,6 +16,7 @@ from shared.jobs import Claim
 from shared.operations import FindParams
 from shared.settings import SharedSettings
 from shared.storage.results import Results
+from worker import metrics
 from worker.engine.base import EngineInfo
 from worker.settings import WorkerSettings
 
@@ -56,10 +57,12 @@ class ResultCache:
     def find(self, digest: str) -> dict[str, Any] | None:
         """The result of an equal job, or None."""
         try:
-            return self.results.find(digest)
+            found = self.results.find(digest)
         except UnavailableError as error:
             log.warning("cache.unread", detail=str(error.__cause__))
             return None
+        metrics.LOOKUPS.labels("hit" if found else "miss").inc()
+        return found
 
     def keep(self, digest: str, result: Mapping[str, Any]) -> None:
         """Keep a result for equal jobs."""

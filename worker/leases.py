@@ -43,6 +43,8 @@ class Heartbeat:
         self._ready_file = ready_file
         self._lost = lost
         self._interval = min(ledger.lease / BEATS_PER_LEASE, LONGEST_BEAT)
+        self.unheard = False
+        """True while the store does not answer."""
         self._held: dict[str, str] = {}
         self._refused: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
@@ -86,18 +88,17 @@ class Heartbeat:
             return list(self._held.items())
 
     def _run(self) -> None:
-        away = False
         while not self._stop.wait(self._interval.total_seconds()):
             try:
                 self._beat()
             except UnavailableError:
-                if not away:
+                if not self.unheard:
                     log.warning("heartbeat.unheard", jobs=len(self._held))
-                away = True
+                self.unheard = True
             except Exception:
                 log.exception("heartbeat.failed")
             else:
-                away = False
+                self.unheard = False
 
     def _beat(self) -> None:
         refused = {claim for claim in self.held() if not self._ledger.beat(*claim)}

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import structlog
 
 from shared.dispatch import Doorbell, celery_app
+from shared.monitor import Monitor, Readiness
 from shared.storage.connection import connect, verify_durability
 from shared.storage.ledger import Ledger
 from shared.storage.presence import Presence, WorkerInfo
 from shared.sweeper import Sweeper
+from worker import metrics
 from worker.analysis import Analyst
 from worker.cache import result_cache
 from worker.cancels import Cancels
@@ -41,6 +43,7 @@ class Runtime:
 
 
 _runtime: list[Runtime] = []
+_monitor: list[Monitor] = []
 
 
 def threads(settings: WorkerSettings) -> int:
@@ -55,6 +58,7 @@ def start(settings: WorkerSettings) -> None:
         SettingsError: a setting, the pack or the ledger is not as it must be; one line says what to do.
         UnavailableError: the ledger cannot be reached.
     """
+    _monitor.append(Monitor(settings, ready=readiness).__enter__())  # before the models: it says that they load
     client = connect(settings.ledger_url)
     verify_durability(client, settings.durability)
     ledger = Ledger(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)
@@ -94,6 +98,9 @@ def start(settings: WorkerSettings) -> None:
         verify_threshold=settings.verify_threshold,
     )
     standby = Standby(waiting=lambda: ledger.depth()[0], busy=lambda: bool(heartbeat.held()), work=analyst.analyze_next)
+    metrics.INFO.labels(settings.engine, info.model_pack, info.embedding_contract, info.provider).set(1)
+    metrics.THREADS.set(info.threads)
+    metrics.BUSY.set_function(lambda: len(heartbeat.held()))
     heartbeat.start()
     sweeper.start()
     watchdog.start()
@@ -106,6 +113,15 @@ def start(settings: WorkerSettings) -> None:
 def current() -> Runtime:
     """This process's runtime."""
     return _runtime[0]
+
+
+def readiness() -> Readiness:
+    """Whether this process is warmed, takes jobs, and is heard by the store."""
+    if not _runtime:
+        return Readiness.LOADING
+    if _runtime[0].turnstile.closed:
+        return Readiness.DRAINING
+    return Readiness.AWAY if _runtime[0].heartbeat.unheard else Readiness.READY
 
 
 def drain() -> None:
@@ -124,6 +140,8 @@ def give_up() -> None:
 
 def stop() -> None:
     """Stop the threads and take the worker off the roll; jobs have been finished before."""
+    while _monitor:
+        _monitor.pop().__exit__()
     while _runtime:
         runtime = _runtime.pop()
         runtime.standby.stop()

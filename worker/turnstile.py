@@ -57,6 +57,11 @@ class Turnstile:
             self._moved.notify_all()
             return None if self._closed else turn
 
+    @property
+    def closed(self) -> bool:
+        """True once nobody enters any more."""
+        return self._closed
+
     def close(self) -> None:
         """Nobody enters any more; whoever waits is turned away, whoever is inside may end."""
         with self._moved:

@@ -7,10 +7,13 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from api.backend import Backend
-from api.deps import BackendDep
+from api.deps import BackendDep, DrainDep, SettingsDep
+from api.draining import Drain
 from api.openapi import problem_responses
-from api.schemas import HealthAnswer, LiveAnswer, QueueDepth, ServiceAnswer
+from api.schemas import HealthAnswer, LiveAnswer, QueueDepth, ReadyAnswer, ServiceAnswer
 from shared.errors import ErrorCode, UnavailableError
+from shared.monitor import Readiness
+from shared.storage.connection import still_loads
 
 NO_STORE: Final = "the job store cannot be reached"
 NO_WORKER: Final = "no worker with warmed models is alive"
@@ -55,6 +58,48 @@ def _health(backend: Backend) -> HealthAnswer:
         model_pack=", ".join(sorted({worker.model_pack for worker in workers})) or None,
         reason=None if workers else NO_WORKER,
     )
+
+
+@router.get(
+    "/readyz",
+    summary="Send it clients?",
+    response_model=ReadyAnswer,
+    responses={503: {"model": ReadyAnswer, "description": "It drains, or its store is away or still loading."}},
+)
+async def readyz(backend: BackendDep, drain: DrainDep, settings: SettingsDep) -> JSONResponse:
+    """Say whether this gateway should be sent clients: 200, or 503 while it drains or its store does not answer.
+
+    Neither a full queue nor a lack of workers makes it unready: clients still read their jobs here.
+    `accepts_jobs` and `GET /health` say those.
+    """
+    answer = await to_thread.run_sync(_ready, backend, drain, settings.queue_limit)
+    ready = answer.status == "ready"
+    return JSONResponse(
+        answer.model_dump(mode="json"), status_code=200 if ready else 503, headers={} if ready else {"Retry-After": "5"}
+    )
+
+
+def _ready(backend: Backend, drain: Drain, queue_limit: int) -> ReadyAnswer:
+    found = readiness(backend, drain)
+    accepts = False
+    if found is Readiness.READY:
+        try:
+            backend.ledger.pressure.refuse_where_high()
+            accepts = backend.ledger.depth()[0] < queue_limit
+        except UnavailableError:
+            pass
+    return ReadyAnswer(status=found.value, accepts_jobs=accepts)
+
+
+def readiness(backend: Backend, drain: Drain) -> Readiness:
+    """How ready this gateway is. Blocks: not for the event loop."""
+    if drain.began:
+        return Readiness.DRAINING
+    try:
+        backend.ledger.ping()
+    except UnavailableError as error:
+        return Readiness.LOADING if still_loads(error) else Readiness.AWAY
+    return Readiness.READY
 
 
 @router.get("/livez", summary="Alive?")

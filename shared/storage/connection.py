@@ -150,6 +150,11 @@ def store_errors() -> Iterator[None]:
         raise _away() from error
 
 
+def still_loads(error: UnavailableError) -> bool:
+    """True where a store is there and reads its file: it comes by itself, however long that takes."""
+    return isinstance(error.__cause__, exceptions.BusyLoadingError)
+
+
 def _away() -> UnavailableError:
     return UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The job store cannot be reached just now; try again.")
 

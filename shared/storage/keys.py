@@ -24,6 +24,8 @@ vultus:{n}:outbox       list     ends that somebody is to be told of, as JSON   
 vultus:{n}:listeners:T  set      endpoints that ask for events of type T        an id leaves with its endpoint
 vultus:{n}:ended:T      string   how many jobs ended in 5 seconds               60 s
 vultus:{n}:turns        string   how many claims there were, for fairness       -
+vultus:{n}:counts       hash     how often what happened, by the words of       -
+                                 `measures.py`
 vultus:{n}:ends         channel  "ID status" at every end                       -
 vultus:{n}:moves        channel  "ID status" at every transition                -
 vultus:{n}:told         channel  that something is to be sent                   -

@@ -22,6 +22,7 @@ from shared.storage.endpoints import Endpoints
 from shared.storage.fetches import Fetches
 from shared.storage.idempotency import NO_KEY, Idempotency, Reservation, refuse_where_lost
 from shared.storage.listing import Listing
+from shared.storage.measures import Measures
 from shared.storage.records import failure_json, new_job_json, pairs, provenance_json, read_job, result_json
 from shared.storage.results import Results
 
@@ -87,6 +88,7 @@ class Ledger:
         self.endpoints = Endpoints(client, shards=shards)
         self.deliveries = Deliveries(client, shards=shards)
         self.pressure = Pressure(client)
+        self.measures = Measures(client, shards=shards)
         self._kept = round(retry_window.total_seconds())
         self._turns = itertools.count()
         self._accept = scripts.register(client, "accept")

@@ -320,4 +320,4 @@ def test_the_list_forgets_what_has_expired(ledger: Ledger, ledger_server: Server
     assert ledger.listing.page(JobFilter(), limit=9).jobs == []
     ledger.reap(max_attempts=3)
     with ledger_server.store.client() as client:
-        assert {key.decode().split(":")[2] for key in client.keys("*")} <= {"ended", "turns"}
+        assert {key.decode().split(":")[2] for key in client.keys("*")} <= {"ended", "turns", "counts"}

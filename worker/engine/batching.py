@@ -13,6 +13,7 @@ import structlog
 from shared.errors import ErrorCode, JobError
 from worker.engine.blobs import Blob
 from worker.engine.sessions import Outputs, Session
+from worker.metrics import note_batch
 
 OUT_OF_MEMORY: Final = ("out of memory", "failed to allocate", "alloc_failed", "bfc_arena")
 
@@ -138,6 +139,7 @@ class _Line:
         if bucket > rows:
             blob = np.concatenate([blob, np.zeros((bucket - rows, *blob.shape[1:]), blob.dtype)])
         outputs = self._session.run(blob)
+        note_batch(self._session.name, rows=rows, slots=bucket)
         if any(len(output) != bucket for output in outputs):
             raise JobError(
                 ErrorCode.MODEL_FAILURE,

@@ -3,11 +3,13 @@
 import asyncio
 import signal
 import sys
+from contextlib import closing
 
 import structlog
 
 from shared import telemetry
 from shared.errors import SettingsError, UnavailableError
+from shared.monitor import Monitor, Readiness
 from shared.settings import load
 from shared.storage.connection import connect, verify_durability
 from shared.storage.ledger import Ledger
@@ -31,20 +33,27 @@ def main() -> None:
     try:
         settings = load(CourierSettings)
         telemetry.configure(form=settings.log_format, level=settings.log_level)
-        client = connect(settings.ledger_url)
-        verify_durability(client, settings.durability)
+        _work(settings)
     except (SettingsError, UnavailableError) as error:
         sys.stderr.write(f"vultus courier: {error}\n")
         sys.exit(2)
-    ledger = Ledger(client, shards=settings.shards, lease=settings.lease)
 
-    async def run() -> None:
-        await _run(Courier(ledger, settings))
 
-    try:
-        asyncio.run(run())
-    finally:
-        ledger.close()
+def _work(settings: CourierSettings) -> None:
+    couriers: list[Courier] = []
+
+    def readiness() -> Readiness:
+        return couriers[0].readiness() if couriers else Readiness.LOADING
+
+    async def run(ledger: Ledger) -> None:
+        couriers.append(Courier(ledger, settings))
+        await _run(couriers[0])
+
+    with Monitor(settings, ready=readiness):
+        client = connect(settings.ledger_url)
+        verify_durability(client, settings.durability)
+        with closing(Ledger(client, shards=settings.shards, lease=settings.lease)) as ledger:
+            asyncio.run(run(ledger))
 
 
 if __name__ == "__main__":

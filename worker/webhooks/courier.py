@@ -14,6 +14,7 @@ import structlog
 from anyio import to_thread
 
 from shared.errors import UnavailableError
+from shared.monitor import Readiness
 from shared.pinned import Resolve, look_up
 from shared.storage.connection import LISTEN
 from shared.storage.deliveries import Plan, Row
@@ -21,6 +22,7 @@ from shared.storage.endpoints import MOST
 from shared.storage.ledger import Ledger
 from shared.urls import UrlError, read_url
 from shared.webhooks import Endpoint, EventType, Flight, destination_of
+from worker.webhooks import metrics
 from worker.webhooks.client import Terms
 from worker.webhooks.delivery import Deliverer
 from worker.webhooks.settings import CourierSettings
@@ -74,6 +76,13 @@ class Courier:
         self._stopping = threading.Event()
         self._away = False
         self._mended = 0.0
+        metrics.IN_FLIGHT.set_function(lambda: len(self._held))
+
+    def readiness(self) -> Readiness:
+        """Whether it sends, stops, or cannot reach the store."""
+        if self._stopping.is_set():
+            return Readiness.DRAINING
+        return Readiness.AWAY if self._away else Readiness.READY
 
     async def run(self) -> None:
         """Send until `stop`."""

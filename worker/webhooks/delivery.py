@@ -26,7 +26,7 @@ from shared.webhooks import (
     Flight,
     PayloadForm,
 )
-from worker.webhooks import payload
+from worker.webhooks import metrics, payload
 from worker.webhooks.client import OWN, Answer, Terms, send
 from worker.webhooks.schedule import MOST_RETRY_AFTER, again_in, rest
 from worker.webhooks.settings import CourierSettings
@@ -190,6 +190,7 @@ class Deliverer:
             reason = DisabledReason.FAILING
         if reason is not None and registry.disable(endpoint.id, reason) is not None:
             self._forget(endpoint.id)
+            metrics.DISABLED.labels(reason.value).inc()
             log.warning("endpoint.disabled", endpoint=endpoint.id, reason=reason.value)
 
     async def _record(
@@ -222,6 +223,8 @@ class Deliverer:
         except UnavailableError:
             log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
             return
+        finally:
+            _count(flight.delivery, verdict, attempt)
         event = f"delivery.{verdict.status}" if verdict.status is not DeliveryStatus.PENDING else "delivery.retry"
         if not written:
             log.warning("delivery.fenced", **told)
@@ -229,6 +232,16 @@ class Deliverer:
             log.warning(event, **told)
         else:
             log.info(event, **told, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
+
+
+def _count(delivery: Delivery, verdict: Verdict, attempt: Attempt | None) -> None:
+    if attempt is None:  # nothing was sent
+        return
+    outcome = "retry" if verdict.status is DeliveryStatus.PENDING else verdict.status.value
+    metrics.ATTEMPTS.labels(outcome, metrics.answer_of(attempt.status, attempt.error)).inc()
+    metrics.DURATION.observe(attempt.milliseconds / 1000)
+    if verdict.status is DeliveryStatus.DELIVERED:
+        metrics.LAG.observe(max(0.0, attempt.at + attempt.milliseconds / 1000 - delivery.event.at))
 
 
 def judge(answer: Answer, flight: Flight, *, retries: tuple[float, ...], chance: float) -> Verdict:

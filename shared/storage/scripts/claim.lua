@@ -34,6 +34,7 @@ for _, band in ipairs(order) do
       local token = ARGV[2] .. ':' .. redis.call('HINCRBY', job, 'claims', 1)
       redis.call('HSET', job, 'token', token, 'started_at', stamp(now))
       move(id, 'running')
+      count('started ' .. found[4])
       redis.call('ZADD', prefix .. 'leases', now + ARGV[3], id)
       return {token, redis.call('HGETALL', job),
         redis.call('GET', prefix .. 'image:' .. id), redis.call('GET', prefix .. 'reference:' .. id)}

@@ -10,6 +10,9 @@ local telling = {job = true, batch = true}  -- false where one is erased: it is 
 
 local function stamp(at) return string.format('%.6f', at) end
 
+-- How often something has happened here since the store was made; what is counted is bounded by the code alone.
+local function count(what) redis.call('HINCRBY', prefix .. 'counts', what, 1) end
+
 -- A job's status changes here and nowhere else: its record, its history, the index, its batch, the channel of moves.
 -- `shelf` is where the index has it: its status, or `dead` for the dead letters among the failed.
 local function move(id, to, shelf)
@@ -92,6 +95,7 @@ local function conclude(id, to, more, keep, dead)
   end
   redis.call('ZADD', prefix .. 'expiry', now + ttl, shelf .. ':' .. id)
   let_key_go(known[4], ttl, known[5])
+  count('ended ' .. known[6] .. ' ' .. to .. ' ' .. (told.code or ''))
   local bucket = prefix .. 'ended:' .. math.floor(now / 5)
   redis.call('INCR', bucket)
   redis.call('EXPIRE', bucket, 60)
@@ -133,6 +137,7 @@ local function admit(job, place)
   local key = prefix .. 'job:' .. job.fields.id
   redis.call('HSET', key, 'attempts', 0, 'created_at', stamp(created), 'line',
     stamp(BANDS[job.fields.priority] * BAND + created + place * 1e-5), unpack(record))
+  count('accepted ' .. job.fields.operation)
   if job.refused then
     conclude(job.fields.id, 'failed', {'error', job.refused}, 0)
     return

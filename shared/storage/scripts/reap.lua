@@ -17,6 +17,7 @@ for _, id in ipairs(due('leases')) do
     redis.call('HDEL', job, 'token')
     move(id, 'queued')
     line_up(id)
+    count('requeued')
     requeued[#requeued + 1] = id
   else
     conclude(id, 'failed', {'error', ARGV[4]}, tonumber(ARGV[5]), true)

@@ -14,4 +14,5 @@ redis.call('ZREM', prefix .. 'leases', ARGV[2])
 if ARGV[4] == 'null' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 move(ARGV[2], 'queued')
 line_up(ARGV[2])
+count('released')
 return 1

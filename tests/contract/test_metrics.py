@@ -1,0 +1,47 @@
+"""Metrics follow Prometheus' conventions, are bounded, and are all described."""
+
+import re
+
+import pytest
+
+from tests.contract.metrics import BEGIN, DOCUMENT, Family, families, written
+
+FAMILIES = families()
+BOUNDED = {
+    "method", "route", "status", "shard", "queue", "server", "operation", "code", "engine", "pack", "contract",
+    "provider", "outcome", "priority", "stage", "result", "model", "answer", "reason",
+}  # fmt: skip
+"""Labels whose values the code or the operator bounds: never a job, a tenant, an address of a client, a message."""
+UNITS = ("_seconds", "_bytes", "_total", "_info", "_jobs", "_rows", "_threads", "_workers", "_destinations", "_resting",
+         "_deliveries", "_in_flight", "_in_progress", "_up", "_only", "_ok")  # fmt: skip
+
+each = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+def test_the_document_holds_the_table_as_it_is() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert BEGIN in text
+    assert text == written(), "run: python -m tests.contract.metrics"
+
+
+@each
+def test_a_name_follows_the_conventions(family: Family) -> None:
+    assert re.fullmatch(r"vultus_[a-z]+(_[a-z]+)*", family.name)
+    assert family.name.endswith(UNITS)
+    assert family.name.endswith("_total") == (family.kind == "counter")
+    assert family.kind != "histogram" or family.name.endswith("_seconds")
+
+
+@each
+def test_no_label_is_without_bounds(family: Family) -> None:
+    assert set(family.labels) <= BOUNDED
+
+
+@each
+def test_what_is_read_from_the_ledger_can_be_told_by_its_name(family: Family) -> None:
+    assert family.name.startswith("vultus_ledger_") == (family.process == "gateway (ledger)")
+
+
+def test_no_name_stands_for_two_things() -> None:
+    series = [name for family in FAMILIES for name in family.series]
+    assert len(series) == len(set(series))

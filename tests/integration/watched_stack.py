@@ -1,0 +1,112 @@
+"""A stack that is watched: metrics from every process, JSON lines, a partner that takes callbacks; the fake engine."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from shared.signing import new_secret
+from tests.integration.partner import Partner
+from tests.unit.api.pictures import JPEG
+from tools.stack import LOOPBACK, Stack, free_port, port_is_free
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass
+class Watched:
+    """The stack with what is to be seen of it."""
+
+    stack: Stack
+    partner: Partner
+    metrics_port: int
+    said: list[tuple[str, str]] = field(default_factory=list)
+
+    def port_of(self, process: str) -> int:
+        """Where it serves its metrics."""
+        place = {"gateway": 0, "courier": 1}
+        return self.metrics_port + place.get(process, 1 + int(process.rpartition("-")[2] if "-" in process else 0))
+
+    def ask(self, process: str, path: str) -> requests.Response:
+        return requests.get(f"http://{LOOPBACK}:{self.port_of(process)}{path}", timeout=10)
+
+    def samples(self, process: str) -> dict[str, dict[Labels, float]]:
+        """Every sample of its `/metrics`, by name and labels."""
+        found: dict[str, dict[Labels, float]] = {}
+        for family in text_string_to_metric_families(self.ask(process, "/metrics").text):
+            for one in family.samples:
+                found.setdefault(one.name, {})[tuple(sorted(one.labels.items()))] = one.value
+        return found
+
+    def value(self, process: str, name: str, **labels: str) -> float:
+        """The sum of the samples with these labels."""
+        wanted = set(labels.items())
+        return sum(value for found, value in self.samples(process).get(name, {}).items() if wanted <= set(found))
+
+    def submit(self, operation: str = "embed", **headers: str) -> requests.Response:
+        """A job whose end the partner is told."""
+        return requests.post(
+            f"{self.stack.url}/v1/jobs",
+            data={"operation": operation, "webhook": json.dumps({"url": self.partner.url()})},
+            files={"image": ("photo.jpg", JPEG, "image/jpeg")},
+            headers=headers,
+            timeout=20,
+        )
+
+    def lines(self, process: str = "") -> list[dict[str, Any]]:
+        """What it has said so far, or what everybody has but the stores."""
+        return [json.loads(line) for name, line in [*self.said] if line and name.startswith(process) and ours(name)]
+
+
+def ours(name: str) -> bool:
+    return name.startswith(("gateway", "worker", "courier"))
+
+
+def soon(promise: Callable[[], Any], *, within: float = 20) -> Any:
+    """What it gives, as soon as it is something."""
+    deadline = time.monotonic() + within
+    while not (found := promise()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
+    return found
+
+
+@contextmanager
+def watched(data: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[Watched]:
+    """The whole service, seen from outside."""
+    first = _free_ports(workers + 2)
+    partner = Partner()
+    said: list[tuple[str, str]] = []
+    told = {
+        "VULTUS_ENGINE": "fake",
+        "VULTUS_LOG_FORMAT": "json",
+        "VULTUS_METRICS_PORT": str(first),
+        "VULTUS_WEBHOOK_SECRETS": new_secret(),
+        "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
+        "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+        "VULTUS_LEASE": "3",
+        **(settings or {}),
+    }
+    stack = Stack(
+        data=data, port=free_port(), workers=workers, settings=told, sink=lambda name, line: said.append((name, line))
+    )
+    try:
+        with stack:
+            stack.wait_ready(60)
+            yield Watched(stack, partner, first, said)
+    finally:
+        partner.close()
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many ports in a row that are free now."""
+    while True:
+        first = free_port()
+        if first + count < 65_536 and all(port_is_free(first + place) for place in range(count)):
+            return first
