@@ -50,16 +50,27 @@ class Embedding(Strict):
     contract: str = Field(description="Identity of weights and preprocessing; only equal contracts compare.")
 
 
-AttributeName = Literal["age_gender", "landmarks_106", "landmarks_68"]
-"""What a pack may tell of a face beyond its embedding and its liveness; one model for each."""
+AttributeName = Literal["age_gender", "eyes", "landmarks_106", "landmarks_68", "points_68", "pose"]
+"""What a pack may tell of a face beyond its embedding and its liveness."""
+
+PoseMethod = Literal["model", "landmarks_68"]
+"""What a pose was read from: a model of its own, or the depth of the 68 points."""
 
 
 class Pose(Strict):
     """How a head is turned, in degrees; 0, 0, 0 faces the camera."""
 
-    pitch: float = Field(description="Up and down.")
-    yaw: float = Field(description="Left and right.")
-    roll: float = Field(description="Leaning to a shoulder.")
+    pitch: float = Field(description="Above zero: the nose points up.")
+    yaw: float = Field(description="Above zero: the nose points to the picture's right, which is the person's left.")
+    roll: float = Field(description="Above zero: leaning clockwise as the picture shows it.")
+    method: PoseMethod = Field(description="What it was read from.")
+
+
+class Eyes(Strict):
+    """How far the eyes are open, each as a chance: near 1 is open, near 0 shut. One picture proves little."""
+
+    left: float = Field(ge=0, le=1, description="The eye at the picture's left, which is the person's right.")
+    right: float = Field(ge=0, le=1, description="The eye at the picture's right, which is the person's left.")
 
 
 class FaceAttributes(Strict):
@@ -77,7 +88,11 @@ class FaceAttributes(Strict):
     landmarks_68: list[tuple[Pixels, Pixels, Depth]] | None = Field(
         default=None, description="68 points as x, y and depth."
     )
-    pose: Pose | None = Field(default=None, description="Comes with `landmarks_68`.")
+    points_68: list[Point] | None = Field(
+        default=None, description="68 points in the same order, without depth, of a smaller model."
+    )
+    pose: Pose | None = Field(default=None, description="Comes with `landmarks_68` as well.")
+    eyes: Eyes | None = Field(default=None, description="Null as well where an eye is too small to be read.")
 
 
 class Face(Strict):

@@ -36,6 +36,24 @@ def scene(*faces: tuple[tuple[int, int, int, int], Colour], size: tuple[int, int
     return image
 
 
+def turned_face(*, yaw: float = 0.0, pitch: float = 0.0, colour: Colour = WHITE, shut: bool = False) -> Pixels:
+    """A picture with one face of 160x160 pixels that the fake engine takes for turned so, in degrees; eyes shut or not.
+
+    It is a card seen from the side: the edge that is farther away is shorter.
+    """
+    image = scene(((80, 40, 240, 200), colour))
+    sides = np.array([yaw < 0, yaw > 0, pitch > 0, pitch < 0]) * np.abs([yaw, yaw, pitch, pitch]) / 90 * 80
+    left, right, top, bottom = (round(side) for side in sides.tolist())
+    corners = np.array([
+        (80 + top, 40 + left), (240 - top, 40 + right), (240 - bottom, 200 - right), (80 + bottom, 200 - left),
+    ])  # fmt: skip
+    card = cv2.fillConvexPoly(np.zeros(image.shape[:2], np.uint8), corners, 1)
+    image[card == 0] = DARK
+    if shut:
+        image[80:112, 104:216] = DARK
+    return image
+
+
 def one_face(colour: Colour = WHITE) -> Pixels:
     """A picture with one face of 100x120 pixels."""
     return scene(((100, 60, 200, 180), colour))

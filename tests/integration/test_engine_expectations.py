@@ -3,8 +3,9 @@
 import base64
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from itertools import starmap
 from typing import Any, cast
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from shared.errors import ErrorCode, ImageError
 from tests.photos import SIX_FACES, labelled
 from tools.setup import models_dir
-from worker.engine.base import Detection, Image, Vectors
+from worker.engine.base import Attributes, Detection, Image, Vectors
 from worker.engine.detector import Detector
 from worker.engine.devices import choose_device
 from worker.engine.insight import InsightEngine
@@ -166,6 +167,78 @@ def test_prints_and_screens_are_told_from_people() -> None:
 
     labels = [(file_of(row), row["expect"]) for row in rows("liveness.csv") if row["expect"]]
     assert wrong((name, passed) for (name, _), passed in zip(labels, starmap(right, labels), strict=True)) == []
+
+
+def told(image: Image, face: Detection) -> Attributes:
+    """All that the pack says of a face."""
+    [attributes] = engine().attributes(image, [face], engine().info.attributes)
+    return attributes
+
+
+def mirrored(image: Image, face: Detection) -> tuple[Image, Detection]:
+    wide = image.shape[1]
+    x1, y1, x2, y2 = face.box
+    return np.ascontiguousarray(image[:, ::-1]), replace(face, box=(wide - x2, y1, wide - x1, y2))
+
+
+def portraits() -> Iterator[tuple[str, Image, Detection]]:
+    """The largest face of each picture, where it is 80 pixels wide or more and lies inside the picture."""
+    for name, entry in good().items():
+        if entry["faces"]:
+            image, face = picture(name), largest(name)[0]
+            x1, y1, x2, y2 = face.box
+            if x2 - x1 >= 80 and min(x1, y1) >= 0 and x2 <= image.shape[1] and y2 <= image.shape[0]:
+                yield name, image, face
+
+
+def test_the_pack_tells_pose_points_and_eyes() -> None:
+    assert set(engine().info.attributes) == {"pose", "points_68", "eyes"}
+
+
+@pytest.mark.parametrize(
+    ("name", "yaw"),
+    [
+        ("ageitgey+face_recognition/examples/knn_examples/test/obama1.jpg", (12, 28)),
+        ("ageitgey+face_recognition/tests/test_images/obama2.jpg", (-26, -10)),
+        ("ageitgey+face_recognition/tests/test_images/obama.jpg", (-10, 10)),
+        ("exadel-inc+CompreFace/embedding-calculator/sample_images/004_A.jpg", (-10, 10)),
+        ("pypi+scikit_image==0.26.0/skimage/data/astronaut.png", (-10, 10)),
+    ],
+)
+def test_a_head_turned_to_the_pictures_right_has_a_yaw_above_zero(name: str, yaw: tuple[float, float]) -> None:
+    pose = told(picture(name), largest(name)[0]).pose
+    assert pose is not None
+    assert yaw[0] < pose.yaw < yaw[1]
+
+
+def test_a_mirror_turns_yaw_and_roll_round_and_leaves_the_pitch() -> None:
+    def off(image: Image, face: Detection) -> tuple[float, float, float]:
+        one, other = told(image, face).pose, told(*mirrored(image, face)).pose
+        assert one is not None
+        assert other is not None
+        return one.yaw + other.yaw, one.pitch - other.pitch, one.roll + other.roll
+
+    differences = np.array([off(image, face) for _, image, face in portraits()])
+    assert len(differences) >= 25
+    assert np.abs(np.median(differences, axis=0)).max() < 1.0
+    assert np.median(np.abs(differences), axis=0).max() < 4.0
+
+
+def test_points_lie_where_the_detector_sees_eyes_nose_and_mouth() -> None:
+    def near(image: Image, face: Detection) -> bool:
+        points = np.array(told(image, face).points_68)
+        five = [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]]
+        off = np.linalg.norm(np.array(five) - face.landmarks, axis=1).mean()
+        return bool(off < 0.05 * (face.box[2] - face.box[0]))
+
+    assert wrong((name, near(image, face)) for name, image, face in portraits()) == []
+
+
+def test_open_eyes_of_a_portrait_read_open() -> None:
+    """Most do: one picture is no proof that an eye is shut."""
+    eyes = [told(image, face).eyes for _, image, face in portraits()]
+    both = [pair is not None and min(pair) > 0.5 for pair in eyes]
+    assert sum(both) >= 0.8 * len(both)
 
 
 def test_a_face_that_fills_the_frame_is_found() -> None:

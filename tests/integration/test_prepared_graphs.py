@@ -144,6 +144,20 @@ def test_liveness_reads_as_before_alone_and_in_a_batch(
         np.testing.assert_allclose(together[number], original(picture[None])[0][0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("role", "planes", "side"), [("pose", 3, 224), ("points_68", 1, 64), ("eyes", 1, 24)])
+def test_pose_points_and_eyes_read_as_before_alone_and_in_a_batch(
+    both: Both, photograph: NDArray[np.uint8], faces: list[Detection], role: packs.Role, planes: int, side: int
+) -> None:
+    original, ready = both(role)
+    crops = [photograph[int(y1) : int(y2), int(x1) : int(x2)] for x1, y1, x2, y2 in (face.box for face in faces)]
+    views = [np.asarray(cv2.resize(crop, (side, side)), np.uint8) for crop in crops]
+    batch = planar(views, scaled(mean=0.0, scale=1 / 255), order="rgb")[:, :planes]
+    together = ready(batch)
+    for number, picture in enumerate(batch):
+        for alone, rows in zip(original(picture[None]), together, strict=True):
+            np.testing.assert_allclose(rows[number], alone[0], rtol=1e-4, atol=1e-4)
+
+
 def test_verify_finds_the_embeddings_of_insightface_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert models.main(["verify", "compact", "--models-dir", str(setup.models_dir())]) == 0
     printed = capsys.readouterr().out

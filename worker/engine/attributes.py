@@ -1,4 +1,4 @@
-"""Reads age, gender, denser landmarks and pose: the further models of InsightFace's packs."""
+"""Reads age, gender, denser points, pose and eyes: what a pack has models for beyond detection and recognition."""
 
 import math
 import pickle
@@ -13,16 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SettingsError
-from worker.engine.base import AttributeName, Attributes, Detection, Image
+from worker.engine.base import AttributeName, Attributes, Detection, HeadPose, Image
 from worker.engine.blobs import planar, scaled
+from worker.engine.eyes import EYE_SIDE, POINTS_SIDE, EyesModel, PointsModel
+from worker.engine.head import SIDE as POSE_SIDE
+from worker.engine.head import HeadPoseModel
 from worker.engine.sessions import Session
 
 ROOM: Final = 1.5
 """Side of the square that a model sees, in longer sides of the face's box."""
 OUTPUTS: Final[dict[AttributeName, int]] = {"age_gender": 3, "landmarks_106": 212, "landmarks_68": 3309}
-"""Numbers that each model gives for a face."""
+"""Numbers that each of InsightFace's models gives for a face."""
+INPUTS: Final[dict[AttributeName, tuple[int, int | None]]] = {
+    "age_gender": (3, None),
+    "landmarks_106": (3, None),
+    "landmarks_68": (3, None),
+    "points_68": (1, POINTS_SIDE),
+    "pose": (3, POSE_SIDE),
+    "eyes": (1, EYE_SIDE),
+}
+"""Planes that each model takes, and the side of its square where that is fixed."""
 _TABLE: Final = scaled(mean=0.0, scale=1.0)
-"""These models scale their input by themselves."""
+"""InsightFace's models scale their input by themselves."""
 
 
 class AttributeReader:
@@ -32,35 +44,51 @@ class AttributeReader:
         """Take the models that the pack has.
 
         Raises:
-            SettingsError: a model does not take square colour images.
+            SettingsError: a model does not take square images of the kind that its name stands for.
         """
         for name, session in sessions.items():
+            planes, side = INPUTS[name]
             _, channels, height, width = session.input_shape
-            if channels != 3 or height is None or height != width:  # noqa: PLR2004 - red, green, blue
+            if channels != planes or height is None or height != width or side not in {None, height}:
                 msg = f"The model pack does not fit this engine: {session.name} is no {name} model"
                 raise SettingsError(msg)
         self._sessions = dict(sessions)
+        self._head = HeadPoseModel(sessions["pose"]) if "pose" in sessions else None
+        self._points = PointsModel(sessions["points_68"]) if "points_68" in sessions else None
+        self._eyes = EyesModel(sessions["eyes"]) if "eyes" in sessions else None
 
     @property
     def names(self) -> tuple[AttributeName, ...]:
-        """Attributes that can be asked for."""
-        return tuple(self._sessions)
+        """Attributes that can be asked for; the 68 points with depth give a pose as well."""
+        by_depth = "landmarks_68" in self._sessions and "pose" not in self._sessions
+        return (*self._sessions, "pose") if by_depth else tuple(self._sessions)
 
     def read(self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]) -> list[Attributes]:
         """What the models named say of each face, in the order of the faces."""
         return [self._read_one(image, face, names) for face in faces]
 
     def _read_one(self, image: Image, face: Detection, names: Sequence[AttributeName]) -> Attributes:
-        told = {name: self._run(image, face, name) for name in names}
+        needed = {"landmarks_68" if name == "pose" and self._head is None else name for name in names}
+        told = {name: self._run(image, face, name) for name in OUTPUTS if name in needed}
         age, gender = _age_and_gender(told["age_gender"][0]) if "age_gender" in told else (None, None)
         outline = _landmarks(*told["landmarks_106"], dimensions=2) if "landmarks_106" in told else None
         solid = _landmarks(*told["landmarks_68"], dimensions=3) if "landmarks_68" in told else None
+        sparse = self._points.read(image, face.box) if self._points and needed & {"points_68", "eyes"} else None
+        turn = None if solid is None else pose(solid)
+        if self._head is not None and "pose" in needed:
+            turn = self._head.read(image, face.box)
         return Attributes(
             age=age,
             gender=gender,
             landmarks_106=None if outline is None else tuple((x, y) for x, y in outline.tolist()),
-            landmarks_68=None if solid is None else tuple((x, y, z) for x, y, z in solid.tolist()),
-            pose=None if solid is None else pose(solid),
+            landmarks_68=None
+            if solid is None or "landmarks_68" not in names
+            else tuple((x, y, z) for x, y, z in solid.tolist()),
+            points_68=None if sparse is None or "points_68" not in names else tuple((x, y) for x, y in sparse.tolist()),
+            pose=turn,
+            eyes=None
+            if sparse is None or self._eyes is None or "eyes" not in names
+            else self._eyes.read(image, sparse),
         )
 
     def _run(
@@ -105,8 +133,8 @@ def _landmarks(
     return points
 
 
-def pose(points: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Pitch, yaw and roll in degrees of 68 points with depth, shape (68, 3).
+def pose(points: NDArray[np.float64]) -> HeadPose:
+    """The turn of a head by its 68 points with depth, shape (68, 3).
 
     The affine camera that brings the mean face onto the points (least squares), its first two rows made a rotation,
     read as Euler angles.
@@ -125,7 +153,7 @@ def pose(points: NDArray[np.float64]) -> tuple[float, float, float]:
             math.atan2(turn[1, 0], turn[0, 0]),
         )
     pitch, yaw, roll = map(math.degrees, angles)
-    return pitch, yaw, roll
+    return HeadPose(pitch=pitch, yaw=yaw, roll=roll, method="landmarks_68")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,15 @@ class Detection:
         return max(0.0, x2 - x1) * max(0.0, y2 - y1)
 
 
+class HeadPose(NamedTuple):
+    """How a head is turned, in degrees: up, to the picture's right and clockwise are above zero."""
+
+    pitch: float
+    yaw: float
+    roll: float
+    method: faces.PoseMethod
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
     """What the models of a pack say of one face; None where they were not asked, or the pack has none."""
@@ -102,8 +111,11 @@ class Attributes:
     """106 points of the outline, brows, eyes, nose and mouth, in the pixels of the image."""
     landmarks_68: tuple[tuple[float, float, float], ...] | None = None
     """68 points in the pixels of the image, with their depth in the same unit."""
-    pose: tuple[float, float, float] | None = None
-    """Pitch, yaw and roll in degrees, from the 68 points."""
+    points_68: tuple[tuple[float, float], ...] | None = None
+    """68 points in the pixels of the image, in the order of `landmarks_68`."""
+    pose: HeadPose | None = None
+    eyes: tuple[float, float] | None = None
+    """Chances from 0 to 1 that the eye at the picture's left is open, and the one at its right."""
 
 
 class Engine(Protocol):

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from worker.engine.base import Image
 
 Blob = NDArray[np.float32]
-"""A batch for a model, shape (images, 3, height, width)."""
+"""A batch for a model, shape (images, planes, height, width)."""
 Table = NDArray[np.float32]
-"""The value of each of the 256 grey levels."""
+"""The value of each of the 256 levels, shape (256,), or one row for each plane, shape (3, 256)."""
 
 _LEVELS: Final = np.arange(256, dtype=np.float32)
 
@@ -31,6 +31,12 @@ def planar(images: Sequence[Image] | Image, table: Table, *, order: Literal["rgb
     blob: Blob = np.empty((len(images), 3, height, width), np.float32)
     for image, planes in zip(images, blob, strict=True):
         colours = cv2.split(image)
-        for colour, plane in zip(colours if order == "bgr" else colours[::-1], planes, strict=True):
-            cv2.LUT(colour, table, dst=plane)
+        tables = np.broadcast_to(table, (3, 256))
+        for colour, levels, plane in zip(colours if order == "bgr" else colours[::-1], tables, planes, strict=True):
+            cv2.LUT(colour, levels, dst=plane)
     return blob
+
+
+def grey(images: Sequence[Image], table: Table) -> Blob:
+    """BGR images of one size as a batch of single planes of grey, shape (images, 1, height, width)."""
+    return np.stack([cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), table)[None] for image in images])

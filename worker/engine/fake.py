@@ -1,5 +1,6 @@
 """A deterministic engine without models, to try out a deployment and to test everything around an engine."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from worker.engine.base import (
     Crops,
     Detection,
     EngineInfo,
+    HeadPose,
     Image,
     Search,
     Thresholds,
@@ -28,6 +30,12 @@ LIKENESS: Final = 20.0
 """Distance of two BGR colours at which the cosine of their embeddings is about exp(-1/2) = 0.61."""
 LENGTH: Final = 20.0
 """Length of every raw embedding."""
+PLACES: Final = ((0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.35, 0.75), (0.65, 0.75))
+"""The five points of a face that looks into the camera, as shares of its box."""
+DEPTH: Final = 0.3
+"""How far the nose stands out, as a share of the box."""
+HALF_EYE: Final = 0.1
+"""Half the side of the square that stands for an eye, as a share of the shorter side of the box."""
 
 _DICE: Final = np.random.default_rng(20_240_101)
 _WAVES: Final = _DICE.normal(0.0, 1.0 / LIKENESS, (SIZE, 3))
@@ -43,6 +51,9 @@ class FakeEngine:
     - Its embedding follows its colour: equal colours have cosine 1, colours 60 apart about 0 (random Fourier features
       of a Gaussian kernel, Rahimi and Recht 2007, so that JPEG noise changes little).
     - Its liveness is three times the share of blue in its colour, 1.0 at most: white is live, yellow a spoof.
+    - Its pose follows its outline, as a card's does that is turned: 90 degrees times the share by which the picture's
+      right edge is shorter than the left one (yaw), and the top edge than the bottom one (pitch). Its nose moves along.
+    - An eye is open as far as the square in its place is bright; all of it from half of the square on.
 
     It needs no model and never says `model_failure`.
     """
@@ -57,13 +68,13 @@ class FakeEngine:
             embedding_size=SIZE,
             liveness_model="fake-blue-share",
             thresholds=Thresholds(detection=0.5, match=0.5, live=0.5, spoof=0.3, register_score=0.65),
+            attributes=("pose", "eyes"),
         )
 
     def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
         """Every bright region with at least this score, the largest box first; it needs no sizes."""
         least = self.info.thresholds.detection if search.threshold is None else search.threshold
-        bright = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) > BRIGHT, np.uint8)
-        _, _, regions, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+        _, _, regions, _ = cv2.connectedComponentsWithStats(_bright(image), connectivity=8)
         faces = []
         for left, top, width, height, _ in regions[1:].tolist():
             if min(width, height) < LEAST_SIDE:
@@ -71,7 +82,7 @@ class FakeEngine:
             box = (float(left), float(top), float(left + width), float(top + height))
             score = float(min(1.0, 0.5 + 0.5 * (_grey(_colour(image, box)) - BRIGHT) / (255 - BRIGHT)))
             if score >= least:
-                faces.append(Detection(box=box, landmarks=_landmarks(box), score=score))
+                faces.append(Detection(box=box, landmarks=_landmarks(box, _pose(image, box)), score=score))
         return sorted(faces, key=lambda face: -face.area)
 
     def align(self, image: Image, faces: Sequence[Detection]) -> Crops:
@@ -92,11 +103,15 @@ class FakeEngine:
         colour = _colour(image, face.box)
         return float(min(1.0, 3.0 * colour[0] / max(1.0, colour.sum())))
 
-    def attributes(
-        self, _image: Image, faces: Sequence[Detection], _names: Sequence[AttributeName]
-    ) -> list[Attributes]:
-        """Nothing: it has no attributes."""
-        return [Attributes() for _ in faces]
+    def attributes(self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]) -> list[Attributes]:
+        """Pose and eyes, where they are asked for."""
+        return [
+            Attributes(
+                pose=_pose(image, face.box) if "pose" in names else None,
+                eyes=_eyes(image, face.box) if "eyes" in names else None,
+            )
+            for face in faces
+        ]
 
 
 def _colour(image: Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
@@ -105,8 +120,38 @@ def _colour(image: Image, box: tuple[float, float, float, float]) -> NDArray[np.
     region = image[top:bottom, left:right]
     if region.size == 0:
         return np.zeros(3)
-    bright = np.asarray(cv2.cvtColor(region, cv2.COLOR_BGR2GRAY) > BRIGHT, np.uint8)
-    return np.array(cv2.mean(region, mask=bright)[:3])
+    return np.array(cv2.mean(region, mask=_bright(region))[:3])
+
+
+def _bright(region: Image) -> NDArray[np.uint8]:
+    """1 where a region is bright, else 0; shape (height, width)."""
+    return np.asarray(cv2.cvtColor(region, cv2.COLOR_BGR2GRAY) > BRIGHT, np.uint8)
+
+
+def _pose(image: Image, box: tuple[float, float, float, float]) -> HeadPose:
+    """The turn of a card whose edges look as long as this region's do."""
+    left, top, right, bottom = map(int, box)
+    bright = _bright(image[top:bottom, left:right])
+    outline = cv2.fillConvexPoly(np.zeros_like(bright), cv2.convexHull(cv2.findNonZero(bright)), 1.0)
+    turns = []
+    for plane in (outline, outline.T):
+        places = np.arange(plane.shape[1])
+        slope, begin = np.polyfit(places, plane.sum(axis=0), 1)
+        end = begin + slope * places[-1]
+        turns.append(round(float(90.0 * (begin - end) / max(begin, end, 1.0)), 2))
+    yaw, pitch = turns
+    return HeadPose(pitch=-pitch, yaw=yaw, roll=0.0, method="model")
+
+
+def _eyes(image: Image, box: tuple[float, float, float, float]) -> tuple[float, float]:
+    left, top, right, bottom = box
+    half = max(1, round(min(right - left, bottom - top) * HALF_EYE))
+    left_eye, right_eye = ((round(left + x * (right - left)), round(top + y * (bottom - top))) for x, y in PLACES[:2])
+
+    def opened(x: int, y: int) -> float:
+        return min(1.0, 2.0 * float(_bright(image[y - half : y + half, x - half : x + half]).mean()))
+
+    return opened(*left_eye), opened(*right_eye)
 
 
 def _grey(colour: NDArray[np.float64]) -> float:
@@ -114,7 +159,8 @@ def _grey(colour: NDArray[np.float64]) -> float:
     return float(colour @ (0.114, 0.587, 0.299))
 
 
-def _landmarks(box: tuple[float, float, float, float]) -> tuple[tuple[float, float], ...]:
+def _landmarks(box: tuple[float, float, float, float], pose: HeadPose) -> tuple[tuple[float, float], ...]:
     x1, y1, x2, y2 = box
-    places = ((0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.35, 0.75), (0.65, 0.75))
-    return tuple((x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in places)
+    left_eye, right_eye, (across, down), *mouth = PLACES
+    nose = (across + DEPTH * math.sin(math.radians(pose.yaw)), down - DEPTH * math.sin(math.radians(pose.pitch)))
+    return tuple((x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in (left_eye, right_eye, nose, *mouth))

@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.errors import ErrorCode, JobError, SettingsError
 from worker.engine import align, packs
-from worker.engine.attributes import AttributeReader
+from worker.engine.attributes import INPUTS, AttributeReader
 from worker.engine.base import (
     AS_THE_PACK_SAYS,
     AttributeName,
@@ -34,7 +34,7 @@ FACES_AT_ONCE: Final = 8
 FRAME_BUCKETS: Final = (1, 2, 4, 8)
 FACE_BUCKETS: Final = (1, 4, 8, 16, 32)
 """Batch sizes across jobs, on a GPU: few and fixed, so that its memory stays flat."""
-ATTRIBUTES: Final[tuple[AttributeName, ...]] = ("age_gender", "landmarks_106", "landmarks_68")
+ATTRIBUTES: Final = tuple(INPUTS)
 
 
 class InsightEngine:

@@ -18,9 +18,19 @@ PREPROCESSING_VERSION: Final = "1"
 """Part of every embedding contract. Raise it when this engine's own arithmetic changes what a face embeds to."""
 ALIGNMENT: Final = "similarity-5-arcface-112"
 
-Role = Literal["detection", "recognition", "liveness", "age_gender", "landmarks_106", "landmarks_68"]
+Role = Literal[
+    "detection", "recognition", "liveness", "age_gender", "landmarks_106", "landmarks_68", "points_68", "pose", "eyes"
+]
 Preprocessing = Literal[
-    "scrfd-5", "arcface-112-rgb", "context-2.7-bgr-128", "aligned-80-rgb", "box-1.5-rgb-96", "box-1.5-rgb-192"
+    "scrfd-5",
+    "arcface-112-rgb",
+    "context-2.7-bgr-128",
+    "aligned-80-rgb",
+    "box-1.5-rgb-96",
+    "box-1.5-rgb-192",
+    "stretched-1.0-grey-64",
+    "stretched-1.5-rgb-224",
+    "eye-1.6-grey-24",
 ]
 Precision = Literal["f32", "bf16"]
 PREPROCESSINGS: Final[dict[Role, tuple[Preprocessing, ...]]] = {
@@ -30,6 +40,9 @@ PREPROCESSINGS: Final[dict[Role, tuple[Preprocessing, ...]]] = {
     "age_gender": ("box-1.5-rgb-96",),
     "landmarks_106": ("box-1.5-rgb-192",),
     "landmarks_68": ("box-1.5-rgb-192",),
+    "points_68": ("stretched-1.0-grey-64",),
+    "pose": ("stretched-1.5-rgb-224",),
+    "eyes": ("eye-1.6-grey-24",),
 }
 """What this engine can feed to a model of each role; docs/models.md spells each one out."""
 NEEDED: Final[tuple[Role, ...]] = ("detection", "recognition")
@@ -131,6 +144,9 @@ class Manifest(Strict):
         roles = [file.role for file in self.files if file.role is not None]
         if any(roles.count(role) != 1 for role in NEEDED) or len(set(roles)) != len(roles):
             msg = "a pack has one detection file, one recognition file and at most one file of each other role"
+            raise ValueError(msg)
+        if "eyes" in roles and "points_68" not in roles:
+            msg = "an eyes file needs a points_68 file, which finds the eyes"
             raise ValueError(msg)
         for file in self.files:
             if file.role is not None and file.preprocessing not in PREPROCESSINGS[file.role]:

@@ -27,6 +27,9 @@ RANGE: Final[dict[Preprocessing, tuple[float, float]]] = {
     "aligned-80-rgb": (0, 1),
     "box-1.5-rgb-96": (0, 255),
     "box-1.5-rgb-192": (0, 255),
+    "stretched-1.0-grey-64": (0, 1),
+    "stretched-1.5-rgb-224": (-2.2, 2.7),
+    "eye-1.6-grey-24": (0, 1),
 }
 """The numbers that each preprocessing gives a model."""
 
@@ -61,10 +64,12 @@ class Original:
             RejectedError: it cannot be run.
         """
         session = _session(model)
-        fixed = session.get_inputs()[0].shape[2:]
+        _, planes, *fixed = session.get_inputs()[0].shape
         self.size = tuple(side if isinstance(side, int) else None for side in fixed)
         sizes = FREE_SIDES if None in self.size else (self.size,)
-        self.pictures = [_pictures(height or 0, width or 0, RANGE[preprocessing]) for height, width in sizes]
+        limits, grey = RANGE[preprocessing], planes == 1
+        drawn = [_pictures(height or 0, width or 0, limits) for height, width in sizes]
+        self.pictures = [pictures[:, :1] if grey else pictures for pictures in drawn]
         self.answers = [[_run(session, row[None]) for row in rows] for rows in self.pictures]
 
     def agreement(self, model: ModelProto) -> Agreement:

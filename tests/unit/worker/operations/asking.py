@@ -17,6 +17,7 @@ from worker.engine.base import (
     Detection,
     Engine,
     EngineInfo,
+    HeadPose,
     Image,
     Search,
     Vectors,
@@ -119,7 +120,7 @@ class Gifted(Recording):
                 age=face.box[2] - face.box[0] if "age_gender" in names else None,
                 gender="female" if "age_gender" in names else None,
                 landmarks_68=((face.box[0], face.box[1], 1.0),) if "landmarks_68" in names else None,
-                pose=(1.0, 2.0, 3.0) if "landmarks_68" in names else None,
+                pose=HeadPose(1.0, 2.0, 3.0, "landmarks_68") if "landmarks_68" in names else None,
             )
             for face in faces
         ]

@@ -1,0 +1,45 @@
+"""Reads how a head is turned: a Hopenet (Ruiz et al., 2018) that sorts each angle into 66 bins of 3 degrees."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.engine.base import HeadPose, Image
+from worker.engine.blobs import Table, planar, scaled
+from worker.engine.boxes import stretched
+from worker.engine.sessions import Session
+
+SIDE: Final = 224
+ROOM: Final = 1.5
+"""Width and height of what the model sees, in those of the face's box."""
+BINS: Final = 66
+LEAST: Final = -97.5
+"""Degrees at the middle of the first bin. At its edge, -99, a face and its mirror image add up to -2.9 instead of 0
+(yaw and roll, middle of 85 faces)."""
+_TABLE: Final[Table] = np.stack([
+    scaled(mean=255 * mean, scale=1 / (255 * deviation))
+    for mean, deviation in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
+])  # fmt: skip
+"""Mean and deviation of ImageNet, by which such models see: red, green, blue."""
+
+
+class HeadPoseModel:
+    """The pose model of a pack (`stretched-1.5-rgb-224`). Safe for several threads."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def read(self, image: Image, box: tuple[float, float, float, float]) -> HeadPose:
+        """The turn of the head in this box."""
+        left, top, right, bottom = stretched(box, room=ROOM, image=image)
+        crop = np.asarray(cv2.resize(image[top:bottom, left:right], (SIDE, SIDE)), np.uint8)
+        yaw, pitch, roll = (_angle(output[0]) for output in self._session.run(planar([crop], _TABLE, order="rgb")))
+        return HeadPose(pitch=pitch, yaw=-yaw, roll=roll, method="model")
+
+
+def _angle(logits: NDArray[np.float32]) -> float:
+    """Degrees as the bins expect them: the mean of their middles, each weighted by its chance."""
+    odds = np.exp(logits.astype(np.float64) - logits.max())
+    return float(odds @ np.arange(BINS) / odds.sum() * 3 + LEAST)
