@@ -9,7 +9,7 @@ LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 
 export ORT_DISABLE_TELEMETRY := 1
 export VULTUS_MODELS_DIR := $(abspath $(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short bench models lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short fuzz bench models lock snapshot clean dev-setup
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ chaos-short: dev-setup  ## three storms of kills and freezes over a real stack, 
 
 chaos: dev-setup  ## ten longer storms: about half an hour (CHAOS_SEEDS="11 12" CHAOS_SECONDS=300 for others)
 	@CHAOS_SEEDS="$(or $(CHAOS_SEEDS),1 2 3 4 5 6 7 8 9 10)" CHAOS_SECONDS=$(or $(CHAOS_SECONDS),180) $(VENV)/python -m pytest -q -m chaos tests/chaos
+
+fuzz: dev-setup  ## fuzz what reads images, forms and headers: SECONDS=60 for each of four targets, SEED=1
+	@$(VENV)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
 bench: dev-setup  ## measure speed and memory: about 12 minutes, one report in bench/results
 	@$(VENV)/python -m bench.run

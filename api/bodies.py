@@ -6,6 +6,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -16,6 +17,8 @@ from shared.operations import field_errors
 MAX_TEXT_FIELD: Final = 128 * 1024
 """Bytes of one text field: an embedding of 4096 numbers, each written out in full, fits."""
 MAX_PARTS: Final = 16
+CHARSETS: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
+"""What a form may say that its texts are written in: a form can name any codec of Python, and some are traps."""
 VECTOR_FIELDS: Final = frozenset({"vector", "embedding1", "embedding2", "stored_embedding"})
 """Where one of these is wrong, the code is `invalid_embedding`."""
 
@@ -113,6 +116,9 @@ async def _parts(request: Request, *, most: int) -> list[tuple[str, str | bytes]
     """The fields of a multipart body in their order, at most so many files: bytes for a file, else text."""
     if media_type(request) != "multipart/form-data":
         refuse_media_type("multipart/form-data")
+    _, options = parse_options_header(request.headers["content-type"])
+    if options.get(b"charset", b"").decode("latin-1").lower() not in CHARSETS:
+        raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "The texts of a form must be written in UTF-8.")
     parser = _InMemory(
         request.headers, request.stream(), max_files=most, max_fields=MAX_PARTS, max_part_size=MAX_TEXT_FIELD
     )

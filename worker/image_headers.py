@@ -1,4 +1,4 @@
-"""Reads what the head of an image file says: its size, its orientation, whether it has transparency."""
+"""Reads what an image file says before its pixels are read: its size, its orientation, whether it has transparency."""
 
 import struct
 from typing import Final
@@ -6,6 +6,9 @@ from typing import Final
 from shared.errors import ErrorCode, ImageError
 
 JPEG: Final = b"\xff\xd8\xff"
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+PICTURE: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
+"""The chunks of a PNG that make its pixels and turn them upright."""
 
 
 def stored_size(data: bytes) -> tuple[int, int]:
@@ -19,7 +22,7 @@ def stored_size(data: bytes) -> tuple[int, int]:
     try:
         if data[:3] == JPEG:
             size = _jpeg_size(data)
-        elif data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
+        elif data[:8] == PNG and data[12:16] == b"IHDR":
             size = struct.unpack_from(">II", data, 16)
         elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             size = _webp_size(data)
@@ -35,6 +38,29 @@ def stored_size(data: bytes) -> tuple[int, int]:
     if min(size) < 1:
         raise damaged()
     return size[0], size[1]
+
+
+def bare(data: bytes) -> bytes:
+    """The same picture without what a PNG carries beside it: texts, colour profiles, frames. Other kinds as they are.
+
+    A decoder unpacks texts as it meets them, 8 MB from 8 KB each, a thousand times: 3 GB and 10 s for a file of 3 MB.
+
+    Raises:
+        ImageError: `invalid_image` for a chunk that is cut off; a decoder first makes room for all that it promises.
+    """
+    if data[:8] != PNG:
+        return data
+    kept, at, whole = [PNG], 8, True
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if end > len(data):
+            raise damaged()
+        if data[at + 4 : at + 8] in PICTURE:
+            kept.append(data[at:end])
+        else:
+            whole = False
+        at = end
+    return data if whole else b"".join([*kept, data[at:]])
 
 
 def orientation_of(exif: bytes) -> int:

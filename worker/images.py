@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from shared.errors import ErrorCode, ImageError
 from worker.engine.base import Image
-from worker.image_headers import JPEG, damaged, has_alpha, orientation_of, stored_size
+from worker.image_headers import JPEG, bare, damaged, has_alpha, orientation_of, stored_size
 
 WHITE: Final = 255
+BAND: Final = 256
+"""Rows that are laid on white at once: the numbers between are twice as wide."""
 REDUCED: Final = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 """How OpenCV is asked for a half, a quarter or an eighth of each side."""
 
@@ -71,7 +73,7 @@ def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Pictur
             f"The image has {width}x{height} pixels; at most {max_pixels} are taken.",
         )
     divisor = 1 if enough is None or not data.startswith(JPEG) else reduction(width, height, enough=enough)
-    array = np.frombuffer(data, np.uint8)
+    array = np.frombuffer(bare(data), np.uint8)
     try:
         pixels = _on_white(array) if has_alpha(data) else cv2.imdecode(array, REDUCED.get(divisor, cv2.IMREAD_COLOR))
     except cv2.error:
@@ -126,12 +128,15 @@ def _on_white(array: NDArray[np.uint8]) -> Image | None:
         return None
     if pixels.ndim != 3 or pixels.shape[2] != 4:  # noqa: PLR2004 - one grey tone declared transparent: not kept apart
         return np.asarray(cv2.imdecode(array, cv2.IMREAD_COLOR), np.uint8)
-    if pixels.dtype == np.uint16:
-        pixels = pixels >> 8
-    alpha = pixels[..., 3:].astype(np.uint16)
-    colour = (pixels[..., :3] * alpha + WHITE * (WHITE - alpha) + WHITE // 2) // WHITE
+    colour = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for top in range(0, len(pixels), BAND):
+        band = pixels[top : top + BAND]
+        if band.dtype == np.uint16:
+            band = band >> 8
+        alpha = band[..., 3:].astype(np.uint16)
+        colour[top : top + BAND] = (band[..., :3] * alpha + WHITE * (WHITE - alpha) + WHITE // 2) // WHITE
     exif = next((bytes(blob) for kind, blob in zip(kinds, blobs, strict=True) if kind == cv2.IMAGE_METADATA_EXIF), b"")
-    return _upright(colour.astype(np.uint8), orientation=orientation_of(exif))
+    return _upright(colour, orientation=orientation_of(exif))
 
 
 def _upright(image: Image, *, orientation: int) -> Image:

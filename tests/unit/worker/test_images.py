@@ -1,5 +1,8 @@
 """Bytes become an upright BGR array, or a clear refusal."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,8 +11,11 @@ from hypothesis import strategies as st
 from shared.errors import ErrorCode, ImageError
 from tests import pictures
 from tests.pictures import Kind, Pixels, encoded, quarters
+from tests.unit.api.pictures import chunk
 from worker import images
 from worker.engine.base import Image
+from worker.image_headers import bare
+from worker.images import BAND, WHITE
 
 MANY = 100_000_000
 KINDS: tuple[Kind, ...] = ("JPEG", "PNG", "WEBP", "BMP")
@@ -159,3 +165,38 @@ def test_a_damaged_exif_block_counts_as_upright() -> None:
     pixels = np.dstack([quarters(), np.full((48, 64), 255, np.uint8)])
     image = decode(encoded(pixels, "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"), max_pixels=MANY)
     assert far(image, quarters()) == 0
+
+
+def png_with(extra: bytes, *, kind: str = "RGB") -> bytes:
+    whole = encoded(np.dstack([noise(), noise()[..., 0]]) if kind == "RGBA" else noise())
+    return whole[:33] + extra + whole[33:]
+
+
+BESIDE = {
+    "text": chunk(b"tEXt", b"k\0v"),
+    "packed text": chunk(b"zTXt", b"k\0\0" + zlib.compress(b"v" * 1000)),
+    "gamma": chunk(b"gAMA", struct.pack(">I", 45_455)),
+    "intent": chunk(b"sRGB", b"\0"),
+    "resolution": chunk(b"pHYs", struct.pack(">IIB", 2835, 2835, 1)),
+    "animation of one frame": chunk(b"acTL", struct.pack(">II", 1, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA"])
+@pytest.mark.parametrize("beside", BESIDE)
+def test_what_a_png_carries_beside_its_pixels_changes_none_of_them(beside: str, kind: str) -> None:
+    plain, laden = png_with(b"", kind=kind), png_with(BESIDE[beside], kind=kind)
+    assert bare(laden) == bare(plain) == plain
+    assert far(decode(laden, max_pixels=MANY), decode(plain, max_pixels=MANY)) == 0
+
+
+@pytest.mark.parametrize("promised", [100, 2**31 - 1, 2**32 - 1])
+def test_a_chunk_that_promises_more_than_is_there_gets_no_room_for_it(promised: int) -> None:
+    whole = encoded(noise())
+    assert refusal(whole[:33] + struct.pack(">I", promised) + b"IDAT" + b"\0" * 50) is ErrorCode.INVALID_IMAGE
+
+
+@pytest.mark.parametrize("rows", [1, BAND - 1, BAND, BAND + 1, 2 * BAND])
+def test_transparency_is_laid_on_white_to_the_last_row(rows: int) -> None:
+    pixels = np.zeros((rows, 5, 4), np.uint8)
+    assert (decode(encoded(pixels), max_pixels=MANY) == WHITE).all()

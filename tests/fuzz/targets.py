@@ -1,0 +1,118 @@
+"""What is fuzzed: each target takes bytes and says, by raising, that a promise was broken."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.types import Message
+
+from api.bodies import parse_object, read_form
+from api.images import inspect_image
+from api.paging import read_cursor
+from api.preferences import read_cancel_after, read_idempotency_key, read_prefer
+from api.submissions import check_metadata
+from shared.errors import ImageError, RequestError
+from shared.storage.listing import JobFilter
+from tests.corpus import damage, images
+from worker.image_headers import bare, has_alpha, orientation_of, stored_size
+from worker.images import decode
+
+MAX_PIXELS: Final = 1_000_000
+MAX_BYTES: Final = 64 * 1024
+EVERYTHING: Final = JobFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One reader of foreign bytes."""
+
+    run: Callable[[bytes], object]
+    seeds: Callable[[], Iterable[bytes]]
+
+
+def headers(data: bytes) -> None:
+    """A header or an ImageError; what was taken has sides; the worker's own reader agrees where it can read it."""
+    with suppress(ImageError):
+        seen = inspect_image(data, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
+        assert 0 < seen.width * seen.height <= MAX_PIXELS
+        assert stored_size(data) == (seen.width, seen.height)
+    with suppress(ImageError):
+        assert min(stored_size(data)) > 0
+    has_alpha(data)
+    orientation_of(data)
+    with suppress(ImageError):
+        assert len(bare(data)) <= len(data)
+
+
+def pixels(data: bytes) -> None:
+    """A picture within the limit or an ImageError, and of the size that the gateway read from a file that it took."""
+    with suppress(ImageError):
+        picture = decode(data, max_pixels=MAX_PIXELS)
+        high, wide = picture.pixels.shape[:2]
+        assert high * wide <= MAX_PIXELS
+        seen = inspect_image(data, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
+        assert {wide, high} == {seen.width, seen.height}
+
+
+def form(data: bytes) -> None:
+    """Fields or a RequestError. The first line is the content type's parameters, the rest the body."""
+    parameters, _, body = data.partition(b"\n")
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    kind = b"multipart/form-data; " + parameters
+    request = Request({"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", kind)]}, receive)
+    with suppress(RequestError):
+        asyncio.run(read_form(request))
+
+
+def words(data: bytes) -> None:
+    """Headers, cursors and JSON texts: a value or a RequestError."""
+    text = data.decode("latin-1")
+    readers: tuple[Callable[[], Any], ...] = (
+        lambda: read_prefer([text]),
+        lambda: read_cancel_after([text]),
+        lambda: read_idempotency_key([text]),
+        lambda: read_cursor(text, EVERYTHING),
+        lambda: check_metadata(parse_object(text, name="metadata")),
+    )
+    for read in readers:
+        with suppress(RequestError):
+            read()
+
+
+def _small_images() -> list[bytes]:
+    crafted = (case.make() for case in images.crafted() if "40 mega" not in case.name and "200 MB" not in case.name)
+    return [*damage.WHOLE.values(), *(data for data in crafted if 0 < len(data) <= MAX_BYTES)]
+
+
+def _forms() -> list[bytes]:
+    head = b'--b\r\nContent-Disposition: form-data; name="operation"; filename="a.jpg"\r\nContent-Type: x/y\r\n\r\n'
+    part = head + b"detect\r\n--b--\r\n"
+    return [
+        b"boundary=b\n" + part,
+        b'boundary="b"; charset=punycode\n' + part,
+        b"boundary=b\n" + part.replace(b"; filename", b"; filename*=utf-8''"),
+    ]
+
+
+def _words() -> list[bytes]:
+    return [
+        b"wait=10, respond-async; foo",
+        b'"key \\" quoted"',
+        b"1500ms",
+        b'{"a": [1e5, "\\ud83d\\ude00", {"b": null}]}',
+        b"AAAA" * 20,
+    ]
+
+
+TARGETS: Final = {
+    "headers": Target(headers, _small_images),
+    "pixels": Target(pixels, _small_images),
+    "form": Target(form, _forms),
+    "words": Target(words, _words),
+}

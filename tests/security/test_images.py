@@ -1,0 +1,57 @@
+"""Every image of the corpus is read and decoded, or refused with a code, in bounded memory and time."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from tests.corpus.images import corpus, crafted
+from tests.security.isolated import MAX_PIXELS
+from tools.setup import ROOT
+
+CHANGES: Final = 600
+SEED: Final = 1
+MOST_BYTES: Final = 18 * MAX_PIXELS
+"""Of memory for one file: 16 bits and alpha are 8 bytes a pixel, and twice that while they become 3."""
+MOST_SECONDS: Final = 60
+"""Of processor time for one file: about 20 times what the worst of them took, for slow and busy machines."""
+
+
+@pytest.fixture(scope="module")
+def measured() -> Mapping[str, dict[str, Any]]:
+    """What became of each case, by name; the process that reads them ends by itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.security.isolated", str(CHANGES), str(SEED)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"{done.returncode} at {lines[-1]}: {done.stderr[-2000:]}"
+    return {line["name"]: line for line in lines if "name" in line}
+
+
+def test_every_file_is_taken_or_refused_with_a_code_that_fits_it(measured: Mapping[str, dict[str, Any]]) -> None:
+    assert [line for line in measured.values() if not line["right"]] == []
+    assert len(measured) == sum(1 for _ in corpus(changes=CHANGES, seed=SEED))
+
+
+def test_no_file_costs_more_than_its_bound(measured: Mapping[str, dict[str, Any]]) -> None:
+    assert [line for line in measured.values() if line["bytes"] > MOST_BYTES or line["seconds"] > MOST_SECONDS] == []
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt"])
+def test_texts_that_unpack_to_gigabytes_are_never_unpacked(measured: Mapping[str, dict[str, Any]], kind: str) -> None:
+    assert measured[f"png: texts of 3 GB ({kind})"]["bytes"] < 64 * 1024 * 1024
+
+
+def test_the_corpus_is_the_same_each_time() -> None:
+    small = [
+        case for case in crafted() if not case.name.startswith(("png: 40", "png: the same", "png: 200", "webp: 40"))
+    ]
+    assert [case.make() for case in small] == [case.make() for case in small]

@@ -1,0 +1,78 @@
+"""The whole service, with real models, takes the hostile corpus: no 5xx, no crash, no second start, no memory kept."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+import requests
+
+from tests.corpus.cases import TAKEN, Case
+from tests.corpus.damage import changes
+from tests.corpus.images import crafted
+from tests.pictures import encoded, one_face
+from tools.setup import models_dir
+from tools.stack import Stack, free_port
+
+PICTURE: Final = encoded(one_face())
+GATEWAY_MB: Final = 400
+"""Of memory at its peak: about three times what it has at rest."""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    lines: list[str] = []
+    running = Stack(
+        data=tmp_path_factory.mktemp("hostile"),
+        port=free_port(),
+        settings={"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir())},
+        sink=lambda name, line: lines.append(f"{name} | {line}"),
+    )
+    with running:
+        running.wait_ready(60)
+        yield running
+        assert [line for line in lines if "Traceback" in line or "request.failed" in line] == []
+        assert all(service.exit_code() is None for service in running.services)
+
+
+def peak_mb(pid: int) -> int:
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(next(line for line in text.splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
+
+
+def outcome(stack: Stack, data: bytes) -> str:
+    answer = requests.post(
+        f"{stack.url}/v1/jobs",
+        data={"operation": "detect"},
+        files={"image": ("../../x.jpg", data)},
+        headers={"Prefer": "wait=60"},
+        timeout=90,
+    )
+    assert answer.status_code < 500, answer.text
+    said = answer.json()
+    if "code" in said:
+        return str(said["code"])
+    assert answer.status_code == 200, said
+    return TAKEN if said["status"] == "succeeded" else str(said["error"]["code"])
+
+
+def test_every_hostile_image_ends_in_a_result_or_a_clear_code(stack: Stack) -> None:
+    cases = [*crafted(), *changes(count=60, seed=2)]
+
+    def wrong(case: Case) -> str | None:
+        ended = outcome(stack, case.make())
+        return None if ended in case.outcomes else f"{case.name}: {ended}"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [name for name in pool.map(wrong, cases) if name] == []
+    assert outcome(stack, PICTURE) == TAKEN
+    assert stack.workers[0].failures == 0
+
+
+def test_the_gateway_answers_as_ever_and_kept_nothing_of_it(stack: Stack) -> None:
+    began = time.monotonic()
+    assert requests.get(f"{stack.url}/livez", timeout=5).status_code == 200
+    assert time.monotonic() - began < 5
+    assert peak_mb(stack.gateway.pid) < GATEWAY_MB
