@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NoReturn
 
 import structlog
@@ -142,6 +142,7 @@ def submit(
     ledger: Ledger,
     doorbell: Doorbell,
     settings: ApiSettings,
+    tenant: str,
     under: Reservation = NO_KEY,
 ) -> None:
     """Accept a batch, or refuse it whole; an item that cannot be done becomes a job that has failed. Blocks.
@@ -150,7 +151,7 @@ def submit(
         RequestError: `idempotency_in_progress`; nothing was accepted.
         UnavailableError: `queue_full` or `store_unavailable`; nothing was accepted.
     """
-    jobs = [_job(item, order, batch_id=batch_id, settings=settings) for item in order.items]
+    jobs = [_job(item, order, batch_id=batch_id, settings=settings, tenant=tenant) for item in order.items]
     ledger.batches.accept(
         batch_id,
         jobs,
@@ -159,6 +160,7 @@ def submit(
         result_ttl=settings.result_ttl,
         webhook=None if order.webhook is None else asdict(order.webhook),
         under=under,
+        tenant=tenant,
     )
     ready = sum(job.refused is None and job.image_url is None and job.reference_url is None for job in jobs)
     if ready:
@@ -167,7 +169,7 @@ def submit(
     log.info("batch.submitted", batch_id=batch_id, jobs=len(jobs), refused=refused)
 
 
-def _job(item: Item, order: BatchOrder, *, batch_id: str, settings: ApiSettings) -> NewJob:
+def _job(item: Item, order: BatchOrder, *, batch_id: str, settings: ApiSettings, tenant: str) -> NewJob:
     job_id = new_job_id(shard=shard_of(batch_id), now_ms=_now_ms())
     policy = settings.url_policy
     try:
@@ -182,6 +184,7 @@ def _job(item: Item, order: BatchOrder, *, batch_id: str, settings: ApiSettings)
             priority=order.priority,
             policy=policy,
         )
+        submission = replace(submission, tenant=tenant)
         return new_job(submission, job_id=job_id, settings=settings, result_ttl=settings.result_ttl)
     except RequestError as error:
         return NewJob(
@@ -191,6 +194,7 @@ def _job(item: Item, order: BatchOrder, *, batch_id: str, settings: ApiSettings)
             metadata=_kept(item.metadata),
             result_ttl=settings.result_ttl,
             priority=order.priority,
+            tenant=tenant,
             refused=JobFailure(error.code, _said(error)),
         )
 

@@ -1,14 +1,19 @@
 """What routes ask for by type."""
 
-from typing import Annotated, cast
+from typing import Annotated, Any, Final, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
 
+from api.auth import ANYONE, Caller
 from api.backend import Backend
 from api.draining import Drain
 from api.settings import ApiSettings
 from shared.jobs import is_job_id
 from shared.storage.ledger import no_such_job
+from shared.tenants import Scope
 
 
 def _backend(request: Request) -> Backend:
@@ -29,8 +34,36 @@ def _job_id(job_id: str) -> str:
     return job_id
 
 
+class _Credentials(SecurityBase):
+    """Gives the caller of a request, who has the scopes that its route needs."""
+
+    def __init__(self) -> None:
+        self.model = HTTPBearer(description="Who calls.")
+        self.scheme_name = "bearer"
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> Caller:
+        """The caller.
+
+        Raises:
+            RequestError: `forbidden`.
+        """
+        del request
+        ANYONE.require(needed.scopes)
+        return ANYONE
+
+
+_CREDENTIALS: Final = _Credentials()
+
 BackendDep = Annotated[Backend, Depends(_backend)]
 DrainDep = Annotated[Drain, Depends(_drain)]
 SettingsDep = Annotated[ApiSettings, Depends(_settings)]
 JobIdDep = Annotated[str, Depends(_job_id)]
 """The `job_id` of the path; what cannot be one is answered `job_not_found`."""
+
+JobsWriter = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.JOBS_WRITE])]
+JobsReader = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.JOBS_READ])]
+WebhooksAdmin = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.WEBHOOKS_ADMIN])]
+"""The caller, by what the route needs. Every route names one of them or says that it is `PUBLIC`."""
+
+PUBLIC: Final[dict[str, Any]] = {"security": []}
+"""The `openapi_extra` of a route that anybody may call: it reads and changes nothing of any tenant."""

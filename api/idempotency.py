@@ -12,11 +12,9 @@ from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
 
-TENANT = "default"
-
 
 @asynccontextmanager
-async def reserved(ledger: Ledger, *, route: str, key: str | None) -> AsyncIterator[Reservation]:
+async def reserved(ledger: Ledger, *, tenant: str, route: str, key: str | None) -> AsyncIterator[Reservation]:
     """Hold a key for what happens inside; whatever is refused or breaks off inside gives it back.
 
     Raises:
@@ -26,7 +24,7 @@ async def reserved(ledger: Ledger, *, route: str, key: str | None) -> AsyncItera
     if key is None:
         yield NO_KEY
         return
-    reservation = await to_thread.run_sync(ledger.idempotency.begin, f"{TENANT} {route}", key)
+    reservation = await to_thread.run_sync(ledger.idempotency.begin, f"{tenant} {route}", key)
     try:
         yield reservation
     except BaseException:

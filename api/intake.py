@@ -18,6 +18,7 @@ from shared.operations import FindParams, Operation
 from shared.storage.admission import Limits
 from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
+from shared.tenants import DEFAULT
 from shared.webhooks import Webhook
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,7 @@ class Submission:
     priority: Priority = Priority.NORMAL
     start_within: timedelta | None = None
     webhook: Webhook | None = None
+    tenant: str = DEFAULT
 
     @property
     def content(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         priority=submission.priority,
         start_within=submission.start_within,
         webhook=None if submission.webhook is None else asdict(submission.webhook),
+        tenant=submission.tenant,
         result_ttl=result_ttl,
     )
 
@@ -129,6 +132,7 @@ def submit(
         params=dict(new.params),
         metadata=dict(new.metadata),
         priority=new.priority,
+        tenant=new.tenant,
         start_by=None if new.start_within is None else accepted.created_at + new.start_within.total_seconds(),
         image_origin=new.image_origin,
         reference_origin=new.reference_origin,

@@ -50,6 +50,9 @@ CLASSIC_CODES: Final = (
 READ_CODES: Final = (ErrorCode.JOB_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 """What can go wrong wherever one job is named."""
 
+SECURED_CODES: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN)
+"""What can go wrong wherever a caller is asked for."""
+
 BATCH_READ_CODES: Final = (ErrorCode.BATCH_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 """What can go wrong wherever one batch is named."""
 
@@ -297,12 +300,15 @@ BATCH_BODY: Final[dict[str, Any]] = {
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the schemas that only hand-written parts refer to; the parameters of each operation among them.
+    """Add the schemas that only hand-written parts refer to, and to every call for a caller what may refuse one.
 
     FastAPI says of every call with a parameter that it may answer its own kind of 422: ours never do.
     """
+    refusals = {str(status): response for status, response in problem_responses(*SECURED_CODES).items()}
     for item in (*document["paths"].values(), *document.get("webhooks", {}).values()):
         for operation in item.values():
+            if operation.get("security"):
+                operation["responses"] = dict(sorted((refusals | operation["responses"]).items()))
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
     params = {kind.__name__: kind for kind in PARAMS.values()}

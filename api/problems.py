@@ -44,6 +44,8 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.ATTRIBUTE_UNAVAILABLE: Kind(501, "The model pack has no model for this attribute"),
     ErrorCode.CALIBRATION_UNAVAILABLE: Kind(501, "The model pack has no table of false-match rates"),
     ErrorCode.FMR_OUT_OF_RANGE: Kind(422, "The false-match rate was not measured"),
+    ErrorCode.UNAUTHENTICATED: Kind(401, "The caller is not known"),
+    ErrorCode.FORBIDDEN: Kind(403, "The caller may not do this"),
     ErrorCode.NOT_FOUND: Kind(404, "There is nothing at this address"),
     ErrorCode.JOB_NOT_FOUND: Kind(404, "There is no such job"),
     ErrorCode.BATCH_NOT_FOUND: Kind(404, "There is no such batch"),

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from shared.errors import UnavailableError
 from shared.jobs import Job, Status
 from shared.storage.ledger import Ledger, event, no_such_job
+from shared.tenants import DEFAULT
 
 REREAD: Final = timedelta(seconds=1.5)
 """Events can be lost (Pub/Sub promises nothing), so what is waited for is also read again this often."""
@@ -36,12 +37,16 @@ log = structlog.get_logger(__name__)
 
 
 class Watch:
-    """One caller's eye on a job, open inside its `with`: what happens from then on is not missed."""
+    """One caller's eye on a job, open inside its `with`: what happens from then on is not missed.
 
-    __slots__ = ("_happened", "_seen", "_waiting", "job_id", "moves")
+    Anything may be watched; what is another tenant's is not there when it is read.
+    """
 
-    def __init__(self, waiting: "Waiting", job_id: str, *, moves: bool) -> None:
+    __slots__ = ("_happened", "_seen", "_tenant", "_waiting", "job_id", "moves")
+
+    def __init__(self, waiting: "Waiting", job_id: str, *, tenant: str, moves: bool) -> None:
         self._waiting = waiting
+        self._tenant = tenant
         self._happened = asyncio.Event()
         self._seen: Status | None = None
         self.job_id = job_id
@@ -88,7 +93,7 @@ class Watch:
             UnavailableError: `store_unavailable`.
         """
         self.forget()
-        job = await self._waiting.read(self.job_id)
+        job = await self._waiting.read(self.job_id, tenant=self._tenant)
         self._seen = job.status
         return job
 
@@ -129,11 +134,17 @@ class Waiting:
         self.tuned = asyncio.Event()
         """Set when the first has come, or the last has gone, who wants to hear of every transition."""
 
-    def watch(self, job_id: str, *, moves: bool = False) -> Watch:
-        """An eye on a job: on its end, or on every one of its `moves`."""
-        return Watch(self, job_id, moves=moves)
+    def watch(self, job_id: str, *, tenant: str = DEFAULT, moves: bool = False) -> Watch:
+        """An eye on a tenant's job: on its end, or on every one of its `moves`."""
+        return Watch(self, job_id, tenant=tenant, moves=moves)
 
-    async def wait_for_end(self, job_id: str, *, timeout: timedelta) -> Job:  # noqa: ASYNC109 - the job, as it then is
+    async def wait_for_end(
+        self,
+        job_id: str,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - the job, as it then is
+        tenant: str = DEFAULT,
+    ) -> Job:
         """The job once it has ended, or as it is when `timeout` is over.
 
         Raises:
@@ -141,18 +152,18 @@ class Waiting:
             UnavailableError: `store_unavailable`.
         """
         # The watch begins before the ledger is read: an end between the two is not missed.
-        with self.watch(job_id) as watch:
+        with self.watch(job_id, tenant=tenant) as watch:
             return await watch.end(timeout=timeout)
 
-    async def read(self, job_id: str) -> Job:
-        """The job as it is.
+    async def read(self, job_id: str, *, tenant: str = DEFAULT) -> Job:
+        """The tenant's job as it is.
 
         Raises:
             RequestError: `job_not_found`.
             UnavailableError: `store_unavailable`.
         """
         job = await to_thread.run_sync(self._ledger.read, job_id)
-        if job is None:
+        if job is None or job.tenant != tenant:
             raise no_such_job()
         return job
 

@@ -38,6 +38,8 @@ class ErrorCode(StrEnum):
     ATTRIBUTE_UNAVAILABLE = "attribute_unavailable"
     CALIBRATION_UNAVAILABLE = "calibration_unavailable"
     FMR_OUT_OF_RANGE = "fmr_out_of_range"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     JOB_NOT_FOUND = "job_not_found"
     BATCH_NOT_FOUND = "batch_not_found"

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from shared.errors import ErrorCode
 from shared.operations import Operation
+from shared.tenants import DEFAULT
 
 
 class Status(StrEnum):
@@ -142,6 +143,7 @@ class NewJob:
     """A job that no worker has taken by then expires."""
     webhook: Mapping[str, Any] | None = None
     """Who is told of its end; where it is set, the end writes a row of the outbox."""
+    tenant: str = DEFAULT
     refused: JobFailure | None = None
     """Set for an item of a batch that was not taken: it is born failed."""
 
@@ -185,6 +187,8 @@ class Job:
     metrics: dict[str, float] = field(default_factory=dict)
     provenance: Provenance | None = None
     priority: Priority = Priority.NORMAL
+    tenant: str = DEFAULT
+    """Whose it is: for everybody else it is not there."""
     start_by: float | None = None
     batch: str | None = None
     retry_of: str | None = None
@@ -218,6 +222,7 @@ class Batch:
     counts: dict[Status, int]
     """Its jobs by status; those erased one by one count as what they were."""
     metadata: dict[str, Any] = field(default_factory=dict)
+    tenant: str = DEFAULT
     finished_at: float | None = None
     expires_at: float | None = None
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.jobs import Status
+from shared.tenants import DEFAULT
 
 
 class EventType(StrEnum):
@@ -83,6 +84,8 @@ class Endpoint:
     events: tuple[EventType, ...]
     secrets: tuple[Secret, ...] = field(repr=False)
     """The newest first."""
+    tenant: str = DEFAULT
+    """Whose ends it is told of; it is not there for others."""
     description: str = ""
     payload: PayloadForm = PayloadForm.THIN
     include_embeddings: bool = False
@@ -114,6 +117,7 @@ class Event:
     """Why a job failed: one of docs/errors.md."""
     total: int | None = None
     counts: Mapping[Status, int] | None = None
+    tenant: str = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from shared.jobs import Claim, Job, NewJob, Priority, Status, Transition
 from shared.storage.admission import Limits, Pressure
 from shared.storage.idempotency import NO_KEY, Known, Reservation, in_progress
 from shared.storage.ledger import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
+from shared.tenants import DEFAULT
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing, NoResults
 
 ORDER = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
@@ -107,6 +108,11 @@ class MemoryLedger(Ledger):
             self.batches.settle(ended.batch)
         return ended
 
+    def own(self, job_id: str, tenant: str) -> Record | None:
+        """The record, where the tenant has one."""
+        record = self.records.get(job_id)
+        return record if record is not None and record.job.tenant == tenant else None
+
     def refuse_where_full(self, limits: Limits) -> None:
         """Back-pressure."""
         if len(self.pending) + len(self.fetches.held) >= limits.depth:
@@ -122,6 +128,7 @@ class MemoryLedger(Ledger):
             params=dict(new.params),
             metadata=dict(new.metadata),
             priority=new.priority,
+            tenant=new.tenant,
             start_by=None if new.start_within is None else self.now + new.start_within.total_seconds(),
             batch=batch,
             retry_of=retry_of,
@@ -187,10 +194,10 @@ class MemoryLedger(Ledger):
             )
             return True
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job_id: str, *, tenant: str = DEFAULT) -> Job:
         with self.lock:
             self.step()
-            record = self.records.get(job_id)
+            record = self.own(job_id, tenant)
             if record is None:
                 raise no_such_job()
             if record.job.status is Status.CANCELED:
@@ -199,10 +206,10 @@ class MemoryLedger(Ledger):
                 raise RequestError(ErrorCode.JOB_ENDED, f"The job has {record.job.status}; an end never changes.")
             return self.conclude(job_id, Status.CANCELED)
 
-    def delete(self, job_id: str) -> bool:
+    def delete(self, job_id: str, *, tenant: str = DEFAULT) -> bool:
         with self.lock:
             self.step()
-            if job_id not in self.records:
+            if self.own(job_id, tenant) is None:
                 return False
             if not self.records[job_id].job.status.is_terminal:
                 self.conclude(job_id, Status.CANCELED)
@@ -210,10 +217,10 @@ class MemoryLedger(Ledger):
             self.tell(job_id, None)
             return True
 
-    def retry(self, job_id: str, *, new_id: str, limits: Limits) -> Job:
+    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT) -> Job:
         with self.lock:
             self.step()
-            record = self.records.get(job_id)
+            record = self.own(job_id, tenant)
             if record is None:
                 raise no_such_job()
             old = record.job

@@ -12,6 +12,7 @@ from shared.storage.fetches import Fetch, Fetches
 from shared.storage.idempotency import NO_KEY, Idempotency, Known, Reservation, in_progress
 from shared.storage.listing import JobFilter, Listing, Page, Position
 from shared.storage.results import Results
+from shared.tenants import DEFAULT
 
 if TYPE_CHECKING:
     from tests.memory_ledger import MemoryLedger
@@ -32,7 +33,7 @@ class NoResults(Results):
     def __init__(self) -> None:
         pass
 
-    def forget(self, job_id: str) -> None:
+    def forget(self, job_id: str, *, tenant: str = DEFAULT) -> None:
         pass
 
 
@@ -53,11 +54,12 @@ class MemoryBatches(Batches):
         result_ttl: timedelta,
         webhook: Mapping[str, Any] | None = None,  # noqa: ARG002 - nobody is told here
         under: Reservation = NO_KEY,
+        tenant: str = DEFAULT,
     ) -> float:
         with self._ledger.lock:
             now = self._ledger.step()
             self._ledger.refuse_where_full(limits)
-            batch = Batch(batch_id, BatchStatus.RUNNING, now, len(jobs), {}, dict(metadata))
+            batch = Batch(batch_id, BatchStatus.RUNNING, now, len(jobs), {}, dict(metadata), tenant)
             self._ledger.settle_key(under, batch_id)
             self.kept[batch_id] = BatchRecord(batch, [job.id for job in jobs], result_ttl)
             for job in jobs:
@@ -82,10 +84,15 @@ class MemoryBatches(Batches):
             )
             ledger.tell(batch_id, None)
 
-    def read(self, batch_id: str) -> Batch | None:
+    def own(self, batch_id: str, tenant: str) -> BatchRecord | None:
+        """The record, where the tenant has one."""
+        record = self.kept.get(batch_id)
+        return record if record is not None and record.batch.tenant == tenant else None
+
+    def read(self, batch_id: str, *, tenant: str = DEFAULT) -> Batch | None:
         with self._ledger.lock:
             self._ledger.step()
-            record = self.kept.get(batch_id)
+            record = self.own(batch_id, tenant)
             if record is None:
                 return None
             counts = dict.fromkeys(Status, 0)
@@ -101,20 +108,22 @@ class MemoryBatches(Batches):
             numbered = list(enumerate(ids))[start : start + count]
             return [(n, self._ledger.records[i].job) for n, i in numbered if i in self._ledger.records]
 
-    def cancel(self, batch_id: str) -> Batch | None:
+    def cancel(self, batch_id: str, *, tenant: str = DEFAULT) -> Batch | None:
         with self._ledger.lock:
-            for job_id in self.kept[batch_id].jobs if batch_id in self.kept else []:
+            record = self.own(batch_id, tenant)
+            for job_id in record.jobs if record else []:
                 if not self._ledger.records[job_id].job.status.is_terminal:
-                    self._ledger.cancel(job_id)
-            return self.read(batch_id)
+                    self._ledger.cancel(job_id, tenant=tenant)
+            return self.read(batch_id, tenant=tenant)
 
-    def delete(self, batch_id: str) -> bool:
+    def delete(self, batch_id: str, *, tenant: str = DEFAULT) -> bool:
         with self._ledger.lock:
             self._ledger.step()
-            record = self.kept.pop(batch_id, None)
+            record = self.own(batch_id, tenant)
             for job_id in record.jobs if record else []:
-                self._ledger.delete(job_id)
+                self._ledger.delete(job_id, tenant=tenant)
             if record:
+                del self.kept[batch_id]
                 self._ledger.tell(batch_id, None)
             return record is not None
 
@@ -138,7 +147,8 @@ class MemoryListing(Listing):
 
 def _meant(job: Job, wanted: JobFilter) -> bool:
     return (
-        wanted.status in {None, job.status}
+        job.tenant == wanted.tenant
+        and wanted.status in {None, job.status}
         and wanted.operation in {None, job.operation}
         and (wanted.created_after is None or job.created_at > wanted.created_after)
         and (not wanted.dead_lettered or job.dead_lettered)

@@ -13,7 +13,7 @@ from shared.jobs import Claim, Job, JobFailure, Provenance
 from shared.operations import FindParams, parse_params
 from shared.storage.ledger import Ledger, Outcome
 from worker import metrics, operations
-from worker.cache import DEFAULT_TENANT, ResultCache
+from worker.cache import ResultCache
 from worker.cancels import Cancels, TakenError
 from worker.engine.base import Engine
 from worker.images import Picture, decode
@@ -116,7 +116,7 @@ class Analyst:
         try:
             params = parse_params(job.operation, job.params)
             if self.cache:
-                digest = self.cache.digest(claim, params, tenant=DEFAULT_TENANT)
+                digest = self.cache.digest(claim, params)
                 result = self.cache.find(digest)
                 cached = result is not None
             if result is None:

@@ -20,8 +20,6 @@ from worker import metrics
 from worker.engine.base import EngineInfo
 from worker.settings import WorkerSettings
 
-DEFAULT_TENANT: Final = "default"
-"""Whose jobs they all are, as long as there are no tenants."""
 NO_MATTER: Final = frozenset(
     {"worker_threads", "job_time_limit", "job_time_limits", "result_cache_ttl", "drain", "ready_file"}
 )
@@ -41,11 +39,11 @@ class ResultCache:
     made_by: str
     """Digest of what stands behind every result: models, settings, code, libraries."""
 
-    def digest(self, claim: Claim, params: FindParams, *, tenant: str) -> str:
+    def digest(self, claim: Claim, params: FindParams) -> str:
         """Names the question: who asks what about which bytes, and who answers. Equal only where all of it is."""
         return _digest(
             {
-                "tenant": tenant,
+                "tenant": claim.job.tenant,
                 "operation": claim.job.operation.value,
                 "params": params.model_dump(mode="json"),
                 "image": hashlib.sha256(claim.image or b"").hexdigest(),

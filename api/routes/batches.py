@@ -15,7 +15,7 @@ from api.backend import Backend
 from api.batch_schemas import BatchBody, BatchJobs, BatchPart, batch_content, batch_path, jobs_content
 from api.batches import FORM_FIELDS, IMAGES, from_album, from_manifest, new_id, submit
 from api.bodies import media_type, read_album, refuse_media_type
-from api.deps import BackendDep, SettingsDep
+from api.deps import BackendDep, JobsReader, JobsWriter, SettingsDep
 from api.idempotency import fingerprint, known_as, reserved
 from api.openapi import BATCH_BODY, BATCH_READ_CODES, IDEMPOTENCY_KEY, JOB_HEADERS, PREFER, REPLAYED, problem_responses
 from api.preferences import granted_wait, read_idempotency_key, read_prefer
@@ -68,7 +68,7 @@ BatchIdDep = Annotated[str, Depends(_batch_id)]
     },
     openapi_extra={**BATCH_BODY, "parameters": [PREFER, IDEMPOTENCY_KEY]},
 )
-async def submit_batch(request: Request, backend: BackendDep, settings: SettingsDep) -> Response:
+async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> Response:
     """Put many jobs on record in one step. An item that cannot be done does not hold up the others: its job has failed.
 
     The whole is refused only where the request itself is wrong, or nothing is taken just now.
@@ -76,7 +76,7 @@ async def submit_batch(request: Request, backend: BackendDep, settings: Settings
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     wait = granted_wait(read_prefer(request.headers.getlist("prefer")).wait, settings.wait_limit)
     most = settings.max_batch_items
-    async with reserved(backend.ledger, route=ROUTE, key=key) as reservation:
+    async with reserved(backend.ledger, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
         if kind == "multipart/form-data":
             read = partial(
@@ -103,14 +103,15 @@ async def submit_batch(request: Request, backend: BackendDep, settings: Settings
                 ledger=backend.ledger,
                 doorbell=backend.doorbell,
                 settings=settings,
+                tenant=caller.tenant,
                 under=reservation.sealed(mark),
             )
             backend.wake_fetcher()
             return True
 
-        with backend.waiting.watch(batch_id) as watch:
+        with backend.waiting.watch(batch_id, tenant=caller.tenant) as watch:
             accepted = await to_thread.run_sync(accept)
-            batch = await _end(backend, watch, batch_id, wait=wait)
+            batch = await _end(backend, watch, caller.tenant, wait=wait)
     more = {"Location": batch_path(batch.id)} | ({} if accepted else {"Idempotent-Replayed": "true"})
     return _answer(batch, status=200 if batch.status is BatchStatus.COMPLETED else 202, wait=wait, headers=more)
 
@@ -129,6 +130,7 @@ async def submit_batch(request: Request, backend: BackendDep, settings: Settings
 async def read_batch(
     batch_id: BatchIdDep,
     request: Request,
+    caller: JobsReader,
     backend: BackendDep,
     settings: SettingsDep,
     wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for its completion.")] = None,
@@ -136,8 +138,8 @@ async def read_batch(
     """Read a batch, at once or, with `wait`, when it is completed. Hanging up cancels nothing."""
     asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
     granted = granted_wait(asked, settings.wait_limit)
-    with backend.waiting.watch(batch_id) as watch:
-        return _answer(await _end(backend, watch, batch_id, wait=granted), status=200, wait=granted)
+    with backend.waiting.watch(batch_id, tenant=caller.tenant) as watch:
+        return _answer(await _end(backend, watch, caller.tenant, wait=granted), status=200, wait=granted)
 
 
 @router.get(
@@ -149,13 +151,14 @@ async def read_batch(
 )
 async def list_batch_jobs(
     batch_id: BatchIdDep,
+    caller: JobsReader,
     backend: BackendDep,
     part: Annotated[BatchPart, Query()],
 ) -> Response:
     """List the jobs of a batch with their results. One that was erased or has expired is left out."""
 
     def read() -> dict[str, Any]:
-        batch = backend.ledger.batches.read(batch_id)
+        batch = backend.ledger.batches.read(batch_id, tenant=caller.tenant)
         if batch is None:
             raise no_such_batch()
         found = backend.ledger.batches.jobs(batch_id, start=part.start, count=part.limit)
@@ -172,9 +175,9 @@ async def list_batch_jobs(
     response_description="The batch; what had not ended is canceled.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
-async def cancel_batch(batch_id: BatchIdDep, backend: BackendDep) -> Response:
+async def cancel_batch(batch_id: BatchIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
     """End every job of the batch that has not ended, now. What has ended stays as it is."""
-    batch = await to_thread.run_sync(backend.ledger.batches.cancel, batch_id)
+    batch = await to_thread.run_sync(partial(backend.ledger.batches.cancel, batch_id, tenant=caller.tenant))
     if batch is None:
         raise no_such_batch()
     return _answer(batch, status=200)
@@ -187,20 +190,20 @@ async def cancel_batch(batch_id: BatchIdDep, backend: BackendDep) -> Response:
     response_description="Nothing is left of it and its jobs.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
-async def delete_batch(batch_id: BatchIdDep, backend: BackendDep) -> Response:
+async def delete_batch(batch_id: BatchIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
     """Erase a batch with all its jobs, in any state, now."""
-    if not await to_thread.run_sync(backend.ledger.batches.delete, batch_id):
+    if not await to_thread.run_sync(partial(backend.ledger.batches.delete, batch_id, tenant=caller.tenant)):
         raise no_such_batch()
     return Response(status_code=204)
 
 
-async def _end(backend: Backend, watch: Watch, batch_id: str, *, wait: int | None) -> Batch:
+async def _end(backend: Backend, watch: Watch, tenant: str, *, wait: int | None) -> Batch:
     """The batch once it is completed, or as it is when the wait is over."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + (wait or 0)
     while True:
         watch.forget()
-        batch = await to_thread.run_sync(backend.ledger.batches.read, batch_id)
+        batch = await to_thread.run_sync(partial(backend.ledger.batches.read, watch.job_id, tenant=tenant))
         if batch is None:
             raise no_such_batch()
         left = min(deadline, backend.waiting.last_call or deadline) - clock()

@@ -1,5 +1,6 @@
 """Deliveries: what was sent, what was answered, and once more."""
 
+from functools import partial
 from typing import Annotated, Final
 
 from anyio import to_thread
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from api.deps import BackendDep, JobIdDep
+from api.deps import BackendDep, JobIdDep, JobsReader, WebhooksAdmin
 from api.openapi import BATCH_READ_CODES, READ_CODES, problem_responses
 from api.routes.batches import BatchIdDep, no_such_batch
 from api.webhook_schemas import (
@@ -42,12 +43,13 @@ DeliveryIdDep = Annotated[str, Depends(_delivery_id)]
     response_description="Who was told of its end, and how that went.",
     responses=problem_responses(*READ_CODES),
 )
-async def list_job_deliveries(job_id: JobIdDep, backend: BackendDep) -> Response:
+async def list_job_deliveries(job_id: JobIdDep, caller: JobsReader, backend: BackendDep) -> Response:
     """List the deliveries of the job's end; none as long as it has not ended."""
 
     def read() -> list[dict[str, object]]:
-        found = backend.ledger.deliveries.of_subject(job_id)
-        if not found and backend.ledger.read(job_id) is None:
+        found = backend.ledger.deliveries.of_subject(job_id, tenant=caller.tenant)
+        job = None if found else backend.ledger.read(job_id)
+        if not found and (job is None or job.tenant != caller.tenant):
             raise no_such_job()
         return [delivery_content(each) for each in found]
 
@@ -61,12 +63,12 @@ async def list_job_deliveries(job_id: JobIdDep, backend: BackendDep) -> Response
     response_description="Who was told of its completion, and how that went.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
-async def list_batch_deliveries(batch_id: BatchIdDep, backend: BackendDep) -> Response:
+async def list_batch_deliveries(batch_id: BatchIdDep, caller: JobsReader, backend: BackendDep) -> Response:
     """List the deliveries of the batch's completion; those of its jobs are with the jobs."""
 
     def read() -> list[dict[str, object]]:
-        found = backend.ledger.deliveries.of_subject(batch_id)
-        if not found and backend.ledger.batches.read(batch_id) is None:
+        found = backend.ledger.deliveries.of_subject(batch_id, tenant=caller.tenant)
+        if not found and backend.ledger.batches.read(batch_id, tenant=caller.tenant) is None:
             raise no_such_batch()
         return [delivery_content(each) for each in found]
 
@@ -80,11 +82,11 @@ async def list_batch_deliveries(batch_id: BatchIdDep, backend: BackendDep) -> Re
     response_description="The delivery with its last attempts.",
     responses=problem_responses(*CODES),
 )
-async def read_delivery(delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
+async def read_delivery(delivery_id: DeliveryIdDep, caller: JobsReader, backend: BackendDep) -> Response:
     """Read a delivery with its last 20 attempts: what was sent, what was answered, how long it took."""
 
     def read() -> dict[str, object]:
-        found = backend.ledger.deliveries.read(delivery_id)
+        found = backend.ledger.deliveries.read(delivery_id, tenant=caller.tenant)
         if found is None:
             raise no_such_delivery()
         log = [attempt_content(each) for each in backend.ledger.deliveries.attempts(delivery_id)]
@@ -101,9 +103,9 @@ async def read_delivery(delivery_id: DeliveryIdDep, backend: BackendDep) -> Resp
     response_description="It is due now.",
     responses=problem_responses(*CODES),
 )
-async def resend_delivery(delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
+async def resend_delivery(delivery_id: DeliveryIdDep, caller: WebhooksAdmin, backend: BackendDep) -> Response:
     """Send a delivery now, in whatever state it is, under its old `webhook-id`; its schedule begins anew."""
-    found = await to_thread.run_sync(backend.ledger.deliveries.resend, delivery_id)
+    found = await to_thread.run_sync(partial(backend.ledger.deliveries.resend, delivery_id, tenant=caller.tenant))
     if found is None:
         raise no_such_delivery()
     return _answer(delivery_content(found), status=202)

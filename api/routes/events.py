@@ -10,7 +10,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from api.deps import BackendDep, JobIdDep
+from api.deps import BackendDep, JobIdDep, JobsReader
 from api.openapi import EVENT_STREAM, READ_CODES, problem_responses
 from api.waiting import Waiting
 from shared.errors import RequestError, UnavailableError
@@ -38,6 +38,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 )
 async def follow_job(
     job_id: JobIdDep,
+    caller: JobsReader,
     backend: BackendDep,
     last_event_id: Annotated[
         str | None,
@@ -49,7 +50,7 @@ async def follow_job(
     The event is named by the status, its id is the number of the transition. The last event is `end`, with the whole
     job, or `deleted` where the job was erased meanwhile; then the stream closes. A comment comes every 15 s.
     """
-    job = await backend.waiting.read(job_id)
+    job = await backend.waiting.read(job_id, tenant=caller.tenant)
     if last_event_id == END and job.status.is_terminal:
         return Response(status_code=204)
     return EventSourceResponse(_stream(job, _seen(last_event_id, job), backend.waiting), headers=HEADERS)
@@ -66,7 +67,7 @@ async def _stream(job: Job, seen: int, waiting: Waiting) -> AsyncIterator[bytes]
     if job.status.is_terminal:
         yield _events(job, seen)
         return
-    with waiting.watch(job.id, moves=True) as watch:
+    with waiting.watch(job.id, tenant=job.tenant, moves=True) as watch:
         while not waiting.stopping:
             with suppress(UnavailableError):  # the store is away: once it is back the watch hears of it
                 try:

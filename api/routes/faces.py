@@ -8,6 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from api.auth import Caller
 from api.backend import Backend
 from api.bodies import Form, media_type, parse, read_form, refuse_media_type
 from api.classic_schemas import (
@@ -19,7 +20,7 @@ from api.classic_schemas import (
     RegisterAnswer,
     VerifyAnswer,
 )
-from api.deps import BackendDep, SettingsDep
+from api.deps import BackendDep, JobsWriter, SettingsDep
 from api.intake import Submission, new_id, submit
 from api.openapi import CLASSIC_CODES, COMPARE_BODY, classic_body, problem_responses
 from api.schemas import Vector
@@ -71,10 +72,10 @@ R = TypeVar("R", bound=BaseModel)
     responses=problem_responses(*CLASSIC_CODES),
     openapi_extra=classic_body(),
 )
-async def detect(request: Request, backend: BackendDep, settings: SettingsDep) -> DetectAnswer:
+async def detect(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> DetectAnswer:
     """Count the faces of an image, and say where the face is if there is exactly one."""
     form = await read_form(request)
-    faces = (await _run(FacesResult, Operation.DETECT, AS_BEFORE, form, backend, settings)).faces
+    faces = (await _run(FacesResult, Operation.DETECT, AS_BEFORE, form, caller, backend, settings)).faces
     if len(faces) == 1:
         face = faces[0]
         return DetectAnswer(
@@ -93,10 +94,12 @@ async def detect(request: Request, backend: BackendDep, settings: SettingsDep) -
     responses=problem_responses(*CLASSIC_CODES),
     openapi_extra=classic_body(),
 )
-async def extract_embedding(request: Request, backend: BackendDep, settings: SettingsDep) -> EmbeddingAnswer:
+async def extract_embedding(
+    request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep
+) -> EmbeddingAnswer:
     """Give the raw embedding of the face if there is exactly one."""
     form = await read_form(request)
-    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, backend, settings)).faces
+    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, caller, backend, settings)).faces
     if len(faces) == 1:
         return EmbeddingAnswer(
             success=True,
@@ -123,7 +126,7 @@ async def extract_embedding(request: Request, backend: BackendDep, settings: Set
     ),
     openapi_extra=COMPARE_BODY,
 )
-async def compare(request: Request, settings: SettingsDep) -> CompareAnswer:
+async def compare(request: Request, _: JobsWriter, settings: SettingsDep) -> CompareAnswer:
     """Give the cosine of two embeddings. They must come from the same model: this call cannot tell."""
     if media_type(request) not in {"application/json", ""}:
         refuse_media_type("application/json")
@@ -151,14 +154,14 @@ async def compare(request: Request, settings: SettingsDep) -> CompareAnswer:
         stored_embedding={"type": "string", "description": "JSON array of numbers; without it the call embeds only."}
     ),
 )
-async def verify(request: Request, backend: BackendDep, settings: SettingsDep) -> VerifyAnswer:
+async def verify(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> VerifyAnswer:
     """Say whether the face is the one of the stored embedding; without one, give the face's embedding."""
     form = await read_form(request)
     stored = form.texts.get("stored_embedding")
     if not stored:
-        return await _verify_nothing(form, backend, settings)
+        return await _verify_nothing(form, caller, backend, settings)
     params = await to_thread.run_sync(_verify_params, stored, backend, settings)
-    result = await _run(VerifyResult, Operation.VERIFY, params, form, backend, settings)
+    result = await _run(VerifyResult, Operation.VERIFY, params, form, caller, backend, settings)
     if result.similarity is None:
         message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
         return VerifyAnswer(success=False, verified=False, message=message)
@@ -181,8 +184,8 @@ def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> Veri
     )
 
 
-async def _verify_nothing(form: Form, backend: Backend, settings: ApiSettings) -> VerifyAnswer:
-    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, backend, settings)).faces
+async def _verify_nothing(form: Form, caller: Caller, backend: Backend, settings: ApiSettings) -> VerifyAnswer:
+    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, caller, backend, settings)).faces
     if len(faces) != 1:
         return VerifyAnswer(success=False, verified=False, message=_not_one(faces, SEVERAL))
     return VerifyAnswer(success=True, embedding=_raw(faces[0].embedding), message="Face embedding extracted")
@@ -194,11 +197,11 @@ async def _verify_nothing(form: Form, backend: Backend, settings: ApiSettings) -
     responses=problem_responses(*CLASSIC_CODES, ErrorCode.LIVENESS_UNAVAILABLE),
     openapi_extra=classic_body(),
 )
-async def liveness(request: Request, backend: BackendDep, settings: SettingsDep) -> LivenessAnswer:
+async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> LivenessAnswer:
     """Say whether the face was in front of the camera. A face that the model is unsure of is not live."""
     form = await read_form(request)
     params = LivenessParams(full_size=True, ignore_below=EVERY_FACE)
-    result = await _run(LivenessResult, Operation.LIVENESS, params, form, backend, settings)
+    result = await _run(LivenessResult, Operation.LIVENESS, params, form, caller, backend, settings)
     if result.reason is not None:
         message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
         return LivenessAnswer(is_live=False, confidence=0.0, message=message)
@@ -224,12 +227,12 @@ async def liveness(request: Request, backend: BackendDep, settings: SettingsDep)
         }
     ),
 )
-async def register(request: Request, backend: BackendDep, settings: SettingsDep) -> RegisterAnswer:
+async def register(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> RegisterAnswer:
     """Run every check of a registration; give the embedding if all pass, else name the first that failed."""
     form = await read_form(request)
     skip = _flag(form, "skip_liveness")
     params = RegisterParams(full_size=True, ignore_below=EVERY_FACE, skip_liveness=skip)
-    result = await _run(RegisterResult, Operation.REGISTER, params, form, backend, settings)
+    result = await _run(RegisterResult, Operation.REGISTER, params, form, caller, backend, settings)
     score = result.liveness.score
     confidence = None if score is None else round(score, DECIMALS)
     if not result.registered:
@@ -251,7 +254,13 @@ def _refusal(result: RegisterResult) -> str:
 
 
 async def _run(
-    kind: type[R], operation: Operation, params: FindParams, form: Form, backend: Backend, settings: ApiSettings
+    kind: type[R],
+    operation: Operation,
+    params: FindParams,
+    form: Form,
+    caller: Caller,
+    backend: Backend,
+    settings: ApiSettings,
 ) -> R:
     """Submit the job of a classic call, wait for it, and give its result.
 
@@ -260,10 +269,10 @@ async def _run(
         JobError: the job failed.
         UnavailableError: no worker, a full queue, no store, or `wait_timeout`.
     """
-    submission = Submission(operation=operation, image=form.file("file"), params=params)
+    submission = Submission(operation=operation, image=form.file("file"), params=params, tenant=caller.tenant)
     job_id = new_id(backend.ledger)
     # The watch begins before the job is there: no end of it is missed, and none has to be looked for.
-    with backend.waiting.watch(job_id) as watch:
+    with backend.waiting.watch(job_id, tenant=caller.tenant) as watch:
         job = await to_thread.run_sync(partial(_submit, submission, job_id, backend, settings))
         try:
             ended = await watch.end(job, timeout=settings.sync_timeout)

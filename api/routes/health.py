@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from api.backend import Backend
-from api.deps import BackendDep, DrainDep, SettingsDep
+from api.deps import PUBLIC, BackendDep, DrainDep, SettingsDep
 from api.draining import Drain
 from api.openapi import problem_responses
 from api.schemas import HealthAnswer, LiveAnswer, QueueDepth, ReadyAnswer, ServiceAnswer
@@ -21,7 +21,7 @@ NO_WORKER: Final = "no worker with warmed models is alive"
 router = APIRouter(tags=["health"], responses=problem_responses(ErrorCode.INTERNAL_ERROR))
 
 
-@router.get("/", summary="Name and version")
+@router.get("/", summary="Name and version", openapi_extra=PUBLIC)
 async def service() -> ServiceAnswer:
     """Say what this is."""
     return ServiceAnswer()
@@ -30,6 +30,7 @@ async def service() -> ServiceAnswer:
 @router.get(
     "/health",
     summary="Ready to work?",
+    openapi_extra=PUBLIC,
     response_model=HealthAnswer,
     response_model_exclude_none=True,
     responses={503: {"model": HealthAnswer, "description": "No warmed worker is alive, or the store is away."}},
@@ -63,6 +64,7 @@ def _health(backend: Backend) -> HealthAnswer:
 @router.get(
     "/readyz",
     summary="Send it clients?",
+    openapi_extra=PUBLIC,
     response_model=ReadyAnswer,
     responses={503: {"model": ReadyAnswer, "description": "It drains, or its store is away or still loading."}},
 )
@@ -102,7 +104,7 @@ def readiness(backend: Backend, drain: Drain) -> Readiness:
     return Readiness.READY
 
 
-@router.get("/livez", summary="Alive?")
+@router.get("/livez", summary="Alive?", openapi_extra=PUBLIC)
 async def livez() -> LiveAnswer:
     """Answer, whatever the store and the workers do: for the supervisor of this process."""
     return LiveAnswer()

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.bodies import media_type, read_form, refuse_media_type
-from api.deps import BackendDep, JobIdDep, SettingsDep
+from api.deps import BackendDep, JobIdDep, JobsReader, JobsWriter, SettingsDep
 from api.idempotency import fingerprint, known_as, reserved
 from api.intake import limits, new_id, submit
 from api.openapi import (
@@ -73,7 +73,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
     },
     openapi_extra={**JOB_BODY, "parameters": [PREFER, IDEMPOTENCY_KEY, CANCEL_AFTER]},
 )
-async def submit_job(request: Request, backend: BackendDep, settings: SettingsDep) -> Response:
+async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> Response:
     """Put a job on record and answer at once, or, with `Prefer: wait=N`, once it has ended.
 
     Once this answers 200 or 202 the job is kept: it will be done even if every process restarts meanwhile.
@@ -85,7 +85,7 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
     asked = read_prefer(request.headers.getlist("prefer"))
     wait = granted_wait(asked.wait, settings.wait_limit)
     policy, hooks = settings.url_policy, settings.webhook_policy
-    async with reserved(backend.ledger, route=ROUTE, key=key) as reservation:
+    async with reserved(backend.ledger, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
         if kind == "multipart/form-data":
             read = partial(from_form, await read_form(request, known=FORM_FIELDS), policy=policy, hooks=hooks)
@@ -100,7 +100,7 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
         )
 
         def accept() -> Job | None:
-            submission = replace(read(), start_within=start_within)
+            submission = replace(read(), start_within=start_within, tenant=caller.tenant)
             mark = fingerprint(submission.content) if key is not None else ""
             if known_as(reservation, mark):
                 return None
@@ -120,7 +120,7 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
             return job
 
         # The watch begins before the job is there: no end of it is missed, and none has to be looked for.
-        with backend.waiting.watch(job_id) as watch:
+        with backend.waiting.watch(job_id, tenant=caller.tenant) as watch:
             accepted = await to_thread.run_sync(accept)
             job = accepted or await watch.read()
             if wait:
@@ -139,8 +139,8 @@ async def submit_job(request: Request, backend: BackendDep, settings: SettingsDe
     response_description="A page of jobs, without their results.",
     responses=problem_responses(ErrorCode.INVALID_REQUEST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
 )
-async def list_jobs(backend: BackendDep, query: Annotated[JobQuery, Query()]) -> Response:
-    """List jobs, the newest first. A list entry is a job without its `result`: read the job for that.
+async def list_jobs(caller: JobsReader, backend: BackendDep, query: Annotated[JobQuery, Query()]) -> Response:
+    """List your tenant's jobs, the newest first. A list entry is a job without its `result`: read the job for that.
 
     `next_cursor` leads to the next page. Jobs that come or go meanwhile shift nothing: no page shows a job twice.
     """
@@ -149,6 +149,7 @@ async def list_jobs(backend: BackendDep, query: Annotated[JobQuery, Query()]) ->
         operation=query.operation,
         created_after=query.created_after.timestamp() if query.created_after else None,
         dead_lettered=query.dead_lettered,
+        tenant=caller.tenant,
     )
     after = read_cursor(query.cursor, wanted) if query.cursor else None
     page = await to_thread.run_sync(partial(backend.ledger.listing.page, wanted, limit=query.limit, after=after))
@@ -173,6 +174,7 @@ async def list_jobs(backend: BackendDep, query: Annotated[JobQuery, Query()]) ->
 async def read_job(
     job_id: JobIdDep,
     request: Request,
+    caller: JobsReader,
     backend: BackendDep,
     settings: SettingsDep,
     wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for the end of the job.")] = None,
@@ -180,7 +182,8 @@ async def read_job(
     """Read a job, at once or, with `wait`, when it has ended. Hanging up cancels nothing."""
     asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
     granted = granted_wait(asked, settings.wait_limit)
-    job = await backend.waiting.wait_for_end(job_id, timeout=timedelta(seconds=granted or 0))
+    within = timedelta(seconds=granted or 0)
+    job = await backend.waiting.wait_for_end(job_id, tenant=caller.tenant, timeout=within)
     return _answer(job, status=200, applied=_waited(granted))
 
 
@@ -191,12 +194,13 @@ async def read_job(
     response_description="The job, canceled now or before.",
     responses=problem_responses(*READ_CODES, ErrorCode.JOB_ENDED),
 )
-async def cancel_job(job_id: JobIdDep, backend: BackendDep) -> Response:
+async def cancel_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
     """End a job that waits or runs, now. Its images are erased in the same step; a result that comes later is dropped.
 
     A job that has been canceled is answered again; one with another end is not changed: 409.
     """
-    return _answer(await to_thread.run_sync(backend.ledger.cancel, job_id), status=200)
+    job = await to_thread.run_sync(partial(backend.ledger.cancel, job_id, tenant=caller.tenant))
+    return _answer(job, status=200)
 
 
 @router.delete(
@@ -206,12 +210,12 @@ async def cancel_job(job_id: JobIdDep, backend: BackendDep) -> Response:
     response_description="Nothing is left of it.",
     responses=problem_responses(*READ_CODES),
 )
-async def delete_job(job_id: JobIdDep, backend: BackendDep) -> Response:
+async def delete_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
     """Erase a job in any state, now: images, result, metadata, and a result kept for repeated images.
 
     Whoever waits for it is answered 404. Its `Idempotency-Key` is free again.
     """
-    if not await to_thread.run_sync(backend.ledger.delete, job_id):
+    if not await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=caller.tenant)):
         raise no_such_job()
     return Response(status_code=204)
 
@@ -232,7 +236,7 @@ async def delete_job(job_id: JobIdDep, backend: BackendDep) -> Response:
         **problem_responses(*READ_CODES, ErrorCode.NOT_RETRYABLE, ErrorCode.QUEUE_FULL),
     },
 )
-async def retry_job(job_id: JobIdDep, backend: BackendDep, settings: SettingsDep) -> Response:
+async def retry_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> Response:
     """Put a job that failed in line again, as a new job with the same images, parameters and metadata.
 
     The failed job stays as it is, and names the new one in `retried_as`. Asked again, it is the same new job.
@@ -241,7 +245,7 @@ async def retry_job(job_id: JobIdDep, backend: BackendDep, settings: SettingsDep
 
     def retry() -> Job:
         fresh = new_id(backend.ledger, shard=shard_of(job_id))
-        job = backend.ledger.retry(job_id, new_id=fresh, limits=limits(settings))
+        job = backend.ledger.retry(job_id, new_id=fresh, limits=limits(settings), tenant=caller.tenant)
         if job.id == fresh:
             backend.doorbell.ring()
             backend.wake_fetcher()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Final
 
 from anyio import to_thread
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Body, Depends, Query
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from api.deps import BackendDep, SettingsDep
+from api.deps import BackendDep, SettingsDep, WebhooksAdmin
 from api.openapi import problem_responses
 from api.paging import read_delivery_cursor, write_delivery_cursor
 from api.webhook_schemas import (
@@ -43,13 +44,15 @@ BODY_CODES: Final = (
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
 
 
-def _endpoint_id(endpoint_id: str) -> str:
-    if not is_endpoint_id(endpoint_id):
+def _endpoint(endpoint_id: str, caller: WebhooksAdmin, backend: BackendDep) -> Endpoint:
+    found = backend.ledger.endpoints.read(endpoint_id) if is_endpoint_id(endpoint_id) else None
+    if found is None or found.tenant != caller.tenant:
         raise no_such_endpoint()
-    return endpoint_id
+    return found
 
 
-EndpointIdDep = Annotated[str, Depends(_endpoint_id)]
+EndpointDep = Annotated[Endpoint, Depends(_endpoint)]
+"""The caller's endpoint that the path names; whose it is never changes, so what follows is done to its own."""
 
 
 @router.post(
@@ -66,7 +69,9 @@ EndpointIdDep = Annotated[str, Depends(_endpoint_id)]
         ErrorCode.INTERNAL_ERROR,
     ),
 )
-async def register_endpoint(asked: EndpointSubmission, backend: BackendDep, settings: SettingsDep) -> Response:
+async def register_endpoint(
+    asked: EndpointSubmission, caller: WebhooksAdmin, backend: BackendDep, settings: SettingsDep
+) -> Response:
     """Register a receiver. It is told of what ends from now on, signed with the secret of the answer."""
     policy = settings.webhook_policy
     policy.check_url(asked.url, field="url")
@@ -77,6 +82,7 @@ async def register_endpoint(asked: EndpointSubmission, backend: BackendDep, sett
         url=asked.url,
         events=tuple(dict.fromkeys(asked.events or SUBSCRIBABLE)),
         secrets=(Secret(secret, created_at=0),),
+        tenant=caller.tenant,
         description=asked.description,
         payload=asked.payload,
         include_embeddings=asked.include_embeddings,
@@ -93,9 +99,9 @@ async def register_endpoint(asked: EndpointSubmission, backend: BackendDep, sett
     response_description="Every endpoint, the newest first.",
     responses=problem_responses(ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
 )
-async def list_endpoints(backend: BackendDep) -> Response:
-    """List every endpoint, without its secrets."""
-    found = await to_thread.run_sync(backend.ledger.endpoints.all)
+async def list_endpoints(caller: WebhooksAdmin, backend: BackendDep) -> Response:
+    """List every endpoint of your tenant, without its secrets."""
+    found = await to_thread.run_sync(partial(backend.ledger.endpoints.all, tenant=caller.tenant))
     return _answer({"endpoints": [endpoint_content(each) for each in found]})
 
 
@@ -106,9 +112,9 @@ async def list_endpoints(backend: BackendDep) -> Response:
     response_description="The endpoint.",
     responses=problem_responses(*CODES),
 )
-async def read_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+async def read_endpoint(endpoint: EndpointDep) -> Response:
     """Read an endpoint, without its secrets."""
-    return await _found(lambda: backend.ledger.endpoints.read(endpoint_id))
+    return _answer(endpoint_content(endpoint))
 
 
 @router.patch(
@@ -119,7 +125,7 @@ async def read_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Resp
     responses=problem_responses(*CODES, *BODY_CODES, ErrorCode.WEBHOOK_URL_REFUSED),
 )
 async def change_endpoint(
-    endpoint_id: EndpointIdDep, asked: EndpointChange, backend: BackendDep, settings: SettingsDep
+    endpoint: EndpointDep, asked: EndpointChange, backend: BackendDep, settings: SettingsDep
 ) -> Response:
     """Change what is given; the rest stays. What is still to be sent goes out by the new terms."""
     policy = settings.webhook_policy
@@ -130,13 +136,7 @@ async def change_endpoint(
     given = asked.model_dump(exclude_none=True)
     if "events" in given:
         given["events"] = tuple(dict.fromkeys(given["events"]))
-
-    def change() -> Endpoint | None:
-        registry = backend.ledger.endpoints
-        endpoint = registry.read(endpoint_id)
-        return None if endpoint is None else registry.replace(replace(endpoint, **given))
-
-    return await _found(change)
+    return await _found(lambda: backend.ledger.endpoints.replace(replace(endpoint, **given)))
 
 
 @router.delete(
@@ -146,9 +146,9 @@ async def change_endpoint(
     response_description="It is gone, with its secrets.",
     responses=problem_responses(*CODES),
 )
-async def delete_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+async def delete_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Delete an endpoint. What was still to be sent to it is not sent."""
-    if not await to_thread.run_sync(backend.ledger.endpoints.delete, endpoint_id):
+    if not await to_thread.run_sync(backend.ledger.endpoints.delete, endpoint.id):
         raise no_such_endpoint()
     return Response(status_code=204)
 
@@ -161,12 +161,14 @@ async def delete_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Re
     responses=problem_responses(*CODES, *BODY_CODES),
 )
 async def rotate_secret(
-    endpoint_id: EndpointIdDep, backend: BackendDep, asked: Annotated[Rotation | None, Body()] = None
+    endpoint: EndpointDep,
+    backend: BackendDep,
+    asked: Annotated[Rotation | None, Body()] = None,
 ) -> Response:
     """Sign with a new secret from now on; until the overlap ends, with those before too."""
     secret = new_secret()
     overlap = timedelta(seconds=(asked or Rotation()).overlap_seconds)
-    return await _found(lambda: backend.ledger.endpoints.rotate(endpoint_id, secret, overlap=overlap), secret=secret)
+    return await _found(lambda: backend.ledger.endpoints.rotate(endpoint.id, secret, overlap=overlap), secret=secret)
 
 
 @router.post(
@@ -176,9 +178,9 @@ async def rotate_secret(
     response_description="The endpoint, enabled.",
     responses=problem_responses(*CODES),
 )
-async def enable_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+async def enable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Tell it of what ends from now on. What failed meanwhile is sent where `resend` asks for it."""
-    return await _found(lambda: backend.ledger.endpoints.enable(endpoint_id))
+    return await _found(lambda: backend.ledger.endpoints.enable(endpoint.id))
 
 
 @router.post(
@@ -188,9 +190,9 @@ async def enable_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Re
     response_description="The endpoint, disabled.",
     responses=problem_responses(*CODES),
 )
-async def disable_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+async def disable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Send it nothing more. What is still to be sent fails, and can be sent again once it is enabled."""
-    return await _found(lambda: backend.ledger.endpoints.disable(endpoint_id, DisabledReason.BY_REQUEST))
+    return await _found(lambda: backend.ledger.endpoints.disable(endpoint.id, DisabledReason.BY_REQUEST))
 
 
 @router.post(
@@ -201,16 +203,11 @@ async def disable_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> R
     response_description="The delivery of the test; read it to see what came of it.",
     responses=problem_responses(*CODES),
 )
-async def test_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Response:
+async def test_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Send `webhook.test` to the endpoint, also to one that is disabled."""
-
-    def send() -> dict[str, object]:
-        endpoint = backend.ledger.endpoints.read(endpoint_id)
-        if endpoint is None:
-            raise no_such_endpoint()
-        return delivery_content(backend.ledger.deliveries.send_test(endpoint))
-
-    return _answer(await to_thread.run_sync(send), status=202)
+    return _answer(
+        delivery_content(await to_thread.run_sync(backend.ledger.deliveries.send_test, endpoint)), status=202
+    )
 
 
 @router.get(
@@ -221,18 +218,16 @@ async def test_endpoint(endpoint_id: EndpointIdDep, backend: BackendDep) -> Resp
     responses=problem_responses(*CODES, ErrorCode.INVALID_REQUEST),
 )
 async def list_deliveries(
-    endpoint_id: EndpointIdDep, backend: BackendDep, query: Annotated[DeliveryQuery, Query()]
+    endpoint: EndpointDep, backend: BackendDep, query: Annotated[DeliveryQuery, Query()]
 ) -> Response:
     """List what was, and is to be, sent to an endpoint, the newest first."""
-    before = read_delivery_cursor(query.cursor, of=endpoint_id) if query.cursor else None
+    before = read_delivery_cursor(query.cursor, of=endpoint.id) if query.cursor else None
 
     def read() -> dict[str, object]:
-        if backend.ledger.endpoints.read(endpoint_id) is None:
-            raise no_such_endpoint()
         page = backend.ledger.deliveries.of_destination(
-            endpoint_id, limit=query.limit, status=query.status, before=before
+            endpoint.id, limit=query.limit, status=query.status, before=before
         )
-        cursor = write_delivery_cursor(page.next, of=endpoint_id) if page.next else None
+        cursor = write_delivery_cursor(page.next, of=endpoint.id) if page.next else None
         return {"deliveries": [delivery_content(each) for each in page.deliveries], "next_cursor": cursor}
 
     return _answer(await to_thread.run_sync(read))
@@ -246,15 +241,12 @@ async def list_deliveries(
     response_description="They are due now.",
     responses=problem_responses(*CODES, *BODY_CODES),
 )
-async def resend_failed(endpoint_id: EndpointIdDep, asked: ResendFailed, backend: BackendDep) -> Response:
+async def resend_failed(
+    endpoint: EndpointDep, asked: ResendFailed, caller: WebhooksAdmin, backend: BackendDep
+) -> Response:
     """Send every failed delivery made since then again, each under its old `webhook-id`."""
-
-    def resend() -> int:
-        if backend.ledger.endpoints.read(endpoint_id) is None:
-            raise no_such_endpoint()
-        return backend.ledger.deliveries.resend_failed(endpoint_id, since=asked.since.timestamp())
-
-    return _answer({"resent": await to_thread.run_sync(resend)}, status=202)
+    resend = partial(backend.ledger.deliveries.resend_failed, endpoint.id, tenant=caller.tenant)
+    return _answer({"resent": await to_thread.run_sync(partial(resend, since=asked.since.timestamp()))}, status=202)
 
 
 async def _found(read: Callable[[], Endpoint | None], *, secret: str | None = None) -> Response:

@@ -13,8 +13,9 @@ from shared.storage import keys, scripts
 from shared.storage.admission import Limits, refuse_where_full
 from shared.storage.connection import store_errors
 from shared.storage.idempotency import NO_KEY, Reservation, refuse_where_lost
-from shared.storage.records import new_job_json, read_batch, read_job
+from shared.storage.records import new_job_json, read_batch, read_job, tenant_text
 from shared.storage.results import Results
+from shared.tenants import DEFAULT
 
 STAGED: Final = timedelta(minutes=10)
 """How long images stay that were put there for a batch which then was not accepted: a gateway died in between."""
@@ -47,6 +48,7 @@ class Batches:
         result_ttl: timedelta,
         webhook: Mapping[str, Any] | None = None,
         under: Reservation = NO_KEY,
+        tenant: str = DEFAULT,
     ) -> float:
         """Put all jobs of a batch on record in one step, or none; its time of acceptance.
 
@@ -66,6 +68,9 @@ class Batches:
                         staged.set(keys.reference(shard, job.id), job.reference, px=STAGED)
                 staged.execute()
         fields = {"metadata": json.dumps(dict(metadata)), "ttl": str(max(1, round(result_ttl.total_seconds())))}
+        owner = tenant_text(tenant)
+        if owner is not None:
+            fields["tenant"] = owner
         if webhook is not None:
             fields["webhook"] = json.dumps(dict(webhook))
         with store_errors():
@@ -89,14 +94,15 @@ class Batches:
             raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, detail)
         return float(answer[1])
 
-    def read(self, batch_id: str) -> Batch | None:
-        """The batch, or None where it never was or has expired."""
+    def read(self, batch_id: str, *, tenant: str = DEFAULT) -> Batch | None:
+        """The batch, or None where the tenant has none of this id, or no more."""
         shard = shard_of(batch_id)
         if shard >= self._shards:
             return None
         with store_errors():
             fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.batch(shard, batch_id)))
-        return read_batch(fields) if fields else None
+        batch = read_batch(fields) if fields else None
+        return batch if batch is not None and batch.tenant == tenant else None
 
     def jobs(self, batch_id: str, *, start: int, count: int) -> list[tuple[int, Job]]:
         """So many of its jobs with their numbers, in the order of the items; those that are gone are left out."""
@@ -112,16 +118,16 @@ class Batches:
                 rows = cast("list[dict[bytes, bytes]]", asked.execute())
         return [(number, read_job(row)) for number, row in enumerate(rows, start) if row]
 
-    def cancel(self, batch_id: str) -> Batch | None:
+    def cancel(self, batch_id: str, *, tenant: str = DEFAULT) -> Batch | None:
         """End what has not ended; the batch then, or None where there is none."""
         shard = shard_of(batch_id)
         if shard >= self._shards:
             return None
         with store_errors():
-            self._cancel(keys=[keys.batch(shard, batch_id)], args=[keys.prefix(shard), batch_id])
-        return self.read(batch_id)
+            self._cancel(keys=[keys.batch(shard, batch_id)], args=[keys.prefix(shard), batch_id, tenant])
+        return self.read(batch_id, tenant=tenant)
 
-    def delete(self, batch_id: str) -> bool:
+    def delete(self, batch_id: str, *, tenant: str = DEFAULT) -> bool:
         """Erase a batch with all its jobs, whatever their state; False where there was none."""
         shard = shard_of(batch_id)
         if shard >= self._shards:
@@ -129,9 +135,9 @@ class Batches:
         with store_errors():
             ids = cast("list[bytes]", self._client.lrange(keys.batch_jobs(shard, batch_id), 0, -1))
         for job_id in ids:
-            self._results.forget(job_id.decode())
+            self._results.forget(job_id.decode(), tenant=tenant)
         with store_errors():
-            return bool(self._delete(keys=[keys.batch(shard, batch_id)], args=[keys.prefix(shard), batch_id]))
+            return bool(self._delete(keys=[keys.batch(shard, batch_id)], args=[keys.prefix(shard), batch_id, tenant]))
 
     def _unstage(self, shard: int, jobs: Sequence[NewJob]) -> None:
         with store_errors(), self._client.pipeline(transaction=False) as undone:

@@ -16,7 +16,8 @@ from shared.errors import UnavailableError
 from shared.jobs import Status, new_batch_id, shard_of
 from shared.storage import keys, scripts
 from shared.storage.connection import is_cluster, store_errors
-from shared.storage.records import pairs
+from shared.storage.records import pairs, tenant_text
+from shared.tenants import DEFAULT
 from shared.webhooks import (
     Attempt,
     Delivery,
@@ -104,9 +105,9 @@ class Deliveries:
         """An event that nothing ended, for this endpoint alone, whatever it listens to."""
         now = time.time()
         name = event_id(new_batch_id(shard=secrets.randbelow(self._shards), now_ms=round(now * 1000)))
-        event = Event(id=name, type=EventType.TEST, at=now, subject=endpoint.id)
+        event = Event(id=name, type=EventType.TEST, at=now, subject=endpoint.id, tenant=endpoint.tenant)
         self._made(event, [Plan(destination=endpoint.id, endpoint=endpoint.id)], row=b"")
-        made = self.read(delivery_id(name, endpoint.id))
+        made = self.read(delivery_id(name, endpoint.id), tenant=endpoint.tenant)
         if made is None:
             raise LookupError(name)
         return made
@@ -226,10 +227,10 @@ class Deliveries:
         with store_errors():
             return sum(int(self._client.llen(keys.outbox(shard))) for shard in range(self._shards))
 
-    def read(self, name: str) -> Delivery | None:
-        """The delivery, or None where there is none, or no more."""
+    def read(self, name: str, *, tenant: str = DEFAULT) -> Delivery | None:
+        """The delivery, or None where the tenant has none of this id, or no more."""
         found = self._read_all([name])
-        return found[0] if found else None
+        return found[0] if found and found[0].event.tenant == tenant else None
 
     def attempts(self, name: str) -> list[Attempt]:
         """The last attempts of a delivery, the oldest first."""
@@ -240,15 +241,16 @@ class Deliveries:
             rows = cast("list[bytes]", self._client.lrange(keys.attempts(shard, name), 0, -1))
         return [Attempt(**json.loads(row)) for row in rows]
 
-    def of_subject(self, subject: str) -> list[Delivery]:
-        """Every delivery of the end of this job or batch."""
+    def of_subject(self, subject: str, *, tenant: str = DEFAULT) -> list[Delivery]:
+        """Every delivery of the end of this job or batch of the tenant."""
         name = event_id(subject)
         shard = shard_of(name)
         if shard >= self._shards:
             return []
         with store_errors():
             listed = cast("bytes | None", self._client.hget(keys.event(shard, name), "deliveries"))
-        return self._read_all(listed.decode().split(" ")) if listed else []
+        found = self._read_all(listed.decode().split(" ")) if listed else []
+        return [one for one in found if one.event.tenant == tenant]
 
     def of_destination(
         self,
@@ -272,23 +274,26 @@ class Deliveries:
         more = len(found) > limit
         return Page(tuple(shown), (shown[-1].created_at, shown[-1].id) if more and shown else None)
 
-    def resend(self, name: str) -> Delivery | None:
-        """Make a delivery due now, under its `webhook-id`, its schedule from the beginning; None where it is gone."""
+    def resend(self, name: str, *, tenant: str = DEFAULT) -> Delivery | None:
+        """Make the tenant's delivery due now, under its `webhook-id`, its schedule from the beginning.
+
+        None where there is none, or no more.
+        """
         shard = shard_of(name)
-        if shard >= self._shards:
+        if self.read(name, tenant=tenant) is None:  # whose it is never changes
             return None
         with store_errors():
             rows = self._resend(keys=[keys.delivery(shard, name)], args=[keys.prefix(shard), name])
         return None if rows is None else _delivery(pairs(rows[0]), pairs(rows[1]))
 
-    def resend_failed(self, destination: str, *, since: float) -> int:
+    def resend_failed(self, destination: str, *, since: float, tenant: str = DEFAULT) -> int:
         """Make every failed delivery of events since then due now; how many there were."""
         resent = 0
         for shard in range(self._shards):
             names = [name for _, name in self._logged(shard, destination, before=None, since=since)]
             for start in range(0, len(names), AT_ONCE):
                 for one in self._read_all(names[start : start + AT_ONCE]):
-                    if one.status is DeliveryStatus.FAILED and self.resend(one.id) is not None:
+                    if one.status is DeliveryStatus.FAILED and self.resend(one.id, tenant=tenant) is not None:
                         resent += 1
         return resent
 
@@ -339,6 +344,7 @@ def _read_row(raw: bytes) -> Row:
         code=found.get("code"),
         total=found.get("total"),
         counts=_counts(found.get("counts")),
+        tenant=found.get("tenant", DEFAULT),
     )
     webhook = found.get("webhook")
     return Row(raw, event, None if webhook is None else read_webhook(webhook))
@@ -351,6 +357,7 @@ def _counts(found: Mapping[str, int] | None) -> dict[Status, int] | None:
 def _event_texts(event: Event) -> dict[str, str]:
     texts = {"id": event.id, "type": event.type.value, "at": f"{event.at:.6f}", "subject": event.subject}
     more: dict[str, Any] = {"operation": event.operation, "code": event.code, "total": event.total}
+    more["tenant"] = tenant_text(event.tenant)
     texts |= {name: str(value) for name, value in more.items() if value is not None}
     return texts | ({} if event.counts is None else {"counts": json.dumps(event.counts)})
 
@@ -369,6 +376,7 @@ def _delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> Deliv
             code=known.get("code"),
             total=int(known["total"]) if "total" in known else None,
             counts=_counts(json.loads(known["counts"])) if "counts" in known else None,
+            tenant=known.get("tenant", DEFAULT),
         ),
         destination=found["destination"],
         endpoint=found.get("endpoint"),

@@ -10,11 +10,12 @@ import redis
 from shared.errors import ErrorCode, RequestError
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
-from shared.storage.records import pairs
+from shared.storage.records import pairs, tenant_text
+from shared.tenants import DEFAULT
 from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, EventType, PayloadForm, Secret
 
 MOST: Final = 1000
-"""Endpoints that may be registered."""
+"""Endpoints that a tenant may register."""
 
 
 class Endpoints:
@@ -42,10 +43,13 @@ class Endpoints:
             RequestError: `too_many_endpoints`.
         """
         fields = {"id": endpoint.id, "enabled": "1", **_texts(endpoint)}
+        owner = tenant_text(endpoint.tenant)
+        if owner is not None:
+            fields["tenant"] = owner
         with store_errors():
             at = self._create(
-                keys=[keys.endpoint(endpoint.id), keys.ENDPOINTS],
-                args=[endpoint.id, json.dumps(fields), endpoint.secrets[0].value, MOST],
+                keys=[keys.endpoint(endpoint.id), keys.endpoints(endpoint.tenant), keys.ENDPOINT_TENANTS],
+                args=[endpoint.id, json.dumps(fields), endpoint.secrets[0].value, MOST, endpoint.tenant],
             )
         if at is None:
             raise RequestError(ErrorCode.TOO_MANY_ENDPOINTS, f"There are {MOST} endpoints already, which is the most.")
@@ -61,20 +65,20 @@ class Endpoints:
             fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.endpoint(endpoint_id)))
         return _read(fields) if fields else None
 
-    def all(self) -> list[Endpoint]:
-        """Every endpoint, the newest first."""
+    def all(self, *, tenant: str = DEFAULT) -> list[Endpoint]:
+        """Every endpoint of the tenant, the newest first."""
         with store_errors():
-            ids = cast("list[bytes]", self._client.zrevrange(keys.ENDPOINTS, 0, -1))
+            ids = cast("list[bytes]", self._client.zrevrange(keys.endpoints(tenant), 0, -1))
             with self._client.pipeline(transaction=False) as asked:
                 for name in ids:
                     asked.hgetall(keys.endpoint(name.decode()))
                 rows = cast("list[dict[bytes, bytes]]", asked.execute())
         return [_read(row) for row in rows if row]
 
-    def listening(self, shard: int, event_type: EventType) -> list[str]:
-        """The ids of those who are to be told of an event of this type on this shard, now."""
+    def listening(self, shard: int, event_type: EventType, *, tenant: str = DEFAULT) -> list[str]:
+        """The ids of the tenant's endpoints that are to be told of an event of this type on this shard, now."""
         with store_errors():
-            members = cast("set[bytes]", self._client.smembers(keys.listeners(shard, event_type)))
+            members = cast("set[bytes]", self._client.smembers(keys.listeners(shard, event_type, tenant)))
         return sorted(name.decode() for name in members)
 
     def replace(self, endpoint: Endpoint) -> Endpoint | None:
@@ -110,31 +114,37 @@ class Endpoints:
 
     def delete(self, endpoint_id: str) -> bool:
         """Forget an endpoint and its secrets; False where there was none. What was still to be sent to it is not."""
+        found = self.read(endpoint_id)
+        if found is None:
+            return False
         with store_errors(), self._client.pipeline(transaction=False) as unheard:
             for shard in range(self._shards):
                 for event_type in SUBSCRIBABLE:
-                    unheard.srem(keys.listeners(shard, event_type), endpoint_id)
+                    unheard.srem(keys.listeners(shard, event_type, found.tenant), endpoint_id)
             unheard.execute()
         with store_errors():
-            self._client.zrem(keys.ENDPOINTS, endpoint_id)
+            self._client.zrem(keys.endpoints(found.tenant), endpoint_id)
             return bool(self._client.delete(keys.endpoint(endpoint_id)))
 
     def mend(self) -> None:
         """Make the sets beside the shards those of the registry again."""
-        for endpoint in self.all():
-            self._listen(endpoint)
-        for shard in range(self._shards):
-            for event_type in SUBSCRIBABLE:
-                self._drop_strangers(shard, event_type)
+        with store_errors():
+            known = cast("set[bytes]", self._client.smembers(keys.ENDPOINT_TENANTS))
+        for tenant in sorted({DEFAULT, *(name.decode() for name in known)}):
+            for endpoint in self.all(tenant=tenant):
+                self._listen(endpoint)
+            for shard in range(self._shards):
+                for event_type in SUBSCRIBABLE:
+                    self._drop_strangers(shard, event_type, tenant)
 
-    def _drop_strangers(self, shard: int, event_type: EventType) -> None:
-        key = keys.listeners(shard, event_type)
+    def _drop_strangers(self, shard: int, event_type: EventType, tenant: str) -> None:
+        key = keys.listeners(shard, event_type, tenant)
         with store_errors():
             members = cast("set[bytes]", self._client.smembers(key))
         for member in sorted(members):
             name = member.decode()
             found = self.read(name)  # read after the set: whoever joined it meanwhile has a record
-            if found is None or not _listens(found, event_type):
+            if found is None or found.tenant != tenant or not _listens(found, event_type):
                 with store_errors():
                     self._client.srem(key, name)
 
@@ -161,7 +171,7 @@ class Endpoints:
         with store_errors(), self._client.pipeline(transaction=False) as heard:
             for shard in range(self._shards):
                 for event_type in SUBSCRIBABLE:
-                    key = keys.listeners(shard, event_type)
+                    key = keys.listeners(shard, event_type, endpoint.tenant)
                     (heard.sadd if _listens(endpoint, event_type) else heard.srem)(key, endpoint.id)
             heard.execute()
 
@@ -189,6 +199,7 @@ def _read(fields: Mapping[bytes, bytes]) -> Endpoint:
         url=found["url"],
         events=tuple(map(EventType, json.loads(found["events"]))),
         secrets=tuple(Secret(**secret) for secret in json.loads(found["secrets"])),
+        tenant=found.get("tenant", DEFAULT),
         description=found["description"],
         payload=PayloadForm(found["payload"]),
         include_embeddings=found["include_embeddings"] == "1",

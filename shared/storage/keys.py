@@ -18,10 +18,12 @@ vultus:{n}:pending      zset     ids that wait, by priority, then acceptance    
 vultus:{n}:fetch        zset     ids whose images are still to be fetched       an id leaves when they are there
 vultus:{n}:leases       zset     ids in work, by the end of their lease         an id leaves when its job ends
 vultus:{n}:deadlines    zset     ids that wait, by when they expire             an id leaves when it is claimed
-vultus:{n}:index:S:O    zset     ids of status S and operation O, by creation   an id leaves when its record expires
+vultus:{n}:index:S:O    zset     ids of status S and operation O, by creation;  an id leaves when its record expires
+                                 `:TENANT` behind it, but for the default's
 vultus:{n}:expiry       zset     what the index must forget, by when            an entry leaves then
 vultus:{n}:outbox       list     ends that somebody is to be told of, as JSON   a row leaves when it is fanned out
-vultus:{n}:listeners:T  set      endpoints that ask for events of type T        an id leaves with its endpoint
+vultus:{n}:listeners:T  set      endpoints that ask for events of type T;       an id leaves with its endpoint
+                                 `:TENANT` behind it, but for the default's
 vultus:{n}:ended:T      string   how many jobs ended in 5 seconds               60 s
 vultus:{n}:turns        string   how many claims there were, for fairness       -
 vultus:{n}:counts       hash     how often what happened, by the words of       -
@@ -42,7 +44,9 @@ vultus:{n}:flying:DEST  zset     ids of those in hand, by the end of the hold   
 vultus:{n}:destination:DEST hash how many failed in a row, till when it rests   7 days after the last failure
 vultus:{n}:due          zset     destinations, by when one may be sent to       one leaves when nothing waits there
 vultus:{webhooks}:endpoint:ID hash one registered endpoint, with its secrets     until it is deleted
-vultus:{webhooks}:endpoints zset ids of all endpoints, by creation              an id leaves with its endpoint
+vultus:{webhooks}:endpoints zset ids of a tenant's endpoints, by creation;      an id leaves with its endpoint
+                                 `:TENANT` behind it, but for the default's
+vultus:{webhooks}:tenants set    tenants that have had an endpoint              until the tenant is erased
 vultus:{workers}:*      hash     who is at work (see `presence.py`)             a silent worker drops out
 ======================  =======  =============================================  ================================
 
@@ -51,10 +55,17 @@ A job that has not ended has no TTL: an accepted job is never dropped by a clock
 
 from typing import Final
 
+from shared.tenants import DEFAULT
+
 ROOT: Final = "vultus"
 WORKERS_SEEN: Final = f"{ROOT}:{{workers}}:seen"
 WORKERS_INFO: Final = f"{ROOT}:{{workers}}:info"
-ENDPOINTS: Final = f"{ROOT}:{{webhooks}}:endpoints"
+ENDPOINT_TENANTS: Final = f"{ROOT}:{{webhooks}}:tenants"
+
+
+def apart(tenant: str) -> str:
+    """The end of the names of what each tenant has apart; the default's have none, as before there were tenants."""
+    return "" if tenant == DEFAULT else f":{tenant}"
 
 
 def prefix(shard: int) -> str:
@@ -122,9 +133,9 @@ def outbox(shard: int) -> str:
     return f"{prefix(shard)}outbox"
 
 
-def listeners(shard: int, event_type: str) -> str:
-    """The endpoints that ask for events of this type."""
-    return f"{prefix(shard)}listeners:{event_type}"
+def listeners(shard: int, event_type: str, tenant: str = DEFAULT) -> str:
+    """The tenant's endpoints that ask for events of this type."""
+    return f"{prefix(shard)}listeners:{event_type}{apart(tenant)}"
 
 
 def event(shard: int, event_id: str) -> str:
@@ -155,6 +166,11 @@ def due(shard: int) -> str:
 def endpoint(endpoint_id: str) -> str:
     """The endpoint's record; all of them lie together, on no shard of jobs."""
     return f"{ROOT}:{{webhooks}}:endpoint:{endpoint_id}"
+
+
+def endpoints(tenant: str) -> str:
+    """The ids of the tenant's endpoints."""
+    return f"{ROOT}:{{webhooks}}:endpoints{apart(tenant)}"
 
 
 def ends(shard: int) -> str:

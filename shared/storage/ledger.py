@@ -25,6 +25,7 @@ from shared.storage.listing import Listing
 from shared.storage.measures import Measures
 from shared.storage.records import failure_json, new_job_json, pairs, provenance_json, read_job, result_json
 from shared.storage.results import Results
+from shared.tenants import DEFAULT
 
 REAP_MOST: Final = 500
 """Jobs healed in one script run; the rest follows a moment later, so that no run holds the server long."""
@@ -218,7 +219,7 @@ class Ledger:
             )
         return bool(released)
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job_id: str, *, tenant: str = DEFAULT) -> Job:
         """End a job that waits or runs, now; one that was canceled before is answered again.
 
         Raises:
@@ -226,21 +227,21 @@ class Ledger:
         """
         shard = self._shard(job_id)
         with store_errors():
-            answer = self._cancel(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id])
+            answer = self._cancel(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, tenant])
         if answer[0] == b"none":
             raise no_such_job()
         if answer[0] == b"ended":
             raise RequestError(ErrorCode.JOB_ENDED, f"The job has {answer[1].decode()}; an end never changes.")
         return read_job(pairs(answer[1]))
 
-    def delete(self, job_id: str) -> bool:
+    def delete(self, job_id: str, *, tenant: str = DEFAULT) -> bool:
         """Erase a job and all that is kept of it, whatever its state; False where there was none."""
         shard = self._shard(job_id)
-        self.results.forget(job_id)
+        self.results.forget(job_id, tenant=tenant)
         with store_errors():
-            return bool(self._delete(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id]))
+            return bool(self._delete(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, tenant]))
 
-    def retry(self, job_id: str, *, new_id: str, limits: Limits) -> Job:
+    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT) -> Job:
         """A new job, on the same shard, for one that failed and may be retried; however often asked, it is one.
 
         Raises:
@@ -253,7 +254,7 @@ class Ledger:
         with store_errors():
             answer = self._retry(
                 keys=[keys.job(shard, job_id)],
-                args=[keys.prefix(shard), job_id, new_id, *limits.of_one(self.shards)],
+                args=[keys.prefix(shard), job_id, new_id, tenant, *limits.of_one(self.shards)],
             )
         refuse_where_full(answer, limits.of_one(self.shards))
         if answer[0] == b"none":

@@ -10,13 +10,14 @@ from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
 from shared.storage.records import read_job
+from shared.tenants import DEFAULT
 
 DEAD: Final = "dead"
 """Shelf of the failed jobs that are dead letters; the other shelves are named by their status."""
 FIELDS: Final = (
     "id", "operation", "status", "created_at", "params", "metadata", "attempts", "started_at", "finished_at",
     "expires_at", "error", "metrics", "provenance", "priority", "start_by", "batch", "retry_of", "retried_as",
-    "history",
+    "history", "tenant",
 )  # fmt: skip
 
 
@@ -30,13 +31,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are meant; None stands for any. `created_after` is in seconds since the epoch, and not included."""
+    """Which jobs of a tenant are meant; None stands for any.
+
+    `created_after` is in seconds since the epoch, and not included.
+    """
 
     status: Status | None = None
     operation: Operation | None = None
     created_after: float | None = None
     dead_lettered: bool = False
     """Only those that failed because no worker could finish them."""
+    tenant: str = DEFAULT
 
     @property
     def shelves(self) -> list[str]:
@@ -47,7 +52,8 @@ class JobFilter:
         elif Status.FAILED in statuses:
             statuses.append(DEAD)
         operations = [operation.value for operation in Operation if self.operation in {None, operation}]
-        return [f"{status}:{operation}" for status in statuses for operation in operations]
+        end = keys.apart(self.tenant)
+        return [f"{status}:{operation}{end}" for status in statuses for operation in operations]
 
 
 @dataclass(frozen=True, slots=True)

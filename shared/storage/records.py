@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 from shared.errors import ErrorCode
 from shared.jobs import Batch, BatchStatus, Job, JobFailure, NewJob, Priority, Provenance, Status, Transition
 from shared.operations import Operation
+from shared.tenants import DEFAULT
 
 _PROVENANCE = frozenset(field.name for field in fields(Provenance))
 
@@ -46,6 +47,7 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
         "params": json.dumps(dict(job.params)),
         "metadata": json.dumps(dict(job.metadata)),
         "priority": job.priority.value,
+        "tenant": tenant_text(job.tenant),
         "ttl": str(max(1, round(job.result_ttl.total_seconds()))),
         "image_origin": job.image_origin,
         "reference_origin": job.reference_origin,
@@ -62,6 +64,11 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
     return json.dumps({"fields": _without_none(record), **_without_none(more)})
 
 
+def tenant_text(tenant: str) -> str | None:
+    """A tenant as records have it: the default's say nothing, as those do of before there were tenants."""
+    return None if tenant == DEFAULT else tenant
+
+
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -76,6 +83,7 @@ def read_batch(raw: Mapping[bytes, bytes]) -> Batch:
         total=int(found["total"]),
         counts={status: int(found.get(status.value, b"0")) for status in Status},
         metadata=json.loads(found.get("metadata", b"{}")),
+        tenant=_text(found, "tenant") or DEFAULT,
         finished_at=_number(found, "finished_at"),
         expires_at=_number(found, "expires_at"),
     )
@@ -110,6 +118,7 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         if provenance
         else None,
         priority=Priority(text("priority") or Priority.NORMAL),
+        tenant=text("tenant") or DEFAULT,
         start_by=number("start_by"),
         batch=text("batch"),
         retry_of=text("retry_of"),

@@ -12,6 +12,7 @@ from redis import exceptions
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import shard_of
 from shared.storage import keys
+from shared.tenants import DEFAULT
 
 
 class Results:
@@ -42,11 +43,12 @@ class Results:
         with _any_error():
             self._client.set(self._key(digest), to_json(result), px=good_for)
 
-    def forget(self, job_id: str) -> None:
+    def forget(self, job_id: str, *, tenant: str = DEFAULT) -> None:
         """Erase the kept result that this job wrote or was answered from, for the other jobs with it as well."""
+        key = keys.job(shard_of(job_id), job_id)
         with _any_error():
-            digest = cast("bytes | None", self._client.hget(keys.job(shard_of(job_id), job_id), "cached_as"))
-            if digest:
+            digest, owner = cast("list[bytes | None]", self._client.hmget(key, "cached_as", "tenant"))
+            if digest and (owner.decode() if owner else DEFAULT) == tenant:
                 self._client.delete(self._key(digest.decode()))
 
     def _key(self, digest: str) -> str:

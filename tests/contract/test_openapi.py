@@ -5,14 +5,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi.routing import iter_route_contexts
 from openapi_spec_validator import validate
 
+from api.app import create_app
 from api.problems import MEDIA_TYPE, TABLE
+from api.settings import ApiSettings
 from shared.errors import ErrorCode
 from shared.operations import PARAMS, Operation
+from shared.tenants import Scope
 from tests.contract.snapshot import SNAPSHOT, document
 
 DOCUMENT = document()
+PUBLIC = {"GET /", "GET /health", "GET /livez", "GET /readyz"}
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -85,6 +90,24 @@ def test_every_documented_code_stands_under_its_own_status(name: str) -> None:
     for status, response in OPERATIONS[name]["responses"].items():
         for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {}):
             assert TABLE[ErrorCode(code)].status == int(status)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_call_names_the_scope_that_it_needs_or_says_that_it_is_public(name: str) -> None:
+    security = OPERATIONS[name]["security"]  # a route that says nothing has none
+    assert security == [] or {scope for way in security for scopes in way.values() for scope in scopes} & set(Scope)
+    assert ({"401", "403"} <= OPERATIONS[name]["responses"].keys()) == bool(security)
+
+
+def test_nothing_of_a_tenant_is_public() -> None:
+    public = {name for name, operation in OPERATIONS.items() if operation["security"] == []}
+    assert public == PUBLIC
+
+
+def test_every_route_outside_the_document_is_known() -> None:
+    routes = iter_route_contexts(create_app(ApiSettings()).routes)
+    hidden = {route.path for route in routes if not getattr(route, "include_in_schema", False)}
+    assert hidden == {"/docs", "/docs/assets", "/openapi.json"}
 
 
 def test_every_code_can_be_found_at_some_call() -> None:

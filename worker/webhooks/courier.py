@@ -169,11 +169,11 @@ class Courier:
         for shard in range(self._ledger.shards):
             rows = self._ledger.deliveries.rows(shard, most=ROWS)
             more = more or len(rows) == ROWS
-            listening: dict[EventType, list[str]] = {}
+            listening: dict[tuple[EventType, str], list[str]] = {}
             for row in rows:
-                kind = row.event.type
+                kind = (row.event.type, row.event.tenant)
                 if kind not in listening:
-                    listening[kind] = self._ledger.endpoints.listening(shard, kind)
+                    listening[kind] = self._ledger.endpoints.listening(shard, kind[0], tenant=kind[1])
                 self._ledger.deliveries.fan_out(row, [*_own(row), *(Plan(name, name) for name in listening[kind])])
         return more
 

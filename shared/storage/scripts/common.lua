@@ -8,17 +8,22 @@ local MATERIAL = {'image:', 'reference:', 'urls:'}  -- what a job works on: gone
 local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
 local telling = {job = true, batch = true}  -- false where one is erased: it is to be as if it had never been
 
+-- Whose a record is: those of the default tenant, and of before there were tenants, do not say it.
+local function owner(key) return redis.call('HGET', key, 'tenant') or 'default' end
+-- The end of the names of what each tenant has apart.
+local function apart(tenant) return tenant and tenant ~= 'default' and ':' .. tenant or '' end
+
 local function stamp(at) return string.format('%.6f', at) end
 
 -- How often something has happened here since the store was made; what is counted is bounded by the code alone.
 local function count(what) redis.call('HINCRBY', prefix .. 'counts', what, 1) end
 
 -- A job's status changes here and nowhere else: its record, its history, the index, its batch, the channel of moves.
--- `shelf` is where the index has it: its status, or `dead` for the dead letters among the failed.
+-- `shelf` is where the index has it: its status, or `dead` for the dead letters among the failed; each tenant has its own.
 local function move(id, to, shelf)
   local job = prefix .. 'job:' .. id
-  local was = redis.call('HMGET', job, 'status', 'shelf', 'operation', 'created_at', 'batch', 'history')
-  shelf = (shelf or to) .. ':' .. was[3]
+  local was = redis.call('HMGET', job, 'status', 'shelf', 'operation', 'created_at', 'batch', 'history', 'tenant')
+  shelf = (shelf or to) .. ':' .. was[3] .. apart(was[7])
   if was[2] then redis.call('ZREM', prefix .. 'index:' .. was[2], id) end
   redis.call('ZADD', prefix .. 'index:' .. shelf, was[4], id)
   redis.call('HSET', job, 'status', to, 'shelf', shelf, 'history', (was[6] or '') .. to .. ' ' .. stamp(now) .. ';')
@@ -39,9 +44,9 @@ local function line_up(id)
 end
 
 -- Somebody is to be told: a row of the outbox that needs nothing else to be read, since its subject may be gone by then.
--- `webhook` is the address that came with the subject; registered endpoints listen to the type.
+-- `webhook` is the address that came with the subject; registered endpoints of its tenant listen to the type.
 local function tell(row, webhook)
-  if webhook or redis.call('EXISTS', prefix .. 'listeners:' .. row.type) == 1 then
+  if webhook or redis.call('EXISTS', prefix .. 'listeners:' .. row.type .. apart(row.tenant)) == 1 then
     row.at, row.webhook = stamp(now), webhook or nil
     redis.call('RPUSH', prefix .. 'outbox', cjson.encode(row))
     redis.call('PUBLISH', prefix .. 'told', row.type)
@@ -66,8 +71,8 @@ local function settle(batch)
   redis.call('EXPIRE', prefix .. 'batch_jobs:' .. batch, ttl)
   let_key_go(lived[2], ttl, lived[3])
   if telling.batch then
-    local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired')
-    tell({id = batch, type = 'batch.completed', total = tonumber(known[2]), counts = {
+    local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired', 'tenant')
+    tell({id = batch, type = 'batch.completed', tenant = known[7] or nil, total = tonumber(known[2]), counts = {
       succeeded = tonumber(known[3] or 0), failed = tonumber(known[4] or 0), canceled = tonumber(known[5] or 0),
       expired = tonumber(known[6] or 0)}}, known[1])
   end
@@ -78,9 +83,10 @@ end
 -- seconds its images stay, for a retry.
 local function conclude(id, to, more, keep, dead)
   local job = prefix .. 'job:' .. id
-  local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation')
+  local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation',
+    'tenant')
   local ttl = tonumber(known[1])
-  local told = {id = id, type = 'job.' .. to, operation = known[6]}
+  local told = {id = id, type = 'job.' .. to, operation = known[6], tenant = known[7] or nil}
   for at = 1, #more, 2 do
     if more[at] == 'error' and more[at + 1] ~= 'null' then told.code = cjson.decode(more[at + 1]).code end
   end

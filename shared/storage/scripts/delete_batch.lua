@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- delete_batch: nothing of the batch and its jobs is left. Answers 0 where there was none.
 -- KEYS batch
--- ARGV prefix id
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+-- ARGV prefix id tenant
+if redis.call('EXISTS', KEYS[1]) == 0 or owner(KEYS[1]) ~= ARGV[3] then return 0 end
 telling.batch = false
 local digest = redis.call('HGET', KEYS[1], 'idempotency')
 local list = prefix .. 'batch_jobs:' .. ARGV[2]

@@ -14,6 +14,7 @@ from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, Job, Status
 from shared.operations import FindParams, Operation, ReferenceEmbedding, VerifyParams
 from shared.storage.results import Results
+from shared.tenants import DEFAULT
 from tests.unit.worker.operations.asking import TABLE
 from worker.cache import ROOT, ResultCache, made_by, result_cache
 from worker.engine.fake import FakeEngine
@@ -37,14 +38,21 @@ CACHE = ResultCache(AwayResults(), timedelta(seconds=60), made_by="these models"
 
 
 def claim(
-    *, image: bytes = b"a", reference: bytes | None = None, operation: Operation = Operation.DETECT, job_id: str = "job"
+    *,
+    image: bytes = b"a",
+    reference: bytes | None = None,
+    operation: Operation = Operation.DETECT,
+    job_id: str = "job",
+    tenant: str = DEFAULT,
 ) -> Claim:
-    job = Job(id=job_id, operation=operation, status=Status.RUNNING, created_at=0, metadata={"of": job_id})
+    job = Job(
+        id=job_id, operation=operation, status=Status.RUNNING, created_at=0, metadata={"of": job_id}, tenant=tenant
+    )
     return Claim(job=job, token=f"{job_id}:1", image=image, reference=reference)
 
 
-def digest(asked: Claim, params: FindParams | None = None, *, tenant: str = "a", cache: ResultCache = CACHE) -> str:
-    return cache.digest(asked, params or FindParams(), tenant=tenant)
+def digest(asked: Claim, params: FindParams | None = None, *, cache: ResultCache = CACHE) -> str:
+    return cache.digest(asked, params or FindParams())
 
 
 def test_the_same_question_of_another_job_is_the_same() -> None:
@@ -53,7 +61,7 @@ def test_the_same_question_of_another_job_is_the_same() -> None:
 
 def test_another_tenant_never_meets_the_same_result() -> None:
     tenants = ["a", "b", "", "default", 'a","b', "A", "a "]
-    assert len({digest(claim(), tenant=tenant) for tenant in tenants}) == len(tenants)
+    assert len({digest(claim(tenant=tenant)) for tenant in tenants}) == len(tenants)
 
 
 def test_whatever_a_result_depends_on_makes_another_question() -> None:
