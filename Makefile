@@ -3,16 +3,18 @@ PYTHON ?= python3
 PORT ?= 8000
 WORKERS ?= 1
 PACK ?=
+EVALUATED := $(or $(PACK),$(VULTUS_PACK),compact)
+LIVENESS_LABELS := $(or $(LABELS),$(or $(VULTUS_TEST_DATA),../shared/data)/liveness.csv)
 VENV := .venv/bin
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
 LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 export ORT_DISABLE_TELEMETRY := 1
 export VULTUS_MODELS_DIR := $(abspath $(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short fuzz bench models lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short fuzz bench models calibrate liveness-report lock snapshot clean dev-setup
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup:  ## install the environment, the locked dependencies and the compact model pack
 	@$(PYTHON) tools/setup.py local
@@ -62,6 +64,14 @@ bench: dev-setup  ## measure speed and memory: about 12 minutes, one report in b
 models: setup  ## list model packs, or install and verify one (PACK=buffalo_l)
 	@$(VENV)/python -m worker.models --models-dir $(MODELS) $(if $(PACK),install $(PACK),list)
 	@$(if $(PACK),$(VENV)/python -m worker.models --models-dir $(MODELS) verify $(PACK))
+
+calibrate: setup  ## error rates and thresholds from your own pairs (PAIRS=pairs.csv IMAGES=folder PACK=compact OUT=folder)
+	@test -n "$(PAIRS)" || { echo "name a table: make calibrate PAIRS=pairs.csv  (columns image1,image2,same or image,person)"; exit 2; }
+	@VULTUS_PACK="$(EVALUATED)" $(VENV)/python -m worker.evaluation pairs "$(PAIRS)" $(if $(IMAGES),--pictures "$(IMAGES)") --out "$(or $(OUT),.data/calibration)"
+
+liveness-report: setup  ## APCER and BPCER on labelled pictures (LABELS=liveness.csv IMAGES=folder PACK=compact)
+	@test -e "$(LIVENESS_LABELS)" || { echo "no labelled pictures at $(LIVENESS_LABELS): name a table (columns image,label,attack) with LABELS=, or their folder with VULTUS_TEST_DATA"; exit 1; }
+	@VULTUS_PACK="$(EVALUATED)" $(VENV)/python -m worker.evaluation liveness "$(LIVENESS_LABELS)" $(if $(IMAGES),--pictures "$(IMAGES)")
 
 snapshot: dev-setup  ## write the OpenAPI document that the contract test compares with
 	@$(VENV)/python -m tests.contract.snapshot

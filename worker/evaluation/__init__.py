@@ -1,0 +1,1 @@
+"""How well a pack decides on labelled pictures: error rates of verification and of passive liveness."""

@@ -1,0 +1,131 @@
+"""Command line: `python -m worker.evaluation pairs | liveness`, on the pictures of a labelled table."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final, get_args
+
+from shared.errors import SettingsError
+from shared.operations import OneFaceParams, Select
+from shared.settings import load
+from worker.engine.base import EngineInfo
+from worker.engine.load import load_engine
+from worker.evaluation import report
+from worker.evaluation.attacks import verdict
+from worker.evaluation.comparisons import compared, everyone
+from worker.evaluation.curves import drawing
+from worker.evaluation.labels import Pair, Portrait, read_pairs, read_presentations
+from worker.evaluation.rates import Scores, points, table
+from worker.evaluation.reading import Reader
+from worker.settings import WorkerSettings
+from worker.threads import job_threads
+
+CALIBRATION: Final = "calibration.json"
+CURVE: Final = "curve.svg"
+
+Say = Callable[[str], object]
+
+
+def main(arguments: Sequence[str] | None = None, *, say: Say = print) -> int:
+    """Run one command. Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "pairs":
+            _pairs(options, say=say)
+        else:
+            _liveness(options, say=say)
+    except (SettingsError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _pairs(options: argparse.Namespace, *, say: Say) -> None:
+    labels = read_pairs(options.table, pictures=options.pictures)
+    pairs = [label for label in labels if isinstance(label, Pair)]
+    portraits = [label for label in labels if isinstance(label, Portrait)]
+    pictures = [path for pair in pairs for path in (pair.one, pair.two)] + [each.picture for each in portraits]
+    reader = _reader(options)
+    info = reader.engine.info
+    say(f"{info.pack}, {info.contract}, {info.provider}: reading {len(set(pictures))} pictures")
+    readings = reader.embeddings(pictures)
+    for line in report.refusals(readings.refused):
+        say(line)
+    comparisons = compared(pairs, readings.of) if pairs else everyone(portraits, readings.of)
+    for line in report.verification(comparisons, match=info.thresholds.match):
+        say(line)
+    say("")
+    _write(comparisons.scores, info, options, count=len(readings.of), say=say)
+
+
+def _write(scores: Scores, info: EngineInfo, options: argparse.Namespace, *, count: int, say: Say) -> None:
+    folder: Path = options.out
+    folder.mkdir(parents=True, exist_ok=True)
+    title = f"{info.pack}: {len(scores.genuine):,} genuine, {len(scores.impostor):,} impostor pairs"
+    marks = [(point.fmr, point.threshold) for point in points(scores)]
+    (folder / CURVE).write_text(drawing(scores, title=title, marks=marks), encoding="utf-8")
+    say(f"The curves are in {folder / CURVE}.")
+    source = options.source or f"{count} pictures of {options.table.name}"
+    calibration = table(scores, contract=info.contract, source=source)
+    (folder / CALIBRATION).unlink(missing_ok=True)  # an older one must not pass for this one's
+    if calibration is None:
+        say(f"No {CALIBRATION}: the pairs support fewer than two false-match rates, and a table needs two.")
+        return
+    (folder / CALIBRATION).write_text(json.dumps(asdict(calibration), indent=2) + "\n", encoding="utf-8")
+    say(f"The table is in {folder / CALIBRATION}: give it to the pack's manifest as `calibration`.")
+
+
+def _liveness(options: argparse.Namespace, *, say: Say) -> None:
+    shown = read_presentations(options.table, pictures=options.pictures)
+    reader = _reader(options)
+    info = reader.engine.info
+    if info.liveness_model is None:
+        msg = f"The model pack {info.pack} has no passive liveness model."
+        raise SettingsError(msg)
+    say(
+        f"{info.pack}, {info.liveness_model}, {info.provider}: reading {len({each.picture for each in shown})} pictures"
+    )
+    readings = reader.liveness([each.picture for each in shown])
+    for line in report.refusals(readings.refused):
+        say(line)
+    counted = verdict(shown, readings.of)
+    for line in report.liveness(counted, live=info.thresholds.live, spoof=info.thresholds.spoof):
+        say(line)
+
+
+def _reader(options: argparse.Namespace) -> Reader:
+    settings = load(WorkerSettings)
+    wanted = {"pack": options.pack, "models_dir": options.models_dir}
+    settings = settings.model_copy(update={name: value for name, value in wanted.items() if value is not None})
+    return Reader(
+        load_engine(settings),
+        params=OneFaceParams(select=options.select),
+        max_pixels=settings.max_pixels,
+        threads=job_threads(settings.worker_threads, provider=settings.provider),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.evaluation", description="Error rates on labelled pictures."
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--pictures", type=Path, help="folder that the table's paths begin in (the table's own)")
+    common.add_argument("--pack", help="model pack (VULTUS_PACK)")
+    common.add_argument("--models-dir", type=Path, help="folder of the packs (VULTUS_MODELS_DIR)")
+    common.add_argument("--select", choices=get_args(Select), default="all", help="which of several faces is meant")
+    commands = parser.add_subparsers(dest="command", required=True)
+    pairs = commands.add_parser("pairs", parents=[common], help="false-match and false-non-match rates, and a table")
+    pairs.add_argument("table", type=Path, help="CSV with image1, image2, same; or image, person for every pair")
+    pairs.add_argument("--out", type=Path, default=Path(".data/calibration"), help="folder of the results")
+    pairs.add_argument("--source", help="what the table says of its pictures")
+    live = commands.add_parser("liveness", parents=[common], help="APCER and BPCER")
+    live.add_argument("table", type=Path, help="CSV with image, label (live, spoof), attack (its kind)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

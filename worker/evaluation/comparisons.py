@@ -1,0 +1,93 @@
+"""Compares labelled pictures: each pair of a table, or every picture with every other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from worker.evaluation.labels import Pair, Portrait
+from worker.evaluation.rates import Scores, Similarities
+from worker.evaluation.reading import Vector
+
+ODDEST: Final = 5
+"""Pairs that are shown from each end, where wrong labels gather."""
+BLOCK: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """A pair whose similarity is far from what its label says."""
+
+    similarity: float
+    one: Path
+    two: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """Similarities of both kinds, and the pairs that look least like their label."""
+
+    scores: Scores
+    alike: list[Odd]
+    """Of different people, the most similar first."""
+    unlike: list[Odd]
+    """Of one person, the least similar first."""
+
+
+def compared(pairs: Sequence[Pair], vectors: Mapping[Path, Vector]) -> Comparisons:
+    """The pairs whose pictures both have a vector.
+
+    Raises:
+        SettingsError: no pair of the one kind or the other is left.
+    """
+    known = [pair for pair in pairs if pair.one in vectors and pair.two in vectors]
+    found = [
+        (pair.same, Odd(float(np.clip(vectors[pair.one] @ vectors[pair.two], -1, 1)), pair.one, pair.two))
+        for pair in known
+    ]
+    genuine, impostor = ([odd for same, odd in found if same is wanted] for wanted in (True, False))
+    return _judged([_array(genuine)], [_array(impostor)], unlike=genuine, alike=impostor)
+
+
+def everyone(portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]) -> Comparisons:
+    """Every picture that has a vector with every other one; 13,000 pictures take about a gigabyte.
+
+    Raises:
+        SettingsError: no pair of the one kind or the other is left.
+    """
+    known = [portrait for portrait in portraits if portrait.picture in vectors]
+    people = np.unique([portrait.person for portrait in known], return_inverse=True)[1] if known else np.array([])
+    rows = np.array([vectors[portrait.picture] for portrait in known], np.float32)
+    parts: dict[bool, list[Similarities]] = {True: [], False: []}
+    odd: dict[bool, list[Odd]] = {True: [], False: []}
+    for start in range(0, len(known), BLOCK):
+        block = np.clip(rows[start : start + BLOCK] @ rows.T, -1, 1)
+        own = np.arange(start, start + len(block))[:, None]
+        later = own < np.arange(len(known))[None, :]  # each pair once, no picture with itself
+        same = people[own] == people[None, :]
+        for wanted in (True, False):
+            where = np.nonzero(later & (same if wanted else ~same))
+            values = block[where]
+            parts[wanted].append(values)
+            order = np.argsort(values if wanted else -values)[:ODDEST]
+            odd[wanted] += [
+                Odd(float(values[at]), known[start + where[0][at]].picture, known[where[1][at]].picture) for at in order
+            ]
+    return _judged(parts[True], parts[False], unlike=odd[True], alike=odd[False])
+
+
+def _judged(
+    genuine: list[Similarities], impostor: list[Similarities], *, unlike: list[Odd], alike: list[Odd]
+) -> Comparisons:
+    empty = np.empty(0, np.float32)
+    return Comparisons(
+        Scores(np.concatenate([empty, *genuine]), np.concatenate([empty, *impostor])),
+        alike=sorted(alike, key=lambda odd: -odd.similarity)[:ODDEST],
+        unlike=sorted(unlike, key=lambda odd: odd.similarity)[:ODDEST],
+    )
+
+
+def _array(found: list[Odd]) -> Similarities:
+    return np.array([odd.similarity for odd in found], np.float32)

@@ -1,0 +1,149 @@
+"""Reads tables of labelled pictures: pairs, people, and live or attack."""
+
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from shared.errors import SettingsError
+
+SAID: Final = {"1": True, "true": True, "yes": True, "same": True, "0": False, "false": False, "no": False}
+SHOWN: Final = 10
+"""Missing files named in one message."""
+
+Row = dict[str, str]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two pictures, and whether they show the same person."""
+
+    one: Path
+    two: Path
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A picture, and whose it is."""
+
+    picture: Path
+    person: str
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """A picture, and what was held before the camera."""
+
+    picture: Path
+    label: str
+    """`live`, `spoof`, or anything else: reported, and counted in no rate."""
+    attack: str
+    """Kind of the attack (its species); empty where it is none."""
+
+
+def read_pairs(table: Path, *, pictures: Path | None = None) -> list[Pair] | list[Portrait]:
+    """Pairs (columns image1, image2, same), or people (image, person) of whom every pair is to be formed.
+
+    Paths are relative to `pictures`, or to the table's folder. Tables that name a repository beside each path (columns
+    repo, path, repo2, path2) are read too: its `/` and `:` are `+` in the name of the folder.
+
+    Raises:
+        SettingsError: the table cannot be read, a column or a label is missing, or a picture is not there.
+    """
+    rows, columns = _rows(table)
+    base = pictures or table.parent
+    if {"image", "person"} <= columns:
+        portraits = _each(rows, table, lambda row: Portrait(base / row["image"], _text(row, "person")))
+        return _there(portraits, lambda portrait: [portrait.picture])
+    if {"image1", "image2", "same"} <= columns:
+        ends = ("image1", ""), ("image2", "")
+    elif {"path", "path2", "repo", "repo2", "same"} <= columns:
+        ends = ("path", "repo"), ("path2", "repo2")
+    else:
+        msg = f"{table} needs the columns image1, image2, same, or image, person; it has {', '.join(sorted(columns))}"
+        raise SettingsError(msg)
+    pairs = _each(rows, table, lambda row: Pair(_path(row, base, *ends[0]), _path(row, base, *ends[1]), _same(row)))
+    return _there(pairs, lambda pair: [pair.one, pair.two])
+
+
+def read_presentations(table: Path, *, pictures: Path | None = None) -> list[Presentation]:
+    """Live pictures and attacks: columns image (or repo and path), label, and attack for its kind.
+
+    Raises:
+        SettingsError: as for `read_pairs`.
+    """
+    rows, columns = _rows(table)
+    base = pictures or table.parent
+    name, folder = ("image", "") if "image" in columns else ("path", "repo")
+    if not {name, "label"} <= columns:
+        msg = f"{table} needs the columns image, label, attack; it has {', '.join(sorted(columns))}"
+        raise SettingsError(msg)
+    shown = _each(
+        rows,
+        table,
+        lambda row: Presentation(
+            _path(row, base, name, folder), _text(row, "label").lower(), (row.get("attack") or "").strip() or ""
+        ),
+    )
+    return _there(shown, lambda presentation: [presentation.picture])
+
+
+def _rows(table: Path) -> tuple[list[Row], set[str]]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            rows = list(reader)
+    except OSError as error:
+        msg = f"{table} cannot be read: {error.strerror}"
+        raise SettingsError(msg) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        msg = f"{table} is no table of comma-separated values in UTF-8: {error}"
+        raise SettingsError(msg) from None
+    if not rows:
+        msg = f"{table} has no rows below its heading"
+        raise SettingsError(msg)
+    return rows, set(reader.fieldnames or ())
+
+
+def _each(rows: list[Row], table: Path, build: Callable[[Row], T]) -> list[T]:
+    built = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            built.append(build(row))
+        except ValueError as error:
+            msg = f"{table}, line {number}: {error}"
+            raise SettingsError(msg) from None
+    return built
+
+
+def _text(row: Row, column: str) -> str:
+    text = (row[column] or "").strip()
+    if not text:
+        msg = f"{column} is empty"
+        raise ValueError(msg)
+    return text
+
+
+def _same(row: Row) -> bool:
+    text = _text(row, "same").lower()
+    if text not in SAID:
+        msg = "same must be 1 or 0"
+        raise ValueError(msg)
+    return SAID[text]
+
+
+def _path(row: Row, base: Path, column: str, folder: str) -> Path:
+    inside = row.get(folder, "") if folder else ""
+    return base / (inside or "").replace("/", "+").replace(":", "+") / _text(row, column)
+
+
+def _there(labels: list[T], paths: Callable[[T], Iterable[Path]]) -> list[T]:
+    missing = sorted({str(path) for label in labels for path in paths(label) if not path.is_file()})
+    if missing:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        msg = f"{len(missing)} pictures are not there: {', '.join(missing[:SHOWN])}{more}"
+        raise SettingsError(msg)
+    return labels

@@ -1,0 +1,99 @@
+"""Error rates of a verification over all thresholds, from the similarities of labelled pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import SettingsError
+from worker.engine.calibration import Calibration, Point
+from worker.evaluation.intervals import Rate, pairs_needed
+
+TARGETS: Final = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+"""False-match rates that a table may name."""
+GRAIN: Final = 1e-4
+"""Thresholds are rounded up to this: never towards more false matches."""
+
+Similarities = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Similarities of pairs of one person, and of pairs of two; match means similarity > threshold."""
+
+    genuine: Similarities
+    impostor: Similarities
+
+    def __post_init__(self) -> None:
+        """Refuse to speak of rates where one side is missing."""
+        if not len(self.genuine) or not len(self.impostor):
+            msg = (
+                f"{len(self.genuine)} pairs of the same person and {len(self.impostor)} of different people are left: "
+                "rates need both"
+            )
+            raise SettingsError(msg)
+
+    @cached_property
+    def _sorted(self) -> tuple[Similarities, Similarities]:
+        return np.sort(self.genuine), np.sort(self.impostor)
+
+    def fmr(self, threshold: float) -> Rate:
+        """False-match rate: share of pairs of different people above the threshold (ISO/IEC 19795-1)."""
+        above = len(self.impostor) - int(np.searchsorted(self._sorted[1], np.float32(threshold), side="right"))
+        return Rate(above, len(self.impostor))
+
+    def fnmr(self, threshold: float) -> Rate:
+        """False-non-match rate: share of pairs of one person that are not above the threshold (ISO/IEC 19795-1)."""
+        below = int(np.searchsorted(self._sorted[0], np.float32(threshold), side="right"))
+        return Rate(below, len(self.genuine))
+
+    def threshold_for(self, fmr: float) -> float:
+        """The lowest threshold, in steps of 0.0001, at which no more than this share of impostor pairs matches."""
+        allowed = int(fmr * len(self.impostor) * (1 + 1e-9))
+        if allowed >= len(self.impostor):
+            return -1.0
+        refused = self._sorted[1][len(self.impostor) - 1 - allowed]
+        steps = int(np.ceil(round(float(refused) / GRAIN, 3)))
+        return round((steps if np.float32(steps * GRAIN) >= refused else steps + 1) * GRAIN, 4)
+
+    @cached_property
+    def equal(self) -> tuple[float, float]:
+        """Equal error rate and its threshold: where the two rates are nearest, their mean."""
+        thresholds = np.unique(np.concatenate(self._sorted))
+        genuine, impostor = self._sorted
+        fnmr = np.searchsorted(genuine, thresholds, side="right") / len(genuine)
+        fmr = 1 - np.searchsorted(impostor, thresholds, side="right") / len(impostor)
+        at = int(np.argmin(np.abs(fmr - fnmr)))
+        return float(fmr[at] + fnmr[at]) / 2, float(thresholds[at])
+
+    def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """FMR and FNMR at 1,000 thresholds between the least and the greatest similarity, rising."""
+        genuine, impostor = self._sorted
+        ends = min(genuine[0], impostor[0]), max(genuine[-1], impostor[-1])
+        thresholds = np.linspace(*ends, 1_000)
+        fmr = 1 - np.searchsorted(impostor, thresholds, side="right") / len(impostor)
+        fnmr = np.searchsorted(genuine, thresholds, side="right") / len(genuine)
+        return fmr, fnmr
+
+
+def points(scores: Scores, targets: Sequence[float] = TARGETS) -> tuple[Point, ...]:
+    """The places of a table that these pairs can support: 30 false matches or more behind each, thresholds rising."""
+    found: list[Point] = []
+    for target in targets:
+        if len(scores.impostor) < pairs_needed(target):
+            break
+        threshold = scores.threshold_for(target)
+        if not found or threshold > found[-1].threshold:
+            found.append(Point(fmr=target, threshold=threshold))
+    return tuple(found)
+
+
+def table(scores: Scores, *, contract: str, source: str) -> Calibration | None:
+    """The calibration of a manifest; None where the pairs are too few for two rates."""
+    supported = points(scores)
+    if len(supported) < 2:  # noqa: PLR2004 - a table interpolates
+        return None
+    return Calibration(contract=contract, source=source, impostor_pairs=len(scores.impostor), points=supported)

@@ -1,0 +1,90 @@
+"""Reads labelled pictures as a job would: the one face of each, its embedding or its liveness."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import VultusError
+from shared.faces import Liveness
+from shared.operations import FaceReason, OneFaceParams
+from worker.engine.base import Detection, Engine
+from worker.images import Picture, decode
+from worker.operations import Work, choosing, enough
+
+REASONS: Final[dict[FaceReason, str]] = {"no_face": "no face was found", "multiple_faces": "several faces count"}
+
+T = TypeVar("T")
+Vector = NDArray[np.float32]
+
+
+@dataclass
+class Readings(Generic[T]):
+    """What was read of each picture, and why the others could not be."""
+
+    of: dict[Path, T] = field(default_factory=dict)
+    refused: dict[Path, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """An engine that reads pictures in several threads."""
+
+    engine: Engine
+    params: OneFaceParams
+    max_pixels: int
+    threads: int
+
+    def embeddings(self, pictures: Sequence[Path]) -> Readings[Vector]:
+        """Unit embeddings, shape (dimension,), float32."""
+        return self._read(pictures, _embedding)
+
+    def liveness(self, pictures: Sequence[Path]) -> Readings[Liveness]:
+        """Tri-state readings at the pack's limits; one that the model refused to judge counts as refused."""
+        return self._read(pictures, _liveness)
+
+    def _read(self, pictures: Sequence[Path], read: Callable[[Work, Picture, Detection], T | str]) -> Readings[T]:
+        readings: Readings[T] = Readings()
+
+        def one(path: Path) -> T | str:
+            try:
+                picture = decode(
+                    path.read_bytes(), max_pixels=self.max_pixels, enough=enough(self.params, self.engine.info)
+                )
+                work = Work(engine=self.engine, clock=_untimed, image=picture)
+                chosen = choosing.one(work.find(picture, self.params), picture, self.params)
+                if chosen.face is None:
+                    return REASONS[chosen.reason]
+                whole, [face] = work.in_detail(picture, [chosen.face])
+                return read(work, whole, face)
+            except VultusError as error:
+                return error.detail
+
+        distinct = sorted(set(pictures))
+        with ThreadPoolExecutor(self.threads) as pool:
+            for path, said in zip(distinct, pool.map(one, distinct), strict=True):
+                if isinstance(said, str):
+                    readings.refused[path] = said
+                else:
+                    readings.of[path] = said
+        return readings
+
+
+def _embedding(work: Work, picture: Picture, face: Detection) -> Vector:
+    [embedding] = work.embed(work.align(picture, [face]))
+    return np.asarray(embedding.vector, np.float32)
+
+
+def _liveness(work: Work, picture: Picture, face: Detection) -> Liveness | str:
+    reading = work.liveness(picture, face)
+    return reading if reading.score is not None else (reading.reason or "not evaluated")
+
+
+@contextmanager
+def _untimed(_stage: str) -> Iterator[None]:
+    yield

@@ -1,0 +1,96 @@
+"""Says what was counted, in lines for a person: with intervals, and with what the pictures cannot show."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from worker.evaluation.attacks import Group, Verdict
+from worker.evaluation.comparisons import Comparisons, Odd
+from worker.evaluation.intervals import pairs_needed
+from worker.evaluation.rates import TARGETS, Scores
+
+STEPS = [round(0.05 * step, 2) for step in range(21)]
+
+
+def verification(comparisons: Comparisons, *, match: float) -> Iterator[str]:
+    """Rates over thresholds, the equal error rate, and a threshold for each rate that the pairs can support."""
+    scores = comparisons.scores
+    yield (
+        f"{len(scores.genuine)} pairs of the same person, {len(scores.impostor)} of different people. Rates with their "
+        "95 % intervals (Wilson; rule of three where no error was seen), as if no two pairs had a picture in common: "
+        "where they do, the true intervals are wider."
+    )
+    yield ""
+    yield "threshold   false-match rate                        false-non-match rate"
+    for threshold in sorted({*STEPS, match}):
+        note = "  <- the pack's" if threshold == match else ""
+        yield f"{threshold:9.3f}   {scores.fmr(threshold)!s:<38}  {scores.fnmr(threshold)}{note}"
+    rate, where = scores.equal
+    yield ""
+    yield f"Equal error rate: {rate:.2g} at {where:.4f}"
+    yield ""
+    yield from _recommended(scores)
+    yield ""
+    yield "The most similar pairs of different people, and the least similar of one person (look for wrong labels):"
+    yield from (_odd(odd, "different") for odd in comparisons.alike)
+    yield from (_odd(odd, "same     ") for odd in comparisons.unlike)
+
+
+def _recommended(scores: Scores) -> Iterator[str]:
+    yield "for a false-match rate of   threshold   counted at it                           false-non-match rate"
+    for target in TARGETS:
+        if len(scores.impostor) < (needed := pairs_needed(target)):
+            yield (
+                f"{target:>25g}   too few pairs: {needed:,} of different people are needed (30 false matches), "
+                f"{len(scores.impostor):,} are here"
+            )
+        else:
+            threshold = scores.threshold_for(target)
+            yield f"{target:>25g}   {threshold:9.4f}   {scores.fmr(threshold)!s:<38}  {scores.fnmr(threshold)}"
+
+
+def _odd(odd: Odd, kind: str) -> str:
+    return f"  {kind}  {odd.similarity:7.4f}  {odd.one}  {odd.two}"
+
+
+def liveness(verdict: Verdict, *, live: float, spoof: float) -> Iterator[str]:
+    """APCER of each kind of attack, BPCER, and the pictures that gave no answer."""
+    yield (
+        f"Live is a score of {live:g} or more, spoof one below {spoof:g}, uncertain between; uncertain lets nobody in "
+        "and counts as refused. Rates with their 95 % intervals, of the pictures that gave an answer."
+    )
+    yield ""
+    yield "attack presentations (APCER: share that passes as live)"
+    for group in verdict.species:
+        yield _line(group, f"APCER {group.passed}" if group.judged else "APCER unknown")
+    if verdict.worst is None:
+        yield "  none: nothing can be said of attacks"
+    else:
+        yield f"  APCER, the worst of these kinds: {verdict.worst.passed} ({verdict.worst.name})"
+    yield "live presentations (BPCER: share that is refused)"
+    if verdict.live.judged:
+        yield _line(verdict.live, f"BPCER {verdict.live.refused}")
+    else:
+        yield "  none: nothing can be said of live people"
+    for group in verdict.others:
+        yield f"labelled otherwise, in no rate\n{_line(group, '')}"
+    few = [group.name for group in [*verdict.species, verdict.live] if group.judged < pairs_needed(0.1)]
+    if few:
+        yield ""
+        yield (
+            f"Too few to name a rate: {', '.join(few)}. Below 10 % takes 30 pictures of a kind without one error, "
+            "below 1 % 300 (rule of three)."
+        )
+
+
+def _line(group: Group, rate: str) -> str:
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in group.outcomes.items())
+    silent = f", {group.silent} without an answer" if group.silent else ""
+    return f"  {group.name:<12} {group.judged + group.silent} pictures: {outcomes}{silent}  {rate}".rstrip()
+
+
+def refusals(refused: Mapping[Path, str]) -> Iterator[str]:
+    """Pictures that gave no answer, each with its reason."""
+    if refused:
+        yield f"{len(refused)} pictures were left out:"
+        yield from (f"  {path}: {reason}" for path, reason in sorted(refused.items()))
+        yield ""
