@@ -1,116 +1,317 @@
 """What a storm does to a stack, by a seeded schedule: it kills, freezes and stops only what it has started."""
 
+import contextlib
 import random
+import resource
 import signal
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import redis
+import requests
 from kombu.exceptions import OperationalError
 
 from shared.dispatch import QUEUE, RUN_NEXT, celery_app
+from shared.jobs import Status, shard_of
+from shared.storage import keys
 from tests.chaos.ground import Ground
+from tests.chaos.load import Client
+from tests.chaos.marks import DEADLY, GREEDY
+from tests.chaos.receiver import Receiver
 from tools.service import Service
 
 PAUSE: Final = (0.2, 1.0)
-"""Seconds between two faults."""
+"""Seconds between two faults of a storm."""
 FROZEN: Final = (0.3, 4.0)
-"""Seconds that a worker or gateway stays frozen: shorter and longer than a lease."""
+"""Seconds that a process stays frozen: shorter and longer than a lease."""
 STORE_FROZEN: Final = (0.2, 1.5)
+LONG: Final = 10.0
+"""Seconds that a store is paused."""
+HOUR: Final = 3600.0
+BAD: Final = (1.5, 3.5)
+"""Seconds that the network, or a clock, is bad."""
+FULL: Final = 4.0
+"""Seconds that the disk is full."""
+LEFT: Final = 2048
+"""Bytes of it that are left: the last write is a part of one."""
+HOSTILE: Final = 25.0
+"""Seconds after which a hostile picture is looked after no more."""
+BUSY: Final = 4.0
+"""Seconds for which a worker with a job is looked for."""
+SETTLED: Final = 1.5
+"""Seconds that a process is given in a rolling restart before the next is stopped."""
+
+Course = Iterator[None]
+"""What a fault does: up to the first step at once, the rest step by step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thaw:
-    """A frozen process, and when it goes on."""
+@dataclass(slots=True)
+class Blow:
+    """One fault that was done. Times are seconds since the epoch."""
 
-    at: float
-    service: Service
-    pid: int
+    name: str
+    began: float
+    ended: float | None = None
+    """When its cause was gone: the process killed, the frozen one thawed, the disk free again."""
+    recovered: float | None = None
+    died: float = 0.0
+    """When a worker was dead."""
+    held: dict[str, float] = field(default_factory=dict)
+    """Jobs that a killed worker had, and when the lease of each ends."""
 
 
 class Faults:
-    """Draws a fault, commits it, and remembers how often. One for each storm; call it from the main thread."""
+    """Does faults and remembers them. One for each storm; call it from the main thread."""
 
-    def __init__(self, ground: Ground, *, seed: int) -> None:
+    def __init__(self, ground: Ground, receivers: list[Receiver], villain: Client, *, seed: int) -> None:
         self._ground = ground
+        self._receivers = receivers
+        self._villain = villain
         self._random = random.Random(seed)  # noqa: S311 - a schedule that can be repeated, no secret
-        self._thaws: list[Thaw] = []
+        self._going: list[tuple[Blow, Course]] = []
         self._next = 0.0
-        self.done: Counter[str] = Counter()
-        stack = ground.stack
-        ledger, broker = stack.stores
-        self._menu: list[tuple[int, str, Callable[[], None]]] = [
-            (6, "worker killed", lambda: self._kill(self._one(stack.workers))),
-            (4, "worker frozen", lambda: self._freeze(self._one(stack.workers), FROZEN)),
-            (3, "worker frozen, killed", lambda: self._freeze_and_kill(self._one(stack.workers))),
-            (3, "worker told to stop", lambda: self._one(stack.workers).signal(signal.SIGTERM)),
-            (3, "gateway killed", lambda: self._kill(self._one(ground.gateways))),
-            (1, "gateway frozen", lambda: self._freeze(self._one(ground.gateways), FROZEN)),
-            (1, "gateway told to stop", lambda: self._one(ground.gateways).signal(signal.SIGTERM)),
-            (2, "broker killed", lambda: self._kill(broker)),
-            (1, "broker frozen", lambda: self._freeze(broker, STORE_FROZEN)),
-            (2, "broker emptied", self._flush),
-            (2, "doorbells dropped", self._drop),
-            (2, "doorbells multiplied", self._multiply),
-            (2, "ledger killed", lambda: self._kill(ledger)),
-            (1, "ledger frozen", lambda: self._freeze(ledger, STORE_FROZEN)),
-        ]
+        self.blows: list[Blow] = []
+        ledger, broker = ground.stack.stores
+        workers, gateways, couriers = ground.stack.workers, ground.gateways, ground.couriers
+        self.menu: dict[str, tuple[int, Callable[[Blow], Course]]] = {
+            "worker killed": (6, self._kill_worker),
+            "worker frozen": (4, lambda _: self._freeze(self._one(workers), FROZEN)),
+            "worker frozen, then killed": (3, lambda blow: self._kill_worker(blow, frozen=True)),
+            "worker told to stop": (2, lambda _: self._tell(self._one(workers))),
+            "worker killed by a hostile image": (0, lambda _: self._hostile(DEADLY)),
+            "worker's memory filled by a hostile image": (1, lambda _: self._hostile(GREEDY)),
+            "worker's clock off by an hour": (1, lambda _: self._skew(self._one(workers))),
+            "gateway killed": (3, lambda _: self._kill(self._one(gateways))),
+            "gateway frozen": (1, lambda _: self._freeze(self._one(gateways), FROZEN)),
+            "gateway told to stop": (1, lambda _: self._tell(self._one(gateways))),
+            "gateway's clock off by an hour": (1, lambda _: self._skew(self._one(gateways))),
+            "courier killed": (3, lambda _: self._kill(self._one(couriers))),
+            "courier frozen": (2, lambda _: self._freeze(self._one(couriers), FROZEN)),
+            "courier told to stop": (1, lambda _: self._tell(self._one(couriers))),
+            "courier's clock off by an hour": (1, lambda _: self._skew(self._one(couriers))),
+            "receivers away": (1, lambda _: self._away()),
+            "broker killed": (2, lambda _: self._kill(broker)),
+            "broker frozen": (1, lambda _: self._freeze(broker, STORE_FROZEN)),
+            "broker paused for 10 s": (0, lambda _: self._freeze(broker, (LONG, LONG))),
+            "broker emptied": (2, lambda _: self._flush()),
+            "doorbells dropped": (2, lambda _: self._drop()),
+            "doorbells multiplied": (2, lambda _: self._multiply()),
+            "ledger killed": (2, lambda _: self._kill(ledger)),
+            "ledger frozen": (1, lambda _: self._freeze(ledger, STORE_FROZEN)),
+            "ledger paused for 10 s": (0, lambda _: self._freeze(ledger, (LONG, LONG))),
+            "ledger's disk full": (1, lambda _: self._fill(ledger)),
+            "network slow": (1, lambda _: self._network("slow")),
+            "network stalled": (1, lambda _: self._network("stall")),
+            "network cut": (1, lambda _: self._network("cut")),
+            "answers lost on the way": (2, lambda _: self._network("swallow")),
+            "everything restarted in turn": (0, lambda _: self._roll()),
+        }
+
+    def strike(self, name: str) -> Blow:
+        """Do this one now."""
+        blow = Blow(name, time.time())
+        self.blows.append(blow)
+        self._going.append((blow, self.menu[name][1](blow)))
+        self._go_on(blow, self._going[-1][1])
+        return blow
+
+    def rage(self) -> None:
+        """Draw the next fault and do it where its time has come; go on with those that are going on."""
+        self.step()
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self._random.uniform(*PAUSE)
+            weights = [weight for weight, _ in self.menu.values()]
+            self.strike(self._random.choices(list(self.menu), weights)[0])
+
+    def order(self, names: list[str]) -> list[str]:
+        """These faults as this seed has them."""
+        return self._random.sample(names, len(names))
 
     def step(self) -> None:
-        """Commit the next fault where its time has come, and let those go on whose time in the ice is over."""
-        now = time.monotonic()
-        self._thaw(until=now)
-        if now < self._next:
-            return
-        self._next = now + self._random.uniform(*PAUSE)
-        weights = [weight for weight, _, _ in self._menu]
-        ((_, name, commit),) = self._random.choices(self._menu, weights)
-        commit()
-        self.done[name] += 1
+        """Go on with every fault that takes its time."""
+        for blow, course in [*self._going]:
+            self._go_on(blow, course)
 
     def end(self) -> None:
-        """No more faults: whatever is frozen goes on."""
-        self._thaw(until=float("inf"))
+        """No more faults: whatever is frozen goes on, and what is full has room."""
+        for blow, course in [*self._going]:
+            course.close()  # type: ignore[attr-defined]  # each is a generator
+            self._over(blow, course)
+
+    def _go_on(self, blow: Blow, course: Course) -> None:
+        try:
+            next(course)
+        except StopIteration:
+            self._over(blow, course)
+
+    def _over(self, blow: Blow, course: Course) -> None:
+        blow.ended = time.time()
+        self._going.remove((blow, course))
 
     def _one(self, services: list[Service]) -> Service:
         return self._random.choice(services)
 
-    def _kill(self, service: Service) -> None:
+    def _last(self, bounds: tuple[float, float]) -> Course:
+        until = time.monotonic() + self._random.uniform(*bounds)
+        while time.monotonic() < until:
+            yield
+
+    def _kill(self, service: Service) -> Course:
         service.failures = 0  # the supervisor's patience is not what is tried here
         service.signal(signal.SIGKILL)
+        yield from ()
 
-    def _freeze(self, service: Service, seconds: tuple[float, float]) -> None:
+    def _kill_worker(self, blow: Blow, *, frozen: bool = False) -> Course:
+        """One that has a job, where there is one; what it had is looked up once it is dead.
+
+        A doorbell that reaches a frozen worker dies with it.
+        """
+        service = self._one(self._ground.stack.workers)
+        until = time.monotonic() + BUSY
+        before: set[str] = set()
+        while not before & self._held_by(service.pid).keys() and time.monotonic() < until:
+            service = self._one(self._ground.stack.workers)
+            before = {*self._held_by(service.pid)}  # still there at the next step: a job that takes its time
+            yield
+        if frozen:
+            service.signal(signal.SIGSTOP)
+            yield from self._last((0.05, 0.3))
+        yield from self._kill(service)
+        if service.wait(2):
+            blow.died = time.time()
+            blow.held = self._held_by(service.pid)
+
+    def _held_by(self, pid: int) -> dict[str, float]:
+        found: dict[str, float] = {}
+        with contextlib.suppress(redis.RedisError), self._ground.stack.ledger.client() as ledger:
+            for shard in range(self._ground.shards):
+                for job_id, until in ledger.zrange(keys.leases(shard), 0, -1, withscores=True):
+                    token = ledger.hget(keys.job(shard, job_id.decode()), "token") or b""
+                    if f"-{pid}-" in token.decode():
+                        found[job_id.decode()] = float(until)
+        return found
+
+    def _freeze(self, service: Service, bounds: tuple[float, float]) -> Course:
+        pid = service.pid
         service.signal(signal.SIGSTOP)
-        at = time.monotonic() + self._random.uniform(*seconds)
-        self._thaws.append(Thaw(at, service, service.pid))
+        try:
+            yield from self._last(bounds)
+        finally:
+            if service.pid == pid:
+                service.signal(signal.SIGCONT)
 
-    def _freeze_and_kill(self, service: Service) -> None:
-        """A doorbell that reaches a frozen worker dies with it."""
-        service.signal(signal.SIGSTOP)
-        time.sleep(self._random.uniform(0.05, 0.3))
-        self._kill(service)
+    def _tell(self, service: Service) -> Course:
+        service.failures = 0
+        service.signal(signal.SIGTERM)
+        yield from ()
 
-    def _thaw(self, *, until: float) -> None:
-        for thaw in [thaw for thaw in self._thaws if thaw.at <= until]:
-            self._thaws.remove(thaw)
-            if thaw.service.pid == thaw.pid:
-                thaw.service.signal(signal.SIGCONT)
+    def _roll(self) -> Course:
+        for service in [*self._ground.gateways, *self._ground.couriers, *self._ground.stack.workers]:
+            before = service.pid
+            yield from self._tell(service)
+            while service.pid == before or time.monotonic() - service.started_at < SETTLED:
+                yield
 
-    def _flush(self) -> None:
-        with self._ground.stack.broker.client() as broker, suppress(redis.RedisError):
+    def _skew(self, service: Service) -> Course:
+        file = self._ground.clocks / service.name
+        file.write_text(str(self._random.choice([HOUR, -HOUR])), encoding="ascii")
+        try:
+            yield from self._last(BAD)
+        finally:
+            file.write_text("0", encoding="ascii")
+
+    def _hostile(self, image: bytes) -> Course:
+        """A picture that no worker survives, or whose memory; until its job has ended."""
+        before = len(self._villain.accounts)
+
+        def submit() -> None:
+            with requests.Session() as session:
+                self._villain.submit(session, image)
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        until = time.monotonic() + HOSTILE
+        while time.monotonic() < until and (thread.is_alive() or not self._ended(before)):
+            for worker in self._ground.stack.workers:
+                worker.failures = min(worker.failures, 1)
+            yield
+        thread.join()
+        if image is GREEDY:  # the other would cost three more workers
+            with requests.Session() as session:
+                self._villain.look(session, self._villain.accounts[before])
+
+    def _ended(self, number: int) -> bool:
+        ids = self._villain.accounts[number].ids
+        with contextlib.suppress(redis.RedisError), self._ground.stack.ledger.client() as ledger:
+            for job_id in ids:
+                status = ledger.hget(keys.job(shard_of(job_id), job_id), "status")
+                return status is not None and Status(status.decode()).is_terminal
+        return not ids
+
+    def _away(self) -> Course:
+        for receiver in self._receivers:
+            receiver.away.set()
+        try:
+            yield from self._last(BAD)
+        finally:
+            for receiver in self._receivers:
+                receiver.away.clear()
+
+    def _fill(self, ledger: Service) -> Course:
+        """No file of the ledger may grow: it ends, and each time that it is started it ends again."""
+        full: int | None = None
+        until = time.monotonic() + FULL
+        try:
+            while time.monotonic() < until:
+                ledger.failures = 0
+                if ledger.pid != full and ledger.exit_code() is None:
+                    full = ledger.pid
+                    _limit(full, self._size() + LEFT)
+                yield
+        finally:
+            if ledger.exit_code() is None:
+                _limit(ledger.pid, None)
+
+    def _size(self) -> int:
+        files = Path(self._ground.stack.ledger.directory, "appendonlydir").glob("*.incr.aof")
+        return max((file.stat().st_size for file in files), default=0)
+
+    def _network(self, fault: str) -> Course:
+        lines = self._random.choice([self._ground.lines, *([line] for line in self._ground.lines)])
+        for line in lines:
+            line.slow(0.05) if fault == "slow" else getattr(line, fault)()
+        try:
+            yield from self._last(BAD)
+        finally:
+            for line in lines:
+                line.clear()
+
+    def _flush(self) -> Course:
+        with self._ground.stack.broker.client() as broker, contextlib.suppress(redis.RedisError):
             broker.flushall()
+        yield from ()
 
-    def _drop(self) -> None:
-        with self._ground.stack.broker.client() as broker, suppress(redis.RedisError):
+    def _drop(self) -> Course:
+        with self._ground.stack.broker.client() as broker, contextlib.suppress(redis.RedisError):
             broker.delete(QUEUE)
+        yield from ()
 
-    def _multiply(self) -> None:
+    def _multiply(self) -> Course:
         with celery_app(self._ground.broker_url) as app:
             times = self._random.randint(10, 50)
-            with suppress(OperationalError, redis.RedisError, OSError):
+            with contextlib.suppress(OperationalError, redis.RedisError, OSError):
                 for _ in range(times):
                     app.send_task(RUN_NEXT, retry=False, ignore_result=True)
+        yield from ()
+
+
+def _limit(pid: int, size: int | None) -> None:
+    """How large a file this process may make; None is no limit."""
+    with contextlib.suppress(ProcessLookupError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))

@@ -1,21 +1,28 @@
-"""Where a storm takes place: a real stack with two gateways and several workers, supervised like any other."""
+"""Where a storm takes place: a real stack with two of each, three workers, and one of each behind a bad network."""
 
-import sys
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import redis
 import requests
 from pydantic import SecretStr
 
+from shared.signing import new_secret
+from shared.storage.connection import connect
+from tests.chaos.network import Line
 from tools.service import Service
-from tools.stack import LOOPBACK, Stack, free_port
+from tools.stack import LOOPBACK, Stack, Store, free_port
 
 LEASE: Final = 1.5
-MAX_ATTEMPTS: Final = 5
+MAX_ATTEMPTS: Final = 3
 WORKERS: Final = 3
+TIMEOUT: Final = 1.0
+"""Seconds of one attempt of a courier."""
+RETRY_WINDOW: Final = 5.0
 SETTINGS: Final = {
     "VULTUS_ENGINE": "fake",
     "VULTUS_LEASE": str(LEASE),
@@ -23,28 +30,57 @@ SETTINGS: Final = {
     "VULTUS_WORKER_THREADS": "2",
     "VULTUS_DRAIN": "2",
     "VULTUS_JOB_TIME_LIMIT": "20",
-    "VULTUS_RETRY_WINDOW": "0",
+    "VULTUS_RETRY_WINDOW": str(RETRY_WINDOW),
+    "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
+    "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+    "VULTUS_WEBHOOK_TIMEOUT": str(TIMEOUT),
+    "VULTUS_WEBHOOK_RETRIES": ",".join(["0.2", "0.5", "1", "1", *["2"] * 30]),
 }
+"""The others are as they are by default. Short leases and attempts make a storm take minutes, not hours."""
 
 
 class Ground:
     """The running stack. A context manager: leaving it ends every process that it has started."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, shards: int, seed: int) -> None:
         self.log: list[str] = []
-        self.stack = Stack(data=data, port=free_port(), workers=WORKERS, settings=SETTINGS, sink=self._hear)
+        self.secret = new_secret()
+        self.shards = shards
+        self.clocks = data / "clocks"
+        self.clocks.mkdir(parents=True)
+        settings = {**SETTINGS, "VULTUS_SHARDS": str(shards), "VULTUS_WEBHOOK_SECRETS": self.secret}
+        self.stack = Stack(data=data, port=free_port(), workers=WORKERS, settings=settings, sink=self._hear)
+        ledger, _ = self.stack.stores
+        ledger.command = ["env", "--ignore-signal=XFSZ", *ledger.command]  # a full disk is an error, not a signal
         for service in self.stack.workers:
-            service.command = [
-                part.replace("worker.app", "tests.integration.poisoned_worker") for part in service.command
-            ]
+            service.command = [part.replace("worker.app", "tests.chaos.odd_worker") for part in service.command]
         port = free_port()
-        self._second = Service(
-            "gateway-2",
-            [sys.executable, "-m", "api.app"],
-            {**self.stack.environment, "VULTUS_PORT": str(port)},
-            self._hear,
-        )
+        self._more = [
+            Service(
+                "gateway-2",
+                self.stack.gateway.command,
+                {**self.stack.environment, "VULTUS_PORT": str(port)},
+                self._hear,
+                grace=self.stack.gateway.grace,
+            ),
+            Service(
+                "courier-2",
+                self.stack.courier.command,
+                self.stack.environment,
+                self._hear,
+                grace=self.stack.courier.grace,
+            ),
+        ]
         self.urls = [self.stack.url, f"http://{LOOPBACK}:{port}"]
+        self.lines = [Line(self.stack.ledger.port, seed=seed), Line(self.stack.broker.port, seed=seed)]
+        self._exits = contextlib.ExitStack()
+        for service in [*self.gateways, *self.couriers, *self.stack.workers]:
+            self._give_a_clock(service)
+
+    def _give_a_clock(self, service: Service) -> None:
+        interpreter, dash, *module = service.command
+        service.command = [interpreter, dash, "tests.chaos.odd_clock", *module]
+        service.environment = {**service.environment, "CHAOS_CLOCK": str(self.clocks / service.name)}
 
     def _hear(self, name: str, line: str) -> None:
         self.log.append(f"{name} | {line}")
@@ -52,36 +88,68 @@ class Ground:
     @property
     def gateways(self) -> list[Service]:
         """Both gateways."""
-        return [self.stack.gateway, self._second]
+        return [self.stack.gateway, self._more[0]]
+
+    @property
+    def couriers(self) -> list[Service]:
+        """Both couriers."""
+        return [self.stack.courier, self._more[1]]
+
+    @property
+    def services(self) -> list[Service]:
+        """Every process of the service, and both stores."""
+        return [*self.stack.services, *self._more]
 
     @property
     def broker_url(self) -> SecretStr:
         """Where the doorbells are."""
         return SecretStr(self.stack.broker.url)
 
+    def ledger(self) -> redis.Redis:
+        """A client of the whole ledger, for looking at it."""
+        return connect(SecretStr(self.stack.ledger.url))
+
     def __enter__(self) -> Self:
         """Start everything and wait until it works."""
-        self.stack.__enter__()
         try:
-            self._second.start()
+            for line in self.lines:
+                self._exits.enter_context(line)
+            for service in [self.gateways[1], self.couriers[1], self.stack.workers[-1]]:
+                service.environment = {**service.environment, **self._behind_the_lines()}
+            self.stack.__enter__()
+            for service in self._more:
+                service.start()
             self.stack.wait_ready(60)
-            self.supervise(lambda: all(map(_answers, self.urls)), seconds=30)
+            self.supervise(lambda: all(map(answers, self.urls)), seconds=30)
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
 
+    def _behind_the_lines(self) -> dict[str, str]:
+        """The stores' addresses, by the lines that lead there."""
+        stores: list[tuple[str, Store, Line]] = [
+            ("VULTUS_LEDGER_URL", self.stack.ledger, self.lines[0]),
+            ("VULTUS_BROKER_URL", self.stack.broker, self.lines[1]),
+        ]
+        return {name: store.url.replace(f":{store.port}/", f":{line.port}/") for name, store, line in stores}
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop everything."""
-        self._second.stop()
+        for line in self.lines:
+            if line.port:
+                line.clear()
+        for service in self._more:
+            service.stop()
         self.stack.__exit__(kind, error, trace)
+        self._exits.close()
 
     def supervise_once(self) -> None:
         """Start again whatever has ended."""
-        self.stack.supervise_once()
-        self._second.revive()
+        for service in self.services:
+            service.revive()
 
     def supervise(self, promise: Callable[[], bool], *, seconds: float) -> bool:
         """Supervise until it comes true; False where it does not in time."""
@@ -90,11 +158,12 @@ class Ground:
             if time.monotonic() > deadline:
                 return False
             self.supervise_once()
-            time.sleep(0.05)
+            time.sleep(0.02)
         return True
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a gateway says that it is well."""
     try:
         return requests.get(f"{url}/health", timeout=2).ok
     except requests.RequestException:

@@ -1,44 +1,53 @@
-"""Clients in a storm: they submit, repeat what got no answer, read, cancel, and keep account of what they were told."""
+"""Clients in a storm: they submit, repeat what got no answer, read, cancel, retry, erase, and keep account of it."""
 
-import contextlib
+import base64
+import json
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any, Final
 
-import redis
 import requests
 
-from shared.errors import VultusError
-from shared.jobs import NewJob, Status, new_job_id
-from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.ledger import Ledger, event
+from shared.jobs import Status
+from tests.chaos.marks import LONG, QUICK
 from tests.chaos.oracle import Account
-from tests.integration.breaking import picture
-from tests.integration.poisons import SLOW
 
-CLIENTS: Final = 5
 PATIENCE: Final = 15.0
 """Seconds for which a client repeats one submission; a gateway that died holds a key for longer."""
-QUICK: Final = picture()
-LONG: Final = picture(SLOW)
-"""Takes a worker a second: long enough to be killed in."""
+PAUSE: Final = (0.05, 0.45)
+"""Seconds between two turns of a client."""
+BATCHES: Final = 0.12
+ITEMS: Final = (4, 16)
+LONG_ONES: Final = 0.08
+PRIORITIES: Final = ("high", "normal", "normal", "low")
+EXPECTED: Final = {200, 202, 204, 409, 503}
+ABOUT_A_JOB: Final = {404, 410}
+"""Answers about a job that was erased, or may be."""
 
 
 class Client(threading.Thread):
-    """One client of the HTTP side. It shares nothing with the others but the service."""
+    """One client of the HTTP side. It shares nothing with the others but the service.
 
-    def __init__(self, number: int, urls: Sequence[str], *, seed: int, over: threading.Event) -> None:
+    `hooks` are addresses of receivers, by their name, which some of its jobs bring.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        urls: Sequence[str],
+        *,
+        seed: int,
+        over: threading.Event,
+        hooks: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(name=f"client-{number}")
         self.accounts: list[Account] = []
         self.bodies: dict[str, dict[str, Any]] = {}
         self.failed: list[BaseException] = []
         self.unexpected: list[str] = []
-        self._number, self._urls, self._over = number, urls, over
+        self._number, self._urls, self._over, self._hooks = number, urls, over, hooks
         self._random = random.Random(f"{seed} {number}")  # noqa: S311 - a load that can be repeated, no secret
 
     def run(self) -> None:
@@ -47,125 +56,137 @@ class Client(threading.Thread):
             with requests.Session() as session:
                 while not self._over.is_set():
                     self._turn(session)
-                    self._over.wait(self._random.uniform(0, 0.2))
+                    self._over.wait(self._random.uniform(*PAUSE))
         except BaseException as error:  # noqa: BLE001 - told by whoever joins this thread
             self.failed.append(error)
 
+    def submit(self, session: requests.Session, image: bytes) -> Account:
+        """One job with this image that is sent until it is accepted, beside the load."""
+        account = self._account()
+        self._send(session, account, submission(self._random, account, image=image))
+        return account
+
     def _turn(self, session: requests.Session) -> None:
+        if self._random.random() < BATCHES:
+            self._turn_in_a_batch(session)
+        else:
+            account = self._account(hooked=self._random.random() < 0.3)
+            self._send(session, account, submission(self._random, account))
+            if self._random.random() < 0.06:
+                self._cancel(session, account)
+        known = self._random.choice(self.accounts)
+        if known.items:
+            self._look_at_batch(session, known)
+        else:
+            self.look(session, known)
+            if self._random.random() < 0.04:
+                self._erase(session, known)
+
+    def _account(self, *, hooked: bool = False) -> Account:
+        hook = self._random.choice(self._hooks) if hooked and self._hooks else None
         account = Account(f"{self._number}-{len(self.accounts)}")
+        if hook:
+            account.hook, account.hook_url = f"{hook[0]}/{account.key}", f"{hook[1]}/{account.key}"
         self.accounts.append(account)
-        body = self.bodies[account.key] = submission(self._random, account.key)
+        return account
+
+    def _turn_in_a_batch(self, session: requests.Session) -> None:
+        account = self._account(hooked=self._random.random() < 0.5)
+        account.items = self._random.randint(*ITEMS)
+        self._send(session, account, batch(self._random, account))
+
+    def _send(self, session: requests.Session, account: Account, body: dict[str, Any]) -> None:
+        self.bodies[account.key] = body
         repeat(lambda: self._submit(session, account, body), within=PATIENCE)
-        for job_id in account.ids if self._random.random() < 0.1 else ():
-            account.canceled = self._call(session, "POST", f"/v1/jobs/{job_id}/cancel").get("status") == "canceled"
-        self._look(session, self._random.choice(self.accounts))
 
     def _submit(self, session: requests.Session, account: Account, body: dict[str, Any]) -> bool:
-        job = self._call(session, "POST", "/v1/jobs", **body)
+        job = self._call(session, "POST", account.path, **body)
         if "id" in job:
             account.ids.add(str(job["id"]))
         return "id" in job
 
-    def _look(self, session: requests.Session, account: Account) -> None:
+    def _cancel(self, session: requests.Session, account: Account) -> None:
         for job_id in account.ids:
-            status = self._call(session, "GET", f"/v1/jobs/{job_id}").get("status")
+            account.canceled = self._call(session, "POST", f"/v1/jobs/{job_id}/cancel").get("status") == "canceled"
+
+    def look(self, session: requests.Session, account: Account) -> None:
+        """Read its job; one that failed and may be retried is."""
+        for job_id in account.ids:
+            job = self._call(session, "GET", f"/v1/jobs/{job_id}", gone=account.erased)
+            status = job.get("status")
             if isinstance(status, str) and Status(status).is_terminal:
                 account.ends_seen.add(Status(status))
+            if (job.get("error") or {}).get("retryable") and not account.erased:
+                again = self._call(session, "POST", f"/v1/jobs/{job_id}/retry", gone=True)
+                account.retries |= {str(again["id"])} if "id" in again else set()
+
+    def _look_at_batch(self, session: requests.Session, account: Account) -> None:
+        for batch_id in account.ids:
+            account.completed |= self._call(session, "GET", f"/v1/batches/{batch_id}").get("status") == "completed"
+
+    def _erase(self, session: requests.Session, account: Account) -> None:
+        """Asked for once: from then on its job may be there or not, unless the answer says so."""
+        for job_id in account.ids:
+            account.erased = True
+            if self._call(session, "DELETE", f"/v1/jobs/{job_id}", gone=True, raw=True).get("status") in {204, 404}:
+                account.erased_surely = True
 
     def again(self, session: requests.Session, account: Account) -> str | None:
         """The id that the service gives for the same submission now."""
-        found = self._call(session, "POST", "/v1/jobs", **self.bodies[account.key]).get("id")
+        found = self._call(session, "POST", account.path, **self.bodies[account.key]).get("id")
         return None if found is None else str(found)
 
-    def _call(self, session: requests.Session, method: str, path: str, **more: Any) -> dict[str, Any]:
+    def _call(
+        self, session: requests.Session, method: str, path: str, *, gone: bool = False, raw: bool = False, **more: Any
+    ) -> dict[str, Any]:
         """The answer of either gateway; nothing where there was none, or it was one to come back after."""
         try:
             answer = session.request(method, self._random.choice(self._urls) + path, timeout=12, **more)
         except requests.RequestException:
             return {}
-        if answer.status_code in {200, 202}:
-            return dict(answer.json())
-        if answer.status_code not in {409, 503}:
-            self.unexpected.append(f"{method} {path} was answered {answer.status_code}: {answer.text[:200]}")
-        return {}
+        status = answer.status_code
+        if status not in EXPECTED | (ABOUT_A_JOB if gone else set()):
+            self.unexpected.append(f"{method} {path} was answered {status}: {answer.text[:200]}")
+        if raw:
+            return {"status": status}
+        return dict(answer.json()) if status in {200, 202} else {}
 
 
-def submission(chance: random.Random, key: str) -> dict[str, Any]:
+def submission(chance: random.Random, account: Account, *, image: bytes | None = None) -> dict[str, Any]:
     """One of many kinds of submission, as `requests` takes it."""
-    headers = {"Idempotency-Key": key}
+    headers = {"Idempotency-Key": account.key}
     kind = chance.random()
-    if kind < 0.1:
+    if kind < 0.08 and image is None:
         headers["Cancel-After"] = "2s"
     elif kind < 0.2:
         headers["Prefer"] = "wait=2"
+    told = {"webhook": json.dumps({"url": account.hook_url})} if account.hook_url else {}
     return {
         "data": {
             "operation": "detect",
-            "metadata": f'{{"key": "{key}"}}',
-            "priority": chance.choice(["high", "normal", "low"]),
+            "metadata": json.dumps({"key": account.key}),
+            "priority": chance.choice(PRIORITIES),
+            **told,
         },
-        "files": {"image": LONG if chance.random() < 0.2 else QUICK},
+        "files": {"image": image or (LONG if chance.random() < LONG_ONES else QUICK)},
         "headers": headers,
     }
 
 
-class Insider(threading.Thread):
-    """Submits jobs that somebody is to be told of; the calls cannot ask for that yet, so it asks the ledger itself."""
-
-    def __init__(self, ledger: Ledger, *, over: threading.Event) -> None:
-        super().__init__(name="insider")
-        self.accounts: list[Account] = []
-        self.failed: list[BaseException] = []
-        self._ledger, self._over = ledger, over
-
-    def run(self) -> None:
-        """Until the storm is over."""
-        try:
-            while not self._over.wait(0.15):
-                account = Account(f"told-{len(self.accounts)}", webhook=True)
-                self.accounts.append(account)
-                job = NewJob(
-                    id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
-                    operation=Operation.DETECT,
-                    params={},
-                    metadata={"key": account.key},
-                    image=QUICK,
-                    result_ttl=timedelta(hours=1),
-                    webhook={"url": "https://partner.example"},
-                )
-                if repeat(lambda job=job: self._accept(job), within=PATIENCE):  # type: ignore[misc]
-                    account.ids.add(job.id)
-        except BaseException as error:  # noqa: BLE001 - told by whoever joins this thread
-            self.failed.append(error)
-
-    def _accept(self, job: NewJob) -> bool:
-        with contextlib.suppress(VultusError):
-            self._ledger.accept(job, limits=Limits(100_000))
-            return True
-        return False
-
-
-class Listener(threading.Thread):
-    """Hears every end that is announced, as far as the ledger lives to tell."""
-
-    def __init__(self, client: redis.Redis, *, over: threading.Event) -> None:
-        super().__init__(name="listener")
-        self.ends: list[tuple[str, str]] = []
-        self._client, self._over = client, over
-
-    def run(self) -> None:
-        """Until the storm is over."""
-        while not self._over.is_set():
-            try:
-                with self._client.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]
-                    heard.subscribe(keys.ends(0))
-                    while not self._over.is_set():
-                        message = heard.get_message(timeout=0.2)
-                        if message is not None:
-                            job_id, status = event(message["data"])
-                            self.ends.append((job_id, str(status)))
-            except redis.RedisError:
-                time.sleep(0.1)
+def batch(chance: random.Random, account: Account) -> dict[str, Any]:
+    """A batch of quick jobs; each item carries its own key."""
+    image = base64.b64encode(QUICK).decode()
+    told = {"webhook": {"url": account.hook_url}} if account.hook_url else {}
+    return {
+        "json": {
+            "operation": "detect",
+            "metadata": {"key": account.key},
+            "priority": chance.choice(PRIORITIES),
+            "items": [{"image": {"base64": image}, "metadata": {"key": key}} for key in account.item_keys],
+            **told,
+        },
+        "headers": {"Idempotency-Key": account.key},
+    }
 
 
 def repeat(act: Callable[[], bool], *, within: float) -> bool:

@@ -10,21 +10,44 @@ from shared.jobs import TRANSITIONS, Status
 
 LINES: Final = ("pending", "leases", "deadlines", "fetch")
 """Where a job may be that has not ended: empty when all have."""
+BROKEN_OFF: Final = ("lost", "unended")
+DOUBLED: Final = "doubled"
 
 
 @dataclass(slots=True)
 class Account:
-    """What one client knows of one submission."""
+    """What one client knows of one submission: a job, or a batch where it has items."""
 
     key: str
     """Its idempotency key, which its metadata carries too."""
-    webhook: bool = False
+    items: int = 0
+    hook: str | None = None
+    """Receiver and path that came with it."""
+    hook_url: str | None = None
     ids: set[str] = field(default_factory=set)
     """Every id that an answer gave for it."""
     canceled: bool = False
     """True where a cancel was answered with 200."""
     ends_seen: set[Status] = field(default_factory=set)
     """Every end that a read has shown."""
+    completed: bool = False
+    """True where a read has shown the batch as completed."""
+    retries: set[str] = field(default_factory=set)
+    """Every id that an answer gave for its retry."""
+    erased: bool = False
+    """True where somebody has asked for that, whatever the answer."""
+    erased_surely: bool = False
+    """True where the answer was that nothing is left."""
+
+    @property
+    def path(self) -> str:
+        """Where it is submitted."""
+        return "/v1/batches" if self.items else "/v1/jobs"
+
+    @property
+    def item_keys(self) -> list[str]:
+        """What each of its items carries."""
+        return [f"{self.key}/{number}" for number in range(self.items)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +59,31 @@ class Record:
     attempts: int
     history: tuple[Status, ...]
     shelf: str
-    lasted: float = 0.0
-    """Seconds from its acceptance to its end."""
+    times: tuple[float, ...] = ()
+    """When each status of the history began, in seconds since the epoch by the ledger's clock."""
+    retry_of: str | None = None
+    in_batch: bool = False
+
+    @property
+    def began(self) -> float:
+        """When it was accepted."""
+        return self.times[0] if self.times else 0.0
+
+    @property
+    def ended(self) -> float:
+        """When it got the status that it has."""
+        return self.times[-1] if self.times else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One batch as the ledger keeps it."""
+
+    key: str
+    status: str
+    total: int
+    ended: int
+    """Its jobs that have ended, by its own count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +91,11 @@ class Snapshot:
     """What the stores hold once everything has come to rest."""
 
     records: Mapping[str, Record]
+    groups: Mapping[str, Group]
     lines: Mapping[str, Sequence[str]]
     """The ids in each of `LINES`."""
     shelves: Mapping[str, Sequence[str]]
     """The ids on each shelf of the index."""
-    outbox: Sequence[tuple[str, str]]
-    """Id and status of every row."""
     images: Sequence[str]
     """Names of keys, of both stores, that hold the bytes of an image."""
     keys_lead_to: Mapping[str, str]
@@ -71,40 +116,77 @@ def audit(
     return [
         *_keys(accounts, found),
         *_told(accounts, found),
+        *_batches(accounts, found),
         *_lives(found, max_attempts=max_attempts),
         *_ends(ends, found),
         *_leftovers(found),
-        *_outbox(accounts, found),
     ]
 
 
 def _keys(accounts: Sequence[Account], found: Snapshot) -> Iterator[str]:
-    made = Counter(record.key for record in found.records.values())
+    records = found.records.values()
+    made = Counter(record.key for record in records if record.retry_of is None)
+    made.update(group.key for group in found.groups.values())
+    again = Counter(record.retry_of for record in records if record.retry_of is not None)
     for account in accounts:
         if len(account.ids) > 1:
             yield f"doubled: key {account.key} was answered with {len(account.ids)} ids"
-        if made[account.key] > 1:
-            yield f"doubled: key {account.key} has {made[account.key]} jobs"
+        if len(account.retries) > 1:
+            yield f"doubled: the retry of key {account.key} was answered with {len(account.retries)} ids"
+        for key in (account.key, *account.item_keys):
+            if made[key] > 1:
+                yield f"doubled: key {key} has {made[key]} jobs"
         led_to = found.keys_lead_to.get(account.key)
         if led_to is not None and led_to not in account.ids:
             yield f"doubled: key {account.key} now leads to {led_to}"
-    for key in made.keys() - {account.key for account in accounts}:
+    for job_id, times in again.items():
+        if times > 1:
+            yield f"doubled: {job_id} was retried as {times} jobs"
+    asked = {key for account in accounts for key in (account.key, *account.item_keys)}
+    for key in made.keys() - asked:
         yield f"unasked: a job carries the key {key}, which nobody sent"
 
 
 def _told(accounts: Sequence[Account], found: Snapshot) -> Iterator[str]:
-    for account, job_id in [(each, job_id) for each in accounts for job_id in each.ids]:
+    for account, job_id in [(each, job_id) for each in accounts if not each.items for job_id in each.ids]:
         if job_id not in found.records:
-            yield f"lost: {job_id} was accepted and is not there"
+            if not account.erased:
+                yield f"lost: {job_id} was accepted and is not there"
             continue
         status = found.records[job_id].status
+        if account.erased_surely:
+            yield f"erased: {job_id} was erased and is there"
         if account.canceled and status is not Status.CANCELED:
             yield f"changed: {job_id} was canceled and is {status}"
         if account.ends_seen - {status}:
             yield f"changed: {job_id} was read as {', '.join(sorted(account.ends_seen))} and is {status}"
+    for job_id in [job_id for each in accounts for job_id in each.retries]:
+        if job_id not in found.records:
+            yield f"lost: {job_id} was accepted as a retry and is not there"
+
+
+def _batches(accounts: Sequence[Account], found: Snapshot) -> Iterator[str]:
+    there = {record.key for record in found.records.values() if record.in_batch}
+    for account, batch_id in [(each, batch_id) for each in accounts if each.items for batch_id in each.ids]:
+        group = found.groups.get(batch_id)
+        if group is None:
+            yield f"lost: {batch_id} was accepted and is not there"
+            continue
+        if (group.total, group.ended) != (account.items, account.items):
+            yield f"lost: {batch_id} of {account.items} items counts {group.total}, of which {group.ended} have ended"
+        for key in account.item_keys:
+            if key not in there:
+                yield f"lost: item {key} of {batch_id} is not there"
+    for batch_id, group in found.groups.items():
+        if group.status != "completed":
+            yield f"unended: {batch_id} is {group.status}"
 
 
 def _lives(found: Snapshot, *, max_attempts: int) -> Iterator[str]:
+    shelves: dict[str, list[str]] = {}
+    for shelf, ids in found.shelves.items():
+        for job_id in ids:
+            shelves.setdefault(job_id, []).append(shelf)
     for job_id, record in found.records.items():
         if not record.status.is_terminal:
             yield f"unended: {job_id} is {record.status}"
@@ -115,7 +197,7 @@ def _lives(found: Snapshot, *, max_attempts: int) -> Iterator[str]:
                 yield f"history: {job_id} went from {before} to {after}"
         if record.attempts > min(max_attempts, record.history.count(Status.RUNNING)):
             yield f"attempts: {job_id} counts {record.attempts} starts"
-        on = [shelf for shelf, ids in found.shelves.items() if job_id in ids]
+        on = shelves.get(job_id, [])
         if on != [record.shelf] or record.shelf.split(":")[0] not in {record.status, "dead"}:
             yield f"index: {job_id} is {record.status} and stands on {', '.join(on) or 'no shelf'}"
 
@@ -139,13 +221,3 @@ def _leftovers(found: Snapshot) -> Iterator[str]:
         for job_id in ids:
             if job_id not in found.records:
                 yield f"index: {job_id} stands on {shelf} and is not there"
-
-
-def _outbox(accounts: Sequence[Account], found: Snapshot) -> Iterator[str]:
-    rows = Counter(found.outbox)
-    told = {account.key for account in accounts if account.webhook}
-    for job_id, record in found.records.items():
-        expected = int(record.key in told)
-        count = sum(rows[job_id, status] for status in Status)
-        if count != expected or rows[job_id, record.status] != expected:
-            yield f"outbox: {job_id} is {record.status} and has {count} rows, not {expected}"

@@ -1,31 +1,72 @@
 """Reads what the oracle judges from the stores of a stack."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
 import redis
 
 from shared.jobs import Status
 from shared.storage import keys
-from tests.chaos.oracle import LINES, Record, Snapshot
+from tests.chaos.oracle import LINES, Group, Record, Snapshot
 
-PREFIX: Final = keys.prefix(0)
 PNG: Final = b"\x89PNG"
+IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|urls):")
+OWNED: Final = re.compile(
+    r"vultus:\{\d+\}:(turns|counts|expiry|listeners:.*|index:.*)|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*"
+)
+"""Keys of the ledger that may have no end at rest: who owns each removes what is in it (shared/storage/keys.py)."""
+DOORBELLS: Final = re.compile(r"_kombu\..*|unacked.*|.*celery.*|.*pidbox.*|vultus.*")
+"""Keys of the broker."""
+ENDS: Final = ("succeeded", "failed", "canceled", "expired")
 
 
-def snapshot(ledger: redis.Redis, broker: redis.Redis, *, keys_lead_to: Mapping[str, str]) -> Snapshot:
-    """Everything that one shard of the ledger, and the broker, hold now."""
+def snapshot(ledger: redis.Redis, broker: redis.Redis, *, shards: int, keys_lead_to: Mapping[str, str]) -> Snapshot:
+    """Everything that the shards of the ledger, and the broker, hold now."""
+    prefixes = [keys.prefix(shard) for shard in range(shards)]
+    records = {name: record for prefix in prefixes for name, record in _records(ledger, prefix)}
+    shelves: dict[str, list[str]] = {}
+    for prefix in prefixes:
+        for name in _names(ledger, f"{prefix}index:"):
+            shelves.setdefault(name.removeprefix(f"{prefix}index:"), []).extend(_members(ledger, name))
     return Snapshot(
-        records=dict(_records(ledger)),
-        lines={line: _members(ledger, PREFIX + line) for line in LINES},
-        shelves={
-            name.removeprefix(f"{PREFIX}index:"): _members(ledger, name) for name in _names(ledger, f"{PREFIX}index:")
-        },
-        outbox=_rows(ledger),
-        images=[*_images(ledger), *_images(broker)],
+        records=records,
+        groups={name: group for prefix in prefixes for name, group in _groups(ledger, prefix)},
+        lines={line: [one for prefix in prefixes for one in _members(ledger, prefix + line)] for line in LINES},
+        shelves=shelves,
+        images=[*(name for name in _images(ledger) if _owned(ledger, name, records)), *_images(broker)],
         keys_lead_to=keys_lead_to,
     )
+
+
+def endless(ledger: redis.Redis) -> list[str]:
+    """Keys of the ledger at rest that no clock will remove, and that nobody owns."""
+    return [
+        name
+        for name in _names(ledger)
+        if OWNED.fullmatch(name) is None and ledger.ttl(name) == -1 and ledger.exists(name)
+    ]
+
+
+def strange(broker: redis.Redis) -> list[str]:
+    """Keys of the broker that are not Celery's."""
+    return [name for name in _names(broker) if DOORBELLS.fullmatch(name) is None]
+
+
+def images_kept(ledger: redis.Redis) -> bool:
+    """Whether images of jobs that may be retried are still there."""
+    return any(IMAGES.match(name) and ledger.ttl(name) <= SOON for name in _names(ledger))
+
+
+SOON: Final = 60
+"""Seconds; what goes later was put there for a batch that then was not accepted."""
+
+
+def _owned(ledger: redis.Redis, name: str, records: Mapping[str, Record]) -> bool:
+    """Whether an image belongs to a job; one for a batch that was not accepted has a clock, and goes by itself."""
+    job_id = name.rpartition(":")[2]
+    return job_id in records or ledger.ttl(name) == -1
 
 
 def _names(store: redis.Redis, beginning: str = "") -> list[str]:
@@ -37,29 +78,37 @@ def _members(ledger: redis.Redis, name: str) -> list[str]:
     return [member.decode() for member in cast("list[bytes]", ledger.zrange(name, 0, -1))]
 
 
-def _records(ledger: redis.Redis) -> list[tuple[str, Record]]:
-    found = []
-    for name in _names(ledger, f"{PREFIX}job:"):
+def _records(ledger: redis.Redis, prefix: str) -> Iterator[tuple[str, Record]]:
+    for name in _names(ledger, f"{prefix}job:"):
         raw = cast("dict[bytes, bytes]", ledger.hgetall(name))
-        steps = [step.split(b" ")[0].decode() for step in raw.get(b"history", b"").split(b";") if step]
+        steps = [step.decode().split(" ") for step in raw.get(b"history", b"").split(b";") if step]
         record = Record(
             key=str(json.loads(raw[b"metadata"]).get("key")),
             status=Status(raw[b"status"].decode()),
             attempts=int(raw[b"attempts"]),
-            history=tuple(map(Status, steps)),
+            history=tuple(Status(status) for status, _ in steps),
             shelf=raw[b"shelf"].decode(),
-            lasted=float(raw.get(b"finished_at", b"0")) - float(raw[b"created_at"]),
+            times=tuple(float(at) for _, at in steps),
+            retry_of=raw[b"retry_of"].decode() if b"retry_of" in raw else None,
+            in_batch=b"batch" in raw,
         )
-        found.append((name.removeprefix(f"{PREFIX}job:"), record))
-    return found
+        yield name.removeprefix(f"{prefix}job:"), record
 
 
-def _rows(ledger: redis.Redis) -> list[tuple[str, str]]:
-    rows = map(json.loads, cast("list[bytes]", ledger.lrange(f"{PREFIX}outbox", 0, -1)))
-    return [(row["id"], row["type"].partition(".")[2]) for row in rows]
+def _groups(ledger: redis.Redis, prefix: str) -> Iterator[tuple[str, Group]]:
+    for name in _names(ledger, f"{prefix}batch:"):
+        raw = {
+            field.decode(): value.decode() for field, value in cast("dict[bytes, bytes]", ledger.hgetall(name)).items()
+        }
+        group = Group(
+            key=str(json.loads(raw["metadata"]).get("key")),
+            status=raw["status"],
+            total=int(raw["total"]),
+            ended=sum(int(raw.get(end, 0)) for end in ENDS),
+        )
+        yield name.removeprefix(f"{prefix}batch:"), group
 
 
 def _images(store: redis.Redis) -> list[str]:
     """Keys made for images, and whatever else has the first bytes of one in it."""
-    named = (f"{PREFIX}image:", f"{PREFIX}reference:", f"{PREFIX}urls:")
-    return [name for name in _names(store) if name.startswith(named) or PNG in (store.dump(name) or b"")]
+    return [name for name in _names(store) if IMAGES.match(name) or PNG in (store.dump(name) or b"")]

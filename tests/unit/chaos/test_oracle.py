@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from shared.jobs import Status
-from tests.chaos.oracle import Account, Record, Snapshot, audit
+from tests.chaos.oracle import Account, Group, Record, Snapshot, audit
 
 DONE = (Status.QUEUED, Status.RUNNING, Status.SUCCEEDED)
 AGAIN = (Status.QUEUED, Status.RUNNING, Status.QUEUED, Status.RUNNING, Status.FAILED)
@@ -19,13 +19,18 @@ def record(key: str, *history: Status, attempts: int = 1) -> Record:
 
 @dataclass
 class World:
-    """Three jobs that went well: one done, one with a webhook, lost twice; one canceled. Damage is done to it."""
+    """Jobs that went well: one done, one lost twice and retried, one canceled, one erased, and a batch of two.
+
+    Damage is done to it.
+    """
 
     accounts: list[Account] = field(
         default_factory=lambda: [
             Account("a", ids={"job_a"}, ends_seen={Status.SUCCEEDED}),
-            Account("b", ids={"job_b"}, webhook=True),
+            Account("b", ids={"job_b"}, retries={"job_d"}),
             Account("c", ids={"job_c"}, canceled=True),
+            Account("e", ids={"job_e"}, erased=True, erased_surely=True),
+            Account("f", items=2, ids={"batch_f"}, completed=True),
             Account("unanswered"),
         ]
     )
@@ -38,10 +43,17 @@ class World:
                 "job_a": record("a", *DONE),
                 "job_b": replace(record("b", *AGAIN, attempts=2), shelf="dead:detect"),
                 "job_c": record("c", Status.QUEUED, Status.CANCELED, attempts=0),
+                "job_d": replace(record("b", *DONE), retry_of="job_b"),
+                "job_f0": replace(record("f/0", *DONE), in_batch=True),
+                "job_f1": replace(record("f/1", *DONE), in_batch=True),
             },
+            groups={"batch_f": Group("f", status="completed", total=2, ended=2)},
             lines={"pending": [], "leases": [], "deadlines": [], "fetch": []},
-            shelves={"succeeded:detect": ["job_a"], "dead:detect": ["job_b"], "canceled:detect": ["job_c"]},
-            outbox=[("job_b", "failed")],
+            shelves={
+                "succeeded:detect": ["job_a", "job_d", "job_f0", "job_f1"],
+                "dead:detect": ["job_b"],
+                "canceled:detect": ["job_c"],
+            },
             images=[],
             keys_lead_to={"a": "job_a"},
         )
@@ -121,10 +133,27 @@ DAMAGE: dict[str, tuple[str, Callable[[World], object]]] = {
         "index: job_x",
         lambda w: w.edit(shelves={**w.found.shelves, "running:detect": ["job_x"]}),
     ),
-    "nobody told of an end": ("has 0 rows, not 1", lambda w: w.edit(outbox=[])),
-    "somebody told twice": ("has 2 rows, not 1", lambda w: w.edit(outbox=[("job_b", "failed")] * 2)),
-    "somebody told of another end": ("outbox: job_b", lambda w: w.edit(outbox=[("job_b", "succeeded")])),
-    "told without having asked": ("outbox: job_a", lambda w: w.edit(outbox=[*w.found.outbox, ("job_a", "succeeded")])),
+    "a retry that vanished": ("lost: job_d", lambda w: w.drop("job_d")),
+    "a job that was retried twice": (
+        "doubled: job_b was retried as 2",
+        lambda w: w.add("job_x", replace(record("b", *DONE), retry_of="job_b")),
+    ),
+    "a retry that was answered with two ids": (
+        "doubled: the retry of key b",
+        lambda w: w.accounts[1].retries.add("job_x"),
+    ),
+    "a job that was erased and is there": ("erased: job_e", lambda w: w.add("job_e", record("e", *DONE))),
+    "a batch that vanished": ("lost: batch_f", lambda w: w.edit(groups={})),
+    "an item that vanished": ("lost: item f/1", lambda w: w.drop("job_f1")),
+    "an item with two jobs": ("doubled: key f/1", lambda w: w.add("job_x", record("f/1", *DONE))),
+    "a batch that lost count": (
+        "counts 2, of which 1",
+        lambda w: w.edit(groups={"batch_f": Group("f", status="completed", total=2, ended=1)}),
+    ),
+    "a batch that never ended": (
+        "unended: batch_f",
+        lambda w: w.edit(groups={"batch_f": Group("f", status="running", total=2, ended=2)}),
+    ),
 }
 
 

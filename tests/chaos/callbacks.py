@@ -1,0 +1,65 @@
+"""Judges what receivers were told in a storm: every end at least once, under one id, signed, and nothing else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.webhooks import event_id
+from tests.chaos.receiver import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One end that one receiver is to be told of."""
+
+    where: str
+    """Name of the receiver and path."""
+    subject: str
+    kind: str
+
+
+def judge(due: Mapping[Due, float], receipts: Sequence[Receipt], *, erased: frozenset[str]) -> list[str]:
+    """Every broken promise, one line each; none where all was kept.
+
+    Args:
+        due: what had to be told, and when it happened.
+        receipts: every request that arrived.
+        erased: jobs that somebody asked to erase: whether their ends are told is a question of the moment.
+    """
+    return [*_untold(due, receipts), *_wrong(due, receipts, erased)]
+
+
+def _untold(due: Mapping[Due, float], receipts: Sequence[Receipt]) -> Iterator[str]:
+    taken = {Due(each.where, each.subject, each.kind) for each in receipts if each.taken}
+    for one in due.keys() - taken:
+        yield f"untold: {one.where} was not told of {one.kind} {one.subject}"
+
+
+def _wrong(due: Mapping[Due, float], receipts: Sequence[Receipt], erased: frozenset[str]) -> Iterator[str]:
+    for each in receipts:
+        if not each.valid:
+            yield f"signature: {each.subject} came to {each.where} with one that does not hold"
+        if each.id != event_id(each.subject):
+            yield f"identity: {each.subject} came to {each.where} under the id {each.id}"
+        if Due(each.where, each.subject, each.kind) not in due and each.subject not in erased:
+            yield f"unasked: {each.where} was told of {each.kind} {each.subject}"
+
+
+def delays(due: Mapping[Due, float], receipts: Sequence[Receipt]) -> list[float]:
+    """Seconds from each end to the moment when its receiver first took it."""
+    first: dict[Due, float] = {}
+    for each in receipts:
+        if each.taken:
+            one = Due(each.where, each.subject, each.kind)
+            first[one] = min(each.at, first.get(one, each.at))
+    return [first[one] - at for one, at in due.items() if one in first]
+
+
+def repeats(receipts: Sequence[Receipt]) -> int:
+    """How many came again although they had been taken: at least once is what is promised."""
+    taken: set[tuple[str, str]] = set()
+    count = 0
+    for each in receipts:
+        count += (each.where, each.id) in taken
+        if each.taken:
+            taken.add((each.where, each.id))
+    return count

@@ -1,0 +1,34 @@
+"""Hears every end that the ledger announces, as far as it lives to tell."""
+
+import threading
+import time
+
+import redis
+
+from shared.storage import keys
+from shared.storage.ledger import event
+
+
+class Listener(threading.Thread):
+    """Listens to the ends of every shard, until the storm is over."""
+
+    def __init__(self, client: redis.Redis, *, shards: int, over: threading.Event) -> None:
+        super().__init__(name="listener")
+        self.ends: list[tuple[str, str]] = []
+        self._client, self._over = client, over
+        self._channels = [keys.ends(shard) for shard in range(shards)]
+
+    def run(self) -> None:
+        """Until the storm is over; what is said while the ledger is away is not heard."""
+        while not self._over.is_set():
+            try:
+                with self._client.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]
+                    heard.subscribe(*self._channels)
+                    while not self._over.is_set():
+                        message = heard.get_message(timeout=0.2)
+                        if message is not None:
+                            subject, status = event(message["data"])
+                            if status is not None:
+                                self.ends.append((subject, str(status)))
+            except redis.RedisError:
+                time.sleep(0.1)

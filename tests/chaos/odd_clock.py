@@ -1,0 +1,36 @@
+"""Runs a module of the service by a clock that a file moves: `python -m tests.chaos.odd_clock api.app`."""
+
+import os
+import runpy
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+LOOK: Final = 0.05
+"""Seconds between two looks at the file."""
+
+
+def follow(file: Path) -> None:
+    """From now on this process's clock is wrong by the seconds that the file says, from one moment to the next."""
+    true, true_ns = time.time, time.time_ns
+    wrong = [0.0]
+
+    def look() -> None:
+        while True:
+            try:
+                wrong[0] = float(file.read_text(encoding="ascii") or 0)
+            except (OSError, ValueError):
+                wrong[0] = 0.0
+            time.sleep(LOOK)
+
+    time.time = lambda: true() + wrong[0]
+    time.time_ns = lambda: true_ns() + round(wrong[0] * 1e9)
+    threading.Thread(target=look, name="clock", daemon=True).start()
+
+
+if __name__ == "__main__":
+    follow(Path(os.environ["CHAOS_CLOCK"]))
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

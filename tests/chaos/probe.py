@@ -1,0 +1,73 @@
+"""Asks one gateway, again and again, for the whole of the service: a job that is done, and told of."""
+
+import json
+import threading
+import time
+from typing import Any, Final
+
+import requests
+
+from shared.webhooks import event_id
+from tests.chaos.marks import QUICK
+from tests.chaos.oracle import Account
+from tests.chaos.receiver import Receiver
+
+EVERY: Final = 0.15
+"""Seconds between two questions."""
+WAIT: Final = 2
+"""Seconds after which a question is asked anew."""
+
+
+class Probe(threading.Thread):
+    """Keeps account of what it asked, as every client does, and of when the service was whole."""
+
+    def __init__(self, number: int, url: str, receiver: Receiver, *, over: threading.Event) -> None:
+        super().__init__(name=f"probe-{number}")
+        self.accounts: list[Account] = []
+        self.bodies: dict[str, dict[str, Any]] = {}
+        self.failed: list[BaseException] = []
+        self.unexpected: list[str] = []
+        self.whole: list[tuple[float, float]] = []
+        """When a question was asked that was answered whole, and when it was; seconds since the epoch."""
+        self._number, self._url, self._receiver, self._over = number, url, receiver, over
+
+    def recovered(self, since: float) -> float | None:
+        """When the first question that was asked since then had been answered whole."""
+        return next((answered for asked, answered in self.whole if asked >= since), None)
+
+    def run(self) -> None:
+        """Until the storm is over."""
+        try:
+            while not self._over.wait(EVERY):
+                asked = time.time()
+                if self._ask():
+                    self.whole.append((asked, time.time()))
+        except BaseException as error:  # noqa: BLE001 - told by whoever joins this thread
+            self.failed.append(error)
+
+    def _ask(self) -> bool:
+        account = Account(f"probe-{self._number}-{len(self.accounts)}")
+        account.hook = f"{self._receiver.name}/{account.key}"
+        self.accounts.append(account)
+        try:
+            answer = requests.post(
+                f"{self._url}/v1/jobs",
+                data={
+                    "operation": "detect",
+                    "metadata": json.dumps({"key": account.key}),
+                    "priority": "high",
+                    "webhook": json.dumps({"url": f"{self._receiver.url}/{account.key}"}),
+                },
+                files={"image": QUICK},
+                headers={"Prefer": f"wait={WAIT}"},
+                timeout=2 * WAIT,
+            )
+        except requests.RequestException:
+            return False
+        if answer.status_code not in {200, 202, 503}:
+            self.unexpected.append(f"a probe was answered {answer.status_code}: {answer.text[:200]}")
+        if answer.status_code not in {200, 202}:
+            return False
+        job = answer.json()
+        account.ids.add(job["id"])
+        return job["status"] == "succeeded" and self._receiver.taken(event_id(job["id"]), within=WAIT)
