@@ -1,10 +1,11 @@
 """The gateway process: wiring, start and stop."""
 
 import asyncio
+import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -15,15 +16,18 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from api import callbacks, problems
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.draining import Drain
-from api.middleware import BodyLimit, Edge
+from api.lines import guarded
+from api.middleware import BodyLimit, Edge, OwnNames
 from api.openapi import complete
 from api.routes import batches, deliveries, docs, events, faces, health, jobs, webhook_endpoints
 from api.schemas import VERSION
 from api.settings import ApiSettings
+from api.uploads import Uploads
 from shared import telemetry
 from shared.errors import SettingsError, VultusError
 from shared.monitor import Monitor, Readiness
@@ -34,8 +38,16 @@ SLACK: Final = 128 * 1024
 SMALL: Final = 256 * 1024
 """Bytes of a request without an image."""
 ONE_IMAGE: Final = frozenset({"/detect", "/extract-embedding", "/verify", "/liveness", "/register"})
+FILES: Final = 256
+"""Open files of the gateway beside its connections: stores, logs, modules."""
 GRACE: Final = timedelta(seconds=10)
 """How long requests in hand may take once the process stops."""
+CORS: Final[Mapping[str, Any]] = {
+    "allow_methods": ("GET", "POST", "PATCH", "DELETE"),
+    "allow_headers": ("Authorization", "Cancel-After", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer"),
+    "expose_headers": ("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed", "X-Request-ID"),
+}
+"""What listed pages may send and see; never cookies, of which there are none."""
 
 DESCRIPTION: Final = """\
 Face analysis in two forms. **Jobs** (`/v1/jobs`): submit an image, then read, or wait for, the job.
@@ -93,7 +105,14 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     app.add_exception_handler(RequestValidationError, problems.answer_validation)
     app.add_exception_handler(HTTPException, problems.answer_http)
     app.add_middleware(BodyLimit, limit=_limits(settings))
-    app.add_middleware(Edge, drain=app.state.drain)
+    app.add_middleware(
+        Uploads, budget=settings.upload_budget_bytes, grace=settings.upload_grace, rate=settings.upload_min_rate
+    )
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+    if settings.allowed_hosts:
+        app.add_middleware(OwnNames, names=settings.allowed_hosts)
+    app.add_middleware(Edge, drain=app.state.drain, hsts=settings.hsts_max_age)
     return app
 
 
@@ -167,20 +186,38 @@ def _readiness(app: FastAPI) -> Readiness:
     return Readiness.LOADING if opened is None else health.readiness(opened, app.state.drain)
 
 
+def _make_room(connections: int) -> None:
+    """Let this process have as many files open as it may have connections.
+
+    Raises:
+        SettingsError: it may not.
+    """
+    wanted = connections + FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else hard
+    if most < wanted:
+        msg = f"VULTUS_MAX_CONNECTIONS is wrong: {connections} connections need {wanted} open files; {hard} are allowed"
+        raise SettingsError(msg)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _serve(app: FastAPI, settings: ApiSettings) -> None:
+    _make_room(settings.max_connections)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=guarded(head_timeout=settings.header_timeout, most=settings.max_connections),
         ws="none",
         lifespan="on",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=round(GRACE.total_seconds()),
     )
     _Server(app, config).run()

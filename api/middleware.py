@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.draining import Drain
+from api.hardening import is_ours, protect
 from api.metrics import IN_PROGRESS, note_request
 from api.problems import internal_error, problem
 from shared.errors import ErrorCode
@@ -35,8 +36,9 @@ log = structlog.get_logger(__name__)
 class Edge:
     """Gives every request an id, binds it to the log, logs one line, and turns whatever escapes into a 500."""
 
-    def __init__(self, app: ASGIApp, *, drain: Drain) -> None:
+    def __init__(self, app: ASGIApp, *, drain: Drain, hsts: timedelta = timedelta(0)) -> None:
         self._app = app
+        self._hsts = hsts
         self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,6 +47,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        path, secure = scope["path"], scope.get("scheme") == "https"
         given = Headers(scope=scope).get(ID_HEADER, "")
         request_id = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
@@ -60,6 +63,7 @@ class Edge:
                 if self._drain.began:
                     headers["Connection"] = "close"
                 headers.setdefault("Cache-Control", "no-store")
+                protect(message, path=path, secure=secure, hsts=self._hsts)
             await send(message)
 
         structlog.contextvars.clear_contextvars()
@@ -90,6 +94,23 @@ def _template(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", None) or "-"
 
 
+class OwnNames:
+    """Answers only to names that are ours; a page that made a browser believe otherwise gets nothing."""
+
+    def __init__(self, app: ASGIApp, *, names: Collection[str]) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        asked = scope["type"] == "http" and scope["path"] not in QUIET
+        if asked and not is_ours(Headers(scope=scope).get("host", ""), self._names):
+            detail = "The gateway is not called by the name in the Host header."
+            await refuse_unread(ErrorCode.HOST_REFUSED, detail, scope=scope, receive=receive, send=send)
+            return
+        await self._app(scope, receive, send)
+
+
 class BodyLimit:
     """Refuses a body above its path's limit: by its Content-Length before reading it, else as soon as it is over."""
 
@@ -106,7 +127,7 @@ class BodyLimit:
         limit = self._limit(scope["path"], headers.get("content-type", ""))
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
-            await _refuse(limit, scope, receive, send)
+            await self._refuse(limit, scope, receive, send)
             return
         seen = 0
 
@@ -121,23 +142,37 @@ class BodyLimit:
         try:
             await self._app(scope, counted, send)
         except _TooLargeError:
-            await _refuse(limit, scope, receive, send)
+            await self._refuse(limit, scope, receive, send)
+
+    @staticmethod
+    async def _refuse(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"The request body is larger than the {limit} bytes that this call takes."
+        await refuse_unread(ErrorCode.REQUEST_TOO_LARGE, detail, scope=scope, receive=receive, send=send)
 
 
 class _TooLargeError(Exception):
     """The body went over its limit while it was read; unknown to every handler, so that it gets up to BodyLimit."""
 
 
-async def _refuse(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
-    detail = f"The request body is larger than the {limit} bytes that this call takes."
-    response = problem(ErrorCode.REQUEST_TOO_LARGE, detail, scope=scope, headers={"Connection": "close"})
+async def refuse_unread(
+    code: ErrorCode,
+    detail: str,
+    *,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    retry_after: timedelta | None = None,
+    drain: bool = True,
+) -> None:
+    """Answer a request whose body is not wanted, then close; without `drain` its rest is not waited for."""
+    response = problem(code, detail, scope=scope, retry_after=retry_after, headers={"Connection": "close"})
     # A server that closes while the client still sends makes the client see a reset instead of the answer:
     # so the answer goes out whole, then the rest of the body is swallowed, then the response ends.
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     try:
         async with asyncio.timeout(DRAIN.total_seconds()):
-            left = DRAIN_BYTES
+            left = DRAIN_BYTES if drain else 0
             while left > 0:
                 message = await receive()
                 left -= len(message.get("body", b""))

@@ -25,6 +25,8 @@ IMAGE_CODES: Final = (
     ErrorCode.INVALID_REQUEST,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.REQUEST_TOO_LARGE,
+    ErrorCode.REQUEST_TIMEOUT,
+    ErrorCode.GATEWAY_BUSY,
     ErrorCode.EMPTY_IMAGE,
     ErrorCode.INVALID_IMAGE,
     ErrorCode.UNSUPPORTED_IMAGE_TYPE,

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from api.edge_settings import EdgeSettings
 from api.url_policy import HostRule, UrlPolicy, read_hosts
 from api.webhook_policy import WebhookPolicy
 from shared.settings import Seconds, SecondsOrNever
@@ -19,7 +20,7 @@ def _hosts(value: object) -> object:
     return read_hosts(part.strip() for part in value.split(",") if part.strip())
 
 
-class ApiSettings(WebhookSettings):
+class ApiSettings(EdgeSettings, WebhookSettings):
     """Settings of one gateway process. Read once at start."""
 
     host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")

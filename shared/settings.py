@@ -1,9 +1,11 @@
 """Settings that gateway and worker share, and the one way to read settings from the environment."""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.errors import SettingsError
 
 PREFIX = "VULTUS_"
+FILE = "_FILE"
+"""Behind the name of a setting: the file that holds its value."""
 
 
 def _seconds(value: object) -> object:
@@ -87,15 +91,38 @@ S = TypeVar("S", bound=SharedSettings)
 
 
 def load(kind: type[S]) -> S:
-    """Read one process's settings from the environment.
+    """Read one process's settings from the environment, and from the files that it names.
 
     Raises:
         SettingsError: one line that names each wrong variable, what it holds and what would be right.
     """
     try:
-        return kind()
+        return kind(**_from_files(kind))
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(kind, problem) for problem in error.errors())) from None
+
+
+def _from_files(kind: type[SharedSettings]) -> dict[str, Any]:
+    """The settings that stand in files, by field: a variable with `_FILE` behind its name says in which."""
+    found: dict[str, Any] = {}
+    for field in kind.model_fields:
+        name = PREFIX + field.upper()
+        path = os.environ.get(name + FILE)
+        if not path:
+            continue
+        if os.environ.get(name):
+            msg = f"{name} and {name}{FILE} are both set; unset one of them"
+            raise SettingsError(msg)
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"{name}{FILE} is wrong: {path} cannot be read ({getattr(error, 'strerror', None) or 'no text'})"
+            raise SettingsError(msg) from None
+        if not text:
+            msg = f"{name}{FILE} is wrong: {path} is empty"
+            raise SettingsError(msg)
+        found[field] = text
+    return found
 
 
 def _explain(kind: type[SharedSettings], problem: Mapping[str, object]) -> str:
@@ -121,7 +148,7 @@ def refuse_unknown(environment: Iterable[str], *, known: frozenset[str]) -> None
     """
     problems = []
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and name.removesuffix(FILE) not in known:
             near = difflib.get_close_matches(name, known, n=1)
             problems.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ""))
     if problems:

@@ -58,6 +58,8 @@ BatchIdDep = Annotated[str, Depends(_batch_id)]
             ErrorCode.WEBHOOK_URL_REFUSED,
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             ErrorCode.REQUEST_TOO_LARGE,
+            ErrorCode.REQUEST_TIMEOUT,
+            ErrorCode.GATEWAY_BUSY,
             ErrorCode.IDEMPOTENCY_MISMATCH,
             ErrorCode.IDEMPOTENCY_IN_PROGRESS,
             ErrorCode.BATCH_NOT_FOUND,

@@ -9,6 +9,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from api.hardening import page_policy
+
 ASSETS: Final = "/docs/assets"
 
 router = APIRouter(include_in_schema=False)
@@ -17,13 +19,15 @@ router = APIRouter(include_in_schema=False)
 @router.get("/docs")
 def page() -> HTMLResponse:
     """Swagger UI over `/openapi.json`."""
-    return get_swagger_ui_html(
+    shown = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="Vultus API",
         swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{ASSETS}/swagger-ui.css",
         swagger_favicon_url=f"{ASSETS}/favicon.png",
     )
+    shown.headers["Content-Security-Policy"] = page_policy(bytes(shown.body))
+    return shown
 
 
 def mount_assets(app: FastAPI) -> None:

@@ -122,6 +122,8 @@ async def extract_embedding(
         ErrorCode.INVALID_EMBEDDING,
         ErrorCode.UNSUPPORTED_MEDIA_TYPE,
         ErrorCode.REQUEST_TOO_LARGE,
+        ErrorCode.REQUEST_TIMEOUT,
+        ErrorCode.GATEWAY_BUSY,
         ErrorCode.INTERNAL_ERROR,
     ),
     openapi_extra=COMPARE_BODY,

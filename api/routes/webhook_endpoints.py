@@ -39,6 +39,8 @@ BODY_CODES: Final = (
     ErrorCode.MALFORMED_JSON,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.REQUEST_TOO_LARGE,
+    ErrorCode.REQUEST_TIMEOUT,
+    ErrorCode.GATEWAY_BUSY,
 )
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])

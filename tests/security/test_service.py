@@ -11,8 +11,10 @@ import requests
 
 from tests.corpus.cases import TAKEN, Case
 from tests.corpus.damage import changes
+from tests.corpus.exchanges import Exchange, exchanges
 from tests.corpus.images import crafted
 from tests.pictures import encoded, one_face
+from tests.security.speaking import ask
 from tools.setup import models_dir
 from tools.stack import Stack, free_port
 
@@ -69,6 +71,24 @@ def test_every_hostile_image_ends_in_a_result_or_a_clear_code(stack: Stack) -> N
         assert [name for name in pool.map(wrong, cases) if name] == []
     assert outcome(stack, PICTURE) == TAKEN
     assert stack.workers[0].failures == 0
+
+
+def test_every_hostile_request_ends_in_a_success_or_a_problem(stack: Stack) -> None:
+    def wrong(exchange: Exchange) -> str | None:
+        try:
+            answer = ask(stack.port, exchange.sent)
+            assert answer.status in exchange.statuses, answer
+            assert not {"x-injected", "set-cookie"} & set(answer.headers)
+            if answer.status >= 400:
+                assert "Traceback" not in str(answer.problem)
+                assert "passwd" not in answer.problem["detail"]
+        except (AssertionError, KeyError, OSError) as found:
+            return f"{exchange.name}: {str(found)[:300]}"
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        told = [line for line in pool.map(wrong, exchanges(PICTURE)) if line]
+    assert not told, "\n".join(told)
 
 
 def test_the_gateway_answers_as_ever_and_kept_nothing_of_it(stack: Stack) -> None:

@@ -1,5 +1,7 @@
 """Settings: read once from the environment, refused with one line."""
 
+from pathlib import Path
+
 import pytest
 
 from shared.errors import SettingsError
@@ -69,3 +71,37 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name() -> None:
 
 def test_known_and_foreign_variables_pass() -> None:
     refuse_unknown(["PATH", "VULTUS_LEASE"], known=names(SharedSettings))
+
+
+def test_a_setting_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("redis://:hunter2@host/0\n", encoding="utf-8")
+    (tmp_path / "lease").write_text("2.5", encoding="utf-8")
+    monkeypatch.setenv("VULTUS_LEDGER_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("VULTUS_LEASE_FILE", str(tmp_path / "lease"))
+    settings = load(SharedSettings)
+    assert settings.ledger_url.get_secret_value() == "redis://:hunter2@host/0"
+    assert settings.lease.total_seconds() == 2.5
+    refuse_unknown(["VULTUS_LEDGER_URL_FILE"], known=names(SharedSettings))
+
+
+@pytest.mark.parametrize(
+    ("content", "also", "words"),
+    [
+        (None, False, "cannot be read (No such file or directory)"),
+        (b"", False, "is empty"),
+        (b"\xff\xfe\xfd", False, "cannot be read (no text)"),
+        (b"redis://host/0", True, "VULTUS_LEDGER_URL and VULTUS_LEDGER_URL_FILE are both set"),
+    ],
+)
+def test_a_file_that_is_no_setting_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, also: bool, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / "url").write_bytes(content)
+    monkeypatch.setenv("VULTUS_LEDGER_URL_FILE", str(tmp_path / "url"))
+    if also:
+        monkeypatch.setenv("VULTUS_LEDGER_URL", "redis://other/0")
+    with pytest.raises(SettingsError) as wrong:
+        load(SharedSettings)
+    assert words in str(wrong.value)
+    assert "\n" not in str(wrong.value)

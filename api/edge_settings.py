@@ -1,0 +1,103 @@
+"""What the gateway's edge can be told: who may call from where, how fast, how much at once."""
+
+import ipaddress
+import re
+from datetime import timedelta
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from shared.settings import Seconds, SecondsOrNever, SharedSettings
+
+_HOST: Final = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
+
+
+def _listed(value: object) -> object:
+    """Read `a, b`; anything else is left for the type to refuse."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _hosts(value: object) -> object:
+    """Read `faces.example.org, *.example.org`."""
+    names = _listed(value)
+    if isinstance(names, tuple):
+        names = tuple(name.lower() for name in names)
+        if not all(_HOST.fullmatch(name) for name in names):
+            msg = "names of hosts without ports, such as faces.example.org, *.example.org"
+            raise ValueError(msg)
+    return names
+
+
+def _origins(value: object) -> object:
+    """Read `https://app.example.org`: a scheme, a host, perhaps a port, and nothing behind them."""
+    names = _listed(value)
+    if isinstance(names, tuple):
+        for name in names:
+            parts = urlsplit(name)
+            if parts.scheme not in {"http", "https"} or name != f"{parts.scheme}://{parts.netloc}" or "*" in name:
+                msg = "whole origins without a path, such as https://app.example.org; there is no wildcard"
+                raise ValueError(msg)
+    return names
+
+
+def _proxies(value: object) -> object:
+    """Read addresses and networks."""
+    names = _listed(value)
+    if isinstance(names, tuple):
+        for name in names:
+            try:
+                ipaddress.ip_network(name)
+            except ValueError:
+                msg = "addresses or networks, such as 172.18.0.0/16"
+                raise ValueError(msg) from None
+    return names
+
+
+class EdgeSettings(SharedSettings):
+    """Settings of the gateway's edge."""
+
+    header_timeout: Seconds = Field(
+        default=timedelta(seconds=10), description="How long the head of a request may take to come in, in seconds."
+    )
+    upload_grace: Seconds = Field(
+        default=timedelta(seconds=20),
+        description="How long a body may keep the gateway waiting whatever its size, in seconds; beyond that it must "
+        "keep `VULTUS_UPLOAD_MIN_RATE`.",
+    )
+    upload_min_rate: int = Field(
+        default=8192, ge=1, description="Bytes a second that a body must bring on average once its grace is used up."
+    )
+    upload_budget_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Bytes of bodies that all requests in hand may have together, until they are answered; beyond, a "
+        "body is answered 503. One that is alone always has room.",
+    )
+    max_connections: int = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Connections at once; beyond, everything but a probe is answered 503.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)] = Field(
+        default=(),
+        description="Names that the gateway is called by (`Host`), such as `faces.example.org, *.example.org`; any "
+        "other is answered 421. Empty = any. Probes are answered under every name.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        default=(),
+        description="Web pages that may call from a browser, as whole origins (`https://app.example.org`). "
+        "Empty = none.",
+    )
+    hsts_max_age: SecondsOrNever = Field(
+        default=timedelta(0),
+        description="`Strict-Transport-Security` on answers over HTTPS, in seconds; 0 = not sent. Set it only where "
+        "the host will never again be served without TLS.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_proxies)] = Field(
+        default=(),
+        description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, as addresses or networks. "
+        "Empty = nobody's.",
+    )

@@ -1,0 +1,180 @@
+"""Clients that dawdle, crowd or never end, by raw sockets at the real gateway: each is answered, the others go on."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+
+from tests.corpus.exchanges import HOST
+from tests.pictures import encoded, one_face
+from tests.security.speaking import Answer, ask, read
+from tools.stack import LOOPBACK, Stack, free_port
+
+HEAD: Final = 1.0
+LIVEZ: Final = b"GET /livez HTTP/1.1\r\n" + HOST
+CROWD: Final = 12
+PICTURE: Final = encoded(one_face())
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    settings = {
+        "VULTUS_ENGINE": "fake",
+        "VULTUS_HEADER_TIMEOUT": str(HEAD),
+        "VULTUS_UPLOAD_GRACE": "1",
+        "VULTUS_UPLOAD_MIN_RATE": "10000",
+        "VULTUS_UPLOAD_BUDGET_BYTES": str(1024 * 1024),
+        "VULTUS_MAX_BATCH_BYTES": str(1024 * 1024),
+        "VULTUS_MAX_CONNECTIONS": str(CROWD),
+    }
+    running = Stack(data=tmp_path_factory.mktemp("lines"), port=free_port(), settings=settings, sink=lambda *_: None)
+    with running:
+        running.wait_ready(60)
+        yield running
+
+
+def line(stack: Stack) -> socket.socket:
+    return socket.create_connection((LOOPBACK, stack.port), timeout=20)
+
+
+def test_a_line_that_says_nothing_is_closed(stack: Stack) -> None:
+    began = time.monotonic()
+    with line(stack) as silent:
+        assert silent.recv(1) == b""
+    assert time.monotonic() - began >= HEAD
+
+
+def test_a_line_that_is_idle_between_requests_is_closed(stack: Stack) -> None:
+    with line(stack) as idle:
+        idle.sendall(LIVEZ + b"\r\n")
+        assert read(idle).status == 200
+        assert idle.recv(1) == b""
+
+
+@pytest.mark.parametrize("drop", [b"X-A: b\r\n", b"x", b"\r\n"])
+def test_a_head_that_drips_is_408_or_cut(stack: Stack, drop: bytes) -> None:
+    with line(stack) as dripping:
+        dripping.sendall(b"" if drop == b"\r\n" else LIVEZ)
+        for _ in range(8):
+            dripping.sendall(drop)
+            time.sleep(0.2)
+            if dripping_is_over(dripping):
+                break
+        answer = read(dripping)
+    assert answer.status == 408
+    assert answer.problem["code"] == "request_timeout"
+
+
+def dripping_is_over(peer: socket.socket) -> bool:
+    peer.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    try:
+        return bool(peer.recv(1, socket.MSG_PEEK)) or True
+    except BlockingIOError:
+        return False
+    finally:
+        peer.settimeout(20)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        LIVEZ + b"X-A: " + b"y" * 100_000,
+        LIVEZ + b"X-A: " + b"y" * 100_000 + b"\r\n\r\n",
+        LIVEZ + b"".join(b"X-%d: y\r\n" % number for number in range(500)) + b"\r\n",
+        b"GET /" + b"y" * 100_000,
+    ],
+    ids=["one without end", "one", "many", "an address"],
+)
+def test_a_head_that_is_too_long_is_431(stack: Stack, sent: bytes) -> None:
+    answer = ask(stack.port, sent)
+    assert answer.status == 431
+    assert answer.problem["code"] == "headers_too_large"
+    assert answer.headers["connection"] == "close"
+
+
+def test_what_is_no_http_is_a_problem_too(stack: Stack) -> None:
+    answer = ask(stack.port, b"\x16\x03\x01\x02\0\x01\0\r\n\r\n")
+    assert (answer.status, answer.problem["code"]) == (400, "malformed_request")
+
+
+def upload(length: int, *, more: bytes = b"") -> bytes:
+    head = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Content-Type: multipart/form-data; boundary=b\r\n" + more
+    part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    return head + b"Content-Length: %d\r\n\r\n" % length + part
+
+
+def test_a_body_that_drips_is_408(stack: Stack) -> None:
+    with line(stack) as dripping:
+        dripping.sendall(upload(500_000))
+        for _ in range(30):
+            if dripping_is_over(dripping):
+                break
+            dripping.sendall(b"x")
+            time.sleep(0.1)
+        answer = read(dripping)
+    assert (answer.status, answer.problem["code"]) == (408, "request_timeout")
+
+
+def test_bodies_beyond_the_budget_are_503_and_those_that_fit_are_taken(stack: Stack) -> None:
+    with ExitStack() as held:
+        for _ in range(2):
+            peer = held.enter_context(line(stack))
+            peer.sendall(upload(600_000) + b"x" * 450_000)
+        time.sleep(0.3)
+        answer = ask(stack.port, upload(600_000) + b"x" * 599_900)
+        assert (answer.status, answer.problem["code"]) == (503, "gateway_busy")
+        assert answer.headers["retry-after"] == "2"
+        assert submitted(stack).status == 202
+    time.sleep(0.3)
+    assert submitted(stack).status == 202
+
+
+def submitted(stack: Stack) -> Answer:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="operation"\r\n\r\ndetect\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + PICTURE + b"\r\n--b--\r\n"
+    )
+    head = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Content-Type: multipart/form-data; boundary=b\r\n"
+    return ask(stack.port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+
+def test_a_crowd_is_told_to_come_back_and_probes_are_answered(stack: Stack) -> None:
+    with ExitStack() as held:
+        for _ in range(CROWD):
+            held.enter_context(line(stack))
+        time.sleep(0.2)
+        refused = ask(stack.port, b"GET /v1/jobs HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (refused.status, refused.problem["code"]) == (503, "gateway_busy")
+        assert ask(stack.port, LIVEZ + b"\r\n").status == 200
+    time.sleep(0.3)
+    assert ask(stack.port, b"GET /v1/jobs HTTP/1.1\r\n" + HOST + b"\r\n").status == 200
+
+
+def test_a_long_body_that_nobody_wanted_does_not_disturb_the_next_request(stack: Stack) -> None:
+    with line(stack) as peer:
+        peer.sendall(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 200000\r\n\r\n" + b"x" * 200_000)
+        assert read(peer).status == 404
+        peer.sendall(LIVEZ + b"\r\n")
+        assert read(peer).status == 200
+
+
+def test_two_requests_sent_at_once_are_both_answered(stack: Stack) -> None:
+    with line(stack) as peer:
+        peer.sendall((LIVEZ + b"\r\n") * 2)
+        assert [read_next(peer), read_next(peer)] == [200, 200]
+
+
+def read_next(peer: socket.socket) -> int:
+    """The status of the next of several answers, read byte by byte so that nothing of the one behind it is lost."""
+    held = b""
+    while not held.endswith(b"\r\n\r\n"):
+        held += peer.recv(1)
+    length = next(
+        int(text.split(b":")[1]) for text in held.lower().split(b"\r\n") if text.startswith(b"content-length")
+    )
+    while length > 0:
+        length -= len(peer.recv(length))
+    return int(held.split(b" ")[1])
