@@ -30,16 +30,31 @@ class Quality(Strict):
     face_width_px: float = Field(description="Width of the box in pixels.")
     sharpness: float = Field(description="Variance of the Laplacian of the grey face at 128x128; below 60 is blurred.")
     brightness: float = Field(ge=0, le=255, description="Mean grey value of the face, 0-255; good is 100-165.")
+    contrast: float = Field(ge=0, description="Standard deviation of the grey face; good is 30 and up.")
+    face_share: float = Field(ge=0, description="Area of the box as a share of the image's.")
+    inside: float = Field(ge=0, le=1, description="Share of the box that lies inside the image.")
 
 
 class Liveness(Strict):
     """The passive liveness reading of one face."""
 
-    outcome: Literal["live", "spoof", "uncertain", "not_evaluated"]
-    score: float | None = Field(default=None, ge=0, le=1, description="Chance that the face is live, 0-1.")
+    outcome: Literal["live", "spoof", "uncertain", "not_evaluated", "input_rejected"] = Field(
+        description="`input_rejected`: the face cannot be judged as it is in the picture."
+    )
+    score: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Chance that the face is live, 0-1; the mean of several models, where the pack has them. Where the "
+        "input was rejected, it may be there and decides nothing.",
+    )
     threshold: float | None = Field(default=None, ge=0, le=1, description="Live means score >= threshold.")
     model: str | None = Field(default=None, description="Identity of the model that read it.")
-    reason: str | None = Field(default=None, description="Why it was not evaluated, where it was not.")
+    reason: str | None = Field(
+        default=None,
+        description="Why it was not evaluated; where the input was rejected: `cut_by_border`, `too_small` or "
+        "`too_oblique`.",
+    )
 
 
 class Embedding(Strict):
@@ -53,8 +68,8 @@ class Embedding(Strict):
 AttributeName = Literal["age_gender", "eyes", "landmarks_106", "landmarks_68", "points_68", "pose"]
 """What a pack may tell of a face beyond its embedding and its liveness."""
 
-PoseMethod = Literal["model", "landmarks_68"]
-"""What a pose was read from: a model of its own, or the depth of the 68 points."""
+PoseMethod = Literal["model", "landmarks_68", "five_points"]
+"""What a pose was read from: a model of its own, the depth of 68 points, or the five points of the detector."""
 
 
 class Pose(Strict):
@@ -64,6 +79,10 @@ class Pose(Strict):
     yaw: float = Field(description="Above zero: the nose points to the picture's right, which is the person's left.")
     roll: float = Field(description="Above zero: leaning clockwise as the picture shows it.")
     method: PoseMethod = Field(description="What it was read from.")
+    error: float | None = Field(
+        description="Degrees within which nine of ten readings agree: the model with itself on the mirror image, five "
+        "points with the model. Null where it was not measured."
+    )
 
 
 class Eyes(Strict):
@@ -107,14 +126,35 @@ class Face(Strict):
     attributes: FaceAttributes | None = None
 
 
+CheckName = Literal[
+    "one_face",
+    "detection_score",
+    "face_width",
+    "face_share",
+    "border",
+    "sharpness",
+    "brightness",
+    "contrast",
+    "yaw",
+    "pitch",
+    "roll",
+    "eyes",
+    "embedding_length",
+    "liveness",
+]
+
+
 class Check(Strict):
     """One gate of a registration: its value, its limit and whether it passed."""
 
-    name: Literal["one_face", "detection_score", "face_width", "sharpness", "brightness", "liveness"]
+    name: CheckName
     value: float | None
     limit: str = Field(description='What would have passed, such as ">= 0.65" or "50..215".')
     passed: bool
     advice: str | None = Field(default=None, description="What a person at the camera can do, where it failed.")
+    method: str | None = Field(
+        default=None, description="How the value was read and how far it may be off, where there is more than one way."
+    )
 
 
 def checked_vector(values: Sequence[float], *, name: str) -> Sequence[float]:

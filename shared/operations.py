@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.faces import AttributeName, Check, Embedding, Face, Liveness, Strict
+from shared.quality import Profile, QualityLimits
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Select = Literal["all", "largest", "center"]
@@ -155,6 +156,12 @@ class RegisterParams(OneFaceParams):
     """Parameters of `register`."""
 
     skip_liveness: bool = False
+    quality: Profile | None = Field(
+        default=None, description="Which limits a picture is held to; the caller's own, else `standard`, where absent."
+    )
+    quality_limits: QualityLimits = Field(
+        default=QualityLimits(), description="Single limits in place of the profile's, loosened or tightened."
+    )
 
 
 Params = FindParams | AnalyzeParams | VerifyParams | LivenessParams | RegisterParams

@@ -59,6 +59,12 @@ REGISTER_FAILED: Final = {
     "face_width": "Face too small. Please move closer to the camera.",
     "sharpness": "Face sharpness too low. Please hold still and check the focus of the camera.",
     "brightness": "Face brightness out of range. Please improve lighting.",
+    "face_share": "Face too small. Please move closer to the camera.",
+    "border": "Face cut by the border of the picture. Please move into the frame.",
+    "contrast": "Face contrast too low. Please clean the camera and improve lighting.",
+    "yaw": "Face turned away. Please look straight at the camera.",
+    "pitch": "Face turned up or down. Please hold the camera at the height of your eyes.",
+    "roll": "Face not upright. Please hold your head and the camera upright.",
     "liveness": "Liveness check failed. Please ensure you are using a live camera feed.",
 }
 

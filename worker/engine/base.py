@@ -98,6 +98,8 @@ class HeadPose(NamedTuple):
     yaw: float
     roll: float
     method: faces.PoseMethod
+    error: float | None = None
+    """Degrees within which nine of ten readings agree, as far as that was measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ BINS: Final = 66
 LEAST: Final = -97.5
 """Degrees at the middle of the first bin. At its edge, -99, a face and its mirror image add up to -2.9 instead of 0
 (yaw and roll, middle of 85 faces)."""
+ERROR: Final = 4.0
+"""Nine of ten of 29 portraits read within this of their mirror image: 2.3 degrees of yaw, 3.4 of pitch, 2.0 of roll."""
 _TABLE: Final[Table] = np.stack([
     scaled(mean=255 * mean, scale=1 / (255 * deviation))
     for mean, deviation in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
@@ -36,7 +38,7 @@ class HeadPoseModel:
         left, top, right, bottom = stretched(box, room=ROOM, image=image)
         crop = np.asarray(cv2.resize(image[top:bottom, left:right], (SIDE, SIDE)), np.uint8)
         yaw, pitch, roll = (_angle(output[0]) for output in self._session.run(planar([crop], _TABLE, order="rgb")))
-        return HeadPose(pitch=pitch, yaw=-yaw, roll=roll, method="model")
+        return HeadPose(pitch=pitch, yaw=-yaw, roll=roll, method="model", error=ERROR)
 
 
 def _angle(logits: NDArray[np.float32]) -> float:

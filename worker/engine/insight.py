@@ -23,8 +23,8 @@ from worker.engine.base import (
 from worker.engine.batching import MicroBatcher
 from worker.engine.detector import GREY, Detector
 from worker.engine.devices import Device
-from worker.engine.packs import Manifest, Role
-from worker.engine.passive import READERS
+from worker.engine.packs import Manifest, PackFile, Role
+from worker.engine.passive import READERS, Ensemble
 from worker.engine.prepare import prepared
 from worker.engine.recogniser import Recogniser
 from worker.engine.sessions import Session, open_session
@@ -60,9 +60,9 @@ class InsightEngine:
             dimension=manifest.embedding_size,
             batch=max(FACE_BUCKETS) if device.batching else FACES_AT_ONCE,
         )
-        live = self._sessions.optional("liveness", FACE_BUCKETS)
-        reader = manifest.file("liveness")
-        self._liveness = READERS[str(reader.preprocessing)](live) if live and reader else None
+        judges = manifest.files_of("liveness")
+        readers = [READERS[str(file.preprocessing)](self._sessions.of(file, FACE_BUCKETS)) for file in judges]
+        self._liveness = Ensemble(readers) if readers else None
         self._attributes = AttributeReader(
             {name: session for name in ATTRIBUTES if (session := self._sessions.optional(name, FACE_BUCKETS))}
         )
@@ -72,7 +72,7 @@ class InsightEngine:
             contract=contract,
             provider=self._detector.provider,
             embedding_size=manifest.embedding_size,
-            liveness_model=f"{Path(reader.name).stem}-{reader.sha256[:8]}" if reader else None,
+            liveness_model="+".join(f"{Path(file.name).stem}-{file.sha256[:8]}" for file in judges) or None,
             thresholds=manifest.thresholds,
             attributes=self._attributes.names,
             largest_side=self._detector.largest_side,
@@ -156,8 +156,10 @@ class _Sessions:
     def optional(self, role: Role, buckets: tuple[int, ...]) -> Session | None:
         """The model of a role, or None; joined across jobs where the device gains by it and the graph takes batches."""
         file = self._manifest.file(role)
-        if file is None:
-            return None
+        return None if file is None else self.of(file, buckets)
+
+    def of(self, file: PackFile, buckets: tuple[int, ...]) -> Session:
+        """The model of a file."""
         graph = prepared(self._folder, file, provider=self._device.provider)
         session = open_session(graph, self._device)
         takes_batches = session.input_shape[0] is None

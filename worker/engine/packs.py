@@ -25,6 +25,8 @@ Preprocessing = Literal[
     "scrfd-5",
     "arcface-112-rgb",
     "context-2.7-bgr-128",
+    "minifas-2.7-bgr-80",
+    "minifas-4.0-bgr-80",
     "aligned-80-rgb",
     "box-1.5-rgb-96",
     "box-1.5-rgb-192",
@@ -36,7 +38,7 @@ Precision = Literal["f32", "bf16"]
 PREPROCESSINGS: Final[dict[Role, tuple[Preprocessing, ...]]] = {
     "detection": ("scrfd-5",),
     "recognition": ("arcface-112-rgb",),
-    "liveness": ("context-2.7-bgr-128", "aligned-80-rgb"),
+    "liveness": ("context-2.7-bgr-128", "minifas-2.7-bgr-80", "minifas-4.0-bgr-80", "aligned-80-rgb"),
     "age_gender": ("box-1.5-rgb-96",),
     "landmarks_106": ("box-1.5-rgb-192",),
     "landmarks_68": ("box-1.5-rgb-192",),
@@ -142,8 +144,9 @@ class Manifest(Strict):
     @model_validator(mode="after")
     def _complete(self) -> "Manifest":
         roles = [file.role for file in self.files if file.role is not None]
-        if any(roles.count(role) != 1 for role in NEEDED) or len(set(roles)) != len(roles):
-            msg = "a pack has one detection file, one recognition file and at most one file of each other role"
+        repeated = {role for role in roles if roles.count(role) > 1} - {"liveness"}
+        if any(roles.count(role) != 1 for role in NEEDED) or repeated:
+            msg = "a pack has one detection file, one recognition file and at most one file of other roles but liveness"
             raise ValueError(msg)
         if "eyes" in roles and "points_68" not in roles:
             msg = "an eyes file needs a points_68 file, which finds the eyes"
@@ -178,12 +181,23 @@ class Manifest(Strict):
         """The file of this role, or None where the pack has none."""
         return next((file for file in self.files if file.role == role), None)
 
+    def files_of(self, role: Role) -> tuple[PackFile, ...]:
+        """The files of this role, in their order; only liveness may have several, whose scores are averaged."""
+        return tuple(file for file in self.files if file.role == role)
+
     def present(self, folder: Path) -> "Manifest":
-        """This manifest without the optional files that `folder` lacks; thresholds are those of what is there."""
+        """This manifest without the optional files that `folder` lacks; thresholds are those of what is there.
+
+        Where every liveness file has limits of its own, theirs are taken, averaged as their scores are.
+        """
         files = tuple(file for file in self.files if not file.optional or (folder / file.name).is_file())
-        own = next((file.limits for file in files if file.limits is not None), None)
-        thresholds = self.thresholds if own is None else replace(self.thresholds, live=own.live, spoof=own.spoof)
-        return self.model_copy(update={"files": files, "thresholds": thresholds})
+        here = self.model_copy(update={"files": files})
+        own = [file.limits for file in here.files_of("liveness")]
+        known = [limits for limits in own if limits is not None]
+        if not known or len(known) < len(own):
+            return here
+        live, spoof = (sum(getattr(limits, name) for limits in known) / len(known) for name in ("live", "spoof"))
+        return here.model_copy(update={"thresholds": replace(self.thresholds, live=live, spoof=spoof)})
 
     def contract(self, precision: Precision) -> str:
         """What makes two embeddings comparable: recogniser, its preprocessing, the alignment, this engine's version.

@@ -24,6 +24,8 @@ RANGE: Final[dict[Preprocessing, tuple[float, float]]] = {
     "scrfd-5": (-1, 1),
     "arcface-112-rgb": (-1, 1),
     "context-2.7-bgr-128": (0, 255),
+    "minifas-2.7-bgr-80": (0, 255),
+    "minifas-4.0-bgr-80": (0, 255),
     "aligned-80-rgb": (0, 1),
     "box-1.5-rgb-96": (0, 255),
     "box-1.5-rgb-192": (0, 255),

@@ -9,20 +9,27 @@ SHARPNESS_SIDE = 128
 
 
 def measure(image: Image, detection: Detection) -> Quality:
-    """Width in pixels, sharpness and mean grey of a face; zero sharpness and brightness for a box outside the image.
+    """How well a face can be seen; zero but for its size where its box lies outside the image.
 
     Sharpness is the variance of the Laplacian of the grey face at 128x128. On raw pixels it says little: a sharp
     12-megapixel portrait reads 7-12 there, about as low as a blurred small one.
     """
-    x1, _, x2, _ = detection.box
+    high, wide = image.shape[:2]
+    x1, y1, x2, y2 = detection.box
     left, top, right, bottom = (max(0, round(side)) for side in detection.box)
     face = image[top:bottom, left:right]
-    if face.size == 0:
-        return Quality(face_width_px=max(0.0, x2 - x1), sharpness=0.0, brightness=0.0)
-    grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
-    small = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE))
+    within = max(0.0, min(x2, wide) - max(x1, 0.0)) * max(0.0, min(y2, high) - max(y1, 0.0))
+    sharpness = brightness = contrast = 0.0
+    if face.size:
+        grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
+        small = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE))
+        sharpness = float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_64F))[1][0, 0]) ** 2
+        brightness, contrast = (float(number[0, 0]) for number in cv2.meanStdDev(grey))
     return Quality(
-        face_width_px=x2 - x1,
-        sharpness=float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_64F))[1][0, 0]) ** 2,
-        brightness=cv2.mean(grey)[0],
+        face_width_px=max(0.0, x2 - x1),
+        sharpness=sharpness,
+        brightness=brightness,
+        contrast=contrast,
+        face_share=detection.area / (high * wide),
+        inside=min(1.0, within / detection.area) if detection.area else 0.0,
     )

@@ -1,29 +1,13 @@
 """Register: may the face of the image be enrolled? Every check is answered, not only the first that fails."""
 
-from typing import Final, Literal
-
-from shared.faces import Check, Liveness, Quality
+from shared.faces import Embedding, Liveness
 from shared.operations import RegisterParams, RegisterResult
+from shared.quality import QualityPolicy
 from worker.engine.base import Detection
-from worker.operations import answers
+from worker.images import Picture
+from worker.operations import answers, gates
 from worker.operations.choosing import one
 from worker.operations.work import Work
-
-MIN_FACE_WIDTH: Final = 60.0
-"""Pixels. Embeddings keep 0.97 of their similarity at 60 and 0.93 at 40 (docs/models.md)."""
-MIN_SHARPNESS: Final = 60.0
-"""Variance of the Laplacian at 128x128: a blurred portrait reads 18, every other measured one 107 and up."""
-BRIGHTNESS: Final = (50.0, 215.0)
-"""Mean grey: good portraits read 100-165."""
-
-ADVICE: Final[dict[str, str]] = {
-    "one_face": "Make sure that exactly one face is visible.",
-    "detection_score": "Improve the light and face the camera.",
-    "face_width": "Come closer to the camera.",
-    "sharpness": "Hold still and let the camera focus.",
-    "brightness": "Move to even light, neither dark nor dazzling.",
-    "liveness": "Use a live camera, not a picture of a picture.",
-}
 
 
 def register(params: RegisterParams, work: Work) -> RegisterResult:
@@ -32,23 +16,26 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
     Raises:
         JobError: `liveness_unavailable` where the pack has no liveness model and the check is not skipped.
     """
-    limits = work.engine.info.thresholds
+    policy = QualityPolicy().asked(params.quality, params.quality_limits)
+    limits = policy.effective(register_score=work.engine.info.thresholds.register_score)
     chosen = one(work.find(work.image, params), work.image, params)
-    wanted = "== 1" if params.select == "all" else ">= 1"
-    checks = [_check("one_face", chosen.count, limit=wanted, passed=chosen.face is not None)]
-    reading = Liveness(outcome="not_evaluated", reason="skipped" if params.skip_liveness else checks[0].name)
+    clear = gates.one_face(chosen.count, chosen=chosen.face is not None, exactly=params.select == "all")
+    reading = Liveness(outcome="not_evaluated", reason="skipped" if params.skip_liveness else clear.name)
     if chosen.face is None:
         return RegisterResult(
-            registered=False, reason="one_face", checks=checks, num_faces=chosen.count, liveness=reading
+            registered=False, reason="one_face", checks=[clear], num_faces=chosen.count, liveness=reading
         )
     picture, [face] = work.in_detail(work.image, [chosen.face])
     quality = answers.quality_of(picture, face)
-    checks += _quality_checks(face, quality, least_score=limits.register_score)
+    embedding = None if limits.min_embedding_length is None else _embedded(work, picture, face)
+    seen = gates.Seen(face, quality, *work.head(picture, face), None if embedding is None else embedding.length)
+    checks = [clear, *gates.checks(seen, limits)]
     if not params.skip_liveness:
         reading = work.liveness(picture, face)
-        checks.append(_check("liveness", reading.score, limit=f">= {limits.live:g}", passed=reading.outcome == "live"))
+        checks.append(gates.liveness(reading))
     failed = next((check.name for check in checks if not check.passed), None)
-    embedding = work.embed(work.align(picture, [face]))[0] if failed is None else None
+    if failed is None and embedding is None:
+        embedding = _embedded(work, picture, face)
     return RegisterResult(
         registered=failed is None,
         reason=failed,
@@ -56,26 +43,10 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         num_faces=chosen.count,
         liveness=reading,
         face=answers.face(picture, face, quality=quality, liveness=reading),
-        embedding=embedding,
+        embedding=embedding if failed is None else None,
     )
 
 
-def _quality_checks(face: Detection, quality: Quality, *, least_score: float) -> list[Check]:
-    dark, bright = BRIGHTNESS
-    width, sharpness, brightness = quality.face_width_px, quality.sharpness, quality.brightness
-    return [
-        _check("detection_score", face.score, limit=f">= {least_score:g}", passed=face.score >= least_score),
-        _check("face_width", width, limit=f">= {MIN_FACE_WIDTH:g}", passed=width >= MIN_FACE_WIDTH),
-        _check("sharpness", sharpness, limit=f">= {MIN_SHARPNESS:g}", passed=sharpness >= MIN_SHARPNESS),
-        _check("brightness", brightness, limit=f"{dark:g}..{bright:g}", passed=dark <= brightness <= bright),
-    ]
-
-
-def _check(
-    name: Literal["one_face", "detection_score", "face_width", "sharpness", "brightness", "liveness"],
-    value: float | None,
-    *,
-    limit: str,
-    passed: bool,
-) -> Check:
-    return Check(name=name, value=value, limit=limit, passed=passed, advice=None if passed else ADVICE[name])
+def _embedded(work: Work, picture: Picture, face: Detection) -> Embedding:
+    [embedding] = work.embed(work.align(picture, [face]))
+    return embedding

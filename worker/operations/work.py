@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
 from shared.faces import AttributeName, Embedding, FaceAttributes, Liveness
 from shared.operations import FindParams
 from worker.engine.align import SIZE
-from worker.engine.base import Crops, Detection, Engine, EngineInfo, Search
+from worker.engine.base import Attributes, Crops, Detection, Engine, EngineInfo, HeadPose, Search
+from worker.engine.five_points import five_point_pose
 from worker.images import Picture, enough_for
-from worker.operations import answers, choosing
+from worker.operations import answers, choosing, readable
 
+HEAD: Final[tuple[AttributeName, ...]] = ("pose", "eyes")
 Stage = Literal["decode", "detect", "align", "embed", "liveness", "attributes"]
 
 
@@ -76,19 +78,33 @@ class Work:
         ]
 
     def liveness(self, picture: Picture, face: Detection, *, threshold: float | None = None) -> Liveness:
-        """The tri-state reading: at or above the limit live, below the pack's spoof limit spoof, else uncertain."""
+        """The reading: at or above the limit live, below the pack's spoof limit spoof, between the two uncertain.
+
+        A face that no model could judge, too small, a profile or cut by the border, is rejected.
+        """
         limits = self.engine.info.thresholds
         live = limits.live if threshold is None else threshold
         with self.clock("liveness"):
             score = self.engine.liveness(picture.pixels, face)
-        if score is None:
-            return Liveness(outcome="not_evaluated", reason="too little of the face's surroundings is in the image")
-        outcome: Literal["live", "spoof", "uncertain"] = "uncertain"
-        if score >= live:
+        reason = readable.rejection(picture, face)
+        outcome: Literal["live", "spoof", "uncertain", "input_rejected"] = "uncertain"
+        if score is None or reason is not None:
+            outcome, reason = "input_rejected", reason or "cut_by_border"
+        elif score >= live:
             outcome = "live"
         elif score < min(limits.spoof, live):
             outcome = "spoof"
-        return Liveness(outcome=outcome, score=score, threshold=live, model=self.engine.info.liveness_model)
+        model = self.engine.info.liveness_model
+        return Liveness(outcome=outcome, score=score, threshold=live, model=model, reason=reason)
+
+    def head(self, picture: Picture, face: Detection) -> tuple[HeadPose, tuple[float, float] | None]:
+        """How the head is turned, by five points where the pack has no model; how open the eyes are, if it can tell."""
+        names: list[AttributeName] = [name for name in HEAD if name in self.engine.info.attributes]
+        told = Attributes()
+        if names:
+            with self.clock("attributes"):
+                [told] = self.engine.attributes(picture.pixels, [face], names)
+        return told.pose or five_point_pose(face), told.eyes
 
     def attributes(
         self, picture: Picture, faces: Sequence[Detection], names: Sequence[AttributeName]

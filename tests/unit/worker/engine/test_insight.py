@@ -1,5 +1,6 @@
 """The real engine over a tiny pack: what it promises whatever the weights are."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -189,6 +190,19 @@ def test_a_pack_without_a_liveness_model_says_so(tmp_path: Path) -> None:
     with pytest.raises(JobError) as caught:
         without.liveness(bright(), FACE)
     assert caught.value.code == ErrorCode.LIVENESS_UNAVAILABLE
+
+
+def test_several_liveness_models_are_read_as_one_and_named_as_one(tmp_path: Path, tiny: InsightEngine) -> None:
+    manifest = write_pack(tmp_path)
+    [first] = manifest.files_of("liveness")
+    shutil.copyfile(tmp_path / "tiny" / first.name, tmp_path / "tiny" / "second.onnx")
+    both = manifest.model_copy(update={"files": (*manifest.files, first.model_copy(update={"name": "second.onnx"}))})
+    (tmp_path / "tiny" / MANIFEST).write_text(both.model_dump_json())
+    together = engine(tmp_path)
+    mark = first.sha256[:8]
+    assert together.info.liveness_model == f"liveness-{mark}+second-{mark}"
+    blue = np.full((200, 200, 3), (255, 0, 0), np.uint8)
+    assert together.liveness(blue, FACE) == pytest.approx(tiny.liveness(blue, FACE))
 
 
 def test_a_missing_pack_is_told_in_one_line_with_the_command(tmp_path: Path) -> None:

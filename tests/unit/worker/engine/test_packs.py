@@ -1,6 +1,7 @@
 """What a manifest may say, and what makes two embeddings comparable."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from shared.errors import SettingsError
 from tests.unit.worker.engine.tiny_pack import write_pack
 from worker.engine import packs
-from worker.engine.packs import MANIFEST, Manifest, Precision
+from worker.engine.packs import MANIFEST, LivenessLimits, Manifest, Precision
 
 ROOT = Path(__file__).parents[4]
 
@@ -63,6 +64,35 @@ def test_an_optional_file_may_be_absent_and_brings_its_own_thresholds(tmp_path: 
     assert present.file("liveness") == whole.file("liveness")
     assert (present.thresholds.live, present.thresholds.spoof) == (0.8, 0.5)
     assert present.thresholds.match == whole.thresholds.match
+
+
+def second_liveness(models_dir: Path, manifest: Manifest, **changes: Any) -> Manifest:
+    """The pack with its liveness file twice, the second one changed."""
+    [first] = manifest.files_of("liveness")
+    second = first.model_copy(update={"name": "liveness_b.onnx", **changes})
+    shutil.copyfile(models_dir / "tiny" / first.name, models_dir / "tiny" / second.name)
+    both = manifest.model_copy(update={"files": (*manifest.files, second)})
+    (models_dir / "tiny" / MANIFEST).write_text(both.model_dump_json())
+    return packs.installed(models_dir, "tiny")
+
+
+def test_a_pack_may_have_several_liveness_models(tmp_path: Path) -> None:
+    both = second_liveness(tmp_path, write_pack(tmp_path), preprocessing="minifas-4.0-bgr-80")
+    assert [file.name for file in both.files_of("liveness")] == ["liveness.onnx", "liveness_b.onnx"]
+    assert both.thresholds.live == 0.5
+
+
+@pytest.mark.parametrize(
+    ("first", "live", "spoof"), [(LivenessLimits(live=0.8, spoof=0.5), 0.7, 0.4), (None, 0.5, 0.3)]
+)
+def test_limits_of_several_are_averaged_where_all_of_them_have_some(
+    tmp_path: Path, first: LivenessLimits | None, live: float, spoof: float
+) -> None:
+    tiny = write_pack(tmp_path)
+    files = [file.model_copy(update={"limits": first}) if file.role == "liveness" else file for file in tiny.files]
+    limited = tiny.model_copy(update={"files": tuple(files)})
+    both = second_liveness(tmp_path, limited, limits=LivenessLimits(live=0.6, spoof=0.3))
+    assert (both.thresholds.live, both.thresholds.spoof) == pytest.approx((live, spoof))
 
 
 def test_an_optional_file_that_is_another_is_damage(tmp_path: Path) -> None:

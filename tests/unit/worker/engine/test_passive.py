@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit.worker.engine.sessions import ScriptedSession
 from worker.engine.base import Detection, Image
-from worker.engine.passive import ALIGNED_TEMPLATE, AlignedLiveness, surroundings
+from worker.engine.passive import ALIGNED_TEMPLATE, READERS, AlignedLiveness, Ensemble, surroundings
 
 SIDES = st.integers(1, 4000)
 COORDINATES = st.floats(-2000, 5000)
@@ -93,3 +93,42 @@ def test_the_add_on_does_not_judge_a_face_that_reaches_far_out_of_the_image(tmp_
     cut_off = adjusted(image, 320.0)
     assert theirs.predict(image, np.array(cut_off.landmarks))["status"] == "input_rejected"
     assert ours.read(image, cut_off) is None
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "side", "growth", "live"),
+    [("context-2.7-bgr-128", 128, 2.7, 0), ("minifas-2.7-bgr-80", 80, 2.7, 1), ("minifas-4.0-bgr-80", 80, 4.0, 1)],
+)
+def test_models_that_see_the_surroundings_differ_in_size_growth_and_index(
+    preprocessing: str, side: int, growth: float, live: int
+) -> None:
+    logits = np.zeros((1, 3), np.float32)
+    logits[0, live] = 9.0
+    session = ScriptedSession(lambda _: [logits], shape=(None, 3, side, side))
+    image = np.random.default_rng(7).integers(0, 256, (900, 900, 3), np.uint8)
+    face = Detection(box=(400.0, 400.0, 500.0, 500.0), landmarks=(), score=0.9)
+    assert READERS[preprocessing](session).read(image, face) == pytest.approx(1.0, abs=0.001)
+    left, top, right, bottom = surroundings(face.box, width=900, height=900, growth=growth)
+    seen = cv2.resize(image[top:bottom, left:right], (side, side)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(session.seen[0][0], seen.astype(np.float32))
+
+
+class Says:
+    """A model that always says the same."""
+
+    def __init__(self, score: float | None) -> None:
+        self.score = score
+
+    def read(self, _image: Image, _face: Detection) -> float | None:
+        return self.score
+
+
+@pytest.mark.parametrize(
+    ("scores", "mean"), [([0.9], 0.9), ([0.9, 0.3], 0.6), ([None, 0.3], 0.3), ([None, None], None)]
+)
+def test_several_models_say_their_mean_and_those_that_cannot_judge_are_left_out(
+    scores: list[float | None], mean: float | None
+) -> None:
+    together = Ensemble([Says(score) for score in scores])
+    answer = together.read(np.zeros((1, 1, 3), np.uint8), Detection(box=(0.0, 0.0, 1.0, 1.0), landmarks=(), score=1.0))
+    assert answer == (mean if mean is None else pytest.approx(mean))

@@ -113,6 +113,7 @@ def test_analyze_gives_every_attribute_that_the_pack_has() -> None:
         "yaw": 2.0,
         "roll": 3.0,
         "method": "landmarks_68",
+        "error": None,
     }
     assert face.attributes.landmarks_106 is None
 

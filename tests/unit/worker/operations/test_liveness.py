@@ -48,14 +48,14 @@ def test_a_bystander_is_never_selected_however_central() -> None:
     assert run(Operation.LIVENESS, wall, select="center").face.box == (0, 0, 100, 300)
 
 
-def test_a_face_that_the_model_cannot_judge_is_not_evaluated() -> None:
+def test_a_face_that_the_model_cannot_judge_is_rejected() -> None:
     class Unsure(FakeEngine):
         def liveness(self, _image: Image, _face: Detection) -> float | None:  # type: ignore[override]
             return None
 
     one = picture(((100, 50, 220, 200), WHITE))
     result = run(Operation.LIVENESS, one, engine=Unsure())
-    assert (result.liveness.outcome, result.liveness.score) == ("not_evaluated", None)
-    assert "surroundings" in result.liveness.reason
+    assert (result.liveness.outcome, result.liveness.score) == ("input_rejected", None)
+    assert result.liveness.reason == "cut_by_border"
     registration = run(Operation.REGISTER, one, engine=Unsure())
     assert (registration.registered, registration.reason) == (False, "liveness")

@@ -1,0 +1,63 @@
+"""Profiles of limits, and single limits in their place."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from shared.quality import PROFILES, Profile, QualityLimits, QualityPolicy
+
+SCORE = 0.65
+
+
+@pytest.mark.parametrize("limit", QualityLimits.model_fields)
+def test_strict_is_nowhere_looser_than_standard(limit: str) -> None:
+    standard, strict = (
+        getattr(QualityPolicy(profile=profile).effective(register_score=SCORE), limit)
+        for profile in ("standard", "strict")
+    )
+    if standard is not None:
+        assert strict is not None
+        assert strict <= standard if limit.startswith("max_") else strict >= standard
+
+
+def test_the_detection_score_is_the_packs_and_strict_asks_for_more() -> None:
+    assert [
+        QualityPolicy(profile=profile).effective(register_score=SCORE).min_detection_score for profile in PROFILES
+    ] == [None, 0.65, pytest.approx(0.7)]
+
+
+def test_off_checks_nothing() -> None:
+    assert QualityPolicy(profile="off").effective(register_score=SCORE) == QualityLimits()
+
+
+def test_a_single_limit_goes_before_the_profiles_and_leaves_the_others() -> None:
+    policy = QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=45, min_detection_score=0.1))
+    limits = policy.effective(register_score=SCORE)
+    assert (limits.max_yaw, limits.min_detection_score) == (45, 0.1)
+    assert limits.max_roll == PROFILES["strict"].max_roll
+
+
+def test_a_request_that_says_nothing_is_held_to_the_policy() -> None:
+    policy = QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=45))
+    assert policy.asked(None, QualityLimits()) == policy
+
+
+def test_single_limits_of_a_request_go_before_those_of_the_policy() -> None:
+    policy = QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=45, max_roll=40))
+    asked = policy.asked(None, QualityLimits(max_yaw=10))
+    assert asked == QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=10, max_roll=40))
+
+
+@given(profile=st.sampled_from(["off", "standard", "strict"]))
+def test_a_profile_of_a_request_replaces_the_policy_whole(profile: Profile) -> None:
+    policy = QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=45))
+    assert policy.asked(profile, QualityLimits(max_roll=5)) == QualityPolicy(
+        profile=profile, limits=QualityLimits(max_roll=5)
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"max_yaw": 91}, {"min_inside": 1.1}, {"surprise": 1}, {"min_sharpness": -1}])
+def test_a_limit_that_means_nothing_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        QualityLimits.model_validate(wrong)

@@ -1,0 +1,50 @@
+"""Estimates how a head is turned from the five points of the detector, where a pack has no model for it."""
+
+import math
+from typing import Final
+
+from worker.engine.base import Detection, HeadPose
+
+NOSE_OUT: Final = 1.9
+"""Distance of eyes and mouth over how far the nose stands out of their plane."""
+NOSE_UP: Final = 1.4
+"""The same for the pitch, which the nose's length of each person blurs."""
+LEVEL: Final = 0.60
+"""How far down from eyes to mouth the nose is in a frontal face."""
+ERROR: Final = 10.0
+"""Nine of ten of 49 faces come within this of the pose model: 5.3 degrees of yaw, 8.6 of pitch, 5.2 of roll."""
+
+
+def five_point_pose(face: Detection) -> HeadPose:
+    """The turn of a head, from where its nose is between eyes and mouth. A frontal head reads about 0, 0, 0.
+
+    A nose stands out of the plane of eyes and mouth; turned by an angle it moves by the angle's sine. The three numbers
+    were fitted to the pose model.
+    """
+    left_eye, right_eye, nose, left_corner, right_corner = face.landmarks
+    roll = math.atan2(right_eye[1] - left_eye[1], right_eye[0] - left_eye[0])
+    eyes = _between(left_eye, right_eye)
+    across, down = _upright(eyes, nose, roll)
+    _, height = _upright(eyes, _between(left_corner, right_corner), roll)
+    height = max(height, 1e-6)
+    return HeadPose(
+        pitch=_angle(NOSE_UP * (LEVEL - down / height)),
+        yaw=_angle(NOSE_OUT * across / height),
+        roll=math.degrees(roll),
+        method="five_points",
+        error=ERROR,
+    )
+
+
+def _between(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return (one[0] + other[0]) / 2, (one[1] + other[1]) / 2
+
+
+def _upright(start: tuple[float, float], end: tuple[float, float], roll: float) -> tuple[float, float]:
+    """The way from one point to another with the roll undone: across and down."""
+    x, y = end[0] - start[0], end[1] - start[1]
+    return math.cos(roll) * x + math.sin(roll) * y, -math.sin(roll) * x + math.cos(roll) * y
+
+
+def _angle(sine: float) -> float:
+    return math.degrees(math.asin(min(1.0, max(-1.0, sine))))

@@ -1,0 +1,100 @@
+"""Holds a face to limits: each check with its value, its limit, and what a person at the camera can do."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from shared.faces import Check, CheckName, Liveness, PoseMethod, Quality
+from shared.quality import QualityLimits
+from worker.engine.base import Detection, HeadPose
+
+ADVICE: Final[dict[CheckName, str]] = {
+    "one_face": "Make sure that exactly one face is visible.",
+    "detection_score": "Improve the light and face the camera.",
+    "face_width": "Come closer to the camera.",
+    "face_share": "Come closer: your face should fill more of the picture.",
+    "border": "Move so that your whole face is in the picture.",
+    "sharpness": "Hold still and let the camera focus.",
+    "brightness": "Move to even light, neither dark nor dazzling.",
+    "contrast": "Wipe the lens and avoid a bright window behind you.",
+    "yaw": "Turn your face straight to the camera.",
+    "pitch": "Hold the camera at the height of your eyes.",
+    "roll": "Hold your head and the camera upright.",
+    "eyes": "Open your eyes, and take off dark glasses.",
+    "embedding_length": "Take off whatever covers your face, and face the camera in good light.",
+    "liveness": "Use a live camera, not a picture of a picture.",
+}
+REJECTED: Final = {
+    "cut_by_border": ADVICE["border"],
+    "too_small": ADVICE["face_width"],
+    "too_oblique": ADVICE["yaw"],
+}
+"""Advice where liveness could not be judged."""
+LEVEL: Final[dict[PoseMethod, float]] = {"model": -11.5, "landmarks_68": 0.0, "five_points": 0.0}
+"""The pitch that a frontal head reads: the middle of 29 portraits is -11.5 degrees by the model."""
+
+
+class Seen(NamedTuple):
+    """What was read of one face."""
+
+    face: Detection
+    quality: Quality
+    pose: HeadPose
+    eyes: tuple[float, float] | None
+    embedding_length: float | None
+
+
+def one_face(count: int, *, chosen: bool, exactly: bool) -> Check:
+    """Whether it is clear who is meant."""
+    return _check("one_face", count, "== 1" if exactly else ">= 1", passed=chosen)
+
+
+def liveness(reading: Liveness) -> Check:
+    """Whether the passive reading is live; a face that could not be judged is not."""
+    advice = REJECTED.get(reading.reason or "") if reading.outcome == "input_rejected" else None
+    check = _check("liveness", reading.score, f">= {reading.threshold:g}", passed=reading.outcome == "live")
+    return check if advice is None else check.model_copy(update={"advice": advice})
+
+
+def checks(seen: Seen, limits: QualityLimits) -> list[Check]:
+    """Every check that has a limit, in the order of `CheckName`; what was not read fails none."""
+    return list(_checks(seen, limits))
+
+
+def _checks(seen: Seen, limits: QualityLimits) -> Iterator[Check]:
+    quality, pose = seen.quality, seen.pose
+    yield from _least("detection_score", seen.face.score, limits.min_detection_score)
+    yield from _least("face_width", quality.face_width_px, limits.min_face_width_px)
+    yield from _least("face_share", quality.face_share, limits.min_face_share)
+    yield from _least("border", quality.inside, limits.min_inside)
+    yield from _least("sharpness", quality.sharpness, limits.min_sharpness)
+    if limits.min_brightness is not None or limits.max_brightness is not None:
+        dark = 0.0 if limits.min_brightness is None else limits.min_brightness
+        bright = 255.0 if limits.max_brightness is None else limits.max_brightness
+        yield _between("brightness", quality.brightness, dark, bright)
+    yield from _least("contrast", quality.contrast, limits.min_contrast)
+    said = pose.method if pose.error is None else f"{pose.method}, within {pose.error:g} degrees"
+    angles: tuple[tuple[CheckName, float, float, float | None], ...] = (
+        ("yaw", pose.yaw, 0.0, limits.max_yaw),
+        ("pitch", pose.pitch, LEVEL[pose.method], limits.max_pitch),
+        ("roll", pose.roll, 0.0, limits.max_roll),
+    )
+    for name, value, level, most in angles:
+        if most is not None:
+            yield _between(name, value, level - most, level + most).model_copy(update={"method": said})
+    if seen.eyes is not None:
+        yield from _least("eyes", max(seen.eyes), limits.min_eyes_open)
+    if seen.embedding_length is not None:
+        yield from _least("embedding_length", seen.embedding_length, limits.min_embedding_length)
+
+
+def _least(name: CheckName, value: float, limit: float | None) -> Iterator[Check]:
+    if limit is not None:
+        yield _check(name, value, f">= {limit:g}", passed=value >= limit)
+
+
+def _between(name: CheckName, value: float, least: float, most: float) -> Check:
+    return _check(name, value, f"{least:g}..{most:g}", passed=least <= value <= most)
+
+
+def _check(name: CheckName, value: float | None, limit: str, *, passed: bool) -> Check:
+    return Check(name=name, value=value, limit=limit, passed=passed, advice=None if passed else ADVICE[name])
