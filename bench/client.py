@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from bench.pictures import Picture
 
 BOUNDARY = "vultus-bench"
+AT_ONCE = 64
+"""Most connections of an open loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,11 @@ def one_by_one(target: Target, *, times: int, pause: float = 0.0) -> list[tuple[
     return asyncio.run(_one_by_one(target, times=times, pause=pause))
 
 
+def open_loop(target: Target, *, times: Sequence[float]) -> list[bytes]:
+    """A request at each of these times, in seconds from now, whatever became of the others; their answers."""
+    return asyncio.run(_open_loop(target, times))
+
+
 def in_turn(targets: list[Target], *, times: int, clients: int) -> None:
     """Send `times` requests, the targets in turn, over this many connections."""
     asyncio.run(_in_turn(targets, times=times, clients=clients))
@@ -149,6 +156,19 @@ async def _one_by_one(target: Target, *, times: int, pause: float) -> list[tuple
             answers.append((time.perf_counter() - sent, json.loads(body)))
             await asyncio.sleep(pause)
     return answers
+
+
+async def _open_loop(target: Target, times: Sequence[float]) -> list[bytes]:
+    begin, room = time.perf_counter(), asyncio.Semaphore(AT_ONCE)
+
+    async def one(at: float) -> bytes:
+        await asyncio.sleep(max(0.0, begin + at - time.perf_counter()))
+        async with room, _Connection.open(target.port) as connection:
+            return await connection.send(target.request)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(at)) for at in times]
+    return [task.result() for task in tasks]
 
 
 async def _in_turn(targets: list[Target], *, times: int, clients: int) -> None:

@@ -17,6 +17,7 @@ from tools.service import Service
 from tools.setup import models_dir
 from tools.stack import Stack, free_port
 
+WORKER: Final = "worker.app"
 QUIET: Final = ("warning", "error", "critical")
 WAITS: Final = frozenset({"queue_ms", "total_ms"})
 
@@ -30,8 +31,11 @@ class Classic:
 
 
 @contextmanager
-def vultus(*, workers: int = 1, **settings: str) -> Iterator[Stack]:
-    """The whole service as `make up` starts it, log and all, warmed; `settings` without their prefix."""
+def vultus(*, workers: int = 1, app: str = WORKER, **settings: str) -> Iterator[Stack]:
+    """The whole service as `make up` starts it, log and all, warmed; `settings` without their prefix.
+
+    `app` is another module with a worker's Celery application.
+    """
     os.environ.pop("VULTUS_TEST_DATA", None)  # read by now (bench.pictures); a service refuses what is no setting
     with tempfile.TemporaryDirectory(prefix="vultus-bench-") as folder:
         stack = Stack(
@@ -41,6 +45,8 @@ def vultus(*, workers: int = 1, **settings: str) -> Iterator[Stack]:
             settings={f"VULTUS_{name.upper()}": value for name, value in settings.items()},
             sink=_complain,
         )
+        for service in stack.workers:
+            service.command = [app if part == WORKER else part for part in service.command]
         with stack:
             if workers:
                 stack.wait_ready(120)

@@ -54,6 +54,11 @@ def portrait() -> Picture:
     return Picture("one", source, jpeg(image, width=640, height=round(height * 640 / width)), 1)
 
 
+def empty() -> Picture:
+    """Nothing to see: what the work around an engine costs."""
+    return Picture("empty", "drawn here", jpeg(np.full((64, 64, 3), 30, np.uint8), width=64, height=64), 0)
+
+
 def scaled(picture: Picture, *, megapixels: float) -> Picture:
     """The same scene as a camera of this many megapixels would give it: baseline JPEG."""
     image = picture.pixels

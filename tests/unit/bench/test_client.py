@@ -98,3 +98,11 @@ def test_targets_are_sent_in_turn_as_often_as_asked(server: Server) -> None:
     client.in_turn(pair, times=6, clients=2)
     paths = [request.split(b" ", 2)[1] for request in server.requests]
     assert sorted(paths) == [b"/embed"] * 3 + [b"/v1/jobs"] * 3
+
+
+def test_an_open_loop_sends_at_its_times_whatever_becomes_of_the_others(server: Server) -> None:
+    server.pause = 0.2
+    begin = time.perf_counter()
+    bodies = client.open_loop(client.job(server.port, PICTURE, wait=0), times=[0.0, 0.0, 0.05, 0.1])
+    assert bodies == [BODY] * 4
+    assert 0.3 <= time.perf_counter() - begin < 0.75
