@@ -18,6 +18,7 @@ from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import JobFilter
 from tests.integration.servers import Server
 from tools.stack import Store
+from worker.operations.work import DECIMALS
 
 HOUR = timedelta(hours=1)
 MADE = Provenance("compact", "vultus-emb-v1-0123456789abcdef", "CPUExecutionProvider", "worker-1-0123")
@@ -31,7 +32,7 @@ def result(faces: int, *, embedding: bool) -> dict[str, Any]:
         "landmarks": [[628.1, 330.2], [794.0, 329.5], [709.6, 433.8], [640.9, 508.0], [783.4, 507.1]],
         "score": 0.79,
         "quality": {"face_width_px": 357.7, "sharpness": 143.0, "brightness": 118.2},
-        "embedding": {"vector": [random.gauss(0, 0.04) for _ in range(512)]} if embedding else None,
+        "embedding": {"vector": [round(random.gauss(0, 0.044), DECIMALS) for _ in range(512)]} if embedding else None,
     }
     return {"kind": "faces", "image": {"width": 1480, "height": 832}, "faces": [face] * faces}
 

@@ -8,7 +8,7 @@ import pytest
 from shared.errors import ErrorCode, JobError
 from shared.operations import FacesResult, Operation
 from tests.unit.worker.operations.asking import NONE, ONE, TWO, WHITE, YELLOW, Gifted, Recording, picture, run
-from worker.engine.base import AS_THE_PACK_SAYS, Detection, EngineInfo, Image, Search
+from worker.engine.base import AS_THE_PACK_SAYS, Crops, Detection, EngineInfo, Image, Search, Vectors
 from worker.engine.fake import FakeEngine
 
 
@@ -76,6 +76,29 @@ def test_embed_gives_unit_vectors_with_length_and_contract() -> None:
         assert face.embedding.length == pytest.approx(20, rel=1e-4)
         assert face.embedding.contract == "vultus-emb-fake-v1"
     assert len(faces) == 2
+
+
+def test_an_embedding_keeps_what_float32_holds_and_no_more_digits() -> None:
+    class Uneven(FakeEngine):
+        def embed(self, crops: Crops) -> Vectors:
+            return np.random.default_rng(7).normal(0, 20, (len(crops), 512)).astype(np.float32)
+
+    [face] = run(Operation.EMBED, ONE, engine=Uneven()).faces
+    raw = Uneven().embed(np.empty((1, 112, 112, 3), np.uint8))[0].astype(np.float64)
+    vector = np.array(face.embedding.vector)
+    assert np.abs(vector * face.embedding.length - raw).max() / np.abs(raw).max() < 1e-6
+    assert 1 - vector @ raw / np.linalg.norm(vector) / np.linalg.norm(raw) < 1e-12
+    assert max(len(str(abs(number))) for number in face.embedding.vector if abs(number) > 1e-4) <= len("0.12345678")
+
+
+def test_a_face_without_a_direction_fails_the_job() -> None:
+    class Empty(FakeEngine):
+        def embed(self, crops: Crops) -> Vectors:
+            return np.zeros((len(crops), 512), np.float32)
+
+    with pytest.raises(JobError) as caught:
+        run(Operation.EMBED, ONE, engine=Empty())
+    assert caught.value.code == ErrorCode.MODEL_FAILURE
 
 
 def test_analyze_reads_liveness_of_every_face() -> None:
