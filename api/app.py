@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from api import callbacks, problems
+from api.auth import open_gate
+from api.auth_settings import check_auth
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.draining import Drain
 from api.lines import guarded
@@ -44,8 +46,24 @@ GRACE: Final = timedelta(seconds=10)
 """How long requests in hand may take once the process stops."""
 CORS: Final[Mapping[str, Any]] = {
     "allow_methods": ("GET", "POST", "PATCH", "DELETE"),
-    "allow_headers": ("Authorization", "Cancel-After", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer"),
-    "expose_headers": ("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed", "X-Request-ID"),
+    "allow_headers": (
+        "Authorization",
+        "Cancel-After",
+        "Content-Type",
+        "Idempotency-Key",
+        "Last-Event-ID",
+        "Prefer",
+        "X-API-Key",
+    ),
+    "expose_headers": (
+        "Location",
+        "Retry-After",
+        "Preference-Applied",
+        "Idempotent-Replayed",
+        "RateLimit",
+        "RateLimit-Policy",
+        "X-Request-ID",
+    ),
 }
 """What listed pages may send and see; never cookies, of which there are none."""
 
@@ -81,6 +99,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with backend(settings) as opened:
             app.state.backend = opened
+            app.state.gate = open_gate(settings, opened.ledger)
             yield
 
     app = Gateway(
@@ -151,6 +170,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             log.info("gateway.listening", address=f"http://{self.config.host}:{self.config.port}", version=VERSION)
+            if self._app.state.settings.auth == "off":
+                log.warning("gateway.open", detail="NO AUTHENTICATION: whoever reaches this port may do everything")
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Go on for as long as load balancers need to hear of it, then stop; a second signal hurries."""
@@ -169,6 +190,7 @@ def main() -> None:
     try:
         settings = load(ApiSettings)
         telemetry.configure(form=settings.log_format, level=settings.log_level)
+        check_auth(settings, host=settings.host)
         app = create_app(settings)
         # Uvicorn hands the signal that stopped it on once it is done; a stop that was asked for is no failure.
         for asked in (signal.SIGTERM, signal.SIGINT):

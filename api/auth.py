@@ -1,11 +1,32 @@
-"""Who calls: the tenant, the key and the scopes that stand behind a request."""
+"""Who calls: the tenant, the key and the scopes that stand behind a request, and whether it may ask just now."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar
 
-from shared.errors import ErrorCode, RequestError
-from shared.tenants import DEFAULT, Scope
+from anyio import to_thread
+from starlette.datastructures import Headers
+
+from api.auth_settings import AuthSettings
+from api.jwks import reader
+from api.limits import Buckets, Taken
+from api.tokens import Tokens, refused
+from shared.errors import ErrorCode, RequestError, UnavailableError
+from shared.storage.api_keys import ApiKeys
+from shared.storage.ledger import Ledger
+from shared.storage.tenants import Tenants
+from shared.tenants import DEFAULT, Quotas, Scope, Tenant, read_key
+
+FRESH: Final = timedelta(seconds=3)
+"""How long a key that was read is taken as it was: a revoked one is let in no longer than this."""
+STRANGERS: Final = 50.0
+"""Keys that no gateway has seen lately and that are looked up each second: guessing keeps no thread from the store."""
+MOST: Final = 10_000
+"""Keys remembered."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +36,10 @@ class Caller:
     tenant: str
     scopes: frozenset[Scope]
     key: str | None = None
-    """The public part of the key that was shown; None where nobody authenticates."""
+    """The public part of the key that was shown, or `jwt:` and a token's subject; None where nobody authenticates."""
+    quotas: Quotas = field(default_factory=Quotas)
+    quality_policy: Mapping[str, Any] = field(default_factory=dict)
+    """What the tenant's registrations ask for where they do not say it themselves."""
 
     def require(self, scopes: Iterable[str]) -> None:
         """Return where the caller has all of these scopes.
@@ -30,3 +54,141 @@ class Caller:
 
 ANYONE: Final = Caller(tenant=DEFAULT, scopes=frozenset(Scope))
 """Who calls where authentication is off: everybody, as the one tenant, with every scope."""
+
+
+class Gate:
+    """Lets callers in. Lives on the event loop; only the store is read in threads."""
+
+    def __init__(
+        self,
+        settings: AuthSettings,
+        *,
+        keys: ApiKeys,
+        tenants: Tenants,
+        tokens: Tokens | None = None,
+        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._clock = clock
+        self._buckets = Buckets(now=now)
+        self._keys = _Recent(keys.find, now=now, buckets=self._buckets)
+        self._tenants = _Recent(tenants.read, now=now, buckets=self._buckets)
+
+    async def admit(self, headers: Headers) -> tuple[Caller, Taken | None]:
+        """The caller of a request with these headers, and how much it may still ask; None where nothing is counted.
+
+        Raises:
+            RequestError: `unauthenticated`, or `forbidden` where its tenant is disabled.
+            UnavailableError: `rate_limited`, `store_unavailable` or `auth_unavailable`.
+        """
+        if self._settings.auth == "off":
+            return ANYONE, None
+        caller, tenant = await self._identify(_shown(headers))
+        if tenant.disabled:
+            raise RequestError(ErrorCode.FORBIDDEN, "The tenant is disabled.")
+        return caller, self._count(caller)
+
+    async def _identify(self, shown: str) -> tuple[Caller, Tenant]:
+        parts = read_key(shown)
+        if parts is not None and "keys" in self._settings.auth:
+            found = await self._keys.get(parts[0])
+            if found is None or not found[0].valid(parts[1], now=self._clock()):
+                raise refused()
+            key, tenant = found
+            return _caller(tenant, key.scopes, key.id), tenant
+        if parts is None and self._tokens is not None:
+            claims = await self._tokens.check(shown)
+            known = await self._tenants.get(claims.tenant)
+            if known is None:
+                raise RequestError(ErrorCode.FORBIDDEN, "There is no tenant of the name that the token has.")
+            return _caller(known, claims.scopes, f"jwt:{claims.subject}"), known
+        raise refused()
+
+    def _count(self, caller: Caller) -> Taken:
+        settings, quotas = self._settings, caller.quotas
+        if settings.rate_total:
+            whole = self._buckets.take("", rate=settings.rate_total, burst=max(1, round(settings.rate_total)))
+            if not whole.allowed:
+                detail = "The service is asked too much just now."
+                raise RateLimitedError(detail, whole)
+        burst = max(1, (quotas.burst or settings.rate_burst) // settings.gateways)
+        rate = (quotas.rate or settings.rate_limit) / settings.gateways
+        taken = self._buckets.take(f"{caller.tenant} {caller.key}", rate=rate, burst=burst)
+        if not taken.allowed:
+            detail = f"This key may make {rate:g} requests per second, and {burst} at once."
+            raise RateLimitedError(detail, taken)
+        return taken
+
+
+def open_gate(settings: AuthSettings, ledger: Ledger) -> Gate:
+    """The gate of one gateway."""
+    tokens = Tokens(settings, read=reader(settings.jwt_jwks)) if "jwt" in settings.auth else None
+    return Gate(settings, keys=ledger.api_keys, tenants=ledger.tenants, tokens=tokens)
+
+
+class RateLimitedError(UnavailableError):
+    """A caller asks too fast; it knows what to tell it."""
+
+    def __init__(self, detail: str, taken: Taken) -> None:
+        super().__init__(ErrorCode.RATE_LIMITED, detail, retry_after=taken.retry_after)
+        self.taken = taken
+
+
+def _caller(tenant: Tenant, scopes: frozenset[Scope], key: str) -> Caller:
+    return Caller(tenant.id, scopes, key, quotas=tenant.quotas, quality_policy=tenant.quality_policy)
+
+
+def _shown(headers: Headers) -> str:
+    """The key or token of a request: a bearer's, or `X-API-Key`.
+
+    Raises:
+        RequestError: `unauthenticated`.
+    """
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token.strip():
+        return token.strip()
+    shown = headers.get("x-api-key", "")
+    if shown:
+        return shown
+    raise RequestError(
+        ErrorCode.UNAUTHENTICATED, "This call needs a caller: send `Authorization: Bearer` with a key or token."
+    )
+
+
+class _Recent(Generic[T]):
+    """Records as they were at most a moment ago. While one is read anew, others are given it as it was."""
+
+    def __init__(self, read: Callable[[str], T | None], *, now: Callable[[], float], buckets: Buckets) -> None:
+        self._read = read
+        self._now = now
+        self._buckets = buckets
+        self._known: dict[str, tuple[float, T | None]] = {}
+
+    async def get(self, name: str) -> T | None:
+        """The record, or None where there is none.
+
+        Raises:
+            UnavailableError: `store_unavailable`; `rate_limited` where too many unknown ones are asked for.
+        """
+        now, fresh = self._now(), FRESH.total_seconds()
+        read_at, known = self._known.get(name, (-1e9, None))
+        if now - read_at < fresh:
+            return known
+        if known is None:
+            taken = self._buckets.take(" strangers", rate=STRANGERS, burst=round(STRANGERS))
+            if not taken.allowed:
+                detail = "Too many unknown keys are shown just now."
+                raise RateLimitedError(detail, taken)
+        elif now - read_at < 2 * fresh:
+            self._known[name] = (now, known)
+        try:
+            found = await to_thread.run_sync(self._read, name)
+        except UnavailableError:
+            self._known.pop(name, None)
+            raise
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[name] = (now, found)
+        return found

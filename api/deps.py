@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Final, cast
 
+import structlog
 from fastapi import Depends, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
-from api.auth import ANYONE, Caller
+from api.auth import Caller, Gate, RateLimitedError
 from api.backend import Backend
 from api.draining import Drain
 from api.settings import ApiSettings
@@ -38,18 +39,26 @@ class _Credentials(SecurityBase):
     """Gives the caller of a request, who has the scopes that its route needs."""
 
     def __init__(self) -> None:
-        self.model = HTTPBearer(description="Who calls.")
+        self.model = HTTPBearer(description="An API key (`vk_...`), or a token of the issuer that the operator trusts.")
         self.scheme_name = "bearer"
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> Caller:
-        """The caller.
+        """The caller; what it may still ask is noted for the headers of the answer.
 
         Raises:
-            RequestError: `forbidden`.
+            RequestError: `unauthenticated` or `forbidden`.
+            UnavailableError: `rate_limited`, `store_unavailable` or `auth_unavailable`.
         """
-        del request
-        ANYONE.require(needed.scopes)
-        return ANYONE
+        try:
+            caller, taken = await cast("Gate", request.app.state.gate).admit(request.headers)
+        except RateLimitedError as error:
+            request.state.more_headers = error.taken.headers
+            raise
+        if taken is not None:
+            request.state.more_headers = taken.headers
+            structlog.contextvars.bind_contextvars(tenant=caller.tenant, key=caller.key)
+        caller.require(needed.scopes)
+        return caller
 
 
 _CREDENTIALS: Final = _Credentials()
@@ -63,6 +72,7 @@ JobIdDep = Annotated[str, Depends(_job_id)]
 JobsWriter = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.JOBS_WRITE])]
 JobsReader = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.JOBS_READ])]
 WebhooksAdmin = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.WEBHOOKS_ADMIN])]
+Admin = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.ADMIN])]
 """The caller, by what the route needs. Every route names one of them or says that it is `PUBLIC`."""
 
 PUBLIC: Final[dict[str, Any]] = {"security": []}

@@ -18,8 +18,8 @@ from shared.urls import Url
 OK: Final = 200
 LATER: Final = frozenset({408, 425, 429})
 """Statuses that say: not now. So do all from 500."""
+IMAGES: Final = "image/jpeg, image/png, image/webp, image/bmp"
 HEADERS: Final = (
-    ("Accept", "image/jpeg, image/png, image/webp, image/bmp"),
     ("Accept-Encoding", "identity"),
     ("Connection", "close"),
     ("User-Agent", "vultus"),
@@ -37,6 +37,8 @@ class Terms:
     """Private networks that images may come from."""
     resolve: Resolve
     network: httpcore.AsyncNetworkBackend
+    accept: str = IMAGES
+    """What is asked for; what comes is not held to it."""
 
 
 async def download(url: Url, *, terms: Terms) -> bytes:
@@ -74,7 +76,9 @@ async def _get(url: Url, known: Sequence[Address], terms: Terms) -> bytes:
     try:
         async with (
             connection,
-            connection.stream("GET", pinned.target(url), headers=list(HEADERS), extensions=told) as answer,
+            connection.stream(
+                "GET", pinned.target(url), headers=[("Accept", terms.accept), *HEADERS], extensions=told
+            ) as answer,
         ):
             return await _read(answer, most=terms.most_bytes)
     except httpcore.ConnectTimeout:

@@ -63,6 +63,8 @@ class Edge:
                 if self._drain.began:
                     headers["Connection"] = "close"
                 headers.setdefault("Cache-Control", "no-store")
+                for name, value in scope["state"].get("more_headers", {}).items():
+                    headers[name] = value
                 protect(message, path=path, secure=secure, hsts=self._hsts)
             await send(message)
 

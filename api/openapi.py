@@ -52,8 +52,19 @@ CLASSIC_CODES: Final = (
 READ_CODES: Final = (ErrorCode.JOB_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 """What can go wrong wherever one job is named."""
 
-SECURED_CODES: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN)
+SECURED_CODES: Final = (
+    ErrorCode.UNAUTHENTICATED,
+    ErrorCode.FORBIDDEN,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.STORE_UNAVAILABLE,
+    ErrorCode.AUTH_UNAVAILABLE,
+)
 """What can go wrong wherever a caller is asked for."""
+
+API_KEY: Final[dict[str, Any]] = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key (`vk_...`)."}
+}
+"""The other way to show a key, for clients that cannot set `Authorization`."""
 
 BATCH_READ_CODES: Final = (ErrorCode.BATCH_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 """What can go wrong wherever one batch is named."""
@@ -120,7 +131,7 @@ def _problem_response(codes: list[ErrorCode]) -> dict[str, Any]:
             }
         },
     }
-    if TABLE[codes[0]].status in {503, 504} or RETRY_AFTER.keys() & set(codes):
+    if TABLE[codes[0]].status in {429, 503, 504} or RETRY_AFTER.keys() & set(codes):
         response["headers"] = {"Retry-After": _RETRY_AFTER}
     return response
 
@@ -301,18 +312,32 @@ BATCH_BODY: Final[dict[str, Any]] = {
 }
 
 
+def _with_refusals(responses: dict[str, Any]) -> dict[str, Any]:
+    """The responses of a call, with the codes that may refuse its caller among those of the same status."""
+    codes = [
+        ErrorCode(code)
+        for response in responses.values()
+        for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+    ]
+    refusals = problem_responses(*dict.fromkeys([*codes, *SECURED_CODES]))
+    merged = responses | {str(status): response for status, response in refusals.items()}
+    return dict(sorted(merged.items()))
+
+
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add the schemas that only hand-written parts refer to, and to every call for a caller what may refuse one.
 
     FastAPI says of every call with a parameter that it may answer its own kind of 422: ours never do.
     """
-    refusals = {str(status): response for status, response in problem_responses(*SECURED_CODES).items()}
     for item in (*document["paths"].values(), *document.get("webhooks", {}).values()):
         for operation in item.values():
             if operation.get("security"):
-                operation["responses"] = dict(sorted((refusals | operation["responses"]).items()))
+                # A key goes into either header; FastAPI knows of the one that it was told of.
+                operation["security"] += [{"key": scopes} for way in operation["security"] for scopes in way.values()]
+                operation["responses"] = _with_refusals(operation["responses"])
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
+    document["components"]["securitySchemes"] |= API_KEY
     params = {kind.__name__: kind for kind in PARAMS.values()}
     models: list[type[BaseModel]] = [
         Problem, JobBody, JobSubmission, BatchSubmission, TransitionEvent, CompareRequest, *params.values(),

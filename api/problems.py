@@ -51,6 +51,8 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.FMR_OUT_OF_RANGE: Kind(422, "The false-match rate was not measured"),
     ErrorCode.UNAUTHENTICATED: Kind(401, "The caller is not known"),
     ErrorCode.FORBIDDEN: Kind(403, "The caller may not do this"),
+    ErrorCode.AUTH_UNAVAILABLE: Kind(503, "Callers cannot be checked just now"),
+    ErrorCode.RATE_LIMITED: Kind(429, "The caller asks too fast"),
     ErrorCode.NOT_FOUND: Kind(404, "There is nothing at this address"),
     ErrorCode.JOB_NOT_FOUND: Kind(404, "There is no such job"),
     ErrorCode.BATCH_NOT_FOUND: Kind(404, "There is no such batch"),
@@ -80,6 +82,11 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
 
 RETRY_AFTER: Final[Mapping[ErrorCode, timedelta]] = {ErrorCode.IDEMPOTENCY_IN_PROGRESS: timedelta(seconds=1)}
 """When to come back with the same request, for codes whose errors do not carry that themselves."""
+
+HEADERS: Final[Mapping[ErrorCode, Mapping[str, str]]] = {
+    ErrorCode.UNAUTHENTICATED: {"WWW-Authenticate": 'Bearer realm="vultus"'}
+}
+"""What answers of a code carry besides."""
 
 _BY_STATUS: Final = {
     404: ErrorCode.NOT_FOUND,
@@ -121,7 +128,7 @@ def problem(
     errors = [{"field": _printable(field.field), "detail": field.detail} for field in fields][:MAX_FIELDS]
     if errors:
         content["errors"] = errors
-    more = dict(headers or {})
+    more = {**HEADERS.get(code, {}), **(headers or {})}
     if retry_after is not None:
         more["Retry-After"] = str(max(1, math.ceil(retry_after.total_seconds())))
     return JSONResponse(content, status_code=kind.status, headers=more, media_type=MEDIA_TYPE)

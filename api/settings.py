@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from api.auth_settings import AuthSettings
 from api.edge_settings import EdgeSettings
 from api.url_policy import HostRule, UrlPolicy, read_hosts
 from api.webhook_policy import WebhookPolicy
@@ -20,7 +21,7 @@ def _hosts(value: object) -> object:
     return read_hosts(part.strip() for part in value.split(",") if part.strip())
 
 
-class ApiSettings(EdgeSettings, WebhookSettings):
+class ApiSettings(AuthSettings, EdgeSettings, WebhookSettings):
     """Settings of one gateway process. Read once at start."""
 
     host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")

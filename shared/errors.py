@@ -45,6 +45,8 @@ class ErrorCode(StrEnum):
     FMR_OUT_OF_RANGE = "fmr_out_of_range"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
+    AUTH_UNAVAILABLE = "auth_unavailable"
+    RATE_LIMITED = "rate_limited"
     NOT_FOUND = "not_found"
     JOB_NOT_FOUND = "job_not_found"
     BATCH_NOT_FOUND = "batch_not_found"

@@ -13,6 +13,7 @@ from shared.storage.idempotency import NO_KEY, Known, Reservation, in_progress
 from shared.storage.ledger import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
 from shared.tenants import DEFAULT
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing, NoResults
+from tests.memory_tenants import MemoryApiKeys, MemoryTenants
 
 ORDER = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
@@ -46,6 +47,8 @@ class MemoryLedger(Ledger):
     idempotency: MemoryIdempotency
     fetches: MemoryFetches
     pressure: MemoryPressure
+    tenants: MemoryTenants
+    api_keys: MemoryApiKeys
 
     def __init__(self, *, shards: int = 1) -> None:
         self.shards = shards
@@ -62,6 +65,8 @@ class MemoryLedger(Ledger):
         self.listing = MemoryListing(self)
         self.idempotency = MemoryIdempotency(self)
         self.fetches = MemoryFetches(self)
+        self.tenants = MemoryTenants(self)
+        self.api_keys = MemoryApiKeys(self)
 
     @property
     def ttls(self) -> dict[str, timedelta]:

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Final
 
+from shared.storage.api_keys import ApiKeys
+from shared.tenants import DEFAULT, ApiKey, Scope, new_key
 from tools.setup import ROOT
 from tools.stack import Stack, StackError
 
@@ -71,13 +73,26 @@ def _welcome(stack: Stack, health: dict[str, object], seconds: float) -> None:
     lines = [
         f"ready in {seconds:.1f} s: {stack.url}  (try {stack.url}/docs)",
         f"workers: {health.get('workers')}, model pack: {pack}, data: {stack.data}",
-        "NO AUTHENTICATION: whoever reaches this port may use it; it listens on this machine only",
+        _access(stack),
         "Ctrl-C drains and stops everything",
     ]
     if pack == "compact":
         lines.insert(2, "the compact pack is for evaluation and tests; docs/models.md says how to install buffalo_l")
     for line in lines:
         say("stack", line)
+
+
+def _access(stack: Stack) -> str:
+    """Who may use it; where keys are asked for and there is none, a first one, shown this once."""
+    if stack.environment.get("VULTUS_AUTH", "off") == "off":
+        return "NO AUTHENTICATION: whoever reaches this port may do everything; it listens on this machine only"
+    with stack.ledger.client() as client:
+        keys = ApiKeys(client)
+        if "keys" not in stack.environment["VULTUS_AUTH"] or keys.of(DEFAULT):
+            return "closed: calls need a key or token (docs/authentication.md)"
+        public, whole, digest = new_key()
+        keys.create(ApiKey(public, DEFAULT, frozenset(Scope), digest, name="first"))
+    return f"closed; a first key with every scope, shown this once: {whole}"
 
 
 if __name__ == "__main__":

@@ -47,6 +47,10 @@ vultus:{webhooks}:endpoint:ID hash one registered endpoint, with its secrets    
 vultus:{webhooks}:endpoints zset ids of a tenant's endpoints, by creation;      an id leaves with its endpoint
                                  `:TENANT` behind it, but for the default's
 vultus:{webhooks}:tenants set    tenants that have had an endpoint              until the tenant is erased
+vultus:{auth}:tenant:ID hash    one tenant: its name, quotas, policy           until it is erased
+vultus:{auth}:tenants  zset     ids of all tenants on record, by creation      an id leaves with its tenant
+vultus:{auth}:key:ID   hash     one API key: a digest, its scopes              until it is revoked, or its tenant erased
+vultus:{auth}:keys:TENANT zset  ids of a tenant's keys, by creation            an id leaves with its key
 vultus:{workers}:*      hash     who is at work (see `presence.py`)             a silent worker drops out
 ======================  =======  =============================================  ================================
 
@@ -60,6 +64,7 @@ from shared.tenants import DEFAULT
 ROOT: Final = "vultus"
 WORKERS_SEEN: Final = f"{ROOT}:{{workers}}:seen"
 WORKERS_INFO: Final = f"{ROOT}:{{workers}}:info"
+TENANTS: Final = f"{ROOT}:{{auth}}:tenants"
 ENDPOINT_TENANTS: Final = f"{ROOT}:{{webhooks}}:tenants"
 
 
@@ -171,6 +176,21 @@ def endpoint(endpoint_id: str) -> str:
 def endpoints(tenant: str) -> str:
     """The ids of the tenant's endpoints."""
     return f"{ROOT}:{{webhooks}}:endpoints{apart(tenant)}"
+
+
+def tenant(tenant_id: str) -> str:
+    """The tenant's record; tenants and keys lie together, on no shard of jobs."""
+    return f"{ROOT}:{{auth}}:tenant:{tenant_id}"
+
+
+def api_key(key_id: str) -> str:
+    """The key's record."""
+    return f"{ROOT}:{{auth}}:key:{key_id}"
+
+
+def api_keys(tenant_id: str) -> str:
+    """The ids of the tenant's keys."""
+    return f"{ROOT}:{{auth}}:keys:{tenant_id}"
 
 
 def ends(shard: int) -> str:

@@ -15,6 +15,7 @@ from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance
 from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
+from shared.storage.api_keys import ApiKeys
 from shared.storage.batches import Batches
 from shared.storage.connection import heard, is_cluster, store_errors
 from shared.storage.deliveries import Deliveries
@@ -25,6 +26,7 @@ from shared.storage.listing import Listing
 from shared.storage.measures import Measures
 from shared.storage.records import failure_json, new_job_json, pairs, provenance_json, read_job, result_json
 from shared.storage.results import Results
+from shared.storage.tenants import Tenants
 from shared.tenants import DEFAULT
 
 REAP_MOST: Final = 500
@@ -88,6 +90,8 @@ class Ledger:
         self.fetches = Fetches(client, shards=shards, retry_window=retry_window)
         self.endpoints = Endpoints(client, shards=shards)
         self.deliveries = Deliveries(client, shards=shards)
+        self.tenants = Tenants(client)
+        self.api_keys = ApiKeys(client)
         self.pressure = Pressure(client)
         self.measures = Measures(client, shards=shards)
         self._kept = round(retry_window.total_seconds())

@@ -1,0 +1,88 @@
+"""The registry of tenants: who they are, what they may have, and whether they are let in."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import redis
+
+from shared.storage import keys, scripts
+from shared.storage.connection import store_errors
+from shared.storage.records import pairs
+from shared.tenants import DEFAULT, Quotas, Tenant
+
+
+class Tenants:
+    """The tenants on record. The default one is always there. Safe to share between threads.
+
+    Raises (every method):
+        UnavailableError: `store_unavailable`.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._create = scripts.register(client, "tenant_create", parts=())
+        self._change = scripts.register(client, "tenant_change", parts=())
+
+    def create(self, tenant: Tenant) -> Tenant | None:
+        """Put a tenant on record; None where there is one of this id."""
+        with store_errors():
+            at = self._create(keys=[keys.tenant(tenant.id), keys.TENANTS], args=[tenant.id, json.dumps(_texts(tenant))])
+        return None if at is None else self.read(tenant.id)
+
+    def read(self, tenant_id: str) -> Tenant | None:
+        """The tenant, or None where there is none."""
+        with store_errors():
+            fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.tenant(tenant_id)))
+        if not fields:
+            return Tenant(DEFAULT) if tenant_id == DEFAULT else None
+        return read_tenant(fields)
+
+    def all(self) -> list[Tenant]:
+        """Every tenant, the newest first; the default one is the last."""
+        with store_errors():
+            ids = [name.decode() for name in cast("list[bytes]", self._client.zrevrange(keys.TENANTS, 0, -1))]
+            with self._client.pipeline(transaction=False) as asked:
+                for name in ids:
+                    asked.hgetall(keys.tenant(name))
+                rows = cast("list[dict[bytes, bytes]]", asked.execute())
+        found = [read_tenant(row) for row in rows if row]
+        return found if any(tenant.id == DEFAULT for tenant in found) else [*found, Tenant(DEFAULT)]
+
+    def replace(self, tenant: Tenant) -> Tenant | None:
+        """Change what the operator decides: name, quotas, policy, whether it is let in. None where there is none."""
+        if tenant.id == DEFAULT:
+            self.create(Tenant(DEFAULT))  # it needs no record until something is to be said of it
+        with store_errors():
+            row = self._change(keys=[keys.tenant(tenant.id)], args=[json.dumps(_texts(tenant))])
+        return None if row is None else read_tenant(pairs(row))
+
+    def delete(self, tenant_id: str) -> None:
+        """Forget a tenant; what it has is not touched."""
+        with store_errors():
+            self._client.zrem(keys.TENANTS, tenant_id)
+            self._client.delete(keys.tenant(tenant_id))
+
+
+def _texts(tenant: Tenant) -> dict[str, str]:
+    quotas = {name: getattr(tenant.quotas, name) for name in ("rate", "burst", "jobs")}
+    return {
+        "name": tenant.name,
+        "disabled": str(int(tenant.disabled)),
+        "quotas": json.dumps(quotas),
+        "quality_policy": json.dumps(dict(tenant.quality_policy)),
+    }
+
+
+def read_tenant(fields: Mapping[bytes, bytes]) -> Tenant:
+    """The tenant of these fields; what a newer version says beyond ours is left out."""
+    found = {name.decode(): value.decode() for name, value in fields.items()}
+    quotas: dict[str, Any] = json.loads(found["quotas"])
+    return Tenant(
+        id=found["id"],
+        name=found["name"],
+        created_at=float(found["created_at"]),
+        disabled=found["disabled"] == "1",
+        quotas=Quotas(rate=quotas.get("rate"), burst=quotas.get("burst"), jobs=quotas.get("jobs")),
+        quality_policy=json.loads(found["quality_policy"]),
+    )

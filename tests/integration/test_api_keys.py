@@ -1,0 +1,160 @@
+"""Keys in a real ledger, and the command that makes the first one; a gateway of its own process lets them in."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.storage.api_keys import ApiKeys
+from shared.storage.connection import connect
+from shared.storage.ledger import Ledger
+from shared.tenants import DEFAULT, ApiKey, Quotas, Scope, Tenant, new_key, read_key
+from tests.integration.servers import Server
+from tools.setup import models_dir
+from tools.stack import Stack, free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+def put(ledger: Ledger) -> tuple[ApiKey, str]:
+    public, whole, digest = new_key()
+    key = ledger.api_keys.create(ApiKey(public, DEFAULT, frozenset({Scope.JOBS_READ}), digest))
+    assert key is not None
+    return key, whole
+
+
+def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "api.keys", *arguments],
+        cwd=ROOT,
+        env={"VULTUS_LEDGER_URL": url, "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_key_is_kept_by_its_public_part_and_never_whole(ledger: Ledger, ledger_server: Server) -> None:
+    key, whole = put(ledger)
+    parts = read_key(whole)
+    assert parts is not None
+    found = ledger.api_keys.find(key.id)
+    assert found is not None
+    assert (found[0].valid(parts[1], now=time.time()), found[0].valid("x" * 43, now=time.time())) == (True, False)
+    with connect(ledger_server.url) as client:
+        kept = repr([client.hgetall(name) for name in client.scan_iter("*{auth}:key:*")])
+    assert parts[1] not in kept
+
+
+def test_a_use_is_noted_and_a_revoked_key_is_gone(ledger: Ledger) -> None:
+    key, _ = put(ledger)
+    assert key.last_used_at is None
+    ledger.api_keys.find(key.id)
+    used = ledger.api_keys.read(key.id)
+    assert used is not None
+    assert used.last_used_at is not None
+    assert abs(used.last_used_at - time.time()) < 60
+    assert ledger.api_keys.revoke(key)
+    assert not ledger.api_keys.revoke(key)
+    assert ledger.api_keys.find(key.id) is None
+    assert ledger.api_keys.of(DEFAULT) == []
+
+
+def test_a_time_that_a_key_is_given_is_never_put_off(ledger: Ledger) -> None:
+    key, _ = put(ledger)
+    for at, then in ((2e9, 2e9), (1e9, 1e9), (3e9, 1e9)):
+        changed = ledger.api_keys.expire(key.id, at=at)
+        assert changed is not None
+        assert changed.expires_at == then
+    assert ledger.api_keys.expire("0" * 12, at=1.0) is None
+
+
+def test_a_key_needs_a_tenant_and_comes_with_it(ledger: Ledger) -> None:
+    public, _, digest = new_key()
+    asked = ApiKey(public, "acme", frozenset({Scope.ADMIN}), digest)
+    assert ledger.api_keys.create(asked) is None
+    made = ledger.tenants.create(Tenant("acme", name="Acme", quotas=Quotas(rate=2.5, jobs=7)))
+    assert made is not None
+    assert ledger.tenants.create(Tenant("acme")) is None
+    assert ledger.api_keys.create(asked) is not None
+    found = ledger.api_keys.find(public)
+    assert found is not None
+    assert (found[1].name, found[1].quotas, found[0].scopes) == (
+        "Acme",
+        Quotas(rate=2.5, jobs=7),
+        frozenset({Scope.ADMIN}),
+    )
+
+
+def test_the_default_tenant_is_always_there_and_can_be_given_quotas(ledger: Ledger) -> None:
+    assert [tenant.id for tenant in ledger.tenants.all()] == [DEFAULT]
+    key, _ = put(ledger)
+    changed = ledger.tenants.replace(Tenant(DEFAULT, disabled=True, quality_policy={"min_width": 80}))
+    assert changed is not None
+    found = ledger.api_keys.find(key.id)
+    assert found is not None
+    assert (found[1].disabled, found[1].quality_policy) == (True, {"min_width": 80})
+    assert ledger.tenants.replace(Tenant("nobody")) is None
+
+
+def test_the_command_makes_lists_and_revokes_keys(ledger: Ledger, ledger_server: Server) -> None:
+    url = ledger_server.url.get_secret_value()
+    made = command(url, "create", "--tenant", "acme", "--scopes", "jobs:read,admin", "--name", "ci", "--days", "30")
+    assert made.returncode == 0, made.stderr
+    parts = read_key(made.stdout.strip())
+    assert parts is not None
+    (key,) = ledger.api_keys.of("acme")
+    assert (key.id, key.scopes, key.name) == (parts[0], frozenset({Scope.JOBS_READ, Scope.ADMIN}), "ci")
+    assert key.valid(parts[1], now=time.time())
+    assert not key.valid(parts[1], now=time.time() + 31 * 86400)
+    listed = command(url, "list", "--tenant", "acme")
+    assert re.search(rf"^{key.id}  admin jobs:read .* ci$", listed.stdout, flags=re.MULTILINE)
+    assert parts[1] not in listed.stdout
+    assert command(url, "revoke", key.id).returncode == 0
+    again = command(url, "revoke", key.id)
+    assert (again.returncode, "there is no key" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["create", "--tenant", "No"], ["create", "--scopes", "all"], ["create", "--days", "0"]]
+)
+def test_the_command_refuses_what_it_cannot_keep(arguments: list[str]) -> None:
+    done = command("redis://127.0.0.1:1/0", *arguments)
+    assert (done.returncode, "usage" in done.stderr) == (2, True)
+
+
+def test_a_closed_service_lets_keys_in_and_a_revoked_one_out_within_seconds(tmp_path: Path) -> None:
+    settings = {"VULTUS_ENGINE": "fake", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_AUTH": "keys"}
+    stack = Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None)
+    with stack:
+        stack.wait_ready(60)
+        assert httpx.get(f"{stack.url}/v1/jobs").status_code == 401
+        made = command(stack.ledger.url, "create", "--tenant", "acme")
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        assert httpx.get(f"{stack.url}/v1/jobs", headers=headers).status_code == 200
+        with stack.ledger.client() as client:
+            keys = ApiKeys(client)
+            (key,) = keys.of("acme")
+            assert keys.revoke(key)
+        until = time.monotonic() + 6
+        while httpx.get(f"{stack.url}/v1/jobs", headers=headers).status_code != 401:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+
+def test_an_open_gateway_refuses_to_listen_to_others() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "api.app"],
+        cwd=ROOT,
+        env={"VULTUS_HOST": "0.0.0.0", "PATH": ""},  # noqa: S104 - that it is refused is the point
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert "VULTUS_AUTH is off and VULTUS_HOST is 0.0.0.0" in done.stderr
