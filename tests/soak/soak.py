@@ -1,0 +1,179 @@
+"""A soak: the service under a steady load for long, and whether anything grows meanwhile."""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from shared.signing import new_secret
+from tests.chaos.census import MIB, census
+from tests.chaos.receiver import Receiver
+from tests.soak.load import Load
+from tests.soak.trend import Limit, Sample, Trend, trend
+from tools.stack import Stack, free_port
+
+WINDOWS: Final = 20
+"""Stretches of the judged time, whose latencies make one sample each."""
+LIMITS: Final[Mapping[str, Limit]] = {
+    "MB": Limit(share=0.05, beside=6),
+    "threads": Limit(share=0.0, beside=4),
+    "files": Limit(share=0.0, beside=12),
+    "keys": Limit(share=0.05, beside=50),
+    "clients": Limit(share=0.0, beside=8),
+    "ms, median": Limit(share=0.25, beside=5),
+    "ms, 95 of 100": Limit(share=0.5, beside=30),
+}
+"""What may be added over the whole run, by the unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long, with what, and how fast the past is forgotten."""
+
+    seconds: float
+    settle: float
+    """Seconds at the beginning that are not judged: caches fill, and the first records expire only then."""
+    measure: float
+    """Seconds of each of two measurements of what can be done."""
+    ttl: float
+    """Seconds for which what has ended is kept."""
+    engine: Mapping[str, str]
+    operation: str
+    image: bytes
+    share: float = 0.8
+    """Of the jobs a second that the service can do, how many it is given."""
+    patience: float = 1.0
+    """How often the limits of latencies are taken: a minute of a machine that does other things too says little."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What a soak showed."""
+
+    capacity: float
+    rate: float
+    seconds: float
+    sent: int
+    trends: list[Trend] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def findings(self) -> list[str]:
+        """What was not as it should be; none where all was flat."""
+        grown = [f"{each.name} grew by {each.growth:.1f} {each.unit}" for each in self.trends if not each.flat]
+        return [*grown, *self.wrong]
+
+    def lines(self) -> list[str]:
+        """As a person reads it, in Markdown."""
+        rows = [
+            f"| {each.name} | {each.unit} | {each.first:.1f} | {each.last:.1f} | {each.growth:+.2f} | {each.limit:.1f} "
+            f"| {'flat' if each.flat else 'GROWS'} |"
+            for each in self.trends
+        ]
+        return [
+            (
+                f"{self.sent} requests in {self.seconds:.0f} s, {self.rate:.1f} jobs a second of "
+                f"{self.capacity:.1f} that could be done; {len(self.wrong)} went wrong"
+            ),
+            "",
+            "| what | unit | first fifth | last fifth | growth by the slope | limit | |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+        ]
+
+
+def soak(plan: Plan) -> Result:
+    """Measure what can be done, then do a share of it for so long, and judge how everything went."""
+    secret = new_secret()
+    settings = {
+        **plan.engine,
+        "VULTUS_RESULT_TTL": str(plan.ttl),
+        "VULTUS_WEBHOOK_LOG_TTL": str(plan.ttl),
+        "VULTUS_WEBHOOK_FAILED_TTL": str(plan.ttl),
+        "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
+        "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+        "VULTUS_WEBHOOK_SECRETS": secret,
+        "VULTUS_LOG_LEVEL": "warning",
+    }
+    log: list[str] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="vultus-soak-") as folder,
+        Receiver("soak", secret=secret, seed=0, steady=True) as receiver,
+        Stack(
+            data=Path(folder),
+            port=free_port(),
+            settings=settings,
+            sink=lambda name, line: log.append(f"{name} | {line}"),
+        ) as stack,
+    ):
+        stack.wait_ready(120)
+        load = Load(stack.url, f"{receiver.url}/soak", plan.operation, plan.image)
+        capacity = min(load.capacity(seconds=plan.measure) for _ in range(2))
+        seen = Watch(stack)
+        begin = time.monotonic()
+        load.steady(plan.share * capacity, seconds=plan.seconds, meanwhile=seen.look)
+        said = [*log]
+        ended = [service.name for service in stack.services if service.exit_code() is not None]
+    judged = begin + plan.settle
+    return Result(
+        capacity=capacity,
+        rate=plan.share * capacity,
+        seconds=plan.seconds,
+        sent=load.sent,
+        trends=[
+            *(
+                trend(name, unit, [one for one in samples if one[0] >= judged], LIMITS[unit])
+                for (name, unit), samples in sorted(seen.samples.items())
+            ),
+            *_latencies([one for one in load.latencies if one[0] >= judged], begin=judged, plan=plan),
+        ],
+        wrong=[*load.wrong, *said, *(f"{name} ended" for name in ended)],
+    )
+
+
+class Watch:
+    """Looks at every process and both stores, and remembers."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.samples: dict[tuple[str, str], list[Sample]] = {}
+        self._stack = stack
+
+    def look(self, now: float) -> None:
+        """Take one sample of everything."""
+        for name, used in census({service.name: service.pid for service in self._stack.services}).items():
+            self._add(name, "MB", now, used.megabytes)
+            self._add(name, "threads", now, used.threads)
+            self._add(name, "files", now, used.files)
+        for store in (self._stack.ledger, self._stack.broker):
+            with store.client() as client:
+                self._look_into(store.name, client, now)
+
+    def _look_into(self, name: str, client: redis.Redis, now: float) -> None:
+        said = client.info()
+        self._add(f"{name}, its data", "MB", now, said["used_memory"] / MIB)
+        self._add(name, "keys", now, client.dbsize())
+        self._add(name, "clients", now, said["connected_clients"])
+
+    def _add(self, name: str, unit: str, now: float, value: float) -> None:
+        self.samples.setdefault((name, unit), []).append((now, value))
+
+
+def _latencies(found: Sequence[Sample], *, begin: float, plan: Plan) -> list[Trend]:
+    """Of windows, so that each sample stands for many jobs."""
+    width = (plan.seconds - plan.settle) / WINDOWS
+    windows: dict[int, list[float]] = {}
+    for at, spent in sorted(found):
+        windows.setdefault(int((at - begin) / width), []).append(spent * 1000)
+    middle, high = [], []
+    for window, found_then in windows.items():
+        ordered = sorted(found_then)
+        middle.append((window * width, ordered[len(ordered) // 2]))
+        high.append((window * width, ordered[len(ordered) * 95 // 100]))
+    return [
+        trend("from submission to end", unit, samples, LIMITS[unit].times(plan.patience))
+        for unit, samples in (("ms, median", middle), ("ms, 95 of 100", high))
+    ]
