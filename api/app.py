@@ -30,7 +30,7 @@ from api.routes import batches, deliveries, docs, events, faces, health, jobs, w
 from api.schemas import VERSION
 from api.settings import ApiSettings
 from api.uploads import Uploads
-from shared import telemetry
+from shared import telemetry, tracing
 from shared.errors import SettingsError, VultusError
 from shared.monitor import Monitor, Readiness
 from shared.settings import load
@@ -197,7 +197,9 @@ def main() -> None:
             signal.signal(asked, lambda *_: sys.exit(0))
         with Monitor(settings, ready=lambda: _readiness(app)):
             verify_ledger(settings)
+            tracing.start("gateway")
             _serve(app, settings)
+            tracing.stop()
     except SettingsError as error:
         sys.stderr.write(f"vultus-api: {error}\n")
         sys.exit(2)

@@ -23,6 +23,7 @@ from api.submissions import (
     read_webhook_spec,
 )
 from api.webhook_policy import WebhookPolicy
+from shared import causes
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.jobs import JobFailure, NewJob, Priority, new_batch_id, new_job_id, shard_of
@@ -159,6 +160,7 @@ def submit(
         limits=limits(settings),
         result_ttl=settings.result_ttl,
         webhook=None if order.webhook is None else asdict(order.webhook),
+        cause=causes.current(),
         under=under,
         tenant=tenant,
     )
@@ -195,6 +197,7 @@ def _job(item: Item, order: BatchOrder, *, batch_id: str, settings: ApiSettings,
             result_ttl=settings.result_ttl,
             priority=order.priority,
             tenant=tenant,
+            cause=causes.current(),
             refused=JobFailure(error.code, _said(error)),
         )
 

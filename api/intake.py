@@ -11,6 +11,7 @@ import structlog
 
 from api.images import inspect_image
 from api.settings import ApiSettings
+from shared import causes
 from shared.dispatch import Doorbell
 from shared.errors import ImageError
 from shared.jobs import Job, NewJob, Priority, Status, Transition, new_job_id
@@ -84,6 +85,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         start_within=submission.start_within,
         webhook=None if submission.webhook is None else asdict(submission.webhook),
         tenant=submission.tenant,
+        cause=causes.current(),
         result_ttl=result_ttl,
     )
 

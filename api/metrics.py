@@ -19,8 +19,12 @@ DURATION: Final = Histogram(
 IN_PROGRESS: Final = Gauge("vultus_http_requests_in_progress", "Requests in hand.")
 
 
+def method_of(word: str) -> str:
+    """The method, or `other`."""
+    return word if word in METHODS else "other"
+
+
 def note_request(*, method: str, route: str, status: int, seconds: float) -> None:
-    """Count one request. `route` is a template, so that there are few of them."""
-    method = method if method in METHODS else "other"
+    """Count one request; `method` is one of `method_of`, `route` a template, so that there are few of both."""
     REQUESTS.labels(method, route, str(status)).inc()
     DURATION.labels(method, route).observe(seconds)

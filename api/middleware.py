@@ -5,7 +5,9 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -15,9 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.draining import Drain
 from api.hardening import is_ours, protect
-from api.metrics import IN_PROGRESS, note_request
+from api.metrics import IN_PROGRESS, method_of, note_request
 from api.problems import internal_error, problem
+from shared import causes, tracing
+from shared.causes import Cause, read_traceparent
 from shared.errors import ErrorCode
+from shared.spans import NOTHING, Span
 
 ID_HEADER: Final = "X-Request-ID"
 _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -51,6 +56,7 @@ class Edge:
         given = Headers(scope=scope).get(ID_HEADER, "")
         request_id = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
+        came_with = read_traceparent(Headers(scope=scope).get("traceparent", ""))
         status = CLIENT_CLOSED
 
         async def answer(message: Message) -> None:
@@ -69,7 +75,11 @@ class Edge:
             await send(message)
 
         structlog.contextvars.clear_contextvars()
-        with IN_PROGRESS.track_inprogress(), structlog.contextvars.bound_contextvars(request_id=request_id):
+        with (
+            IN_PROGRESS.track_inprogress(),
+            _span(scope, came_with) as span,
+            causes.owed_to(Cause(request_id, span.traceparent or came_with)),
+        ):
             try:
                 await self._app(scope, receive, answer)
             except ClientDisconnect:
@@ -80,12 +90,30 @@ class Edge:
                     raise  # half an answer is out; only the server can cut the line
                 await internal_error(scope)(scope, receive, answer)
             finally:
-                _note(scope, status=status, seconds=time.perf_counter() - began)
+                _note(scope, span, status=status, seconds=time.perf_counter() - began)
 
 
-def _note(scope: Scope, *, status: int, seconds: float) -> None:
+def _span(scope: Scope, came_with: str | None) -> AbstractContextManager[Span]:
+    if scope["path"] in QUIET:
+        return nullcontext(NOTHING)
+    return tracing.span(str(scope["method"]), parent=came_with, kind="server")
+
+
+def _note(scope: Scope, span: Span, *, status: int, seconds: float) -> None:
     path = _template(scope)
-    note_request(method=scope["method"], route=path, status=status, seconds=seconds)
+    method = method_of(scope["method"])
+    span.name(f"{method} {path}")
+    span.note(
+        {
+            "http.request.method": method,
+            "http.route": path,
+            "http.response.status_code": status,
+            "vultus.request.id": scope["state"]["request_id"],
+        }
+    )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(str(status))
+    note_request(method=method, route=path, status=status, seconds=seconds)
     more = {"code": scope["state"]["problem"]} if "problem" in scope["state"] else {}
     write = log.debug if path in QUIET else log.info
     write("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1), **more)

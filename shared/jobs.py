@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode
 from shared.operations import Operation
 from shared.tenants import DEFAULT
@@ -144,6 +145,8 @@ class NewJob:
     webhook: Mapping[str, Any] | None = None
     """Who is told of its end; where it is set, the end writes a row of the outbox."""
     tenant: str = DEFAULT
+    cause: Cause = UNKNOWN
+    """The request that submits it."""
     refused: JobFailure | None = None
     """Set for an item of a batch that was not taken: it is born failed."""
 
@@ -198,6 +201,8 @@ class Job:
     reference_origin: str | None = None
     webhook: Mapping[str, Any] | None = field(default=None, repr=False)
     """Who is told of its end."""
+    cause: Cause = UNKNOWN
+    """The request that submitted it."""
     history: tuple[Transition, ...] = ()
     """Every transition, the first one included."""
 

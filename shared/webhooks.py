@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from shared.causes import UNKNOWN, Cause
 from shared.jobs import Status
 from shared.tenants import DEFAULT
 
@@ -118,6 +119,8 @@ class Event:
     total: int | None = None
     counts: Mapping[Status, int] | None = None
     tenant: str = DEFAULT
+    cause: Cause = UNKNOWN
+    """The request that the job or batch came with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Claim, Job, NewJob, Priority, Status, Transition
 from shared.storage.admission import Limits, Pressure
@@ -139,6 +140,7 @@ class MemoryLedger(Ledger):
             retry_of=retry_of,
             image_origin=new.image_origin,
             reference_origin=new.reference_origin,
+            cause=new.cause,
         )
         self.records[new.id] = Record(job, new, (new.image, new.reference))
         if new.refused:
@@ -222,7 +224,7 @@ class MemoryLedger(Ledger):
             self.tell(job_id, None)
             return True
 
-    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT) -> Job:
+    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, cause: Cause = UNKNOWN) -> Job:
         with self.lock:
             self.step()
             record = self.own(job_id, tenant)
@@ -239,7 +241,7 @@ class MemoryLedger(Ledger):
             self.refuse_where_full(limits)
             record.images = None
             record.job = replace(old, retried_as=new_id)
-            return self.admit(replace(record.new, id=new_id, start_within=None), retry_of=job_id)
+            return self.admit(replace(record.new, id=new_id, start_within=None, cause=cause), retry_of=job_id)
 
     def read(self, job_id: str) -> Job | None:
         with self.lock:

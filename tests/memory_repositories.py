@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.causes import UNKNOWN, Cause
 from shared.jobs import Batch, BatchStatus, Job, JobFailure, NewJob, Status
 from shared.storage.admission import Limits
 from shared.storage.batches import Batches
@@ -53,6 +54,7 @@ class MemoryBatches(Batches):
         limits: Limits,
         result_ttl: timedelta,
         webhook: Mapping[str, Any] | None = None,  # noqa: ARG002 - nobody is told here
+        cause: Cause = UNKNOWN,  # noqa: ARG002
         under: Reservation = NO_KEY,
         tenant: str = DEFAULT,
     ) -> float:

@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 
+from shared import tracing
+from shared.causes import owed_to
 from shared.errors import ErrorCode, TriedBeforeError, UnavailableError, VultusError
-from shared.jobs import Claim, Job, JobFailure, Provenance
+from shared.jobs import Claim, Job, JobFailure, Provenance, Status
 from shared.operations import FindParams, parse_params
+from shared.spans import Span
 from shared.storage.ledger import Ledger, Outcome
 from worker import metrics, operations
 from worker.cache import ResultCache
@@ -34,6 +37,8 @@ class Stopwatch:
     now: Callable[[], float] = time.perf_counter
     check: Callable[[], object] = lambda: None
     """Called before each stage; raises where the work is to stop."""
+    around: Callable[[str], AbstractContextManager[object]] = nullcontext
+    """Told of each stage, and entered for its time."""
     spent: dict[str, float] = field(default_factory=dict)
     stage: str = "start"
     """The stage that began last."""
@@ -45,7 +50,8 @@ class Stopwatch:
         self.stage = stage
         begin = self.now()
         try:
-            yield
+            with self.around(stage):
+                yield
         finally:
             self.spent[f"{stage}_ms"] = self.spent.get(f"{stage}_ms", 0.0) + (self.now() - begin) * 1000
 
@@ -90,22 +96,27 @@ class Analyst:
         return False
 
     def _analyze(self, claim: Claim) -> None:
+        job = claim.job
         with (
-            structlog.contextvars.bound_contextvars(job_id=claim.job.id),
+            owed_to(job.cause, job_id=job.id),
             self.heartbeat.hold(claim),
-            self.cancels.watch(claim.job.id) as check,
+            self.cancels.watch(job.id) as check,
+            _span_of(job, self.worker) as span,
         ):
             # Its end is told anyway, 0.2 ms a line; only a later start is worth one of its own.
-            tell = log.debug if claim.job.attempts == 1 else log.info
-            tell("job.claimed", operation=claim.job.operation.value, attempt=claim.job.attempts)
-            stopwatch = Stopwatch(check=check)
+            tell = log.debug if job.attempts == 1 else log.info
+            tell("job.claimed", operation=job.operation.value, attempt=job.attempts)
+            stopwatch = Stopwatch(check=check, around=lambda stage: tracing.span(stage, parent=span.traceparent))
             try:
                 with self.watchdog.watch(claim, stage=lambda: stopwatch.stage):
                     outcome = self._outcome(claim, stopwatch)
             except TakenError:
                 log.info("job.taken", after=stopwatch.stage, detail="canceled or erased: the rest is not done")
-                metrics.JOBS.labels(claim.job.operation.value, "taken").inc()
+                metrics.JOBS.labels(job.operation.value, "taken").inc()
+                span.fail("taken")
                 return
+            if outcome.failure:
+                span.fail(outcome.failure.code.value)
             self._finish(claim, outcome)
             metrics.note_stages(stopwatch.spent)
 
@@ -180,6 +191,16 @@ class Analyst:
             else:
                 _report(claim.job, outcome, written=written)
                 return
+
+
+def _span_of(job: Job, worker: str) -> AbstractContextManager[Span]:
+    """The job's time in this worker, behind the time that it has waited in line since it was put there last."""
+    parent = job.cause.traceparent
+    known = {"vultus.job.id": job.id, "vultus.job.operation": job.operation.value, "vultus.job.attempt": job.attempts}
+    began = job.started_at or job.created_at
+    queued = [step.at for step in job.history if step.status is Status.QUEUED]
+    tracing.past("queue", parent=parent, begin=queued[-1] if queued else job.created_at, end=began, attributes=known)
+    return tracing.span("analyze", parent=parent, kind="consumer", attributes={**known, "vultus.worker": worker})
 
 
 def _report(job: Job, outcome: Outcome, *, written: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from shared import tracing
 from shared.dispatch import Doorbell, celery_app
 from shared.monitor import Monitor, Readiness
 from shared.storage.connection import connect, verify_durability
@@ -58,6 +59,7 @@ def start(settings: WorkerSettings) -> None:
         SettingsError: a setting, the pack or the ledger is not as it must be; one line says what to do.
         UnavailableError: the ledger cannot be reached.
     """
+    tracing.start("worker")
     _monitor.append(Monitor(settings, ready=readiness).__enter__())  # before the models: it says that they load
     client = connect(settings.ledger_url)
     verify_durability(client, settings.durability)
@@ -150,4 +152,5 @@ def stop() -> None:
         runtime.sweeper.stop()
         runtime.heartbeat.stop()
         runtime.doorbell.close()
+        tracing.stop()
         log.info("worker.stopped")

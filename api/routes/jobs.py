@@ -31,6 +31,7 @@ from api.paging import read_cursor, write_cursor
 from api.preferences import granted_wait, read_cancel_after, read_idempotency_key, read_prefer
 from api.schemas import JobBody, JobList, JobQuery
 from api.submissions import FORM_FIELDS, check_size, from_form, from_json
+from shared import causes
 from shared.errors import ErrorCode, UnavailableError
 from shared.job_content import job_content, job_path, job_summary
 from shared.jobs import Job, shard_of
@@ -245,7 +246,9 @@ async def retry_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep, s
 
     def retry() -> Job:
         fresh = new_id(backend.ledger, shard=shard_of(job_id))
-        job = backend.ledger.retry(job_id, new_id=fresh, limits=limits(settings), tenant=caller.tenant)
+        job = backend.ledger.retry(
+            job_id, new_id=fresh, limits=limits(settings), tenant=caller.tenant, cause=causes.current()
+        )
         if job.id == fresh:
             backend.doorbell.ring()
             backend.wake_fetcher()

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 import redis
 
+from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Batch, Job, NewJob, shard_of
 from shared.storage import keys, scripts
@@ -47,6 +48,7 @@ class Batches:
         limits: Limits,
         result_ttl: timedelta,
         webhook: Mapping[str, Any] | None = None,
+        cause: Cause = UNKNOWN,
         under: Reservation = NO_KEY,
         tenant: str = DEFAULT,
     ) -> float:
@@ -71,6 +73,7 @@ class Batches:
         owner = tenant_text(tenant)
         if owner is not None:
             fields["tenant"] = owner
+        fields |= cause.texts
         if webhook is not None:
             fields["webhook"] = json.dumps(dict(webhook))
         with store_errors():

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import redis
 import structlog
 
+from shared.causes import Cause
 from shared.errors import UnavailableError
 from shared.jobs import Status, new_batch_id, shard_of
 from shared.storage import keys, scripts
@@ -345,6 +346,7 @@ def _read_row(raw: bytes) -> Row:
         total=found.get("total"),
         counts=_counts(found.get("counts")),
         tenant=found.get("tenant", DEFAULT),
+        cause=Cause(found.get("request_id"), found.get("traceparent")),
     )
     webhook = found.get("webhook")
     return Row(raw, event, None if webhook is None else read_webhook(webhook))
@@ -356,6 +358,7 @@ def _counts(found: Mapping[str, int] | None) -> dict[Status, int] | None:
 
 def _event_texts(event: Event) -> dict[str, str]:
     texts = {"id": event.id, "type": event.type.value, "at": f"{event.at:.6f}", "subject": event.subject}
+    texts |= event.cause.texts
     more: dict[str, Any] = {"operation": event.operation, "code": event.code, "total": event.total}
     more["tenant"] = tenant_text(event.tenant)
     texts |= {name: str(value) for name, value in more.items() if value is not None}
@@ -377,6 +380,7 @@ def _delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> Deliv
             total=int(known["total"]) if "total" in known else None,
             counts=_counts(json.loads(known["counts"])) if "counts" in known else None,
             tenant=known.get("tenant", DEFAULT),
+            cause=Cause(known.get("request_id"), known.get("traceparent")),
         ),
         destination=found["destination"],
         endpoint=found.get("endpoint"),

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import redis
 
+from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, RequestError, TriedBeforeError, UnavailableError
 from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, is_batch_id, shard_of
 from shared.operations import Operation
@@ -245,7 +246,7 @@ class Ledger:
         with store_errors():
             return bool(self._delete(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, tenant]))
 
-    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT) -> Job:
+    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, cause: Cause = UNKNOWN) -> Job:
         """A new job, on the same shard, for one that failed and may be retried; however often asked, it is one.
 
         Raises:
@@ -258,7 +259,7 @@ class Ledger:
         with store_errors():
             answer = self._retry(
                 keys=[keys.job(shard, job_id)],
-                args=[keys.prefix(shard), job_id, new_id, tenant, *limits.of_one(self.shards)],
+                args=[keys.prefix(shard), job_id, new_id, tenant, *limits.of_one(self.shards), json.dumps(cause.texts)],
             )
         refuse_where_full(answer, limits.of_one(self.shards))
         if answer[0] == b"none":

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from shared.causes import Cause
 from shared.errors import ErrorCode
 from shared.jobs import Batch, BatchStatus, Job, JobFailure, NewJob, Priority, Provenance, Status, Transition
 from shared.operations import Operation
@@ -52,6 +53,7 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
         "image_origin": job.image_origin,
         "reference_origin": job.reference_origin,
         "webhook": None if job.webhook is None else json.dumps(dict(job.webhook)),
+        **job.cause.texts,
     }
     images = {"image": job.image, "reference": job.reference}
     urls = _without_none({"image": job.image_url, "reference": job.reference_url})
@@ -126,6 +128,7 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         image_origin=text("image_origin"),
         reference_origin=text("reference_origin"),
         webhook=json.loads(found["webhook"]) if "webhook" in found else None,
+        cause=Cause(text("request_id"), text("traceparent")),
         history=_history(found.get("history", b"")),
     )
 

@@ -8,14 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.signing import new_secret
 from tests.integration.partner import Partner
-from tests.unit.api.pictures import JPEG
 from tools.stack import LOOPBACK, Stack, free_port, port_is_free
 
+
+def photo() -> bytes:
+    """A picture that the fake engine finds one face in."""
+    pixels = np.full((120, 160, 3), 30, np.uint8)
+    pixels[20:100, 40:110] = 255
+    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+PHOTO = photo()
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -54,7 +64,7 @@ class Watched:
         return requests.post(
             f"{self.stack.url}/v1/jobs",
             data={"operation": operation, "webhook": json.dumps({"url": self.partner.url()})},
-            files={"image": ("photo.jpg", JPEG, "image/jpeg")},
+            files={"image": ("photo.png", PHOTO, "image/png")},
             headers=headers,
             timeout=20,
         )

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import structlog
 
-from shared import telemetry
+from shared import telemetry, tracing
 from shared.errors import SettingsError, UnavailableError
 from shared.monitor import Monitor, Readiness
 from shared.settings import load
@@ -52,8 +52,10 @@ def _work(settings: CourierSettings) -> None:
     with Monitor(settings, ready=readiness):
         client = connect(settings.ledger_url)
         verify_durability(client, settings.durability)
+        tracing.start("courier")
         with closing(Ledger(client, shards=settings.shards, lease=settings.lease)) as ledger:
             asyncio.run(run(ledger))
+        tracing.stop()
 
 
 if __name__ == "__main__":

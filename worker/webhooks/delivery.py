@@ -8,10 +8,13 @@ from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 from anyio import to_thread
 
+from shared import tracing
+from shared.causes import owed_to
 from shared.errors import UnavailableError
 from shared.jobs import Job
 from shared.signing import sign
@@ -94,13 +97,18 @@ class Deliverer:
         Raises:
             UnavailableError: the store was away for so long that somebody else may have it now.
         """
+        event = flight.delivery.event
+        with owed_to(event.cause, **_names(event.subject), delivery=flight.delivery.id):
+            await self._try(flight)
+
+    async def _try(self, flight: Flight) -> None:
         begin = time.monotonic()
         try:
             await self._deliver(flight, begin)
         except UnavailableError:
             raise
         except Exception:
-            log.exception("delivery.broke", delivery=flight.delivery.id)  # as an attempt: else it would for ever
+            log.exception("delivery.broke")  # as an attempt: else it would for ever
             answer = Answer(0.0, error="internal_error")
             verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
             attempt = _logged(flight.delivery.attempts, flight.now, answer)
@@ -134,12 +142,32 @@ class Deliverer:
         at = flight.now + (time.monotonic() - begin)  # by the ledger's clock: a wrong one here must not show
         identity = (delivery.event.id, str(int(at)), sign(delivery.event.id, int(at), body, letter.secrets))
         headers = {**letter.headers, **dict(zip(STANDARD, identity, strict=True))}
-        answer = await send(letter.url, body, headers, now=at, terms=self._terms)
+        answer = await self._sent(letter, body, headers, at=at, delivery=delivery)
         attempt = _logged(delivery.attempts, at, answer)
         verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
         await self._record(flight, verdict, attempt, error=None, begin=begin)
         if endpoint is not None and delivery.event.type is not EventType.TEST:
             await self._patiently(partial(self._note, endpoint, answer), until=until)
+
+    async def _sent(
+        self, letter: Letter, body: bytes, headers: Mapping[str, str], *, at: float, delivery: Delivery
+    ) -> Answer:
+        known = {
+            "vultus.event.id": delivery.event.id,
+            "vultus.event.type": delivery.event.type.value,
+            "vultus.delivery.attempt": delivery.attempts,
+            "server.address": urlsplit(letter.url).hostname,
+        }
+        cause = delivery.event.cause
+        with tracing.span("deliver", parent=cause.traceparent, kind="client", attributes=known) as span:
+            place = span.traceparent or cause.traceparent
+            if self._settings.webhook_traceparent and place is not None:
+                headers = {**headers, "traceparent": place}
+            answer = await send(letter.url, body, headers, now=at, terms=self._terms)
+            span.note({"http.response.status_code": answer.status})
+            if not answer.taken:
+                span.fail(answer.error or str(answer.status))
+        return answer
 
     @property
     def _retries(self) -> tuple[float, ...]:
@@ -213,7 +241,6 @@ class Deliverer:
             )
 
         told = {
-            "delivery": flight.delivery.id,
             "attempt": flight.delivery.attempts,
             "status": attempt.status if attempt else None,
             "error": attempt.error if attempt else error,
@@ -232,6 +259,12 @@ class Deliverer:
             log.warning(event, **told)
         else:
             log.info(event, **told, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
+
+
+def _names(subject: str) -> dict[str, str]:
+    """The subject of an event by the name that lines of the log have for it."""
+    kind = subject.partition("_")[0]
+    return {f"{kind}_id": subject} if kind in {"job", "batch"} else {}
 
 
 def _count(delivery: Delivery, verdict: Verdict, attempt: Attempt | None) -> None:

@@ -44,6 +44,10 @@ class CourierSettings(WebhookSettings):
         le=4 * 1024 * 1024,
         description="Largest body of a callback, in bytes; a larger one is sent thin.",
     )
+    webhook_traceparent: bool = Field(
+        default=False,
+        description="Send `traceparent` with each callback, so that a partner's trace goes on from ours.",
+    )
     webhook_log_ttl: Seconds = Field(
         default=timedelta(hours=24), description="How long a delivery that arrived can be read, in seconds."
     )

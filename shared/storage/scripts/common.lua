@@ -71,8 +71,10 @@ local function settle(batch)
   redis.call('EXPIRE', prefix .. 'batch_jobs:' .. batch, ttl)
   let_key_go(lived[2], ttl, lived[3])
   if telling.batch then
-    local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired', 'tenant')
-    tell({id = batch, type = 'batch.completed', tenant = known[7] or nil, total = tonumber(known[2]), counts = {
+    local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired', 'tenant',
+      'request_id', 'traceparent')
+    tell({id = batch, type = 'batch.completed', tenant = known[7] or nil, request_id = known[8] or nil,
+      traceparent = known[9] or nil, total = tonumber(known[2]), counts = {
       succeeded = tonumber(known[3] or 0), failed = tonumber(known[4] or 0), canceled = tonumber(known[5] or 0),
       expired = tonumber(known[6] or 0)}}, known[1])
   end
@@ -84,9 +86,10 @@ end
 local function conclude(id, to, more, keep, dead)
   local job = prefix .. 'job:' .. id
   local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation',
-    'tenant')
+    'tenant', 'request_id', 'traceparent')
   local ttl = tonumber(known[1])
-  local told = {id = id, type = 'job.' .. to, operation = known[6], tenant = known[7] or nil}
+  local told = {id = id, type = 'job.' .. to, operation = known[6], tenant = known[7] or nil,
+    request_id = known[8] or nil, traceparent = known[9] or nil}
   for at = 1, #more, 2 do
     if more[at] == 'error' and more[at + 1] ~= 'null' then told.code = cjson.decode(more[at + 1]).code end
   end

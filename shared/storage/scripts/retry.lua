@@ -1,6 +1,6 @@
 -- retry: a new job for one that failed, with the images that were kept for it; the same new job however often it is asked.
 -- KEYS job
--- ARGV prefix id new_id tenant most age
+-- ARGV prefix id new_id tenant most age cause(JSON)
 local id, new = ARGV[2], ARGV[3]
 local old = redis.call('HMGET', KEYS[1], 'status', 'error', 'retried_as', 'operation', 'params', 'metadata', 'ttl',
   'priority', 'webhook', 'image_origin', 'reference_origin', 'tenant')
@@ -19,6 +19,7 @@ for _, kind in ipairs(MATERIAL) do
 end
 local fields = {id = new, retry_of = id, operation = old[4], params = old[5], metadata = old[6], ttl = old[7],
   priority = old[8] or 'normal'}
+for name, value in pairs(cjson.decode(ARGV[7])) do fields[name] = value end
 if old[9] then fields.webhook = old[9] end
 if old[10] then fields.image_origin = old[10] end
 if old[11] then fields.reference_origin = old[11] end
