@@ -1,21 +1,18 @@
 """Error rates of the compact pack on the labelled pictures, and jobs that aim at one of its measured rates."""
 
-import shutil
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import requests
 
-from shared.errors import ErrorCode, JobError
-from shared.operations import Operation, VerifyResult, parse_params
 from tests.photos import ASTRONAUT, SIX_FACES, labelled
-from tests.unit.worker.operations.asking import no_clock
 from tools.setup import models_dir
-from worker import operations
+from tools.stack import Stack, free_port
 from worker.engine import packs
-from worker.engine.devices import choose_device
-from worker.engine.insight import InsightEngine
 from worker.evaluation.__main__ import CALIBRATION, CURVE, main
-from worker.images import decode
 
 
 @pytest.fixture(autouse=True)
@@ -46,25 +43,59 @@ def test_the_labelled_screens_are_refused_and_the_live_pass() -> None:
     assert "Too few to name a rate: screen, live" in text
 
 
-def test_a_job_may_aim_at_a_rate_that_was_measured_for_the_pack(tmp_path: Path) -> None:
-    folder = tmp_path / "compact"  # the installed files under this version's manifest
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole service over the installed files with this version's table, and with a threshold of the operator's."""
+    models = tmp_path_factory.mktemp("models")
+    folder = models / "compact"
     folder.mkdir()
-    shutil.copyfile(packs.catalog()["compact"], folder / packs.MANIFEST)
-    for path in (models_dir() / "compact").iterdir():
+    installed = models_dir() / "compact"
+    manifests = [json.loads(path.read_bytes()) for path in (installed / packs.MANIFEST, packs.catalog()["compact"])]
+    (folder / packs.MANIFEST).write_text(json.dumps({**manifests[0], "calibration": manifests[1]["calibration"]}))
+    for path in installed.iterdir():
         if path.name != packs.MANIFEST:
             (folder / path.name).symlink_to(path)
-    engine = InsightEngine(tmp_path, pack="compact", device=choose_device("cpu"))
-    astronaut, six = (decode(path.read_bytes(), max_pixels=4_000_000) for path in (ASTRONAUT, SIX_FACES))
+    settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models), "VULTUS_VERIFY_THRESHOLD": "0.44"}
+    running = Stack(
+        data=tmp_path_factory.mktemp("stack"), port=free_port(), settings=settings, sink=lambda _name, _line: None
+    )
+    with running:
+        running.wait_ready(60)
+        yield running
 
-    def verified(fmr: float) -> VerifyResult:
-        params = parse_params(Operation.VERIFY, {"fmr": fmr, "select": "largest"})
-        work = operations.Work(engine=engine, clock=no_clock, image=astronaut, reference=six)
-        result = operations.run(Operation.VERIFY, params, work)
-        assert isinstance(result, VerifyResult)
-        return result
 
-    other = verified(1e-4)
-    assert (other.verified, other.threshold, other.threshold_from, other.estimated_fmr) == (False, 0.412, "fmr", 1e-4)
-    with pytest.raises(JobError, match="were measured from") as error:
-        verified(1e-6)
-    assert error.value.code == ErrorCode.FMR_OUT_OF_RANGE
+def verified(stack: Stack, **params: float) -> dict[str, Any]:
+    """The job that compares the astronaut with the largest of six other faces."""
+    with ASTRONAUT.open("rb") as image, SIX_FACES.open("rb") as reference:
+        answer = requests.post(
+            f"{stack.url}/v1/jobs",
+            data={"operation": "verify", "params": json.dumps({"select": "largest", **params})},
+            files={"image": image, "reference": reference},
+            headers={"Prefer": "wait=30"},
+            timeout=40,
+        )
+    assert answer.status_code == 200, answer.text
+    return cast("dict[str, Any]", answer.json())
+
+
+@pytest.mark.parametrize(
+    ("asked", "threshold", "rule", "fmr"),
+    [
+        ({"fmr": 1e-4}, 0.412, "fmr", 1e-4),
+        ({"threshold": 0.338}, 0.338, "request", 1e-3),
+        ({"threshold": 0.2}, 0.2, "request", None),
+        ({}, 0.44, "setting", pytest.approx(3.65e-5, rel=0.01)),
+    ],
+)
+def test_a_job_says_which_rule_gave_its_threshold_and_what_that_costs(
+    calibrated: Stack, asked: dict[str, float], threshold: float, rule: str, fmr: Any
+) -> None:
+    result = verified(calibrated, **asked)["result"]
+    assert (result["verified"], result["reason"]) == (False, "below_threshold")
+    assert (result["threshold"], result["threshold_from"], result["estimated_fmr"]) == (threshold, rule, fmr)
+
+
+def test_a_rate_that_was_not_measured_fails_the_job_by_name(calibrated: Stack) -> None:
+    job = verified(calibrated, fmr=1e-6)
+    assert (job["status"], job["error"]["code"]) == ("failed", "fmr_out_of_range")
+    assert "0.001 down to 1e-05" in job["error"]["detail"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.evaluation.labels import Pair, Portrait
 from worker.evaluation.rates import Scores, Similarities
@@ -71,7 +72,7 @@ def everyone(portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]) -> C
             where = np.nonzero(later & (same if wanted else ~same))
             values = block[where]
             parts[wanted].append(values)
-            order = np.argsort(values if wanted else -values)[:ODDEST]
+            order = _least(values if wanted else -values)
             odd[wanted] += [
                 Odd(float(values[at]), known[start + where[0][at]].picture, known[where[1][at]].picture) for at in order
             ]
@@ -87,6 +88,13 @@ def _judged(
         alike=sorted(alike, key=lambda odd: -odd.similarity)[:ODDEST],
         unlike=sorted(unlike, key=lambda odd: odd.similarity)[:ODDEST],
     )
+
+
+def _least(values: Similarities) -> NDArray[np.intp]:
+    """Where the least few are, in no order; a block has a million pairs, too many to sort."""
+    if len(values) <= ODDEST:
+        return np.arange(len(values))
+    return np.argpartition(values, ODDEST)[:ODDEST]
 
 
 def _array(found: list[Odd]) -> Similarities:

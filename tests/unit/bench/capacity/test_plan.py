@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench.capacity import plan
 from bench.capacity.formulas import offered, wait_quantile
-from bench.capacity.plan import FULL, LATE, Bytes, ends, needed, region_lost
+from bench.capacity.plan import FULL, LATE, RATES, Bytes, ends, needed, region_lost
 from bench.capacity.service import Costs
 
 COSTS = Costs()
@@ -51,3 +52,15 @@ def test_the_plan_says_what_cannot_be_doubled() -> None:
     lines = "\n".join(plan.plan(10_000, COSTS, Bytes(), jobs=2_000))
     assert "BREAKS: it cannot be doubled" in lines
     assert "BREAKS" not in "\n".join(plan.plan(100, replace(COSTS, worker=0.01), Bytes(), jobs=2_000))
+
+
+def test_the_document_says_what_the_plan_says() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "capacity.md").read_text(encoding="utf-8")
+    plants = [needed(rate, COSTS) for rate in RATES]
+    for label, part in (("gateway processes", "gateways"), ("ledger primaries", "shards")):
+        assert f"| {label} | {' | '.join(f'{getattr(plant, part):,}' for plant in plants)} |" in text
+    assert f"99 % wait below {LATE} s) | {' | '.join(f'{plant.threads:,}' for plant in plants)} |" in text
+    rates = [rate for _, rate in ends(COSTS, Bytes(), ledger_memory=2e9)]
+    assert f"| {rates[0]:.1f} jobs/s around the clock |" in text
+    for rate in rates[2:]:
+        assert f"| {rate:,.0f} " in text
