@@ -106,8 +106,8 @@ def noise() -> Picture:
 
 
 def measure(report: Report, *, length: Length) -> None:
-    """Fill the rows and figures of a report; a window is a quarter of one through HTTP, and 3 s at most."""
-    seconds = min(length.load / 4, 3.0)
+    """Fill the rows and figures of a report; a window is a fifth of one through HTTP, and 3 s at most."""
+    seconds = min(length.load / 5, 3.0)
     for way, name in ((straight, "ledger alone, 16 clients, accepted"), (through_http, "gateway, 16 clients, 202")):
         for promise, rates in interleaved(way, rounds=length.rounds, seconds=seconds).items():
             report.note(f"{name}, appendfsync {promise}", COLUMN, rates, unit="jobs/s")

@@ -26,5 +26,5 @@ class Length:
     """Jobs of the memory run; it is looked at after a tenth of them too."""
 
 
-FULL: Final = Length(rounds=3, loops=30, window=4.0, load=12.0, warm=9.0, clients=64, probes=200, jobs=2000)
-QUICK: Final = Length(rounds=1, loops=1, window=0.3, load=0.8, warm=0.4, clients=3, probes=8, jobs=30)
+FULL: Final = Length(rounds=3, loops=30, window=4.0, load=10.0, warm=9.0, clients=64, probes=200, jobs=2000)
+QUICK: Final = Length(rounds=1, loops=1, window=0.3, load=2.5, warm=0.4, clients=3, probes=8, jobs=30)
