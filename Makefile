@@ -61,7 +61,7 @@ fuzz: dev-setup  ## fuzz what reads images, forms and headers: SECONDS=60 for ea
 soak: dev-setup  ## half an hour at 80 of 100 of what it can do, real models: does anything grow? (MINUTES=5 for less)
 	@$(VENV)/python -m tests.soak.run --minutes $(or $(MINUTES),30)
 
-bench: dev-setup  ## measure speed and memory: about 12 minutes, one report in bench/results
+bench: dev-setup  ## measure speed and memory: about 14 minutes, one report in bench/results
 	@$(VENV)/python -m bench.run
 
 models: setup  ## list model packs, or install and verify one (PACK=buffalo_l)

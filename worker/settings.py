@@ -43,8 +43,8 @@ class WorkerSettings(SharedSettings):
     )
     precision: Literal["f32", "bf16"] = Field(
         default="f32",
-        description="`bf16` halves the time with `openvino` on processors that have it. Its embeddings are another "
-        "contract: they do not compare with those of `f32`.",
+        description="`bf16` can halve the time with `openvino`, or lengthen it: `make bench` says. Its embeddings "
+        "are another contract: they do not compare with those of `f32`.",
     )
     intra_op_threads: int = Field(
         default=1,
