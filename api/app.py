@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from api import callbacks, problems
+from api.audit import AuditLog, Witness
 from api.auth import open_gate
 from api.auth_settings import check_auth
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
@@ -26,7 +27,19 @@ from api.draining import Drain
 from api.lines import guarded
 from api.middleware import BodyLimit, Edge, OwnNames
 from api.openapi import complete
-from api.routes import batches, deliveries, docs, events, faces, health, jobs, webhook_endpoints
+from api.routes import (
+    api_keys,
+    audit,
+    batches,
+    deliveries,
+    docs,
+    events,
+    faces,
+    health,
+    jobs,
+    tenants,
+    webhook_endpoints,
+)
 from api.schemas import VERSION
 from api.settings import ApiSettings
 from api.uploads import Uploads
@@ -75,6 +88,7 @@ TAGS: Final = [
     {"name": "jobs", "description": "Asynchronous: a 202 means that the job is kept until it is done."},
     {"name": "batches", "description": "Many jobs in one call: accepted together, counted together."},
     {"name": "webhooks", "description": "Who is told of ends, what was sent, and what was answered."},
+    {"name": "admin", "description": "Tenants, their keys, and who did what."},
     {"name": "classic", "description": "Synchronous: the call waits for its job."},
     {"name": "health", "description": "For load balancers and supervisors."},
 ]
@@ -100,7 +114,14 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         async with backend(settings) as opened:
             app.state.backend = opened
             app.state.gate = open_gate(settings, opened.ledger)
-            yield
+            app.state.audit = AuditLog(opened.ledger.audit, keep=settings.audit_ttl)
+            writing = asyncio.create_task(app.state.audit.run())
+            try:
+                yield
+            finally:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+                await app.state.audit.flush()
 
     app = Gateway(
         title="Vultus",
@@ -116,13 +137,14 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     )
     app.state.settings = settings
     app.state.drain = Drain()
-    for part in (jobs, events, batches, webhook_endpoints, deliveries, faces, health, docs):
+    for part in (jobs, events, batches, webhook_endpoints, deliveries, faces, tenants, api_keys, audit, health, docs):
         app.include_router(part.router)
     callbacks.document(app)
     docs.mount_assets(app)
     app.add_exception_handler(VultusError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_validation)
     app.add_exception_handler(HTTPException, problems.answer_http)
+    app.add_middleware(Witness, audit=lambda: app.state.audit)
     app.add_middleware(BodyLimit, limit=_limits(settings))
     app.add_middleware(
         Uploads, budget=settings.upload_budget_bytes, grace=settings.upload_grace, rate=settings.upload_min_rate

@@ -144,20 +144,21 @@ def submit(
     doorbell: Doorbell,
     settings: ApiSettings,
     tenant: str,
+    of_tenant: int | None,
     under: Reservation = NO_KEY,
 ) -> None:
     """Accept a batch, or refuse it whole; an item that cannot be done becomes a job that has failed. Blocks.
 
     Raises:
         RequestError: `idempotency_in_progress`; nothing was accepted.
-        UnavailableError: `queue_full` or `store_unavailable`; nothing was accepted.
+        UnavailableError: `queue_full`, `quota_exceeded` or `store_unavailable`; nothing was accepted.
     """
     jobs = [_job(item, order, batch_id=batch_id, settings=settings, tenant=tenant) for item in order.items]
     ledger.batches.accept(
         batch_id,
         jobs,
         metadata=order.metadata,
-        limits=limits(settings),
+        limits=limits(settings, tenant=tenant, of_tenant=of_tenant),
         result_ttl=settings.result_ttl,
         webhook=None if order.webhook is None else asdict(order.webhook),
         cause=causes.current(),

@@ -57,6 +57,7 @@ class _Credentials(SecurityBase):
         if taken is not None:
             request.state.more_headers = taken.headers
             structlog.contextvars.bind_contextvars(tenant=caller.tenant, key=caller.key)
+        request.state.caller = caller
         caller.require(needed.scopes)
         return caller
 

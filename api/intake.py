@@ -40,6 +40,8 @@ class Submission:
     start_within: timedelta | None = None
     webhook: Webhook | None = None
     tenant: str = DEFAULT
+    of_tenant: int | None = None
+    """Jobs that the tenant may have open; None = as many as there is room for."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -90,9 +92,9 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
     )
 
 
-def limits(settings: ApiSettings) -> Limits:
-    """How much may wait."""
-    return Limits(settings.queue_limit, settings.queue_age_limit)
+def limits(settings: ApiSettings, *, tenant: str, of_tenant: int | None) -> Limits:
+    """How much may wait, of all and of this tenant."""
+    return Limits(settings.queue_limit, settings.queue_age_limit, of_tenant=of_tenant, tenant=tenant)
 
 
 def submit(
@@ -119,10 +121,12 @@ def submit(
     Raises:
         ImageError: an image is not one that we take; nothing was accepted.
         RequestError: `idempotency_in_progress`; nothing was accepted.
-        UnavailableError: `queue_full` or `store_unavailable`; nothing was accepted.
+        UnavailableError: `queue_full`, `quota_exceeded` or `store_unavailable`; nothing was accepted.
     """
     new = new_job(submission, job_id=job_id, settings=settings, result_ttl=result_ttl)
-    accepted = ledger.accept(new, limits=limits(settings), under=under)
+    accepted = ledger.accept(
+        new, limits=limits(settings, tenant=submission.tenant, of_tenant=submission.of_tenant), under=under
+    )
     if new.image_url is None and new.reference_url is None:
         doorbell.ring()
     log.info("job.submitted", job_id=job_id, operation=new.operation.value, depth=accepted.depth)

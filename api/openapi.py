@@ -34,6 +34,7 @@ IMAGE_CODES: Final = (
     ErrorCode.IMAGE_TOO_LARGE,
     ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
     ErrorCode.QUEUE_FULL,
+    ErrorCode.QUOTA_EXCEEDED,
     ErrorCode.STORE_UNAVAILABLE,
     ErrorCode.INTERNAL_ERROR,
 )
@@ -51,6 +52,16 @@ CLASSIC_CODES: Final = (
 
 READ_CODES: Final = (ErrorCode.JOB_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 """What can go wrong wherever one job is named."""
+
+BODY_CODES: Final = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.MALFORMED_JSON,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.REQUEST_TOO_LARGE,
+    ErrorCode.REQUEST_TIMEOUT,
+    ErrorCode.GATEWAY_BUSY,
+)
+"""What can go wrong wherever a body of JSON is taken."""
 
 SECURED_CODES: Final = (
     ErrorCode.UNAUTHENTICATED,

@@ -9,12 +9,12 @@ from typing import Any
 from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Claim, Job, NewJob, Priority, Status, Transition
-from shared.storage.admission import Limits, Pressure
+from shared.storage.admission import Limits, Pressure, beyond_quota
 from shared.storage.idempotency import NO_KEY, Known, Reservation, in_progress
 from shared.storage.ledger import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
 from shared.tenants import DEFAULT
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing, NoResults
-from tests.memory_tenants import MemoryApiKeys, MemoryTenants
+from tests.memory_tenants import MemoryApiKeys, MemoryAudit, MemoryTenants
 
 ORDER = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
@@ -50,6 +50,7 @@ class MemoryLedger(Ledger):
     pressure: MemoryPressure
     tenants: MemoryTenants
     api_keys: MemoryApiKeys
+    audit: MemoryAudit
 
     def __init__(self, *, shards: int = 1) -> None:
         self.shards = shards
@@ -59,6 +60,7 @@ class MemoryLedger(Ledger):
         self.listeners: list[Callable[[str, Status | None], None]] = []
         self.records: dict[str, Record] = {}
         self.pending: list[str] = []
+        self.served: dict[str, float] = {}
         self.lock = threading.RLock()
         self.pressure = MemoryPressure()
         self.results = NoResults()
@@ -68,6 +70,7 @@ class MemoryLedger(Ledger):
         self.fetches = MemoryFetches(self)
         self.tenants = MemoryTenants(self)
         self.api_keys = MemoryApiKeys(self)
+        self.audit = MemoryAudit(self)
 
     @property
     def ttls(self) -> dict[str, timedelta]:
@@ -119,8 +122,13 @@ class MemoryLedger(Ledger):
         record = self.records.get(job_id)
         return record if record is not None and record.job.tenant == tenant else None
 
-    def refuse_where_full(self, limits: Limits) -> None:
+    def refuse_where_full(self, limits: Limits, *, coming: int = 1) -> None:
         """Back-pressure."""
+        open_jobs = sum(
+            not record.job.status.is_terminal for record in self.records.values() if record.job.tenant == limits.tenant
+        )
+        if limits.of_tenant is not None and open_jobs + coming > limits.of_tenant:
+            raise beyond_quota(open_jobs)
         if len(self.pending) + len(self.fetches.held) >= limits.depth:
             raise UnavailableError(ErrorCode.QUEUE_FULL, "The queue is full. Nothing was accepted.")
 
@@ -177,7 +185,11 @@ class MemoryLedger(Ledger):
             now = self.step()
             if not self.pending:
                 return None
-            job_id = min(self.pending, key=lambda i: ORDER[self.records[i].job.priority])
+            tenants = {self.records[i].job.tenant for i in self.pending}
+            served = min(tenants, key=lambda tenant: self.served.get(tenant, 0.0))
+            line = [i for i in self.pending if self.records[i].job.tenant == served]
+            self.served[served] = now
+            job_id = min(line, key=lambda i: ORDER[self.records[i].job.priority])
             self.pending.remove(job_id)
             record = self.records[job_id]
             record.token = f"{worker}:{record.job.attempts + 1}"

@@ -60,7 +60,7 @@ class MemoryBatches(Batches):
     ) -> float:
         with self._ledger.lock:
             now = self._ledger.step()
-            self._ledger.refuse_where_full(limits)
+            self._ledger.refuse_where_full(limits, coming=len(jobs))
             batch = Batch(batch_id, BatchStatus.RUNNING, now, len(jobs), {}, dict(metadata), tenant)
             self._ledger.settle_key(under, batch_id)
             self.kept[batch_id] = BatchRecord(batch, [job.id for job in jobs], result_ttl)

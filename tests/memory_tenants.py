@@ -1,9 +1,12 @@
 """Tenants and their keys in dictionaries, beside `tests/memory_ledger.py`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.storage.api_keys import ApiKeys
+from shared.storage.audit import Audit, Entry
 from shared.storage.tenants import Tenants
 from shared.tenants import DEFAULT, ApiKey, Scope, Tenant, new_key
 
@@ -96,3 +99,27 @@ class MemoryApiKeys(ApiKeys):
     def revoke(self, key: ApiKey) -> bool:
         self._ledger.step()
         return self.kept.pop(key.id, None) is not None
+
+
+class MemoryAudit(Audit):
+    """Logs in a list, which grows for ever."""
+
+    def __init__(self, ledger: "MemoryLedger") -> None:
+        self._ledger = ledger
+        self.kept: list[Entry] = []
+
+    def add(self, entries: Sequence[Entry], *, keep: timedelta) -> None:
+        del keep
+        now = self._ledger.step()
+        self.kept += [replace(entry, id=f"{round(now * 1000)}-{n}", at=now) for n, entry in enumerate(entries)]
+
+    def page(self, tenant: str, *, limit: int, before: str | None = None) -> list[Entry]:
+        self._ledger.step()
+        own = [entry for entry in reversed(self.kept) if entry.tenant == tenant]
+        return [entry for entry in own if before is None or entry.id < before][:limit]
+
+    def forget(self, tenant: str) -> bool:
+        self._ledger.step()
+        before = len(self.kept)
+        self.kept = [entry for entry in self.kept if entry.tenant != tenant]
+        return len(self.kept) < before

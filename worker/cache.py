@@ -15,6 +15,7 @@ from shared.errors import UnavailableError
 from shared.jobs import Claim
 from shared.operations import FindParams
 from shared.settings import SharedSettings
+from shared.storage.keys import apart
 from shared.storage.results import Results
 from worker import metrics
 from worker.engine.base import EngineInfo
@@ -41,7 +42,7 @@ class ResultCache:
 
     def digest(self, claim: Claim, params: FindParams) -> str:
         """Names the question: who asks what about which bytes, and who answers. Equal only where all of it is."""
-        return _digest(
+        mark = _digest(
             {
                 "tenant": claim.job.tenant,
                 "operation": claim.job.operation.value,
@@ -51,6 +52,7 @@ class ResultCache:
                 "made_by": self.made_by,
             }
         )
+        return mark + apart(claim.job.tenant)  # so that all of one tenant's can be found, and erased
 
     def find(self, digest: str) -> dict[str, Any] | None:
         """The result of an equal job, or None."""

@@ -64,6 +64,7 @@ BatchIdDep = Annotated[str, Depends(_batch_id)]
             ErrorCode.IDEMPOTENCY_IN_PROGRESS,
             ErrorCode.BATCH_NOT_FOUND,
             ErrorCode.QUEUE_FULL,
+            ErrorCode.QUOTA_EXCEEDED,
             ErrorCode.STORE_UNAVAILABLE,
             ErrorCode.INTERNAL_ERROR,
         ),
@@ -106,6 +107,7 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
                 doorbell=backend.doorbell,
                 settings=settings,
                 tenant=caller.tenant,
+                of_tenant=caller.quotas.jobs,
                 under=reservation.sealed(mark),
             )
             backend.wake_fetcher()
@@ -153,6 +155,7 @@ async def read_batch(
 )
 async def list_batch_jobs(
     batch_id: BatchIdDep,
+    request: Request,
     caller: JobsReader,
     backend: BackendDep,
     part: Annotated[BatchPart, Query()],
@@ -165,6 +168,7 @@ async def list_batch_jobs(
             raise no_such_batch()
         found = backend.ledger.batches.jobs(batch_id, start=part.start, count=part.limit)
         after = part.start + part.limit
+        request.state.discloses = any(job.result is not None for _, job in found)
         return jobs_content(found, next_start=after if after < batch.total else None)
 
     return Response(to_json(await to_thread.run_sync(read)), media_type="application/json")

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic_core import to_json
 from starlette.responses import Response
@@ -38,6 +38,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 )
 async def follow_job(
     job_id: JobIdDep,
+    request: Request,
     caller: JobsReader,
     backend: BackendDep,
     last_event_id: Annotated[
@@ -53,6 +54,7 @@ async def follow_job(
     job = await backend.waiting.read(job_id, tenant=caller.tenant)
     if last_event_id == END and job.status.is_terminal:
         return Response(status_code=204)
+    request.state.discloses = True  # the end comes with the result
     return EventSourceResponse(_stream(job, _seen(last_event_id, job), backend.waiting), headers=HEADERS)
 
 

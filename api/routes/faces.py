@@ -81,7 +81,7 @@ R = TypeVar("R", bound=BaseModel)
 async def detect(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> DetectAnswer:
     """Count the faces of an image, and say where the face is if there is exactly one."""
     form = await read_form(request)
-    faces = (await _run(FacesResult, Operation.DETECT, AS_BEFORE, form, caller, backend, settings)).faces
+    faces = (await _run(FacesResult, Operation.DETECT, AS_BEFORE, form, request, caller, backend, settings)).faces
     if len(faces) == 1:
         face = faces[0]
         return DetectAnswer(
@@ -105,7 +105,7 @@ async def extract_embedding(
 ) -> EmbeddingAnswer:
     """Give the raw embedding of the face if there is exactly one."""
     form = await read_form(request)
-    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, caller, backend, settings)).faces
+    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, request, caller, backend, settings)).faces
     if len(faces) == 1:
         return EmbeddingAnswer(
             success=True,
@@ -167,9 +167,9 @@ async def verify(request: Request, caller: JobsWriter, backend: BackendDep, sett
     form = await read_form(request)
     stored = form.texts.get("stored_embedding")
     if not stored:
-        return await _verify_nothing(form, caller, backend, settings)
+        return await _verify_nothing(form, request, caller, backend, settings)
     params = await to_thread.run_sync(_verify_params, stored, backend, settings)
-    result = await _run(VerifyResult, Operation.VERIFY, params, form, caller, backend, settings)
+    result = await _run(VerifyResult, Operation.VERIFY, params, form, request, caller, backend, settings)
     if result.similarity is None:
         message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
         return VerifyAnswer(success=False, verified=False, message=message)
@@ -192,8 +192,10 @@ def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> Veri
     )
 
 
-async def _verify_nothing(form: Form, caller: Caller, backend: Backend, settings: ApiSettings) -> VerifyAnswer:
-    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, caller, backend, settings)).faces
+async def _verify_nothing(
+    form: Form, request: Request, caller: Caller, backend: Backend, settings: ApiSettings
+) -> VerifyAnswer:
+    faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, request, caller, backend, settings)).faces
     if len(faces) != 1:
         return VerifyAnswer(success=False, verified=False, message=_not_one(faces, SEVERAL))
     return VerifyAnswer(success=True, embedding=_raw(faces[0].embedding), message="Face embedding extracted")
@@ -209,7 +211,7 @@ async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, se
     """Say whether the face was in front of the camera. A face that the model is unsure of is not live."""
     form = await read_form(request)
     params = LivenessParams(full_size=True, ignore_below=EVERY_FACE)
-    result = await _run(LivenessResult, Operation.LIVENESS, params, form, caller, backend, settings)
+    result = await _run(LivenessResult, Operation.LIVENESS, params, form, request, caller, backend, settings)
     if result.reason is not None:
         message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
         return LivenessAnswer(is_live=False, confidence=0.0, message=message)
@@ -240,7 +242,7 @@ async def register(request: Request, caller: JobsWriter, backend: BackendDep, se
     form = await read_form(request)
     skip = _flag(form, "skip_liveness")
     params = RegisterParams(full_size=True, ignore_below=EVERY_FACE, skip_liveness=skip)
-    result = await _run(RegisterResult, Operation.REGISTER, params, form, caller, backend, settings)
+    result = await _run(RegisterResult, Operation.REGISTER, params, form, request, caller, backend, settings)
     score = result.liveness.score
     confidence = None if score is None else round(score, DECIMALS)
     if not result.registered:
@@ -266,6 +268,7 @@ async def _run(
     operation: Operation,
     params: FindParams,
     form: Form,
+    request: Request,
     caller: Caller,
     backend: Backend,
     settings: ApiSettings,
@@ -277,8 +280,10 @@ async def _run(
         JobError: the job failed.
         UnavailableError: no worker, a full queue, no store, or `wait_timeout`.
     """
-    submission = Submission(operation=operation, image=form.file("file"), params=params, tenant=caller.tenant)
-    job_id = new_id(backend.ledger)
+    submission = Submission(
+        operation=operation, image=form.file("file"), params=params, tenant=caller.tenant, of_tenant=caller.quotas.jobs
+    )
+    job_id = request.state.subject = new_id(backend.ledger)
     # The watch begins before the job is there: no end of it is missed, and none has to be looked for.
     with backend.waiting.watch(job_id, tenant=caller.tenant) as watch:
         job = await to_thread.run_sync(partial(_submit, submission, job_id, backend, settings))

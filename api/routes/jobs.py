@@ -101,7 +101,7 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
         )
 
         def accept() -> Job | None:
-            submission = replace(read(), start_within=start_within, tenant=caller.tenant)
+            submission = replace(read(), start_within=start_within, tenant=caller.tenant, of_tenant=caller.quotas.jobs)
             mark = fingerprint(submission.content) if key is not None else ""
             if known_as(reservation, mark):
                 return None
@@ -185,6 +185,7 @@ async def read_job(
     granted = granted_wait(asked, settings.wait_limit)
     within = timedelta(seconds=granted or 0)
     job = await backend.waiting.wait_for_end(job_id, tenant=caller.tenant, timeout=within)
+    request.state.discloses = job.result is not None
     return _answer(job, status=200, applied=_waited(granted))
 
 
@@ -234,7 +235,7 @@ async def delete_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep) 
             "headers": {"Location": JOB_HEADERS["Location"]},
         },
         202: {"headers": {name: JOB_HEADERS[name] for name in ("Location", "Retry-After")}},
-        **problem_responses(*READ_CODES, ErrorCode.NOT_RETRYABLE, ErrorCode.QUEUE_FULL),
+        **problem_responses(*READ_CODES, ErrorCode.NOT_RETRYABLE, ErrorCode.QUEUE_FULL, ErrorCode.QUOTA_EXCEEDED),
     },
 )
 async def retry_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> Response:
@@ -245,10 +246,9 @@ async def retry_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep, s
     """
 
     def retry() -> Job:
+        most = limits(settings, tenant=caller.tenant, of_tenant=caller.quotas.jobs)
         fresh = new_id(backend.ledger, shard=shard_of(job_id))
-        job = backend.ledger.retry(
-            job_id, new_id=fresh, limits=limits(settings), tenant=caller.tenant, cause=causes.current()
-        )
+        job = backend.ledger.retry(job_id, new_id=fresh, limits=most, tenant=caller.tenant, cause=causes.current())
         if job.id == fresh:
             backend.doorbell.ring()
             backend.wake_fetcher()

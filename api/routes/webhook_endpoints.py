@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.deps import BackendDep, SettingsDep, WebhooksAdmin
-from api.openapi import problem_responses
+from api.openapi import BODY_CODES, problem_responses
 from api.paging import read_delivery_cursor, write_delivery_cursor
 from api.webhook_schemas import (
     DeliveryBody,
@@ -34,14 +34,6 @@ from shared.signing import new_secret
 from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, Secret, is_endpoint_id, new_endpoint_id
 
 CODES: Final = (ErrorCode.ENDPOINT_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
-BODY_CODES: Final = (
-    ErrorCode.INVALID_REQUEST,
-    ErrorCode.MALFORMED_JSON,
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-    ErrorCode.REQUEST_TOO_LARGE,
-    ErrorCode.REQUEST_TIMEOUT,
-    ErrorCode.GATEWAY_BUSY,
-)
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
 

@@ -1,5 +1,6 @@
 """When no more work is taken: the line is too long or too old, or the store's memory is nearly full."""
 
+import json
 import math
 import threading
 import time
@@ -12,11 +13,16 @@ from typing import Any, Final
 import redis
 
 from shared.errors import ErrorCode, UnavailableError
+from shared.jobs import Status
+from shared.operations import Operation
+from shared.storage import keys
 from shared.storage.connection import primaries, store_errors
+from shared.tenants import DEFAULT
 
 HIGH: Final = 0.7
 """Share of `maxmemory` above which nothing new is taken: what runs must still be able to end."""
 LOOK_EVERY: Final = timedelta(seconds=1)
+QUOTA_RETRY: Final = timedelta(seconds=5)
 ENDED_WITHIN: Final = 30.0
 """Seconds over which ends are counted."""
 LONGEST: Final = 60
@@ -29,27 +35,48 @@ class Limits:
 
     depth: int
     age: timedelta = timedelta(minutes=10)
+    of_tenant: int | None = None
+    """Jobs that the tenant may have waiting or running; None = as many as there is room for."""
+    tenant: str = DEFAULT
 
-    def of_one(self, shards: int) -> tuple[int, float]:
-        """The limits of one of so many shards: jobs, and seconds."""
-        return -(-self.depth // shards), self.age.total_seconds()
+    def of_one(self, shards: int) -> tuple[int, float, str]:
+        """The limits of one of so many shards: jobs, seconds, the tenant's quota with where its jobs are counted."""
+        quota = ""
+        if self.of_tenant is not None:
+            shelves = [
+                f"{status}:{operation}{keys.apart(self.tenant)}"
+                for status in Status
+                if not status.is_terminal
+                for operation in Operation
+            ]
+            quota = json.dumps({"most": -(-self.of_tenant // shards), "shelves": shelves})
+        return -(-self.depth // shards), self.age.total_seconds(), quota
 
 
-def refuse_where_full(answer: Sequence[Any], limits: tuple[int, float]) -> None:
+def refuse_where_full(answer: Sequence[Any], limits: tuple[int, float, str]) -> None:
     """Read what a script says that takes work in.
 
     Raises:
-        UnavailableError: `queue_full`, with the time that a tenth of the line takes at the rate measured.
+        UnavailableError: `queue_full`, with the time that a tenth of the line takes at the rate measured;
+            `quota_exceeded`.
     """
+    if answer[0] == b"quota":
+        raise beyond_quota(int(answer[1]))
     if answer[0] != b"full":
         return
-    most, age = limits
+    most, age, _ = limits
     depth, oldest, ended = int(answer[1]), float(answer[2]), int(answer[3])
     if depth >= most:
         detail = f"The queue is full: {depth} jobs wait. Nothing was accepted."
     else:
         detail = f"The queue is too slow: its first job has waited {oldest:.0f} s, over {age:g}. Nothing was accepted."
     raise UnavailableError(ErrorCode.QUEUE_FULL, detail, retry_after=come_back(depth, most=most, ended=ended))
+
+
+def beyond_quota(jobs: int) -> UnavailableError:
+    """What is said where a tenant has so many jobs open, and may have no more."""
+    detail = f"The tenant has {jobs} jobs waiting or running, and may have no more. Nothing was accepted."
+    return UnavailableError(ErrorCode.QUOTA_EXCEEDED, detail, retry_after=QUOTA_RETRY)
 
 
 def come_back(depth: int, *, most: int, ended: int) -> timedelta:

@@ -14,7 +14,10 @@ vultus:{n}:batch:ID     hash     one batch                                      
 vultus:{n}:batch_jobs:ID list    the ids of its jobs, in the order of the items as the batch
 vultus:{n}:idempotency:HASH string who holds a key, or what it led to           24 h, and as long as the job or batch
 vultus:{n}:result:HASH  string   a result for repeated images (`results.py`)    VULTUS_RESULT_CACHE_TTL
+                                 `:TENANT` behind it, but for the default's
 vultus:{n}:pending      zset     ids that wait, by priority, then acceptance    an id leaves when it is claimed
+vultus:{n}:pending:TENANT zset   those of them that are the tenant's            as there
+vultus:{n}:lines        zset     tenants with ids there, by their last start    one leaves when its line is empty
 vultus:{n}:fetch        zset     ids whose images are still to be fetched       an id leaves when they are there
 vultus:{n}:leases       zset     ids in work, by the end of their lease         an id leaves when its job ends
 vultus:{n}:deadlines    zset     ids that wait, by when they expire             an id leaves when it is claimed
@@ -51,6 +54,7 @@ vultus:{auth}:tenant:ID hash    one tenant: its name, quotas, policy           u
 vultus:{auth}:tenants  zset     ids of all tenants on record, by creation      an id leaves with its tenant
 vultus:{auth}:key:ID   hash     one API key: a digest, its scopes              until it is revoked, or its tenant erased
 vultus:{auth}:keys:TENANT zset  ids of a tenant's keys, by creation            an id leaves with its key
+vultus:{auth}:audit:TENANT stream who did what in a tenant (`audit.py`)         VULTUS_AUDIT_TTL after the last entry
 vultus:{workers}:*      hash     who is at work (see `presence.py`)             a silent worker drops out
 ======================  =======  =============================================  ================================
 
@@ -123,6 +127,11 @@ def pending(shard: int) -> str:
     return f"{prefix(shard)}pending"
 
 
+def lines(shard: int) -> str:
+    """The tenants that have jobs in line."""
+    return f"{prefix(shard)}lines"
+
+
 def fetch(shard: int) -> str:
     """The line of jobs that wait for their images."""
     return f"{prefix(shard)}fetch"
@@ -191,6 +200,11 @@ def api_key(key_id: str) -> str:
 def api_keys(tenant_id: str) -> str:
     """The ids of the tenant's keys."""
     return f"{ROOT}:{{auth}}:keys:{tenant_id}"
+
+
+def audit(tenant_id: str) -> str:
+    """The tenant's audit log."""
+    return f"{ROOT}:{{auth}}:audit:{tenant_id}"
 
 
 def ends(shard: int) -> str:

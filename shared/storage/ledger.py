@@ -17,7 +17,9 @@ from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
 from shared.storage.api_keys import ApiKeys
+from shared.storage.audit import Audit
 from shared.storage.batches import Batches
+from shared.storage.belongings import Belongings
 from shared.storage.connection import heard, is_cluster, store_errors
 from shared.storage.deliveries import Deliveries
 from shared.storage.endpoints import Endpoints
@@ -93,6 +95,8 @@ class Ledger:
         self.deliveries = Deliveries(client, shards=shards)
         self.tenants = Tenants(client)
         self.api_keys = ApiKeys(client)
+        self.audit = Audit(client)
+        self.belongings = Belongings(client, self)
         self.pressure = Pressure(client)
         self.measures = Measures(client, shards=shards)
         self._kept = round(retry_window.total_seconds())

@@ -1,17 +1,17 @@
 -- accept: queued, on record and in line, in one step. The same id twice is the same job.
 -- KEYS job
--- ARGV prefix job(JSON) most age digest token fingerprint image reference
+-- ARGV prefix job(JSON) most age quota digest token fingerprint image reference
 local job = cjson.decode(ARGV[2])
 local id = job.fields.id
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {'known', redis.call('HGET', KEYS[1], 'created_at'), depth()}
 end
-if not held(ARGV[5], ARGV[6]) then return {'lost'} end
-local full = refusal(ARGV[3], ARGV[4])
+if not held(ARGV[6], ARGV[7]) then return {'lost'} end
+local full = refusal(ARGV[3], ARGV[4], ARGV[5], 1)
 if full then return full end
-if ARGV[5] ~= '' then job.fields.idempotency = ARGV[5] end
-if ARGV[8] ~= '' then redis.call('SET', prefix .. 'image:' .. id, ARGV[8]) end
-if ARGV[9] ~= '' then redis.call('SET', prefix .. 'reference:' .. id, ARGV[9]) end
+if ARGV[6] ~= '' then job.fields.idempotency = ARGV[6] end
+if ARGV[9] ~= '' then redis.call('SET', prefix .. 'image:' .. id, ARGV[9]) end
+if ARGV[10] ~= '' then redis.call('SET', prefix .. 'reference:' .. id, ARGV[10]) end
 admit(job, 0)
-settle_key(ARGV[5], id, ARGV[7])
+settle_key(ARGV[6], id, ARGV[8])
 return {'accepted', redis.call('HGET', KEYS[1], 'created_at'), depth()}

@@ -36,10 +36,13 @@ local function move(id, to, shelf)
   return shelf
 end
 
--- In line for a worker at the place that it has had since its acceptance.
+-- In line for a worker at the place that it has had since its acceptance: in the line of all, and in its tenant's own.
 local function line_up(id)
-  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'created_at')
-  redis.call('ZADD', prefix .. 'pending', job[1] or job[3], id)  -- a record of before there were priorities has no place
+  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'created_at', 'tenant')
+  local place, tenant = job[1] or job[3], job[4] or 'default'  -- a record of before there were priorities has no place
+  redis.call('ZADD', prefix .. 'pending', place, id)
+  redis.call('ZADD', prefix .. 'pending:' .. tenant, place, id)
+  redis.call('ZADD', prefix .. 'lines', 'NX', now, tenant)
   if job[2] then redis.call('ZADD', prefix .. 'deadlines', job[2], id) end
 end
 
@@ -97,7 +100,8 @@ local function conclude(id, to, more, keep, dead)
   redis.call('HSET', job, 'finished_at', stamp(now), 'expires_at', stamp(now + ttl), unpack(more))
   redis.call('HDEL', job, 'token')
   redis.call('EXPIRE', job, ttl)
-  for _, line in ipairs({'leases', 'pending', 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. line, id) end
+  local own = 'pending:' .. (known[7] or 'default')
+  for _, line in ipairs({'leases', 'pending', own, 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. line, id) end
   for _, kind in ipairs(MATERIAL) do
     if keep > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep, ttl))
     else redis.call('DEL', prefix .. kind .. id) end
@@ -165,9 +169,15 @@ end
 
 local function depth() return redis.call('ZCARD', prefix .. 'pending') + redis.call('ZCARD', prefix .. 'fetch') end
 
--- Why no more work is taken, or nil: the line is as long as `most`, or its first has waited longer than `age` seconds.
+-- Why no more work is taken, or nil: the tenant has as many jobs open as its `quota` lets it, `coming` ones counted; the
+-- line is as long as `most`, or its first has waited longer than `age` seconds.
 -- With it goes how many jobs ended in the last half minute.
-local function refusal(most, age)
+local function refusal(most, age, quota, coming)
+  if quota ~= '' then
+    local known, open = cjson.decode(quota), 0
+    for _, shelf in ipairs(known.shelves) do open = open + redis.call('ZCARD', prefix .. 'index:' .. shelf) end
+    if open + coming > known.most then return {'quota', open} end
+  end
   local waiting = depth()
   local oldest = 0
   if waiting > 0 then

@@ -1,6 +1,6 @@
 -- retry: a new job for one that failed, with the images that were kept for it; the same new job however often it is asked.
 -- KEYS job
--- ARGV prefix id new_id tenant most age cause(JSON)
+-- ARGV prefix id new_id tenant most age quota cause(JSON)
 local id, new = ARGV[2], ARGV[3]
 local old = redis.call('HMGET', KEYS[1], 'status', 'error', 'retried_as', 'operation', 'params', 'metadata', 'ttl',
   'priority', 'webhook', 'image_origin', 'reference_origin', 'tenant')
@@ -9,7 +9,7 @@ if old[3] then return {'known', old[3]} end
 if old[1] ~= 'failed' then return {'not_failed', old[1]} end
 if not cjson.decode(old[2]).retryable then return {'final'} end
 if redis.call('EXISTS', prefix .. 'image:' .. id, prefix .. 'urls:' .. id) == 0 then return {'gone'} end
-local full = refusal(ARGV[5], ARGV[6])
+local full = refusal(ARGV[5], ARGV[6], ARGV[7], 1)
 if full then return full end
 for _, kind in ipairs(MATERIAL) do
   if redis.call('EXISTS', prefix .. kind .. id) == 1 then
@@ -19,7 +19,7 @@ for _, kind in ipairs(MATERIAL) do
 end
 local fields = {id = new, retry_of = id, operation = old[4], params = old[5], metadata = old[6], ttl = old[7],
   priority = old[8] or 'normal'}
-for name, value in pairs(cjson.decode(ARGV[7])) do fields[name] = value end
+for name, value in pairs(cjson.decode(ARGV[8])) do fields[name] = value end
 if old[9] then fields.webhook = old[9] end
 if old[10] then fields.image_origin = old[10] end
 if old[11] then fields.reference_origin = old[11] end

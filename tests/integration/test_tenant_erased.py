@@ -1,0 +1,140 @@
+"""A tenant with everything there is, given out and erased; then its traces are looked for in all of the store."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from shared.storage.api_keys import ApiKeys
+from shared.storage.tenants import Tenants
+from shared.tenants import ApiKey, Scope, Tenant, new_key
+from tests.pictures import encoded, one_face
+from tools.setup import models_dir
+from tools.stack import Stack, free_port
+
+PICTURE = encoded(one_face())
+MARK = "a-mark-that-is-nowhere-else"
+TENANTS = ("acme", "other")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    settings = {
+        "VULTUS_ENGINE": "fake",
+        "VULTUS_MODELS_DIR": str(models_dir()),
+        "VULTUS_AUTH": "keys",
+        "VULTUS_RESULT_CACHE_TTL": "600",
+        "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+        "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
+        "VULTUS_WEBHOOK_MARKS": "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVoxMjM0NTY=",
+    }
+    running = Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None)
+    with running:
+        running.wait_ready(60)
+        yield running
+
+
+def made(client: redis.Redis, tenant: str, *scopes: Scope) -> dict[str, str]:
+    Tenants(client).create(Tenant(tenant))
+    public, whole, digest = new_key()
+    assert ApiKeys(client).create(ApiKey(public, tenant, frozenset(scopes), digest)) is not None
+    return {"Authorization": f"Bearer {whole}"}
+
+
+def furnish(url: str, headers: dict[str, str], tenant: str) -> str:
+    """One of everything, with a mark in it; the id of a job that has ended."""
+
+    def post(path: str, **more: Any) -> dict[str, Any]:
+        answer = httpx.post(f"{url}{path}", headers={**headers, **more.pop("headers", {})}, timeout=30, **more)
+        assert answer.is_success, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    hook = f"http://127.0.0.1:18999/{tenant}-{MARK}"
+    endpoint = post("/v1/webhook-endpoints", json={"url": hook, "description": MARK})
+    post(f"/v1/webhook-endpoints/{endpoint['id']}/test")
+    fields = {"operation": "embed", "metadata": json.dumps({"of": tenant, "mark": MARK})}
+    asked = {"Prefer": "wait=20", "Idempotency-Key": f"{tenant}-1"}
+    job = post("/v1/jobs", files={"image": PICTURE}, data=fields, headers=asked)
+    assert job["status"] == "succeeded", job
+    told = {**fields, "webhook": json.dumps({"url": hook})}
+    post("/v1/jobs", files={"image": PICTURE}, data=told, headers={"Prefer": "wait=20"})
+    post("/v1/batches", files=[("images", PICTURE), ("images", PICTURE)], data=fields)
+    post("/detect", files={"file": PICTURE})
+    for _ in range(5):
+        post("/v1/jobs", files={"image": PICTURE}, data=fields)
+    job_id: str = job["id"]
+    return job_id
+
+
+def everything(client: redis.Redis, *, but: str) -> str:
+    """All names and values of the store, without the audit log of whoever erased."""
+    readers: dict[Any, Any] = {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"zset": lambda key: client.zrange(key, 0, -1),
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"set": client.smembers,
+        b"stream": client.xrange,
+    }
+    names = [key for key in client.scan_iter("*") if key != but.encode()]
+    return repr([(key, readers[client.type(key)](key)) for key in names if client.exists(key)])
+
+
+def test_nothing_of_an_erased_tenant_is_left_and_nothing_of_another_is_lost(stack: Stack) -> None:
+    url = stack.url
+    with stack.ledger.client() as client:
+        callers = {tenant: made(client, tenant, *(set(Scope) - {Scope.ADMIN})) for tenant in TENANTS}
+        admin = made(client, "operator", *Scope)
+        jobs = {tenant: furnish(url, callers[tenant], tenant) for tenant in TENANTS}
+        time.sleep(1)
+        before = {job["id"] for job in httpx.get(f"{url}/v1/jobs", headers=callers["other"]).json()["jobs"]}
+
+        exported = httpx.get(f"{url}/v1/admin/tenants/acme/export", headers=admin, timeout=60)
+        lines = [json.loads(line) for line in exported.text.splitlines()]
+        kinds = [line["kind"] for line in lines]
+        assert set(kinds) == {"tenant", "key", "endpoint", "batch", "job", "audit"}
+        assert kinds.count("job") == 10
+        (own,) = [line["data"] for line in lines if line["kind"] == "job" and line["data"]["id"] == jobs["acme"]]
+        assert own["result"]["faces"][0]["embedding"]
+        assert "whsec_" not in exported.text
+        assert not any(job_id in exported.text for job_id in before)
+
+        busy = threading.Thread(target=_keep_submitting, args=(url, callers["acme"]))
+        busy.start()
+        erased = httpx.post(f"{url}/v1/admin/tenants/acme/erase", headers=admin, timeout=60).json()
+        busy.join()
+        assert erased["nothing_left"], erased
+        assert {"keys", "endpoints", "batches", "jobs", "events", "results"} <= erased["erased"].keys()
+
+        time.sleep(1)
+        left = everything(client, but="vultus:{auth}:audit:operator")
+        for trace in ("acme", jobs["acme"], own["metadata"]["of"]):
+            assert trace not in left
+        assert httpx.get(f"{url}/v1/jobs", headers=callers["acme"]).status_code == 401
+
+        after = {job["id"] for job in httpx.get(f"{url}/v1/jobs", headers=callers["other"]).json()["jobs"]}
+        assert after == before
+        kept = httpx.get(f"{url}/v1/jobs/{jobs['other']}", headers=callers["other"]).json()
+        assert (kept["status"], kept["metadata"]["mark"]) == ("succeeded", MARK)
+        log = httpx.get(f"{url}/v1/audit", headers=admin).json()["entries"]
+        assert (log[0]["action"], log[0]["subject"]) == ("erase_tenant", "acme")
+        assert httpx.get(f"{url}/v1/admin/tenants/acme", headers=admin).status_code == 404
+
+
+def _keep_submitting(url: str, headers: dict[str, str]) -> None:
+    """A client that has not heard of it, until it is let in no more."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        answer = httpx.post(
+            f"{url}/v1/jobs", headers=headers, files={"image": PICTURE}, data={"operation": "embed"}, timeout=30
+        )
+        if answer.status_code in {401, 403}:
+            return
+        time.sleep(0.05)

@@ -1,0 +1,186 @@
+"""Every call of the OpenAPI document, made by one tenant at what is another's: it is as if it were not there."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.storage.api_keys import ApiKeys
+from shared.storage.tenants import Tenants
+from shared.tenants import ApiKey, Scope, Tenant, new_key
+from tests.contract.snapshot import document
+from tests.pictures import encoded, one_face
+from tests.tenancy import ANSWERS, BODIES, LISTS, MAKES, PUBLIC, is_admin, names_what_is_held
+from tools.setup import models_dir
+from tools.stack import Stack, free_port
+
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, item in document()["paths"].items()
+    for method, operation in item.items()
+}
+PICTURE = encoded(one_face())
+ABSENT = {
+    "job_id": f"job_00{'0' * 32}",
+    "batch_id": f"batch_00{'0' * 32}",
+    "endpoint_id": f"we_{'0' * 32}",
+    "delivery_id": f"dlv_00{'0' * 32}_{'0' * 16}",
+}
+EVERY = frozenset(Scope) - {Scope.ADMIN}
+
+
+@dataclass
+class Site:
+    """A closed service with two tenants; `held` is what the first has."""
+
+    url: str
+    keys: dict[str, str]
+    held: dict[str, str] = field(default_factory=dict)
+
+    def call(self, name: str, who: str | None, ids: dict[str, str], **more: Any) -> httpx.Response:
+        method, path = name.split(" ")
+        headers = {} if who is None else {"Authorization": f"Bearer {self.keys[who]}"}
+        return httpx.request(method, self.url + path.format(**ids), headers=headers, timeout=30, **more)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    settings = {
+        "VULTUS_ENGINE": "fake",
+        "VULTUS_MODELS_DIR": str(models_dir()),
+        "VULTUS_AUTH": "keys",
+        "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+        "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
+    }
+    stack = Stack(data=tmp_path_factory.mktemp("matrix"), port=free_port(), settings=settings, sink=lambda *_: None)
+    with stack:
+        stack.wait_ready(60)
+        with stack.ledger.client() as client:
+            keys = {
+                "acme": made(client, "acme", EVERY),
+                "other": made(client, "other", EVERY),
+                "nothing": made(client, "other", frozenset()),
+                "admin": made(client, "operator", frozenset(Scope)),
+            }
+        found = Site(stack.url, keys)
+        furnish(found)
+        yield found
+
+
+def made(client: Any, tenant: str, scopes: frozenset[Scope]) -> str:
+    Tenants(client).create(Tenant(tenant))
+    public, whole, digest = new_key()
+    assert ApiKeys(client).create(ApiKey(public, tenant, scopes, digest)) is not None
+    return whole
+
+
+def submit(site: Site, who: str, name: str = "POST /v1/jobs") -> httpx.Response:
+    field = "images" if name.endswith("batches") else "image"
+    return site.call(name, who, {}, files=[(field, ("a.png", PICTURE, "image/png"))], data={"operation": "detect"})
+
+
+def furnish(site: Site) -> None:
+    endpoint = {"url": "http://127.0.0.1:18999/hook", "events": ["job.succeeded"]}
+    registered = site.call("POST /v1/webhook-endpoints", "acme", {}, json=endpoint).json()
+    site.held["endpoint_id"] = registered["id"]
+    sent = site.call("POST /v1/webhook-endpoints/{endpoint_id}/test", "acme", site.held).json()
+    site.held["delivery_id"] = sent["id"]
+    site.held["job_id"] = submit(site, "acme").json()["id"]
+    site.held["batch_id"] = submit(site, "acme", "POST /v1/batches").json()["id"]
+    for name in ("job", "batch"):
+        assert site.call(f"GET /v1/{name}{'es' if name == 'batch' else 's'}/{{{name}_id}}?wait=20", "acme", site.held)
+
+
+def told(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
+    """An answer without what is new in each."""
+    return answer.status_code, {**answer.json(), "request_id": ""}
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if names_what_is_held(name)])
+def test_what_is_anothers_is_answered_word_for_word_as_what_is_not_there(site: Site, name: str) -> None:
+    body = {"json": BODIES[name]} if name in BODIES else {}
+    foreign = told(site.call(name, "other", site.held, **body))
+    assert foreign == told(site.call(name, "other", ABSENT, **body))
+    assert foreign[0] == 404
+
+
+def test_after_all_of_that_its_owner_has_everything(site: Site) -> None:
+    for name in ("/v1/jobs/{job_id}", "/v1/batches/{batch_id}", "/v1/webhook-endpoints/{endpoint_id}"):
+        assert site.call(f"GET {name}", "acme", site.held).status_code == 200
+    assert site.call("GET /v1/webhook-deliveries/{delivery_id}", "acme", site.held).status_code == 200
+    endpoint = site.call("GET /v1/webhook-endpoints/{endpoint_id}", "acme", site.held).json()
+    assert (endpoint["description"], endpoint["enabled"]) == ("", True)
+
+
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_a_list_shows_nothing_of_another_tenant(site: Site, name: str) -> None:
+    assert any(held in site.call(name, "acme", {}).text for held in site.held.values())
+    assert not any(held in site.call(name, "other", {}).text for held in site.held.values())
+
+
+@pytest.mark.parametrize("name", sorted(MAKES - {"POST /v1/webhook-endpoints"}))
+def test_what_a_tenant_makes_is_its_own(site: Site, name: str) -> None:
+    answer = submit(site, "other", name)
+    assert answer.status_code == 202, answer.text
+    path = answer.headers["location"]
+    assert site.call(f"GET {path}", "other", {}).status_code == 200
+    assert site.call(f"GET {path}", "acme", {}).status_code == 404
+
+
+def test_an_idempotency_key_is_its_tenants(site: Site) -> None:
+    def submitted(who: str) -> str:
+        headers = {"Authorization": f"Bearer {site.keys[who]}", "Idempotency-Key": "one"}
+        answer = httpx.post(
+            f"{site.url}/v1/jobs", headers=headers, files={"image": PICTURE}, data={"operation": "detect"}
+        )
+        job_id: str = answer.json()["id"]
+        return job_id
+
+    assert submitted("acme") == submitted("acme") != submitted("other")
+
+
+def test_the_job_behind_a_classic_call_is_its_tenants(site: Site) -> None:
+    before = {job["id"] for job in site.call("GET /v1/jobs", "other", {}).json()["jobs"]}
+    answer = site.call("POST /detect", "other", {}, files={"file": PICTURE})
+    assert answer.status_code == 200, answer.text
+    (new,) = {job["id"] for job in site.call("GET /v1/jobs", "other", {}).json()["jobs"]} - before
+    assert site.call(f"GET /v1/jobs/{new}", "acme", {}).status_code == 404
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name not in PUBLIC])
+def test_without_a_key_and_without_the_scope_there_is_no_answer(site: Site, name: str) -> None:
+    ids = {**ABSENT, "tenant_id": "acme", "key_id": "0" * 12}
+    body: dict[str, Any] = {"json": {}} if name.startswith(("POST", "PATCH")) and name not in ANSWERS else {}
+    assert (site.call(name, None, ids, **body).status_code, site.call(name, "nothing", ids, **body).status_code) == (
+        401,
+        403,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if is_admin(name)])
+def test_keeping_tenants_and_keys_needs_the_scope_for_it(site: Site, name: str) -> None:
+    ids = {"tenant_id": "acme", "key_id": "0" * 12}
+    assert (
+        site.call(name, "acme", ids, **({"json": {}} if name.startswith(("POST", "PATCH")) else {})).status_code == 403
+    )
+
+
+def test_the_audit_log_of_another_tenant_needs_the_scope_for_it(site: Site) -> None:
+    assert site.call("GET /v1/audit?tenant=acme", "other", {}).status_code == 403
+    time.sleep(0.5)
+    assert site.held["job_id"] in site.call("GET /v1/audit?tenant=acme", "admin", {}).text
+
+
+def test_ends_are_told_to_endpoints_of_their_tenant_alone(site: Site) -> None:
+    other = submit(site, "other").json()["id"]
+    site.call(f"GET /v1/jobs/{other}?wait=20", "other", {})
+    own = f"GET /v1/jobs/{site.held['job_id']}/deliveries"
+    until = time.monotonic() + 10
+    while not site.call(own, "acme", {}).json()["deliveries"]:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    time.sleep(0.5)
+    assert site.call(f"GET /v1/jobs/{other}/deliveries", "other", {}).json()["deliveries"] == []

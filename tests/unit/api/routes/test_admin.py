@@ -1,0 +1,139 @@
+"""Tenants and keys over HTTP: made, changed, followed by others, revoked; a key is shown once."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.tenants import DEFAULT, Scope, read_key
+from tests.unit.api.conftest import Gateway, MakeGateway, problem
+from tests.unit.api.pictures import JPEG
+from tests.unit.api.test_auth import bearer
+
+
+@pytest.fixture
+def closed(make_gateway: MakeGateway) -> Gateway:
+    return make_gateway(auth="keys")
+
+
+class Operator:
+    """Calls with a key that may do everything."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.headers = bearer(gateway.ledger.api_keys.give("operator"))
+
+    def __call__(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return self.gateway.request(method, f"/v1/admin{path}", headers=self.headers, **more)
+
+
+@pytest.fixture
+def operator(closed: Gateway) -> Operator:
+    return Operator(closed)
+
+
+def test_a_tenant_is_registered_read_listed_and_changed(operator: Operator) -> None:
+    asked = {"id": "acme", "name": "Acme", "quotas": {"jobs": 5}, "quality_policy": {"min_width": 80}}
+    made = operator("POST", "/tenants", json=asked)
+    assert made.status_code == 201
+    assert made.json()["quotas"] == {"rate": None, "burst": None, "jobs": 5}
+    assert operator("GET", "/tenants/acme").json() == made.json()
+    assert {tenant["id"] for tenant in operator("GET", "/tenants").json()["tenants"]} == {"acme", "operator", DEFAULT}
+    changed = operator("PATCH", "/tenants/acme", json={"disabled": True, "quotas": {"rate": 2}}).json()
+    assert (changed["name"], changed["disabled"], changed["quotas"]["rate"], changed["quality_policy"]) == (
+        "Acme", True, 2.0, {"min_width": 80},
+    )  # fmt: skip
+
+
+def test_a_tenant_is_registered_once(operator: Operator) -> None:
+    assert operator("POST", "/tenants", json={"id": "acme"}).status_code == 201
+    problem(operator("POST", "/tenants", json={"id": "acme"}), 409, "tenant_exists")
+    problem(operator("POST", "/tenants", json={"id": DEFAULT}), 409, "tenant_exists")
+
+
+@pytest.mark.parametrize("asked", [{"id": "A"}, {"id": ""}, {"id": "a", "quotas": {"jobs": -1}}, {"id": "a", "x": 1}])
+def test_a_tenant_that_is_not_valid_is_refused(operator: Operator, asked: dict[str, Any]) -> None:
+    problem(operator("POST", "/tenants", json=asked), 422, "invalid_request")
+
+
+def test_a_policy_that_is_too_large_is_refused(operator: Operator) -> None:
+    asked = {"id": "a", "quality_policy": {"x": "y" * 5000}}
+    body = problem(operator("POST", "/tenants", json=asked), 422, "invalid_request")
+    assert body["errors"][0]["field"] == "quality_policy"
+
+
+def test_a_tenant_that_is_not_there_is_not_found(operator: Operator) -> None:
+    for method, path in (("GET", "/tenants/x"), ("PATCH", "/tenants/x"), ("POST", "/tenants/No/erase")):
+        more: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
+        problem(operator(method, path, **more), 404, "tenant_not_found")
+    problem(operator("POST", "/keys", json={"tenant": "x", "scopes": ["jobs:read"]}), 404, "tenant_not_found")
+
+
+def test_a_key_is_shown_once_and_opens_what_it_says(operator: Operator) -> None:
+    operator("POST", "/tenants", json={"id": "acme"})
+    made = operator("POST", "/keys", json={"tenant": "acme", "scopes": ["jobs:read"], "name": "app", "expires_in": 60})
+    assert made.status_code == 201
+    whole = made.json()["key"]
+    parts = read_key(whole)
+    assert parts is not None
+    (listed,) = operator("GET", "/keys?tenant=acme").json()["keys"]
+    assert (listed["id"], listed["name"], listed["scopes"]) == (parts[0], "app", ["jobs:read"])
+    assert parts[1] not in operator("GET", "/keys?tenant=acme").text
+    assert operator.gateway.get("/v1/jobs", headers=bearer(whole)).status_code == 200
+
+
+def test_a_key_is_followed_by_another_and_both_hold_for_a_while(operator: Operator) -> None:
+    old = operator.gateway.ledger.api_keys.give("acme", Scope.JOBS_READ)
+    rotated = operator("POST", f"/keys/{old[3:15]}/rotate", json={"overlap_seconds": 60})
+    assert rotated.status_code == 201
+    new = rotated.json()["key"]
+    assert new != old
+    assert rotated.json()["scopes"] == ["jobs:read"]
+    for key in (old, new):
+        assert operator.gateway.get("/v1/jobs", headers=bearer(key)).status_code == 200
+    kept = operator.gateway.ledger.api_keys.kept[old[3:15]]
+    assert kept.expires_at is not None
+    assert 0 < kept.expires_at - time.time() <= 60
+
+
+def test_a_revoked_key_is_gone(operator: Operator) -> None:
+    key = operator.gateway.ledger.api_keys.give("acme", Scope.JOBS_READ)
+    assert operator("DELETE", f"/keys/{key[3:15]}").status_code == 204
+    problem(operator("DELETE", f"/keys/{key[3:15]}"), 404, "key_not_found")
+    problem(operator("POST", "/keys/not-a-key/rotate"), 404, "key_not_found")
+    problem(operator.gateway.get("/v1/jobs", headers=bearer(key)), 401, "unauthenticated")
+
+
+def test_what_is_done_to_a_tenant_stands_in_its_own_log(operator: Operator) -> None:
+    operator("POST", "/tenants", json={"id": "acme"})
+    operator("PATCH", "/tenants/acme", json={"name": "x"})
+    made = operator("POST", "/keys", json={"tenant": "acme", "scopes": ["jobs:read"]}).json()
+    operator("DELETE", f"/keys/{made['id']}")
+    gateway = operator.gateway
+    gateway._run(gateway.app.state.audit.flush())
+    found = [(entry.action, entry.subject) for entry in gateway.ledger.audit.kept if entry.tenant == "acme"]
+    assert found == [
+        ("register_tenant", "acme"),
+        ("change_tenant", "acme"),
+        ("create_key", made["id"]),
+        ("revoke_key", made["id"]),
+    ]
+
+
+def test_a_quota_refuses_with_429_before_anything_is_accepted(operator: Operator) -> None:
+    operator("POST", "/tenants", json={"id": "acme", "quotas": {"jobs": 2}})
+    gateway = operator.gateway
+    key = gateway.ledger.api_keys.give("acme")
+
+    def submit(path: str = "/v1/jobs", *fields: str) -> httpx.Response:
+        files = [(field, ("a.jpg", JPEG, "image/jpeg")) for field in fields or ("image",)]
+        return gateway.post(path, headers=bearer(key), files=files, data={"operation": "detect"})
+
+    assert [submit().status_code for _ in range(2)] == [202, 202]
+    answer = submit()
+    problem(answer, 429, "quota_exceeded")
+    assert answer.headers["retry-after"] == "5"
+    problem(submit("/v1/batches", "images"), 429, "quota_exceeded")
+    assert len(gateway.ledger.records) == 2
+    assert gateway.submit("detect", JPEG).status_code == 401
