@@ -28,7 +28,7 @@ from tools.stack import Stack
 RUNS: Final = 200
 SLACK: Final = 1.25
 """How far from what was foretold a measured figure may lie, and beyond the middle 95 % where it was drawn."""
-GRAIN: Final = 0.01
+GRAIN: Final = 0.02
 """Seconds below which a wait says more of the clock and the doorbell than of the line."""
 SHARES: Final = (0.5, 0.8)
 TIMED: Final = "bench.capacity.timed_worker"
@@ -87,8 +87,10 @@ def measured(jobs: Sequence[Done], *, servers: int) -> Figures:
     return Figures.of([job.waited for job in jobs], sum(job.served for job in jobs), servers=servers, span=span)
 
 
-def turning(jobs: Sequence[Done], *, servers: int, waited: float = 2 * GRAIN) -> float:
-    """Seconds from one job's end to the same thread's next claim, on average, where a job was waiting for it.
+def turning(jobs: Sequence[Done], *, servers: int, waited: float = GRAIN) -> float:
+    """Seconds from one job's end to the same thread's next claim, where a job was waiting for it.
+
+    The median: a doorbell that came late leaves a thread idle, and such a gap is not the thread's.
 
     Args:
         jobs: of one run.
@@ -102,7 +104,7 @@ def turning(jobs: Sequence[Done], *, servers: int, waited: float = 2 * GRAIN) ->
         gap = begun - heapq.heapreplace(free, begun + job.served)
         if job.waited > waited:
             gaps.append(max(0.0, gap))
-    return statistics.fmean(gaps) if gaps else 0.0
+    return statistics.median(gaps) if gaps else 0.0
 
 
 def within(value: float, simulated: Sequence[float], *, grain: float = 0.0) -> bool:

@@ -1,0 +1,23 @@
+"""The check of the capacity model in its shortest form: it drives the real stack and compares every figure."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tools.setup import ROOT
+
+
+@pytest.mark.timeout(120)
+def test_the_check_drives_the_stack_at_two_loads_and_compares_each_figure() -> None:
+    command = [sys.executable, "-m", "bench.capacity.check", "--jobs", "40"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    rows = re.findall(
+        r"^(\d+%) +(\w+(?: \w+)?) +measured +([\d.]+) .*(as foretold|OTHERWISE)$", done.stdout, re.MULTILINE
+    )
+    figures = ["utilisation", "wait p50", "wait p99"]
+    assert [(load, figure) for load, figure, _, _ in rows] == [(load, f) for load in ("50%", "80%") for f in figures]
+    assert all(0 < float(value) < 1 for _, figure, value, _ in rows if figure == "utilisation")
+    # Forty jobs say little of a p99, so the verdict may be either; it must be the exit status.
+    assert done.returncode == int(any(said == "OTHERWISE" for *_, said in rows)), done.stderr[-2000:]
