@@ -39,6 +39,9 @@ PROCESSES = dict(zip(("gateway", "courier", "worker"), KINDS, strict=True))
 CONTAINER_FILES = [*DOCKERFILES, ".dockerignore", "docker-compose.yml", "docker-compose.cpu.yml"]
 MODEL_LIBRARIES = ("numpy", "opencv", "onnx", "insightface", "scikit-image", "scipy", "nvidia-")
 
+WATCHERS = ("prometheus", "grafana", "flower")
+"""Of other projects, and started by their profiles alone."""
+
 each_composition = pytest.mark.parametrize("files", COMPOSITIONS.values(), ids=COMPOSITIONS)
 each_service = pytest.mark.parametrize(("files", "service"), every_service())
 each_dockerfile = pytest.mark.parametrize("name", DOCKERFILES)
@@ -80,7 +83,7 @@ def test_an_image_is_ours_and_never_pulled_or_pinned_to_a_patch_release(files: s
         assert found["image"].startswith("vultus-")
         assert found["pull_policy"] == "never"
     else:
-        assert re.fullmatch(r"valkey/valkey:\d+\.\d+\.\d+-[a-z]+", found["image"])
+        assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+(-[a-z]+)?", found["image"])
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
@@ -247,15 +250,16 @@ def test_the_check_looks_at_the_file_that_the_process_touches(service: str) -> N
 @each_composition
 def test_only_the_gateway_is_published_and_only_to_this_machine(files: tuple[str, ...]) -> None:
     published = {name: service["ports"] for name, service in services(files).items() if service.get("ports")}
-    assert list(published) == ["gateway"]
-    assert {entry["host_ip"] for entry in published["gateway"]} == {"127.0.0.1"}
+    assert [name for name in published if "profiles" not in services(files)[name]] == ["gateway"]
+    assert set(published) == {"gateway", "grafana", "flower"}
+    assert {entry["host_ip"] for ports in published.values() for entry in ports} == {"127.0.0.1"}
 
 
 @each_composition
 def test_the_stores_and_the_workers_have_no_way_out(files: tuple[str, ...]) -> None:
     assert composition(files)["networks"]["store"]["internal"] is True
     outside = {name for name, service in services(files).items() if set(service["networks"]) != {"store"}}
-    assert outside <= {"gateway", "courier", "models"}
+    assert outside <= {"gateway", "courier", "models", *WATCHERS}
 
 
 @pytest.mark.parametrize("service", PROCESSES)
@@ -265,6 +269,31 @@ def test_the_store_addresses_are_services_on_the_same_network(service: str) -> N
         host = re.fullmatch(r"redis://(\w+):6379/0", told[variable])
         assert host
         assert set(services(GPU)[host[1]]["networks"]) <= set(services(GPU)[service]["networks"])
+
+
+def test_who_watches_starts_only_where_it_is_asked_for_and_reaches_no_partner() -> None:
+    for name in WATCHERS:
+        assert services(GPU)[name]["profiles"]
+        assert set(services(GPU)[name]["networks"]) <= {"store", "watch"}
+
+
+def test_flower_does_not_start_without_a_password() -> None:
+    entrypoint = [part.replace("$$", "$") for part in services(GPU)["flower"]["entrypoint"]]
+    assert entrypoint[:2] == ["sh", "-c"]
+
+    def started(given: str) -> subprocess.CompletedProcess[str]:
+        told = {"PATH": "/nowhere", "FLOWER_BASIC_AUTH": given}
+        return subprocess.run(["/bin/sh", *entrypoint[1:]], env=told, capture_output=True, text=True, check=False)
+
+    for given in ("", "user", "user:", ":long-enough", "user:short"):
+        assert (started(given).returncode, "FLOWER_BASIC_AUTH" in started(given).stderr) == (2, True), given
+    assert started("user:long-enough").returncode == 127, "it gets as far as starting it"
+
+
+def test_nobody_can_log_in_to_grafana_and_change_what_it_shows() -> None:
+    told = environment(services(GPU)["grafana"])
+    assert (told["GF_AUTH_DISABLE_LOGIN_FORM"], told["GF_AUTH_BASIC_ENABLED"]) == ("true", "false")
+    assert told["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
 # What a container may do
@@ -314,7 +343,7 @@ def test_a_service_can_be_scaled(files: str, service: str) -> None:
     found = of(files, service)
     assert "container_name" not in found
     assert "hostname" not in found
-    assert service == "gateway" or not found.get("ports")
+    assert service in {"gateway", *WATCHERS} or not found.get("ports")
 
 
 @each_composition

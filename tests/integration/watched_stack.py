@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,20 @@ import cv2
 import numpy as np
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
+from shared.jobs import Job
 from shared.signing import new_secret
+from shared.storage.connection import connect
+from shared.storage.ledger import Ledger
 from tests.integration.partner import Partner
 from tools.stack import LOOPBACK, Stack, free_port, port_is_free
 
 
-def photo() -> bytes:
-    """A picture that the fake engine finds one face in."""
+def photo(first: tuple[int, int, int] = (30, 30, 30)) -> bytes:
+    """A picture that the fake engine finds one face in; its first pixel may be a mark of `poisons`."""
     pixels = np.full((120, 160, 3), 30, np.uint8)
+    pixels[0, 0] = first
     pixels[20:100, 40:110] = 255
     return bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
@@ -69,6 +76,16 @@ class Watched:
             timeout=20,
         )
 
+    def ended(self, job_id: str) -> Job | None:
+        """The job, once it has ended."""
+        job = self.ledger.read(job_id)
+        return job if job is not None and job.status.is_terminal else None
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The stack's own, to be looked into."""
+        return Ledger(connect(SecretStr(self.stack.ledger.url)), shards=1, lease=timedelta(seconds=3))
+
     def lines(self, process: str = "") -> list[dict[str, Any]]:
         """What it has said so far, or what everybody has but the stores."""
         return [json.loads(line) for name, line in [*self.said] if line and name.startswith(process) and ours(name)]
@@ -88,7 +105,9 @@ def soon(promise: Callable[[], Any], *, within: float = 20) -> Any:
 
 
 @contextmanager
-def watched(data: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[Watched]:
+def watched(
+    data: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None, worker: str = "worker.app"
+) -> Iterator[Watched]:
     """The whole service, seen from outside."""
     first = _free_ports(workers + 2)
     partner = Partner()
@@ -106,10 +125,14 @@ def watched(data: Path, *, workers: int = 1, settings: Mapping[str, str] | None 
     stack = Stack(
         data=data, port=free_port(), workers=workers, settings=told, sink=lambda name, line: said.append((name, line))
     )
+    for service in stack.workers:
+        service.command = [part.replace("worker.app", worker) for part in service.command]
     try:
         with stack:
             stack.wait_ready(60)
-            yield Watched(stack, partner, first, said)
+            running = Watched(stack, partner, first, said)
+            yield running
+            running.ledger.close()
     finally:
         partner.close()
 
