@@ -46,6 +46,7 @@ from api.uploads import Uploads
 from shared import telemetry, tracing
 from shared.errors import SettingsError, VultusError
 from shared.monitor import Monitor, Readiness
+from shared.operations import MAX_IMAGES
 from shared.settings import load
 
 SLACK: Final = 128 * 1024
@@ -164,15 +165,15 @@ def _operation_id(route: APIRoute) -> str:
 def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
     """The most bytes that the body of a call may have, by its path and content type."""
     one_image = settings.max_image_bytes + SLACK
-    two_images = 2 * settings.max_image_bytes + SLACK
-    two_images_base64 = 2 * settings.max_image_bytes * 4 // 3 + SLACK
+    images = MAX_IMAGES * settings.max_image_bytes + SLACK
+    images_base64 = MAX_IMAGES * settings.max_image_bytes * 4 // 3 + SLACK
 
     def limit(path: str, content_type: str) -> int:
         path = path.rstrip("/")
         if path in ONE_IMAGE:
             return one_image
         if path == "/v1/jobs":
-            return two_images if content_type.lower().startswith("multipart/") else two_images_base64
+            return images if content_type.lower().startswith("multipart/") else images_base64
         if path == "/v1/batches":
             return settings.max_batch_bytes
         return SMALL

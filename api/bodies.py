@@ -35,6 +35,8 @@ class Form:
 
     files: Mapping[str, bytes]
     texts: Mapping[str, str]
+    more: tuple[bytes, ...] = ()
+    """Files of the one field that may be repeated, after its first."""
 
     def file(self, name: str) -> bytes:
         """The file of this field.
@@ -64,8 +66,8 @@ def refuse_media_type(*taken: str) -> NoReturn:
     raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"This call takes {' or '.join(taken)}.")
 
 
-async def read_form(request: Request, *, known: Collection[str] | None = None) -> Form:
-    """Read a multipart body; fields outside `known` are refused where it is given.
+async def read_form(request: Request, *, known: Collection[str] | None = None, repeated: str | None = None) -> Form:
+    """Read a multipart body; fields outside `known` are refused where it is given. Files of `repeated` may be several.
 
     Raises:
         RequestError: another content type, a body that cannot be read, an unknown or a repeated field.
@@ -73,7 +75,11 @@ async def read_form(request: Request, *, known: Collection[str] | None = None) -
     files: dict[str, bytes] = {}
     texts: dict[str, str] = {}
     wrong: list[FieldError] = []
+    more: list[bytes] = []
     for name, value in await _parts(request, most=MAX_PARTS):
+        if name == repeated and name in files and isinstance(value, bytes):
+            more.append(value)
+            continue
         if name in files or name in texts:
             wrong.append(FieldError(name, "given more than once"))
         if known is not None and name not in known:
@@ -84,7 +90,7 @@ async def read_form(request: Request, *, known: Collection[str] | None = None) -
             files[name] = value
     if wrong:
         raise RequestError(ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=tuple(wrong))
-    return Form(files=files, texts=texts)
+    return Form(files=files, texts=texts, more=tuple(more))
 
 
 async def read_album(request: Request, *, images: str, known: Collection[str], most: int) -> tuple[list[bytes], Form]:

@@ -33,6 +33,8 @@ class Submission:
     params: FindParams
     image: bytes = b""
     reference: bytes = b""
+    more: tuple[bytes, ...] = ()
+    """Further images of the same person, for a registration."""
     image_url: str | None = field(default=None, repr=False)
     reference_url: str | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Submission:
             "metadata": dict(self.metadata),
             "priority": self.priority.value,
             "start_within": None if self.start_within is None else self.start_within.total_seconds(),
+            **({"more": list(self.more)} if self.more else {}),
             **({} if self.webhook is None else {"webhook": asdict(self.webhook)}),
         }
 
@@ -73,7 +76,9 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
     if submission.image_url is None:
         inspect_image(submission.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
     if submission.reference:
-        _inspect_reference(submission.reference, settings)
+        _inspect_further(submission.reference, settings, name="The reference")
+    for index, image in enumerate(submission.more, 1):
+        _inspect_further(image, settings, name=f"Image {index}")
     return NewJob(
         id=job_id,
         operation=submission.operation,
@@ -81,6 +86,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         metadata=dict(submission.metadata),
         image=submission.image,
         reference=submission.reference,
+        more=submission.more,
         image_url=submission.image_url,
         reference_url=submission.reference_url,
         priority=submission.priority,
@@ -147,8 +153,8 @@ def submit(
     )
 
 
-def _inspect_reference(image: bytes, settings: ApiSettings) -> None:
+def _inspect_further(image: bytes, settings: ApiSettings, *, name: str) -> None:
     try:
         inspect_image(image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
     except ImageError as error:
-        raise ImageError(error.code, f"The reference: {error.detail}") from None
+        raise ImageError(error.code, f"{name}: {error.detail}") from None

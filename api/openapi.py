@@ -13,7 +13,7 @@ from api.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
 from api.schemas import JobBody, JobSubmission, Problem, TransitionEvent, WebhookSpec
 from shared.errors import ErrorCode
 from shared.jobs import Priority, Status
-from shared.operations import PARAMS, Operation
+from shared.operations import MAX_IMAGES, PARAMS, Operation
 
 _REF: Final = "#/components/schemas/{model}"
 _EXAMPLE_ID: Final = "req_5f2c0e9a7b1d4c3e8f60a1b2"
@@ -186,7 +186,10 @@ JOB_BODY: Final[dict[str, Any]] = {
                     "additionalProperties": False,
                     "properties": {
                         "operation": {"type": "string", "enum": [operation.value for operation in Operation]},
-                        "image": _FILE,
+                        "image": {
+                            **_FILE,
+                            "description": f"{_FILE['description']} Repeated up to {MAX_IMAGES} times for `register`.",
+                        },
                         "image_url": {
                             "type": "string",
                             "description": "Instead of the file: where the service fetches it, `https://` only; taken "
@@ -359,7 +362,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         schemas.setdefault(name, schema)
     # In a request the embedding goes into `reference`; the parameter is how the worker gets it.
     schemas["VerifyParams"]["properties"].pop("reference_embedding")
-    for unused in ("ReferenceEmbedding", "HTTPValidationError", "ValidationError"):
+    for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["JobSubmission"]["properties"]["params"] = {
         "description": "Parameters of the operation: "

@@ -17,7 +17,7 @@ from pydantic import (
 from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Strict
 from shared.jobs import Priority, Status
-from shared.operations import Operation, Result
+from shared.operations import MAX_IMAGES, Operation, Result
 from shared.urls import MAX_URL
 from shared.webhooks import SUBSCRIBABLE, EventType, PayloadForm
 
@@ -142,8 +142,20 @@ class WebhookSpec(Strict):
 class JobSubmission(Strict):
     """What to do with which image; the JSON form of `POST /v1/jobs`."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"oneOf": [{"required": ["image"]}, {"required": ["images"]}]},
+    )
+
     operation: Operation
-    image: ImageSource
+    image: ImageSource | None = None
+    images: list[ImageSource] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_IMAGES,
+        description="In place of `image`: several of one person, for `register`. Only the first may be an address.",
+    )
     reference: ReferenceSource | None = Field(default=None, description="Needed by `verify`, refused elsewhere.")
     params: dict[str, Any] = Field(default_factory=dict, description="Parameters of the operation.")
     metadata: dict[str, Any] = Field(

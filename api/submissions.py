@@ -8,13 +8,21 @@ from typing import Any, Final, NoReturn
 
 from api.bodies import Form, parse, parse_object
 from api.intake import Submission
-from api.schemas import MAX_METADATA_BYTES, JobSubmission, ReferenceSource, ReferenceVector, WebhookSpec
+from api.schemas import MAX_METADATA_BYTES, ImageSource, JobSubmission, ReferenceSource, ReferenceVector, WebhookSpec
 from api.url_policy import UrlPolicy
 from api.webhook_policy import WebhookPolicy
 from shared.errors import EmbeddingError, ErrorCode, FieldError, ImageError, RequestError
 from shared.faces import checked_vector
 from shared.jobs import Priority
-from shared.operations import FindParams, Operation, ReferenceEmbedding, VerifyParams, parse_params
+from shared.operations import (
+    MAX_IMAGES,
+    FindParams,
+    Operation,
+    ReferenceEmbedding,
+    RegisterParams,
+    VerifyParams,
+    parse_params,
+)
 from shared.storage.presence import WorkerInfo
 from shared.webhooks import JOB_EVENTS, EventType, Webhook
 
@@ -44,6 +52,7 @@ def from_form(form: Form, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submiss
     submission = compose(
         operation=read_operation(form.texts.get("operation")),
         image=form.file("image") if url is None else b"",
+        more=form.more,
         image_url=None if url is None else str(policy.check(url, field="image_url")),
         reference=form.files.get("reference"),
         source=parse(ReferenceSource, raw, within="reference") if raw is not None else None,
@@ -69,12 +78,16 @@ def from_json(raw: bytes, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submiss
         ImageError: the reference is empty.
     """
     body = parse(JobSubmission, raw)
-    url = body.image.url
+    if (body.image is None) == (body.images is None):
+        _refuse("image", "this is required, or images in its place" if body.image is None else "give image or images")
+    first, *others = [body.image] if body.image is not None else body.images or []
+    url = first.url
     webhook = checked_webhook(body.webhook, hooks=hooks, events=JOB_EVENTS)
     submission = compose(
         operation=body.operation,
-        image=b"" if body.image.base64 is None else decoded(body.image.base64, field="image.base64"),
+        image=b"" if first.base64 is None else decoded(first.base64, field="image.base64"),
         image_url=None if url is None else str(policy.check(url, field="image.url")),
+        more=tuple(_further(source, index) for index, source in enumerate(others, 1)),
         reference=None,
         source=body.reference,
         params=body.params,
@@ -144,6 +157,7 @@ def compose(
     operation: Operation,
     image: bytes,
     image_url: str | None,
+    more: tuple[bytes, ...] = (),
     reference: bytes | None,
     source: ReferenceSource | None,
     params: dict[str, Any],
@@ -162,6 +176,10 @@ def compose(
     if "reference_embedding" in params:
         _refuse("params.reference_embedding", 'give it as reference: {"embedding": {"vector": [...]}}')
     checked = parse_params(operation, params)
+    if isinstance(checked, RegisterParams):
+        _check_register(checked, images=1 + len(more))
+    elif more:
+        _refuse("image", f"{operation} takes one image; only register takes several")
     check_metadata(metadata)
     if source is not None and source.base64 is not None:
         reference = decoded(source.base64, field="reference.base64")
@@ -184,9 +202,25 @@ def compose(
         params=checked,
         metadata=metadata,
         reference=reference or b"",
+        more=more,
         reference_url=reference_url,
         priority=priority,
     )
+
+
+def _check_register(params: RegisterParams, *, images: int) -> None:
+    if images > MAX_IMAGES:
+        _refuse("image", f"given {images} times; a registration takes at most {MAX_IMAGES}")
+    if params.min_images > images:
+        _refuse("params.min_images", f"asks for {params.min_images} images; there are {images}")
+    for index, known in enumerate(params.known_embeddings):
+        checked_vector(known.vector, name=f"params.known_embeddings.{index}")
+
+
+def _further(source: ImageSource, index: int) -> bytes:
+    if source.base64 is None:
+        _refuse(f"images.{index}.url", "only the first image may be an address; give the others as base64")
+    return decoded(source.base64, field=f"images.{index}.base64")
 
 
 def _with_embedding(params: FindParams, embedding: ReferenceVector) -> VerifyParams:

@@ -141,6 +141,8 @@ CheckName = Literal[
     "eyes",
     "embedding_length",
     "liveness",
+    "same_person",
+    "duplicate",
 ]
 
 

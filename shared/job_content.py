@@ -98,8 +98,13 @@ def rfc3339(seconds: float | None) -> str | None:
 
 
 def _without_vector(params: dict[str, Any]) -> dict[str, Any]:
-    reference = params.get("reference_embedding")
-    if not reference:
-        return params
-    shown = {"dimensions": len(reference["vector"]), "contract": reference.get("contract")}
-    return {**params, "reference_embedding": shown}
+    shown = dict(params)
+    if reference := params.get("reference_embedding"):
+        shown["reference_embedding"] = _outline(reference)
+    if known := params.get("known_embeddings"):
+        shown["known_embeddings"] = [_outline(embedding) for embedding in known]
+    return shown
+
+
+def _outline(embedding: Mapping[str, Any]) -> dict[str, Any]:
+    return {"dimensions": len(embedding["vector"]), "contract": embedding.get("contract")}

@@ -135,6 +135,8 @@ class NewJob:
     result_ttl: timedelta
     image: bytes = b""
     reference: bytes = b""
+    more: tuple[bytes, ...] = field(default=(), repr=False)
+    """Further images of the same person."""
     image_url: str | None = field(default=None, repr=False)
     """Where the image is fetched from; the job waits for it before it waits for a worker."""
     reference_url: str | None = field(default=None, repr=False)
@@ -240,3 +242,5 @@ class Claim:
     token: str
     image: bytes | None
     reference: bytes | None
+    more: tuple[bytes, ...] = ()
+    """Further images of the same person."""

@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.errors import ErrorCode, FieldError, RequestError
-from shared.faces import AttributeName, Check, Embedding, Face, Liveness, Strict
+from shared.faces import AttributeName, Check, CheckName, Embedding, Face, Liveness, Strict
 from shared.quality import Profile, QualityLimits
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -36,6 +36,10 @@ def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 MAX_SIDES: Final = 3
+MAX_IMAGES: Final = 5
+"""Images of one registration."""
+MAX_KNOWN: Final = 64
+"""Embeddings that one registration is compared with."""
 _SIDE: Final = {"type": "integer", "minimum": 64, "maximum": 1920, "multipleOf": 32}
 Side = Annotated[int, Field(ge=64, le=1920, multiple_of=32, strict=True)]
 Sides = Annotated[
@@ -156,6 +160,17 @@ class RegisterParams(OneFaceParams):
     """Parameters of `register`."""
 
     skip_liveness: bool = False
+    min_images: int = Field(
+        default=1, ge=1, le=MAX_IMAGES, description="Of several images, how many must pass for a registration."
+    )
+    known_embeddings: list[ReferenceEmbedding] = Field(
+        default_factory=list,
+        max_length=MAX_KNOWN,
+        description="Embeddings of people who are registered already; whoever is one of them is refused: a duplicate.",
+    )
+    duplicate_threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="A duplicate is similarity > threshold; the pack's own where absent."
+    )
     quality: Profile | None = Field(
         default=None, description="Which limits a picture is held to; the caller's own, else `standard`, where absent."
     )
@@ -228,17 +243,53 @@ class LivenessResult(Strict):
     face: Face | None = None
 
 
+class ImageVerdict(Strict):
+    """What one of several images is worth to a registration."""
+
+    index: int = Field(ge=0, description="Its place among the images, from 0.")
+    accepted: bool = Field(description="Whether it is part of the embedding.")
+    reason: CheckName | None = Field(description="Name of the first check that it failed, or null.")
+    checks: list[Check]
+    num_faces: int = Field(ge=0, description="Faces counted in it, before one was selected.")
+    liveness: Liveness
+    face: Face | None = None
+
+
+class Duplicate(Strict):
+    """One of the known embeddings that is the same person."""
+
+    index: int = Field(ge=0, description="Its place among `known_embeddings`, from 0.")
+    similarity: float = Field(ge=-1, le=1, description="Raw cosine.")
+
+
 class RegisterResult(Strict):
-    """Result of `register`: every check, and the embedding where all of them passed."""
+    """Result of `register`: every check, and the embedding where all of them passed.
+
+    Of several images, `checks`, `num_faces`, `liveness` and `face` are those of the first that was accepted, else of
+    the first; `images` has all.
+    """
 
     kind: Literal["register"] = "register"
     registered: bool
-    reason: str | None = Field(description="Name of the first check that failed, or null.")
+    reason: CheckName | Literal["too_few_images"] | None = Field(
+        description="Name of the first check that failed; `too_few_images` where fewer than `min_images` passed; "
+        "or null."
+    )
     checks: list[Check]
     num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     liveness: Liveness
     face: Face | None = None
-    embedding: Embedding | None = None
+    embedding: Embedding | None = Field(
+        default=None,
+        description="Of several images: their mean direction as a unit vector, and the mean of their lengths.",
+    )
+    accepted: int = Field(default=0, ge=0, description="Images that the embedding is made of.")
+    images: list[ImageVerdict] = Field(
+        default_factory=list, description="Every image with its verdict, where there are several."
+    )
+    duplicates: list[Duplicate] = Field(
+        default_factory=list, description="Known embeddings of the same person, the most similar first."
+    )
 
 
 Result = Annotated[FacesResult | VerifyResult | LivenessResult | RegisterResult, Field(discriminator="kind")]

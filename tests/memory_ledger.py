@@ -195,7 +195,8 @@ class MemoryLedger(Ledger):
             record.token = f"{worker}:{record.job.attempts + 1}"
             job = self.move(job_id, Status.RUNNING, started_at=now, attempts=record.job.attempts + 1)
             image, reference = record.images or (b"", b"")
-            return Claim(job=job, token=record.token, image=image, reference=reference or None)
+            more = record.new.more if record.images else ()
+            return Claim(job=job, token=record.token, image=image, reference=reference or None, more=more)
 
     def finish(self, job_id: str, token: str, outcome: Outcome) -> bool:
         with self.lock:

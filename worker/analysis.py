@@ -1,7 +1,7 @@
 """The use case: claim a job, decode its images, run its operation, finish it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,7 +10,7 @@ import structlog
 
 from shared import tracing
 from shared.causes import owed_to
-from shared.errors import ErrorCode, TriedBeforeError, UnavailableError, VultusError
+from shared.errors import ErrorCode, ImageError, TriedBeforeError, UnavailableError, VultusError
 from shared.jobs import Claim, Job, JobFailure, Provenance, Status
 from shared.operations import FindParams, parse_params
 from shared.spans import Span
@@ -166,17 +166,26 @@ class Analyst:
             enough = operations.enough(params, self.engine.info)
             image = self._decode(claim.image, enough=enough)
             reference = self._decode(claim.reference, enough=enough) if claim.reference is not None else None
+            more = tuple(self._decode_further(claim.more, enough=enough))
         work = operations.Work(
             engine=self.engine,
             clock=stopwatch,
             image=image,
             reference=reference,
+            more=more,
             verify_threshold=self.verify_threshold,
         )
         return operations.run(claim.job.operation, params, work).model_dump(mode="json")
 
     def _decode(self, data: bytes | None, *, enough: int | None) -> Picture:
         return decode(data or b"", max_pixels=self.max_pixels, enough=enough)
+
+    def _decode_further(self, images: Sequence[bytes], *, enough: int | None) -> Iterator[Picture]:
+        for index, data in enumerate(images, 1):
+            try:
+                yield self._decode(data, enough=enough)
+            except ImageError as error:
+                raise ImageError(error.code, f"Image {index}: {error.detail}") from None
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         for pause in (*FINISH_PAUSES, None):

@@ -49,6 +49,7 @@ class ResultCache:
                 "params": params.model_dump(mode="json"),
                 "image": hashlib.sha256(claim.image or b"").hexdigest(),
                 "reference": None if claim.reference is None else hashlib.sha256(claim.reference).hexdigest(),
+                "more": [hashlib.sha256(image).hexdigest() for image in claim.more],
                 "made_by": self.made_by,
             }
         )
@@ -85,7 +86,12 @@ def made_by(info: EngineInfo, settings: WorkerSettings, *, root: Path = ROOT) ->
     The code is taken as its bytes: no version number that somebody forgets to raise.
     """
     pack = settings.models_dir / settings.pack
-    sources = [root / "shared" / "faces.py", root / "shared" / "operations.py", *(root / "worker").rglob("*.py")]
+    sources = [
+        root / "shared" / "faces.py",
+        root / "shared" / "operations.py",
+        root / "shared" / "quality.py",
+        *(root / "worker").rglob("*.py"),
+    ]
     return _digest(
         {
             "engine": asdict(info),

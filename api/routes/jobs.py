@@ -35,7 +35,7 @@ from shared import causes
 from shared.errors import ErrorCode, UnavailableError
 from shared.job_content import job_content, job_path, job_summary
 from shared.jobs import Job, shard_of
-from shared.operations import VerifyParams
+from shared.operations import RegisterParams, VerifyParams
 from shared.storage.ledger import no_such_job
 from shared.storage.listing import JobFilter
 
@@ -89,7 +89,8 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
     async with reserved(backend.ledger, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
         if kind == "multipart/form-data":
-            read = partial(from_form, await read_form(request, known=FORM_FIELDS), policy=policy, hooks=hooks)
+            form = await read_form(request, known=FORM_FIELDS, repeated="image")
+            read = partial(from_form, form, policy=policy, hooks=hooks)
         elif kind == "application/json":
             read = partial(from_json, await request.body(), policy=policy, hooks=hooks)
         else:
@@ -108,6 +109,9 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
             params = submission.params
             if isinstance(params, VerifyParams) and params.reference_embedding is not None:
                 check_size(params.reference_embedding.vector, backend.roll.alive(), name="The reference embedding")
+            if isinstance(params, RegisterParams):
+                for index, known in enumerate(params.known_embeddings):
+                    check_size(known.vector, backend.roll.alive(), name=f"Known embedding {index}")
             job = submit(
                 submission,
                 job_id=job_id,

@@ -68,6 +68,10 @@ class Batches:
                         staged.set(keys.image(shard, job.id), job.image, px=STAGED)
                     if job.reference:
                         staged.set(keys.reference(shard, job.id), job.reference, px=STAGED)
+                    if job.more:
+                        staged.delete(keys.more(shard, job.id))
+                        staged.rpush(keys.more(shard, job.id), *job.more)
+                        staged.pexpire(keys.more(shard, job.id), STAGED)
                 staged.execute()
         fields = {"metadata": json.dumps(dict(metadata)), "ttl": str(max(1, round(result_ttl.total_seconds())))}
         owner = tenant_text(tenant)
@@ -147,6 +151,7 @@ class Batches:
             for job in jobs:
                 undone.delete(keys.image(shard, job.id))  # one by one: in a cluster's pipeline a DEL has one key
                 undone.delete(keys.reference(shard, job.id))
+                undone.delete(keys.more(shard, job.id))
             undone.execute()
 
 
@@ -158,5 +163,5 @@ def _parts(jobs: Sequence[NewJob]) -> list[list[NewJob]]:
             parts.append([])
             size = 0
         parts[-1].append(job)
-        size += len(job.image) + len(job.reference)
+        size += len(job.image) + len(job.reference) + sum(map(len, job.more))
     return parts

@@ -9,6 +9,7 @@ vultus:{n}:job:ID       hash     one job (see `records.py`)                     
 vultus:{n}:image:ID     string   the image's bytes                              until the job ends; where it may be
                                                                                 retried VULTUS_RETRY_WINDOW more
 vultus:{n}:reference:ID string   the reference image's bytes                    as the image's
+vultus:{n}:more:ID      list     further images of the same person              as the image's
 vultus:{n}:urls:ID      hash     where its images are to be fetched             until they are; else as the images
 vultus:{n}:batch:ID     hash     one batch                                      until it is completed, then its TTL
 vultus:{n}:batch_jobs:ID list    the ids of its jobs, in the order of the items as the batch
@@ -95,6 +96,11 @@ def image(shard: int, job_id: str) -> str:
 def reference(shard: int, job_id: str) -> str:
     """The reference image's bytes."""
     return f"{prefix(shard)}reference:{job_id}"
+
+
+def more(shard: int, job_id: str) -> str:
+    """The bytes of further images."""
+    return f"{prefix(shard)}more:{job_id}"
 
 
 def urls(shard: int, job_id: str) -> str:

@@ -135,6 +135,7 @@ class Ledger:
                     *under.arguments,
                     job.image,
                     job.reference,
+                    *job.more,
                 ],
             )
         refuse_where_full(answer, limits.of_one(self.shards))
@@ -168,8 +169,9 @@ class Ledger:
             if found and len(found) == 1:
                 raise TriedBeforeError
             if found:
-                token, flat, image, reference = found
-                return Claim(job=read_job(pairs(flat)), token=token.decode(), image=image, reference=reference)
+                token, flat, image, reference, more = found
+                job = read_job(pairs(flat))
+                return Claim(job=job, token=token.decode(), image=image, reference=reference, more=tuple(more))
         if away is not None:
             raise away
         return None

@@ -55,7 +55,7 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
         "webhook": None if job.webhook is None else json.dumps(dict(job.webhook)),
         **job.cause.texts,
     }
-    images = {"image": job.image, "reference": job.reference}
+    images = {"image": job.image, "reference": job.reference, "more": job.more}
     urls = _without_none({"image": job.image_url, "reference": job.reference_url})
     more = {
         "urls": urls or None,

@@ -12,7 +12,7 @@ from shared.storage import keys
 from tests.chaos.oracle import LINES, Group, Record, Snapshot
 
 PNG: Final = b"\x89PNG"
-IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|urls):")
+IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|more|urls):")
 OWNED: Final = re.compile(
     r"vultus:\{\d+\}:(turns|counts|expiry|listeners:.*|index:.*)|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*"
 )

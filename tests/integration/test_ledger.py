@@ -109,6 +109,32 @@ def test_the_end_is_written_with_result_and_the_images_are_erased(ledger: Ledger
         assert 3590 < client.ttl(keys.job(0, job_id)) <= 3600
 
 
+def test_further_images_come_with_the_claim_in_their_order_again_after_a_loss_and_go_with_the_end(
+    ledger: Ledger, ledger_server: Server
+) -> None:
+    job_id = new_job_id(shard=0, now_ms=1)
+    several = NewJob(
+        id=job_id,
+        operation=Operation.REGISTER,
+        params={},
+        image=b"front",
+        more=(b"left", b"right"),
+        result_ttl=timedelta(hours=1),
+    )
+    ledger.accept(several, limits=Limits(10))
+    ledger.accept(several, limits=Limits(10))
+    first = ledger.claim("w")
+    assert first is not None
+    assert (first.image, first.more) == (b"front", (b"left", b"right"))
+    assert ledger.release(job_id, first.token, max_attempts=3)
+    again = ledger.claim("w")
+    assert again is not None
+    assert again.more == first.more
+    assert ledger.finish(job_id, again.token, Outcome(result={}))
+    with ledger_server.store.client() as client:
+        assert client.exists(keys.more(0, job_id)) == 0
+
+
 def test_an_end_is_written_once_however_many_try(ledger: Ledger) -> None:
     job_id = accept(ledger)
     claim = ledger.claim("w")

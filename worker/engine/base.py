@@ -38,6 +38,8 @@ class Thresholds:
     """Spoof means liveness score < spoof; between the two it is uncertain."""
     register_score: float
     """Least detection score for a registration, 0-1."""
+    duplicate: float | None = None
+    """Registered before means cosine > duplicate; `match` where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)

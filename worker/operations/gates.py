@@ -22,6 +22,8 @@ ADVICE: Final[dict[CheckName, str]] = {
     "eyes": "Open your eyes, and take off dark glasses.",
     "embedding_length": "Take off whatever covers your face, and face the camera in good light.",
     "liveness": "Use a live camera, not a picture of a picture.",
+    "same_person": "Use pictures of one person only.",
+    "duplicate": "This person seems to be registered already: sign in instead, or ask for help.",
 }
 REJECTED: Final = {
     "cut_by_border": ADVICE["border"],
@@ -40,7 +42,6 @@ class Seen(NamedTuple):
     quality: Quality
     pose: HeadPose
     eyes: tuple[float, float] | None
-    embedding_length: float | None
 
 
 def one_face(count: int, *, chosen: bool, exactly: bool) -> Check:
@@ -55,9 +56,22 @@ def liveness(reading: Liveness) -> Check:
     return check if advice is None else check.model_copy(update={"advice": advice})
 
 
-def checks(seen: Seen, limits: QualityLimits) -> list[Check]:
+def same_person(similarity: float, *, match: float, passed: bool) -> Check:
+    """Whether an image shows whom most of the others show; by its similarity to the one that most of them are like."""
+    return _check("same_person", similarity, f"> {match:g}", passed=passed)
+
+
+def duplicate(similarity: float, *, limit: float) -> Check:
+    """Whether nobody of those who are known is the same person."""
+    return _check("duplicate", similarity, f"<= {limit:g}", passed=similarity <= limit)
+
+
+def checks(seen: Seen, limits: QualityLimits, *, embedding_length: float | None = None) -> list[Check]:
     """Every check that has a limit, in the order of `CheckName`; what was not read fails none."""
-    return list(_checks(seen, limits))
+    length = (
+        () if embedding_length is None else _least("embedding_length", embedding_length, limits.min_embedding_length)
+    )
+    return [*_checks(seen, limits), *length]
 
 
 def _checks(seen: Seen, limits: QualityLimits) -> Iterator[Check]:
@@ -83,8 +97,6 @@ def _checks(seen: Seen, limits: QualityLimits) -> Iterator[Check]:
             yield _between(name, value, level - most, level + most).model_copy(update={"method": said})
     if seen.eyes is not None:
         yield from _least("eyes", max(seen.eyes), limits.min_eyes_open)
-    if seen.embedding_length is not None:
-        yield from _least("embedding_length", seen.embedding_length, limits.min_embedding_length)
 
 
 def _least(name: CheckName, value: float, limit: float | None) -> Iterator[Check]:

@@ -7,10 +7,10 @@ from typing import Final, Literal
 import numpy as np
 
 from shared.errors import ErrorCode, JobError
-from shared.faces import Embedding, Face, checked_vector
+from shared.faces import Face
 from shared.operations import FaceReason, ReferenceEmbedding, ThresholdFrom, VerifyParams, VerifyResult
 from worker.engine.base import EngineInfo
-from worker.operations import answers
+from worker.operations import answers, comparing
 from worker.operations.choosing import one
 from worker.operations.work import Work
 
@@ -59,7 +59,7 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
         JobError: the reference embedding is of another contract or length, or there is no reference at all.
     """
     limit = match_limit(params, work.engine.info, setting=work.verify_threshold)
-    stored = None if work.reference is not None else _checked(params.reference_embedding, work.engine.info)
+    stored = None if work.reference is not None else _stored(params.reference_embedding, work.engine.info)
     probe = one(work.find(work.image, params), work.image, params)
     if probe.face is None:
         return _answer(limit, reason=probe.reason, num_faces=probe.count)
@@ -76,7 +76,7 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
         reference_face = answers.face(picture, found[0])
         crops = np.concatenate([crops, work.align(picture, found)])
     embedding, *others = work.embed(crops)
-    similarity = _cosine(embedding, others[0].vector if stored is None else stored)
+    similarity = comparing.cosine(embedding, others[0].vector if stored is None else stored)
     return _answer(
         limit,
         similarity=similarity,
@@ -110,23 +110,7 @@ def _answer(
     )
 
 
-def _checked(reference: ReferenceEmbedding | None, info: EngineInfo) -> Sequence[float]:
+def _stored(reference: ReferenceEmbedding | None, info: EngineInfo) -> Sequence[float]:
     if reference is None:
         raise JobError(ErrorCode.INVALID_REQUEST, "verify needs a reference image or a reference embedding.")
-    if reference.contract is not None and reference.contract != info.contract:
-        raise JobError(
-            ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
-            f"The reference embedding has contract {reference.contract}; this worker's models have {info.contract}.",
-        )
-    if len(reference.vector) != info.embedding_size:
-        raise JobError(
-            ErrorCode.INVALID_EMBEDDING,
-            f"The reference embedding has {len(reference.vector)} numbers; "
-            f"this worker's models give {info.embedding_size}.",
-        )
-    return checked_vector(reference.vector, name="the reference embedding")
-
-
-def _cosine(probe: Embedding, other: Sequence[float]) -> float:
-    vector = np.asarray(other, dtype=np.float64)
-    return float(np.clip(np.dot(probe.vector, vector / np.linalg.norm(vector)), -1.0, 1.0))
+    return comparing.checked(reference, info, name="The reference embedding")

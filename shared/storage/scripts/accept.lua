@@ -1,6 +1,6 @@
 -- accept: queued, on record and in line, in one step. The same id twice is the same job.
 -- KEYS job
--- ARGV prefix job(JSON) most age quota digest token fingerprint image reference
+-- ARGV prefix job(JSON) most age quota digest token fingerprint image reference further_image...
 local job = cjson.decode(ARGV[2])
 local id = job.fields.id
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -12,6 +12,7 @@ if full then return full end
 if ARGV[6] ~= '' then job.fields.idempotency = ARGV[6] end
 if ARGV[9] ~= '' then redis.call('SET', prefix .. 'image:' .. id, ARGV[9]) end
 if ARGV[10] ~= '' then redis.call('SET', prefix .. 'reference:' .. id, ARGV[10]) end
+for at = 11, #ARGV do redis.call('RPUSH', prefix .. 'more:' .. id, ARGV[at]) end
 admit(job, 0)
 settle_key(ARGV[6], id, ARGV[8])
 return {'accepted', redis.call('HGET', KEYS[1], 'created_at'), depth()}

@@ -47,7 +47,8 @@ local function first_of(line)
         count('started ' .. found[4])
         redis.call('ZADD', prefix .. 'leases', now + ARGV[3], id)
         return {token, redis.call('HGETALL', job),
-          redis.call('GET', prefix .. 'image:' .. id), redis.call('GET', prefix .. 'reference:' .. id)}
+          redis.call('GET', prefix .. 'image:' .. id), redis.call('GET', prefix .. 'reference:' .. id),
+          redis.call('LRANGE', prefix .. 'more:' .. id, 0, -1)}
       end
     end
   end

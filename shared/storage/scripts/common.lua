@@ -4,7 +4,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local BAND = 1e10  -- seconds between the places of two priorities in line: more than any clock says
 local BANDS = {high = 0, normal = 1, low = 2}
-local MATERIAL = {'image:', 'reference:', 'urls:'}  -- what a job works on: gone with its end, or kept for a retry
+local MATERIAL = {'image:', 'reference:', 'more:', 'urls:'}  -- what a job works on: gone with its end, or kept for a retry
 local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
 local telling = {job = true, batch = true}  -- false where one is erased: it is to be as if it had never been
 

@@ -99,8 +99,8 @@ def test_answers_cannot_be_sniffed_or_cached(gateway: Gateway) -> None:
     [
         ("/detect", "multipart/form-data", 5 * 1024 * 1024 + 128 * 1024),
         ("/register", "multipart/form-data", 5 * 1024 * 1024 + 128 * 1024),
-        ("/v1/jobs", "multipart/form-data; boundary=x", 10 * 1024 * 1024 + 128 * 1024),
-        ("/v1/jobs", "application/json", 10 * 1024 * 1024 * 4 // 3 + 128 * 1024),
+        ("/v1/jobs", "multipart/form-data; boundary=x", 25 * 1024 * 1024 + 128 * 1024),
+        ("/v1/jobs", "application/json", 25 * 1024 * 1024 * 4 // 3 + 128 * 1024),
         ("/compare", "application/json", 256 * 1024),
         ("/health", "", 256 * 1024),
         ("/nope", "", 256 * 1024),

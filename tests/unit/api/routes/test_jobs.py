@@ -209,7 +209,8 @@ def test_a_threshold_and_a_false_match_rate_are_not_taken_together(gateway: Gate
 def test_missing_parts_are_named(gateway: Gateway) -> None:
     assert named(gateway.post("/v1/jobs", files={"reference": ("a", JPEG)}, data={"operation": "detect"})) == ["image"]
     assert named(gateway.post("/v1/jobs", files={"image": ("a", JPEG)})) == ["operation"]
-    assert named(gateway.post("/v1/jobs", json={})) == ["operation", "image"]
+    assert named(gateway.post("/v1/jobs", json={})) == ["operation"]
+    assert named(gateway.post("/v1/jobs", json={"operation": "detect"})) == ["image"]
 
 
 def test_an_image_that_came_as_text_is_told_apart_from_a_missing_one(gateway: Gateway) -> None:

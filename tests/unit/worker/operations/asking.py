@@ -59,6 +59,7 @@ def run(
     image: Picture,
     *,
     reference: Picture | None = None,
+    more: Sequence[Picture] = (),
     engine: Engine | None = None,
     verify_threshold: float | None = None,
     **params: Any,
@@ -69,6 +70,7 @@ def run(
         clock=no_clock,
         image=image,
         reference=reference,
+        more=tuple(more),
         verify_threshold=verify_threshold,
     )
     return operations.run(operation, parse_params(operation, params), work)

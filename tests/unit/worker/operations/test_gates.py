@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from shared.faces import CheckName, Liveness, Quality
+from shared.faces import Check, CheckName, Liveness, Quality
 from shared.quality import QualityLimits
 from worker.engine.base import Detection, HeadPose
 from worker.operations import gates
@@ -35,8 +35,13 @@ class Case:
 
 def seen(**changes: Any) -> Seen:
     quality = Quality(**{**GOOD, **{name: value for name, value in changes.items() if name in GOOD}})
-    whole = Seen(FACE, quality, FRONT, (0.9, 0.9), 3.5)
+    whole = Seen(FACE, quality, FRONT, (0.9, 0.9))
     return whole._replace(**{name: value for name, value in changes.items() if name not in GOOD})
+
+
+def checks(reading: dict[str, Any], limits: QualityLimits) -> list[Check]:
+    length = reading.pop("embedding_length", 3.5)
+    return gates.checks(seen(**reading), limits, embedding_length=length)
 
 
 def score(value: float) -> dict[str, Any]:
@@ -63,7 +68,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.name} {[*case.limit]}" for case in CASES])
 def test_a_reading_at_the_limit_passes_and_one_beyond_fails_with_advice(case: Case) -> None:
     limits = QualityLimits(**case.limit)
-    [passes], [fails] = gates.checks(seen(**case.at), limits), gates.checks(seen(**case.beyond), limits)
+    [passes], [fails] = checks(case.at, limits), checks(case.beyond, limits)
     assert (passes.name, passes.passed, passes.advice) == (case.name, True, None)
     assert (fails.name, fails.passed, fails.advice) == (case.name, False, ADVICE[case.name])
 
@@ -77,7 +82,7 @@ def test_without_limits_nothing_is_checked() -> None:
 
 
 def test_what_the_pack_cannot_read_fails_nothing() -> None:
-    blind = seen(eyes=None, embedding_length=None)
+    blind = seen(eyes=None)
     assert gates.checks(blind, QualityLimits(min_eyes_open=0.5, min_embedding_length=9)) == []
 
 

@@ -1,12 +1,17 @@
 """Register: every check is answered, and only a face that passes all of them is embedded."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from shared.errors import JobError
 from shared.operations import Operation, RegisterResult
 from tests.pictures import turned_face
-from tests.unit.worker.operations.asking import NONE, ONE, TWO, WHITE, YELLOW, Recording, picture, run
+from tests.unit.worker.operations.asking import NONE, ONE, PINK, TWO, WHITE, YELLOW, Recording, picture, run
+from worker.engine.base import EngineInfo
+from worker.engine.fake import FakeEngine
 from worker.images import Picture
 
 
@@ -109,3 +114,104 @@ def test_a_face_that_cannot_be_judged_for_liveness_is_told_what_to_do() -> None:
     assert (result.liveness.outcome, result.liveness.reason) == ("input_rejected", "too_small")
     [check] = [check for check in result.checks if check.name == "liveness"]
     assert (check.passed, check.advice) == (False, "Come closer to the camera.")
+
+
+SAME = picture(((60, 40, 190, 200), WHITE))
+OTHER = picture(((100, 50, 220, 200), PINK))
+SPOOF = picture(((100, 50, 220, 200), YELLOW))
+
+
+def test_one_image_is_its_own_template_and_has_no_list_of_verdicts() -> None:
+    result = run(Operation.REGISTER, ONE)
+    assert (result.accepted, result.images, result.duplicates) == (1, [], [])
+    assert "same_person" not in {check.name for check in result.checks}
+
+
+def test_several_images_of_one_person_are_embedded_in_one_run() -> None:
+    engine = Recording()
+    result = run(Operation.REGISTER, ONE, more=[SAME, ONE], engine=engine)
+    assert (result.registered, result.reason, result.accepted) == (True, None, 3)
+    assert [(image.index, image.accepted, image.reason) for image in result.images] == [
+        (0, True, None), (1, True, None), (2, True, None),
+    ]  # fmt: skip
+    assert [stage for stage in engine.stages if stage[0] == "embed"] == [("embed", 3)]
+    assert np.linalg.norm(result.embedding.vector) == pytest.approx(1)
+    assert result.embedding.length == pytest.approx(20, rel=1e-4)
+
+
+def test_a_stranger_among_the_images_is_refused_by_its_index() -> None:
+    result = run(Operation.REGISTER, ONE, more=[OTHER, SAME])
+    assert (result.registered, result.accepted) == (True, 2)
+    assert [image.reason for image in result.images] == [None, "same_person", None]
+    [check] = [check for check in result.images[1].checks if check.name == "same_person"]
+    assert (check.passed, check.limit, check.advice) == (False, "> 0.5", "Use pictures of one person only.")
+    assert check.value < 0.5
+
+
+def test_two_that_differ_are_both_refused() -> None:
+    result = run(Operation.REGISTER, ONE, more=[OTHER])
+    assert (result.registered, result.reason, result.accepted, result.embedding) == (False, "same_person", 0, None)
+
+
+def test_an_image_that_fails_a_check_is_left_out_and_the_others_register() -> None:
+    result = run(Operation.REGISTER, SPOOF, more=[NONE, ONE, SAME])
+    assert (result.registered, result.accepted) == (True, 2)
+    assert [image.reason for image in result.images] == ["liveness", "one_face", None, None]
+    assert [image.num_faces for image in result.images] == [1, 0, 1, 1]
+    assert result.liveness.outcome == "live"
+    assert result.face == result.images[2].face
+
+
+def test_fewer_than_asked_for_is_no_registration() -> None:
+    result = run(Operation.REGISTER, ONE, more=[SPOOF, SAME], min_images=3)
+    assert (result.registered, result.reason, result.accepted) == (False, "too_few_images", 2)
+    assert result.embedding is None
+
+
+def test_where_no_image_passes_the_first_one_says_why() -> None:
+    result = run(Operation.REGISTER, SPOOF, more=[NONE])
+    assert (result.reason, result.accepted) == ("liveness", 0)
+    assert result.face == result.images[0].face
+
+
+def known(image: Picture, **more: Any) -> dict[str, Any]:
+    return {"vector": run(Operation.REGISTER, image, skip_liveness=True).embedding.vector, **more}
+
+
+def test_a_known_person_is_refused_as_a_duplicate_with_index_and_similarity() -> None:
+    result = run(Operation.REGISTER, ONE, known_embeddings=[known(OTHER), known(SAME)])
+    assert (result.registered, result.reason, result.embedding) == (False, "duplicate", None)
+    assert [(each.index, each.similarity) for each in result.duplicates] == [(1, pytest.approx(1.0))]
+    [check] = [check for check in result.checks if check.name == "duplicate"]
+    assert (check.passed, check.limit) == (False, "<= 0.5")
+
+
+def test_a_person_who_is_not_known_registers_and_the_nearest_is_told() -> None:
+    result = run(Operation.REGISTER, ONE, known_embeddings=[known(OTHER)])
+    assert (result.registered, result.duplicates) == (True, [])
+    [check] = [check for check in result.checks if check.name == "duplicate"]
+    assert check.passed
+    assert check.value < 0.5
+
+
+def test_the_limit_for_duplicates_is_the_requests_then_the_packs() -> None:
+    class Wary(FakeEngine):
+        @property
+        def info(self) -> EngineInfo:
+            return replace(super().info, thresholds=replace(super().info.thresholds, duplicate=0.9))
+
+    def limit(engine: FakeEngine, **params: Any) -> str:
+        result = run(Operation.REGISTER, ONE, engine=engine, known_embeddings=[known(OTHER)], **params)
+        [check] = [check for check in result.checks if check.name == "duplicate"]
+        return str(check.limit)
+
+    assert [limit(FakeEngine()), limit(Wary()), limit(Wary(), duplicate_threshold=0.7)] == [
+        "<= 0.5",
+        "<= 0.9",
+        "<= 0.7",
+    ]
+
+
+def test_a_known_embedding_of_another_contract_fails_the_job() -> None:
+    with pytest.raises(JobError, match="Known embedding 1 has contract other"):
+        run(Operation.REGISTER, ONE, known_embeddings=[known(SAME), known(SAME, contract="other")])

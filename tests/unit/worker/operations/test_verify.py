@@ -109,7 +109,7 @@ def test_each_picture_has_a_scale_of_its_own() -> None:
     ],
 )
 def test_the_answer_says_which_rule_gave_its_threshold_and_what_that_costs(
-    asked: dict[str, float], setting: float | None, threshold: float, rule: str, fmr: Any
+    asked: dict[str, Any], setting: float | None, threshold: float, rule: str, fmr: Any
 ) -> None:
     result = run(Operation.VERIFY, ONE, reference=ONE, engine=Calibrated(), verify_threshold=setting, **asked)
     assert (result.verified, result.threshold, result.threshold_from) == (True, threshold, rule)

@@ -1,0 +1,80 @@
+"""`/v1/jobs` for registrations: several images, limits, known embeddings."""
+
+import base64
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.api.conftest import Gateway, problem
+from tests.unit.api.pictures import JPEG, PNG
+from tests.unit.api.results import UNIT, register
+
+B64 = base64.b64encode(JPEG).decode()
+
+
+def body(**more: Any) -> dict[str, Any]:
+    return {"operation": "register", "image": {"base64": B64}, **more}
+
+
+def named(answer: httpx.Response) -> list[str]:
+    return [error["field"] for error in problem(answer, 422, "invalid_request")["errors"]]
+
+
+def test_several_images_of_a_registration_reach_the_worker_in_their_order(gateway: Gateway) -> None:
+    gateway.worker.script = lambda _: register(reason=None, registered=True)
+    parts = [("image", ("a.jpg", JPEG)), ("image", ("b.png", PNG)), ("image", ("c.jpg", JPEG))]
+    assert gateway.post("/v1/jobs", files=parts, data={"operation": "register"}).status_code == 202
+    several = [{"base64": base64.b64encode(data).decode()} for data in (JPEG, PNG, JPEG)]
+    assert gateway.post("/v1/jobs", json={"operation": "register", "images": several}).status_code == 202
+    assert [(claim.image, claim.more) for claim in gateway.worker.claims] == [(JPEG, (PNG, JPEG))] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"operation": "detect"}, "image"),
+        ({"image": {"base64": B64}}, "image"),
+        ({"images": []}, "images"),
+        ({"images": [{"base64": B64}] * 6}, "images"),
+        ({"images": [{"base64": B64}, {"url": "https://photos.example.org/a.jpg"}]}, "images.1.url"),
+        ({"images": [{"base64": B64}, {"base64": "?"}]}, "images.1.base64"),
+        ({"params": {"min_images": 3}}, "params.min_images"),
+        ({"params": {"quality": "best"}}, "params.quality"),
+        ({"params": {"quality_limits": {"max_yaw": 100}}}, "params.quality_limits.max_yaw"),
+    ],
+)
+def test_images_that_do_not_go_together_are_named(gateway: Gateway, changes: dict[str, Any], field: str) -> None:
+    several = {"operation": "register", "images": [{"base64": B64}] * 2, **changes}
+    assert named(gateway.post("/v1/jobs", json=several)) == [field]
+
+
+def test_a_repeated_image_of_another_operation_and_a_sixth_one_are_refused(gateway: Gateway) -> None:
+    def post(operation: str, times: int) -> httpx.Response:
+        return gateway.post("/v1/jobs", files=[("image", ("a.jpg", JPEG))] * times, data={"operation": operation})
+
+    assert named(post("detect", 2)) == ["image"]
+    assert named(post("register", 6)) == ["image"]
+    assert post("register", 5).status_code == 202
+
+
+def test_a_further_image_that_is_none_is_refused_with_its_place(gateway: Gateway) -> None:
+    parts = [("image", ("a.jpg", JPEG)), ("image", ("b.jpg", b"GIF89a"))]
+    answer = gateway.post("/v1/jobs", files=parts, data={"operation": "register"})
+    assert answer.status_code == 415
+    assert answer.json()["detail"].startswith("Image 1: ")
+
+
+def test_known_embeddings_reach_the_worker_and_are_not_echoed(gateway: Gateway) -> None:
+    gateway.worker.script = lambda _: register(reason="duplicate")
+    params = {"known_embeddings": [{"vector": UNIT, "contract": "contract-a"}]}
+    answer = gateway.post("/v1/jobs", json=body(params=params))
+    assert answer.json()["params"]["known_embeddings"] == [{"dimensions": 4, "contract": "contract-a"}]
+    assert gateway.worker.claims[0].job.params["known_embeddings"] == params["known_embeddings"]
+
+
+@pytest.mark.parametrize("vector", [[0.0, 0.0, 0.0, 0.0], [1.0, 2.0]])
+def test_a_known_embedding_that_cannot_be_compared_is_refused(gateway: Gateway, vector: list[float]) -> None:
+    params = {"known_embeddings": [{"vector": UNIT}, {"vector": vector}]}
+    answer = gateway.post("/v1/jobs", json=body(params=params))
+    assert "1" in problem(answer, 422, "invalid_embedding")["detail"]

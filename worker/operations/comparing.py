@@ -1,0 +1,87 @@
+"""Compares embeddings within one contract: with what was given before, and those of one person with each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ErrorCode, JobError
+from shared.faces import Embedding, checked_vector
+from shared.operations import ReferenceEmbedding
+from worker.engine.base import EngineInfo
+
+
+def checked(reference: ReferenceEmbedding, info: EngineInfo, *, name: str) -> Sequence[float]:
+    """The vector of an embedding that was made before, if this worker's models can compare it.
+
+    Raises:
+        JobError: `embedding_contract_mismatch`, or `invalid_embedding` for another length.
+        EmbeddingError: it cannot be compared by cosine.
+    """
+    if reference.contract is not None and reference.contract != info.contract:
+        raise JobError(
+            ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
+            f"{name} has contract {reference.contract}; this worker's models have {info.contract}.",
+        )
+    if len(reference.vector) != info.embedding_size:
+        raise JobError(
+            ErrorCode.INVALID_EMBEDDING,
+            f"{name} has {len(reference.vector)} numbers; this worker's models give {info.embedding_size}.",
+        )
+    return checked_vector(reference.vector, name=name)
+
+
+def cosine(probe: Embedding, other: Sequence[float]) -> float:
+    """Cosine of a unit vector and any other, -1 to 1."""
+    vector = np.asarray(other, dtype=np.float64)
+    return float(np.clip(np.dot(probe.vector, vector / np.linalg.norm(vector)), -1.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Which of several embeddings are one person."""
+
+    members: tuple[bool, ...]
+    similarities: tuple[float, ...]
+    """Of each to the one that most of them are like; of that one to its nearest."""
+
+
+def agreement(embeddings: Sequence[Embedding], *, match: float) -> Agreement:
+    """Who belongs together: the one that most others match, and those others, if they are more than half of all.
+
+    Where no such majority is, as with two that do not match, nobody belongs: which of them is the stranger cannot be
+    told. Of equal candidates the one with the higher similarities is taken, then the first.
+    """
+    between: NDArray[np.float64] = np.clip(
+        np.array([[cosine(a, b.vector) for b in embeddings] for a in embeddings]), -1, 1
+    )
+    np.fill_diagonal(between, -1.0)
+    matches = between > match
+    centre = max(range(len(embeddings)), key=lambda index: (int(matches[index].sum()), float(between[index].sum())))
+    members = matches[centre].copy()
+    members[centre] = True
+    if 2 * members.sum() <= len(embeddings):
+        members[:] = False
+    nearest = between[centre].copy()
+    nearest[centre] = between[centre].max()
+    return Agreement(tuple(members.tolist()), tuple(nearest.tolist()))
+
+
+def template(embeddings: Sequence[Embedding]) -> Embedding:
+    """One embedding of several of one person: the mean of the unit vectors, made a unit vector; the mean length.
+
+    Raises:
+        JobError: `model_failure` where they cancel each other out.
+    """
+    if len(embeddings) == 1:
+        return embeddings[0]
+    mean = np.mean([embedding.vector for embedding in embeddings], axis=0)
+    length = float(np.linalg.norm(mean))
+    if length == 0:
+        raise JobError(ErrorCode.MODEL_FAILURE, "The embeddings of the images cancel each other out.")
+    return Embedding(
+        vector=(mean / length).tolist(),
+        length=float(np.mean([embedding.length for embedding in embeddings])),
+        contract=embeddings[0].contract,
+    )
