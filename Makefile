@@ -49,8 +49,8 @@ unit:
 integration: dev-setup  ## only the tests with a real broker, worker and models
 	@$(VENV)/python -m pytest -q tests/integration
 
-chaos-short: dev-setup  ## every fault once over a real stack, then many at once, then an oracle: about 2 minutes (SEEDS=7)
-	@$(VENV)/python -m tests.chaos.run --seeds $(or $(SEEDS),1)
+chaos-short: dev-setup  ## every fault once over a real stack, then many at once, then an oracle: about 2 minutes (SEEDS=7, FAULT="worker killed")
+	@$(VENV)/python -m tests.chaos.run --seeds $(or $(SEEDS),1) $(if $(FAULT),--only "$(FAULT)")
 
 chaos: dev-setup  ## four such storms, 10,000 jobs and 200 faults at least: about 12 minutes, one result in bench/results
 	@$(VENV)/python -m tests.chaos.run --seeds $(or $(SEEDS),1 2 3 4) --enough --keep bench/results

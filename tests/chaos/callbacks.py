@@ -1,9 +1,10 @@
 """Judges what receivers were told in a storm: every end at least once, under one id, signed, and nothing else."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.webhooks import event_id
+from tests.chaos.oracle import Snapshot
 from tests.chaos.receiver import Receipt
 
 
@@ -15,6 +16,35 @@ class Due:
     """Name of the receiver and path."""
     subject: str
     kind: str
+
+
+def expected(
+    found: Snapshot, *, hooks: Mapping[str, str], endpoints: Mapping[str, Collection[str]]
+) -> dict[Due, float]:
+    """Which receiver is to be told of what, and when that happened.
+
+    Args:
+        found: what the stores hold.
+        hooks: receiver and path that came with a job or batch, by its key.
+        endpoints: receiver and path of each registered endpoint, and the events that it listens to.
+    """
+    completed: dict[str, float] = {}
+    due: dict[Due, float] = {}
+    for job_id, record in found.records.items():
+        kind = f"job.{record.status}"
+        if record.in_batch:
+            batch = record.key.partition("/")[0]
+            completed[batch] = max(record.ended, completed.get(batch, 0.0))
+        own = None if record.in_batch else hooks.get(record.key)
+        due |= {Due(where, job_id, kind): record.ended for where in _listening(kind, own, endpoints)}
+    for batch_id, group in found.groups.items():
+        wheres = _listening("batch.completed", hooks.get(group.key), endpoints)
+        due |= {Due(where, batch_id, "batch.completed"): completed.get(group.key, 0.0) for where in wheres}
+    return due
+
+
+def _listening(kind: str, own: str | None, endpoints: Mapping[str, Collection[str]]) -> list[str]:
+    return [*(where for where, events in endpoints.items() if kind in events), *([] if own is None else [own])]
 
 
 def judge(due: Mapping[Due, float], receipts: Sequence[Receipt], *, erased: frozenset[str]) -> list[str]:

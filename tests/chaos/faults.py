@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from kombu.exceptions import OperationalError
 from shared.dispatch import QUEUE, RUN_NEXT, celery_app
 from shared.jobs import Status, shard_of
 from shared.storage import keys
+from tests.chaos.blows import Blow
 from tests.chaos.ground import Ground
 from tests.chaos.load import Client
 from tests.chaos.marks import DEADLY, GREEDY
@@ -47,21 +47,6 @@ SETTLED: Final = 1.5
 
 Course = Iterator[None]
 """What a fault does: up to the first step at once, the rest step by step."""
-
-
-@dataclass(slots=True)
-class Blow:
-    """One fault that was done. Times are seconds since the epoch."""
-
-    name: str
-    began: float
-    ended: float | None = None
-    """When its cause was gone: the process killed, the frozen one thawed, the disk free again."""
-    recovered: float | None = None
-    died: float = 0.0
-    """When a worker was dead."""
-    held: dict[str, float] = field(default_factory=dict)
-    """Jobs that a killed worker had, and when the lease of each ends."""
 
 
 class Faults:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import redis
 
 from shared.storage import keys
+from tests.chaos.blows import Blow
 from tests.chaos.census import Usage
-from tests.chaos.faults import Blow
 from tests.chaos.oracle import BROKEN_OFF, DOUBLED, Account, Snapshot
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def main() -> int:
     asked = _parser().parse_args()
     reports = _kept(asked.into) if asked.into else {}
     for seed in asked.seeds:
-        report = reports[seed] = _one(seed, seconds=asked.seconds)
+        report = reports[seed] = _one(seed, only=asked.only, seconds=0.0 if asked.only else asked.seconds)
         if asked.into:
             (asked.into / f"storm-{seed}.json").write_text(report.written() + "\n", encoding="utf-8")
         _say([f"seed {seed}: {report.faults} faults, {report.accepted} jobs, {len(report.findings)} broken promises"])
@@ -53,9 +53,11 @@ def _kept(folder: Path) -> dict[int, Report]:
     return {report.seeds[0]: report for report in reports}
 
 
-def _one(seed: int, *, seconds: float) -> Report:
+def _one(seed: int, *, only: list[str] | None, seconds: float) -> Report:
     with tempfile.TemporaryDirectory(prefix="vultus-chaos-") as folder:
-        return storm(Path(folder), Plan(seed=seed, shards=SHARDS[(seed - 1) % len(SHARDS)], seconds=seconds))
+        return storm(
+            Path(folder), Plan(seed=seed, shards=SHARDS[(seed - 1) % len(SHARDS)], singles=only, seconds=seconds)
+        )
 
 
 def _keep(folder: Path, whole: Report, lines: list[str]) -> None:
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Storms over a real stack, then an oracle.")
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="one storm for each; none: only the table")
     parser.add_argument("--seconds", type=float, default=30.0, help="of many faults at once, after the single ones")
+    parser.add_argument("--only", nargs="+", metavar="FAULT", help="these faults, one by one, and nothing else")
     parser.add_argument("--into", type=Path, help="folder where each storm is kept, to be joined with those of before")
     parser.add_argument("--enough", action="store_true", help=f"fail with less than {JOBS} jobs or {FAULTS} faults")
     parser.add_argument("--keep", type=Path, help="folder for a dated result of all storms that are kept")

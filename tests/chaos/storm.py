@@ -7,16 +7,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import redis
 import requests
 
 from shared.storage import keys
-from shared.webhooks import EventType
-from tests.chaos.callbacks import Due, delays, judge, repeats
+from shared.webhooks import SUBSCRIBABLE
+from tests.chaos.blows import Blow
+from tests.chaos.callbacks import delays, expected, judge, repeats
 from tests.chaos.census import Usage, carriers, census
-from tests.chaos.faults import Blow, Faults
+from tests.chaos.faults import Faults
 from tests.chaos.ground import MAX_ATTEMPTS, TIMEOUT, Ground
 from tests.chaos.listener import Listener
 from tests.chaos.load import PATIENCE, Client
@@ -25,6 +26,7 @@ from tests.chaos.probe import Probe
 from tests.chaos.receiver import Receiver
 from tests.chaos.report import Report, after_lease, told_late
 from tests.chaos.stores import endless, images_kept, snapshot, strange
+from tests.chaos.traces import grown, restarts, unhandled
 from worker.webhooks.courier import SLACK
 
 CLIENTS: Final = 5
@@ -38,9 +40,12 @@ REPEATED: Final = 40
 """Submissions that are sent once more when all is over."""
 WARM: Final = 2.0
 """Seconds of load before the first fault, and before the first look at what processes use."""
-FAILURES: Final = ["job.failed", "job.expired"]
-"""What the second of the endpoints listens to."""
+EVERYTHING: Final = tuple(event.value for event in SUBSCRIBABLE)
+FAILURES: Final = ("job.failed", "job.expired")
+"""What the two endpoints listen to."""
 PATHS: Final = ("all", "failures")
+AGAIN: Final = ("worker killed", "worker frozen, then killed") * 3
+"""Done more often than once alone, since what is promised of them has a time."""
 SOON: Final = 2.0
 """Seconds after the lease of a dead worker until its job must be another's."""
 HOLD: Final = TIMEOUT + SLACK.total_seconds()
@@ -54,7 +59,7 @@ class Plan:
     seed: int
     shards: int
     singles: Sequence[str] | None = None
-    """Faults that are done one by one, each until the service is whole again; None: each that there is."""
+    """Faults that are done one by one, each until the service is whole again; None: each that there is, and `AGAIN`."""
     seconds: float = 30.0
     """How long many come at once, after that."""
 
@@ -65,6 +70,7 @@ class Storm:
     def __init__(self, ground: Ground, plan: Plan, receivers: Sequence[Receiver]) -> None:
         self._ground, self._plan = ground, plan
         self._own, self._steady, *self._registered = receivers
+        self._alone: list[Blow] = []
         self._over, self._silent = threading.Event(), threading.Event()
         hooks = [(self._own.name, self._own.url)]
         self.clients = [
@@ -111,7 +117,7 @@ class Storm:
                 for thread in threads:
                     thread.join(timeout=PATIENCE + 15)
         return self._report(
-            begin=begin, calm=calm, found=found, ends=listener.ends, leaks=[*leaks, *_grown(before, after)],
+            begin=begin, calm=calm, found=found, ends=listener.ends, leaks=[*leaks, *grown(before, after)],
             usage=(before, after), lost_by_couriers=lost_by_couriers, last=last,
         )  # fmt: skip
 
@@ -119,9 +125,10 @@ class Storm:
         return census({service.name: service.pid for service in self._ground.services})
 
     def _singles(self) -> None:
-        names = [*self.faults.menu] if self._plan.singles is None else [*self._plan.singles]
+        names = [*self.faults.menu, *AGAIN] if self._plan.singles is None else [*self._plan.singles]
         for name in self.faults.order(names):
             blow = self.faults.strike(name)
+            self._alone.append(blow)
             self._ground.supervise(partial(self._is_over, blow), seconds=RECOVERY)
             self._ground.supervise(partial(self._recovered, blow), seconds=RECOVERY)
             self._ground.supervise(partial(self._has_left, blow), seconds=HELD)
@@ -193,27 +200,6 @@ class Storm:
                 *(f"strange: {name} is in the broker" for name in strange(broker)),
             ]
 
-    def due(self, found: Snapshot) -> dict[Due, float]:
-        """Which receiver is to be told of what, and when it happened."""
-        hooks = {account.key: account.hook for each in self.submitters for account in each.accounts if account.hook}
-        due: dict[Due, float] = {}
-        everything, failures = (f"{each.name}/{path}" for each, path in zip(self._registered, PATHS, strict=True))
-        for job_id, record in found.records.items():
-            kind = f"job.{record.status}"
-            wheres = [everything, *([failures] if kind in FAILURES else [])]
-            if record.key in hooks and not record.in_batch:
-                wheres.append(hooks[record.key])
-            due |= {Due(where, job_id, kind): record.ended for where in wheres}
-        ended: dict[str, float] = {}
-        for record in found.records.values():
-            if record.in_batch:
-                key = record.key.partition("/")[0]
-                ended[key] = max(record.ended, ended.get(key, 0.0))
-        for batch_id, group in found.groups.items():
-            wheres = [everything, *([hooks[group.key]] if group.key in hooks else [])]
-            due |= {Due(where, batch_id, "batch.completed"): ended.get(group.key, 0.0) for where in wheres}
-        return due
-
     def _report(
         self, *, begin: float, calm: float, last: float, found: Snapshot, ends: list[tuple[str, str]],
         leaks: list[str], usage: tuple[dict[str, Usage], dict[str, Usage]], lost_by_couriers: list[float],
@@ -223,7 +209,9 @@ class Storm:
             job_id for account in accounts if account.erased for job_id in {*account.ids, *account.retries}
         )
         receipts = [receipt for each in (self._own, self._steady, *self._registered) for receipt in each.receipts]
-        due = self.due(found)
+        hooks = {account.key: account.hook for account in accounts if account.hook}
+        everything, failures = (f"{each.name}/{path}" for each, path in zip(self._registered, PATHS, strict=True))
+        due = expected(found, hooks=hooks, endpoints={everything: EVERYTHING, failures: FAILURES})
         spent = after_lease(self.faults.blows, found)
         late = [(job_id, seconds) for job_id, seconds in spent.items() if seconds > SOON]
         findings = [
@@ -231,7 +219,11 @@ class Storm:
             *(f"answer: {line}" for each in self.submitters for line in each.unexpected),
             *(f"log: {line}" for line in unhandled(self._ground.log)),
             *(f"late: {job_id} left its dead worker {seconds:.1f} s after the lease" for job_id, seconds in late),
-            *(f"recovery: the service was not whole {RECOVERY:g} s after {blow.name}" for blow in self._unrecovered()),
+            *(
+                f"recovery: the service was not whole {RECOVERY:g} s after {blow.name}"
+                for blow in self._alone
+                if blow.recovered is None
+            ),
             *audit(accounts, ends, found, max_attempts=MAX_ATTEMPTS),
             *judge(due, receipts, erased=erased),
             *leaks,
@@ -243,10 +235,6 @@ class Storm:
             lost_by_couriers=lost_by_couriers,
             swallowed=sum(line.swallowed for line in self._ground.lines), restarts=restarts(self._ground.log),
         )  # fmt: skip
-
-    def _unrecovered(self) -> list[Blow]:
-        count = len(self.faults.menu) if self._plan.singles is None else len(self._plan.singles)
-        return [blow for blow in self.faults.blows[:count] if blow.recovered is None]
 
 
 def storm(data: Path, plan: Plan) -> Report:
@@ -260,59 +248,15 @@ def storm(data: Path, plan: Plan) -> Report:
             for name, steady in names
         ]
         with ground:
-            for receiver, path, events in zip(receivers[2:], PATHS, (None, FAILURES), strict=True):
+            for receiver, path, events in zip(receivers[2:], PATHS, (EVERYTHING, FAILURES), strict=True):
                 receiver.secret = register(ground.urls[0], f"{receiver.url}/{path}", events)
             report = Storm(ground, plan, receivers).run()
     left = carriers(ground.stack.ledger.password)
     return report.and_found([f"process: {pid} is still there" for pid in left])
 
 
-def register(url: str, where: str, events: list[str] | None) -> str:
+def register(url: str, where: str, events: Sequence[str]) -> str:
     """Register an endpoint; its secret."""
-    body: dict[str, Any] = {
-        "url": where,
-        **({} if events is None else {"events": [EventType(each) for each in events]}),
-    }
-    answer = requests.post(f"{url}/v1/webhook-endpoints", json=body, timeout=10)
+    answer = requests.post(f"{url}/v1/webhook-endpoints", json={"url": where, "events": [*events]}, timeout=10)
     answer.raise_for_status()
     return str(answer.json()["secret"])
-
-
-GROWTH: Final = Usage(megabytes=64, threads=40, files=80)
-"""How much more than at the start a process may use after a storm, or another in its place."""
-
-
-def _grown(before: dict[str, Usage], after: dict[str, Usage]) -> list[str]:
-    found = []
-    for name, then in before.items():
-        now = after.get(name)
-        if now is None:
-            found.append(f"growth: {name} does not run")
-            continue
-        for what in ("megabytes", "threads", "files"):
-            more = getattr(now, what) - getattr(then, what)
-            if more > getattr(GROWTH, what):
-                found.append(f"growth: {name} has {more:g} more {what} than before")
-    return found
-
-
-OUT_OF_MEMORY: Final = "MemoryError"
-"""What a worker writes of a picture that takes all memory: one traceback for the operator."""
-
-
-def unhandled(log: Sequence[str]) -> list[str]:
-    """For each traceback in the log, what was raised."""
-    found = []
-    for at, line in enumerate(log):
-        if "Traceback" in line:
-            name = line.split(" | ")[0]
-            own = [later for later in log[at + 1 : at + 400] if later.startswith(f"{name} | ")]
-            raised = next((later for later in own if not later.startswith((f"{name} |   ", f"{name} | +"))), line)
-            if OUT_OF_MEMORY not in raised:
-                found.append(raised[:300])
-    return found
-
-
-def restarts(log: Sequence[str]) -> int:
-    """How often the supervisor started something again."""
-    return sum(line.startswith("stack | ") and "starting it again" in line for line in log)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from shared.jobs import Status
 from shared.webhooks import event_id
-from tests.chaos.callbacks import Due, delays, judge, repeats
+from tests.chaos.callbacks import Due, delays, expected, judge, repeats
+from tests.chaos.oracle import Group, Record, Snapshot
 from tests.chaos.receiver import Receipt
 
 DUE = {Due("one/all", "job_a", "job.succeeded"): 10.0}
@@ -53,3 +55,31 @@ def test_the_delay_is_that_of_the_first_that_was_taken() -> None:
 def test_what_comes_after_it_was_taken_is_a_repeat() -> None:
     assert repeats([FAILED, GOOD, FAILED, GOOD]) == 2
     assert repeats([FAILED, FAILED, GOOD]) == 0
+
+
+def test_an_end_is_due_to_whoever_listens_to_it_and_to_the_address_that_came_with_it() -> None:
+    done = (Status.QUEUED, Status.RUNNING, Status.SUCCEEDED)
+    records = {
+        "job_a": Record("a", Status.SUCCEEDED, 1, done, "succeeded:detect", times=(1.0, 2.0, 3.0)),
+        "job_b": Record("b/0", Status.SUCCEEDED, 1, done, "succeeded:detect", times=(1.0, 2.0, 4.0), in_batch=True),
+    }
+    found = Snapshot(
+        records=records,
+        groups={"batch_b": Group("b", "completed", total=1, ended=1)},
+        lines={},
+        shelves={},
+        images=[],
+        keys_lead_to={},
+    )
+    due = expected(
+        found,
+        hooks={"a": "own/a", "b": "own/b"},
+        endpoints={"all": ("job.succeeded", "batch.completed"), "failures": ("job.failed",)},
+    )
+    assert due == {
+        Due("all", "job_a", "job.succeeded"): 3.0,
+        Due("own/a", "job_a", "job.succeeded"): 3.0,
+        Due("all", "job_b", "job.succeeded"): 4.0,
+        Due("all", "batch_b", "batch.completed"): 4.0,
+        Due("own/b", "batch_b", "batch.completed"): 4.0,
+    }

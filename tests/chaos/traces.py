@@ -1,0 +1,46 @@
+"""What a storm leaves in the log and in its processes: tracebacks, restarts, growth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from tests.chaos.census import Usage
+
+GROWTH: Final = Usage(megabytes=64, threads=40, files=80)
+"""How much more than at the start a process may use after a storm, or another in its place."""
+
+
+def grown(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> list[str]:
+    """Which processes use more than they may, one line each."""
+    found = []
+    for name, then in before.items():
+        now = after.get(name)
+        if now is None:
+            found.append(f"growth: {name} does not run")
+            continue
+        for what in ("megabytes", "threads", "files"):
+            more = getattr(now, what) - getattr(then, what)
+            if more > getattr(GROWTH, what):
+                found.append(f"growth: {name} has {more:g} more {what} than before")
+    return found
+
+
+OUT_OF_MEMORY: Final = "MemoryError"
+"""What a worker writes of a picture that takes all memory: one traceback for the operator."""
+
+
+def unhandled(log: Sequence[str]) -> list[str]:
+    """For each traceback in the log, what was raised."""
+    found = []
+    for at, line in enumerate(log):
+        if "Traceback" in line:
+            name = line.split(" | ")[0]
+            own = [later for later in log[at + 1 : at + 400] if later.startswith(f"{name} | ")]
+            raised = next((later for later in own if not later.startswith((f"{name} |   ", f"{name} | +"))), line)
+            if OUT_OF_MEMORY not in raised:
+                found.append(raised[:300])
+    return found
+
+
+def restarts(log: Sequence[str]) -> int:
+    """How often the supervisor started something again."""
+    return sum(line.startswith("stack | ") and "starting it again" in line for line in log)
