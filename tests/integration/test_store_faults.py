@@ -9,15 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 import requests
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from api.backend import verify_ledger
+from api.settings import ApiSettings
 from shared.dispatch import QUEUE
 from shared.errors import UnavailableError
 from shared.storage import keys
 from shared.storage.ledger import Ledger, Outcome
 from tests.integration.breaking import breakable, history, job_of, picture, until
 from tests.integration.poisons import HANGS, SLOW
-from tests.integration.servers import Server
+from tests.integration.servers import Configured, Server
 from tests.integration.test_faults import kill, readable, status, supervised
 from tests.integration.test_ledger import accept
 from tests.integration.test_ledger import status as kept_status
@@ -158,6 +163,38 @@ def test_a_ledger_file_that_lost_its_last_bytes_costs_the_last_step_and_nothing_
     with ledger_server.store.client() as client:
         assert client.exists(keys.image(0, last)) == 0
     assert [claim.job.id for claim in iter(lambda: ledger.claim("w"), None)] == jobs[1:]
+
+
+def test_a_gateway_that_starts_while_its_ledger_loads_waits_for_it(tmp_path: Path) -> None:
+    slow_to_load = ("key-load-delay 1000", "loading-process-events-interval-bytes 1024")  # microseconds for each key
+    server = Server(Configured("ledger", tmp_path, durable=True, more=slow_to_load))
+    server.start()
+    try:
+        with server.store.client() as client, client.pipeline(transaction=False) as written:
+            for number in range(4000):
+                written.set(f"key-{number}", b"x")
+            written.execute()
+            client.bgrewriteaof()  # the delay is for a file that was written anew
+            until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        server.kill()
+        server.service.start()
+        until(lambda: loads(server), seconds=10)
+        verify_ledger(ApiSettings(ledger_url=server.url))
+        assert not loads(server)
+    finally:
+        server.service.stop()
+
+
+def loads(server: Server) -> bool:
+    """Whether the server is there and reads its file; the driver by itself would ask until it does not."""
+    try:
+        with redis.Redis.from_url(server.store.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
+            client.ping()
+    except redis.BusyLoadingError:
+        return True
+    except redis.RedisError:
+        pass
+    return False
 
 
 def test_running_jobs_end_in_a_full_ledger_and_submissions_are_refused(tmp_path: Path) -> None:
