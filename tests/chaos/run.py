@@ -19,6 +19,8 @@ from tools.setup import ROOT
 JOBS: Final = 10_000
 FAULTS: Final = 200
 """What a full run has at least."""
+MOST: Final = 50
+"""Findings that are shown."""
 SHARDS: Final = (1, 3)
 """By turns: seeds that are odd have one shard, those that are even have three."""
 
@@ -32,12 +34,12 @@ def main() -> int:
         if asked.into:
             (asked.into / f"storm-{seed}.json").write_text(report.written() + "\n", encoding="utf-8")
         _say([f"seed {seed}: {report.faults} faults, {report.accepted} jobs, {len(report.findings)} broken promises"])
-        _say([f"  {finding}" for finding in report.findings[:50]])
+        _say([f"  {finding}" for finding in report.findings[:MOST]])
     if not reports:
         _say(["there was no storm"])
         return 1
     whole = together([reports[seed] for seed in sorted(reports)])
-    lines = [*table(whole), "", *summary(whole)]
+    lines = [*table(whole), "", *summary(whole), *(f"- found: {finding}" for finding in whole.findings[:MOST])]
     _say(["", *lines])
     if asked.keep:
         _keep(asked.keep, whole, lines)

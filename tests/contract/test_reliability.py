@@ -30,3 +30,11 @@ def test_every_case_names_tests_that_exist_or_says_that_it_is_not_built(row: lis
     named = NAMED.findall(shown)
     assert NAMED.sub("", shown).strip() == ("" if named else "not built")
     assert [name for path, name in named if name not in functions_of(path)] == []
+
+
+def test_every_fault_of_the_storms_has_a_row_with_the_command_that_does_it_alone() -> None:
+    source = (ROOT / "tests" / "chaos" / "faults.py").read_text(encoding="utf-8")
+    menu = re.findall(r'^            "([^"]+)": \(\d+, ', source, re.MULTILINE)
+    shown = re.findall(r'^\| (.+?) \| \d+ \|.*\| `make chaos-short FAULT="(.+)"` \|$', TABLE, re.MULTILINE)
+    assert len(menu) > 30
+    assert sorted(shown) == sorted((name, name) for name in menu)
