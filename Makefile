@@ -6,12 +6,13 @@ PACK ?=
 EVALUATED := $(or $(PACK),$(VULTUS_PACK),compact)
 LIVENESS_LABELS := $(or $(LABELS),$(or $(VULTUS_TEST_DATA),../shared/data)/liveness.csv)
 VENV := .venv/bin
+USUAL := jobs:read,jobs:write
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
 LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 export ORT_DISABLE_TELEMETRY := 1
 export VULTUS_MODELS_DIR := $(abspath $(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short soak fuzz bench models calibrate liveness-report lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short soak fuzz bench key models calibrate liveness-report lock snapshot clean dev-setup
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -63,6 +64,9 @@ soak: dev-setup  ## half an hour at 80 of 100 of what it can do, real models: do
 
 bench: dev-setup  ## measure speed and memory: about 14 minutes, one report in bench/results
 	@$(VENV)/python -m bench.run
+
+key:  ## make an API key in the running compose stack, shown this once (TENANT=acme SCOPES=jobs:read,jobs:write)
+	@docker compose exec gateway python -m api.keys create --tenant $(or $(TENANT),default) --scopes "$(or $(SCOPES),$(USUAL))"
 
 models: setup  ## list model packs, or install and verify one (PACK=buffalo_l)
 	@$(VENV)/python -m worker.models --models-dir $(MODELS) $(if $(PACK),install $(PACK),list)

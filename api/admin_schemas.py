@@ -20,9 +20,13 @@ class _Body(BaseModel):
 class QuotasBody(_Body):
     """How much a tenant may have; null leaves it to the settings of the service."""
 
-    rate: float | None = Field(default=None, gt=0, le=1e6, description="Requests per second of each of its keys.")
-    burst: int | None = Field(default=None, ge=1, le=1_000_000, description="Requests of a key at once.")
-    jobs: int | None = Field(default=None, ge=0, le=10_000_000, description="Jobs that wait or run at once.")
+    rate: float | None = Field(
+        default=None, strict=True, gt=0, le=1e6, description="Requests per second of each of its keys."
+    )
+    burst: int | None = Field(default=None, strict=True, ge=1, le=1_000_000, description="Requests of a key at once.")
+    jobs: int | None = Field(
+        default=None, strict=True, ge=0, le=10_000_000, description="Jobs that wait or run at once."
+    )
 
 
 class TenantSubmission(_Body):
@@ -40,7 +44,7 @@ class TenantChange(_Body):
     """What is to be another way; what is left out stays."""
 
     name: str | None = Field(default=None, max_length=200)
-    disabled: bool | None = Field(default=None, description="Nobody is let in for it.")
+    disabled: bool | None = Field(default=None, strict=True, description="Nobody is let in for it.")
     quotas: QuotasBody | None = None
     quality_policy: dict[str, Any] | None = None
 
@@ -77,14 +81,16 @@ class KeySubmission(_Body):
     scopes: list[Scope] = _SCOPES
     name: str = Field(default="", max_length=200, description="What it is for.")
     expires_in: float | None = Field(
-        default=None, gt=0, le=100 * 366 * 86400, description="Seconds; null = until revoked."
+        default=None, strict=True, gt=0, le=100 * 366 * 86400, description="Seconds; null = until revoked."
     )
 
 
 class KeyRotation(_Body):
     """How a key is followed by another."""
 
-    overlap_seconds: float = Field(default=3600, ge=0, le=30 * 86400, description="How long the old one stays good.")
+    overlap_seconds: float = Field(
+        default=3600, strict=True, ge=0, le=30 * 86400, description="How long the old one stays good."
+    )
 
 
 class KeyBody(BaseModel):

@@ -1,6 +1,7 @@
 """Who did what, noted as each call is answered: a line in the log at once, the tenant's audit log a moment later."""
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,6 +21,9 @@ GATHER: Final = timedelta(seconds=0.2)
 MOST: Final = 10_000
 """Entries that wait for a store that is away; beyond, the oldest are only in the log lines."""
 FORBIDDEN: Final = 403
+
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
+"""What may stand in the log: an id of ours; not whatever somebody puts into a path."""
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +100,7 @@ class Witness:
             return
         headers = {name.lower(): value for name, value in message["headers"]}
         named = [*scope.get("path_params", {}).values(), headers.get(b"location", b"").decode().rpartition("/")[2]]
-        subject = state.get("subject") or next((str(name) for name in named if name), "")
+        subject = state.get("subject") or next((str(name) for name in named if _ID.fullmatch(str(name))), "")
         self._audit().note(
             Entry(
                 tenant=state.get("subject_tenant", caller.tenant),

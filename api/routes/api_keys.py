@@ -44,7 +44,7 @@ async def create_key(request: Request, _: Admin, asked: KeySubmission, backend: 
     summary="List keys",
     response_model=KeyList,
     response_description="Every key of the tenant, the newest first.",
-    responses=problem_responses(ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
+    responses=problem_responses(ErrorCode.INVALID_REQUEST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
 )
 async def list_keys(
     _: Admin, backend: BackendDep, tenant: Annotated[str, Query(max_length=40, description="Whose.")] = DEFAULT

@@ -132,9 +132,9 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
     },
 )
 async def read_batch(
-    batch_id: BatchIdDep,
     request: Request,
     caller: JobsReader,
+    batch_id: BatchIdDep,
     backend: BackendDep,
     settings: SettingsDep,
     wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for its completion.")] = None,
@@ -154,9 +154,9 @@ async def read_batch(
     responses=problem_responses(*BATCH_READ_CODES, ErrorCode.INVALID_REQUEST),
 )
 async def list_batch_jobs(
-    batch_id: BatchIdDep,
     request: Request,
     caller: JobsReader,
+    batch_id: BatchIdDep,
     backend: BackendDep,
     part: Annotated[BatchPart, Query()],
 ) -> Response:
@@ -181,7 +181,7 @@ async def list_batch_jobs(
     response_description="The batch; what had not ended is canceled.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
-async def cancel_batch(batch_id: BatchIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
+async def cancel_batch(caller: JobsWriter, batch_id: BatchIdDep, backend: BackendDep) -> Response:
     """End every job of the batch that has not ended, now. What has ended stays as it is."""
     batch = await to_thread.run_sync(partial(backend.ledger.batches.cancel, batch_id, tenant=caller.tenant))
     if batch is None:
@@ -196,7 +196,7 @@ async def cancel_batch(batch_id: BatchIdDep, caller: JobsWriter, backend: Backen
     response_description="Nothing is left of it and its jobs.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
-async def delete_batch(batch_id: BatchIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
+async def delete_batch(caller: JobsWriter, batch_id: BatchIdDep, backend: BackendDep) -> Response:
     """Erase a batch with all its jobs, in any state, now."""
     if not await to_thread.run_sync(partial(backend.ledger.batches.delete, batch_id, tenant=caller.tenant)):
         raise no_such_batch()

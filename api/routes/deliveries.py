@@ -43,7 +43,7 @@ DeliveryIdDep = Annotated[str, Depends(_delivery_id)]
     response_description="Who was told of its end, and how that went.",
     responses=problem_responses(*READ_CODES),
 )
-async def list_job_deliveries(job_id: JobIdDep, caller: JobsReader, backend: BackendDep) -> Response:
+async def list_job_deliveries(caller: JobsReader, job_id: JobIdDep, backend: BackendDep) -> Response:
     """List the deliveries of the job's end; none as long as it has not ended."""
 
     def read() -> list[dict[str, object]]:
@@ -63,7 +63,7 @@ async def list_job_deliveries(job_id: JobIdDep, caller: JobsReader, backend: Bac
     response_description="Who was told of its completion, and how that went.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
-async def list_batch_deliveries(batch_id: BatchIdDep, caller: JobsReader, backend: BackendDep) -> Response:
+async def list_batch_deliveries(caller: JobsReader, batch_id: BatchIdDep, backend: BackendDep) -> Response:
     """List the deliveries of the batch's completion; those of its jobs are with the jobs."""
 
     def read() -> list[dict[str, object]]:
@@ -82,7 +82,7 @@ async def list_batch_deliveries(batch_id: BatchIdDep, caller: JobsReader, backen
     response_description="The delivery with its last attempts.",
     responses=problem_responses(*CODES),
 )
-async def read_delivery(delivery_id: DeliveryIdDep, caller: JobsReader, backend: BackendDep) -> Response:
+async def read_delivery(caller: JobsReader, delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
     """Read a delivery with its last 20 attempts: what was sent, what was answered, how long it took."""
 
     def read() -> dict[str, object]:
@@ -103,7 +103,7 @@ async def read_delivery(delivery_id: DeliveryIdDep, caller: JobsReader, backend:
     response_description="It is due now.",
     responses=problem_responses(*CODES),
 )
-async def resend_delivery(delivery_id: DeliveryIdDep, caller: WebhooksAdmin, backend: BackendDep) -> Response:
+async def resend_delivery(caller: WebhooksAdmin, delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
     """Send a delivery now, in whatever state it is, under its old `webhook-id`; its schedule begins anew."""
     found = await to_thread.run_sync(partial(backend.ledger.deliveries.resend, delivery_id, tenant=caller.tenant))
     if found is None:

@@ -37,9 +37,9 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
     },
 )
 async def follow_job(
-    job_id: JobIdDep,
     request: Request,
     caller: JobsReader,
+    job_id: JobIdDep,
     backend: BackendDep,
     last_event_id: Annotated[
         str | None,

@@ -177,9 +177,9 @@ async def list_jobs(caller: JobsReader, backend: BackendDep, query: Annotated[Jo
     },
 )
 async def read_job(
-    job_id: JobIdDep,
     request: Request,
     caller: JobsReader,
+    job_id: JobIdDep,
     backend: BackendDep,
     settings: SettingsDep,
     wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for the end of the job.")] = None,
@@ -200,7 +200,7 @@ async def read_job(
     response_description="The job, canceled now or before.",
     responses=problem_responses(*READ_CODES, ErrorCode.JOB_ENDED),
 )
-async def cancel_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
+async def cancel_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep) -> Response:
     """End a job that waits or runs, now. Its images are erased in the same step; a result that comes later is dropped.
 
     A job that has been canceled is answered again; one with another end is not changed: 409.
@@ -216,7 +216,7 @@ async def cancel_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep) 
     response_description="Nothing is left of it.",
     responses=problem_responses(*READ_CODES),
 )
-async def delete_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
+async def delete_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep) -> Response:
     """Erase a job in any state, now: images, result, metadata, and a result kept for repeated images.
 
     Whoever waits for it is answered 404. Its `Idempotency-Key` is free again.
@@ -242,7 +242,7 @@ async def delete_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep) 
         **problem_responses(*READ_CODES, ErrorCode.NOT_RETRYABLE, ErrorCode.QUEUE_FULL, ErrorCode.QUOTA_EXCEEDED),
     },
 )
-async def retry_job(job_id: JobIdDep, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> Response:
+async def retry_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep, settings: SettingsDep) -> Response:
     """Put a job that failed in line again, as a new job with the same images, parameters and metadata.
 
     The failed job stays as it is, and names the new one in `retried_as`. Asked again, it is the same new job.

@@ -150,12 +150,13 @@ async def export_tenant(request: Request, tenant: TenantDep, backend: BackendDep
     response_description="Erased, and looked for again.",
     responses=problem_responses(*TENANT_CODES),
 )
-async def erase_tenant(tenant: TenantDep, backend: BackendDep) -> Response:
+async def erase_tenant(request: Request, caller: Admin, tenant: TenantDep, backend: BackendDep) -> Response:
     """Erase all that a tenant has, now: keys, endpoints, batches, jobs, deliveries, kept results, audit log.
 
     It is disabled first, and its record goes last; `default` stays, empty. Where `nothing_left` is false something
     came up to the end: ask again. That it was erased, by whom and when, stays in the audit log of the caller's tenant.
     """
+    request.state.subject_tenant = caller.tenant  # the tenant's own log goes with it
     await to_thread.run_sync(backend.ledger.tenants.replace, replace(tenant, disabled=True))
     await asyncio.sleep(2 * FRESH.total_seconds())  # until the last gateway has heard of it
     erased: Counter[str] = Counter()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.storage.api_keys import ApiKeys
+from shared.tenants import DEFAULT, ApiKey, Scope, new_key
 from tools.setup import ROOT
 from tools.stack import Stack, free_port
 
@@ -21,6 +23,9 @@ def quick(tmp_path: Path) -> Iterator[Stack]:
         "VULTUS_ENGINE": "fake",
         "VULTUS_QUEUE_LIMIT": "100000",  # a full queue is a documented answer, but not what is looked for here
         "VULTUS_WAIT_LIMIT": "1",
+        "VULTUS_AUTH": "keys",  # and each call is also tried without one
+        "VULTUS_RATE_LIMIT": "100000",
+        "VULTUS_RATE_BURST": "100000",
     }
     running = Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None)
     with running:
@@ -29,12 +34,17 @@ def quick(tmp_path: Path) -> Iterator[Stack]:
 
 
 def test_no_call_answers_what_the_document_does_not_say(quick: Stack, tmp_path: Path) -> None:
+    public, key, digest = new_key()
+    with quick.ledger.client() as client:
+        assert ApiKeys(client).create(ApiKey(public, DEFAULT, frozenset(Scope), digest)) is not None
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         f"--config-file={ROOT / 'tests' / 'integration' / 'schemathesis.toml'}",
         "run",
         f"{quick.url}/openapi.json",
         "--no-color",
+        "--header",
+        f"Authorization: Bearer {key}",
     ]
     for _ in range(3):
         done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path)

@@ -32,7 +32,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         "VULTUS_RESULT_CACHE_TTL": "600",
         "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
         "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
-        "VULTUS_WEBHOOK_MARKS": "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVoxMjM0NTY=",
+        "VULTUS_WEBHOOK_SECRETS": "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVoxMjM0NTY=",
     }
     running = Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None)
     with running:
@@ -105,6 +105,9 @@ def test_nothing_of_an_erased_tenant_is_left_and_nothing_of_another_is_lost(stac
         assert own["result"]["faces"][0]["embedding"]
         assert "whsec_" not in exported.text
         assert not any(job_id in exported.text for job_id in before)
+
+        assert client.keys("vultus:{0}:result:*:acme")
+        client.set(f"vultus:{{0}}:result:{'ab' * 32}:acme", "{}")  # of a job that has expired
 
         busy = threading.Thread(target=_keep_submitting, args=(url, callers["acme"]))
         busy.start()

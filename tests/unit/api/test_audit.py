@@ -67,6 +67,12 @@ def test_what_is_refused_for_want_of_a_scope_is_noted_and_a_wrong_request_is_not
     assert [(entry.action, entry.status) for entry in written(closed)] == [("submit_job", 403)]
 
 
+def test_what_somebody_puts_into_a_path_does_not_get_into_the_log(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme", Scope.JOBS_READ)
+    closed.request("DELETE", "/v1/jobs/%0Aforged%20line", headers=bearer(key))
+    assert [(entry.action, entry.subject) for entry in written(closed)] == [("delete_job", "")]
+
+
 def test_where_nobody_authenticates_there_is_nobody_to_name(gateway: Gateway) -> None:
     gateway.submit("detect", JPEG)
     assert written(gateway) == []
