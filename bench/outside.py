@@ -16,6 +16,8 @@ from typing import Any, Final
 from tools.service import Service
 from tools.setup import models_dir
 from tools.stack import Stack, free_port
+from worker.engine.packs import MANIFEST, read
+from worker.engine.reference import needed_alone
 
 WORKER: Final = "worker.app"
 QUIET: Final = ("warning", "error", "critical")
@@ -59,20 +61,21 @@ def vultus(*, workers: int = 1, app: str = WORKER, **settings: str) -> Iterator[
 def classic() -> Iterator[Classic]:
     """The synchronous service over the original models of a pack, with the options that uvicorn has by itself."""
     port = free_port()
-    models = models_dir() / os.environ.get("VULTUS_PACK", "compact")
-    service = Service(
-        "classic",
-        [sys.executable, "-W", "ignore", "-m", "uvicorn", "bench.classic:app", "--host", "127.0.0.1",
-         "--port", str(port)],
-        {**os.environ, "CLASSIC_MODELS": str(models.absolute()), "ORT_DISABLE_TELEMETRY": "1"},
-        lambda _name, _line: None,
-    )  # fmt: skip
-    service.start()
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health", service)
-        yield Classic(port, service.pid)
-    finally:
-        service.stop()
+    folder = models_dir() / os.environ.get("VULTUS_PACK", "compact")
+    with needed_alone(folder, read(folder / MANIFEST)) as models:
+        service = Service(
+            "classic",
+            [sys.executable, "-W", "ignore", "-m", "uvicorn", "bench.classic:app", "--host", "127.0.0.1",
+             "--port", str(port)],
+            {**os.environ, "CLASSIC_MODELS": models, "ORT_DISABLE_TELEMETRY": "1"},
+            lambda _name, _line: None,
+        )  # fmt: skip
+        service.start()
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/health", service)
+            yield Classic(port, service.pid)
+        finally:
+            service.stop()
 
 
 def parts(stack: Stack) -> dict[str, int]:

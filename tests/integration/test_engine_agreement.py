@@ -19,8 +19,9 @@ from worker.engine.base import Detection, Image, Search
 from worker.engine.detector import Detector
 from worker.engine.devices import Device, choose_device
 from worker.engine.insight import InsightEngine
-from worker.engine.packs import MANIFEST, DetectionPlan, installed
+from worker.engine.packs import MANIFEST, DetectionPlan, installed, read
 from worker.engine.prepare import prepared
+from worker.engine.reference import needed_alone
 from worker.engine.sessions import open_session
 from worker.images import decode
 
@@ -45,9 +46,10 @@ def photos() -> tuple[Image, ...]:
 
 @cache
 def insightface() -> Any:
-    with contextlib.redirect_stdout(io.StringIO()):
+    folder = models_dir() / "compact"
+    with contextlib.redirect_stdout(io.StringIO()), needed_alone(folder, read(folder / MANIFEST)) as alone:
         app = FaceAnalysis(
-            name=str((models_dir() / "compact").absolute()),
+            name=alone,
             allowed_modules=["detection", "recognition"],
             providers=["CPUExecutionProvider"],
         )

@@ -2,6 +2,8 @@
 
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,14 +63,24 @@ def compare(engine: Engine, folder: Path, manifest: Manifest) -> Comparison:
 _Face = tuple[tuple[float, float, float, float], tuple[tuple[float, float], ...], np.ndarray]
 
 
-def _faces(image: np.ndarray, folder: Path, manifest: Manifest) -> list[_Face]:
-    from insightface.app import FaceAnalysis  # noqa: PLC0415 - 46 MB that no worker needs
+@contextmanager
+def needed_alone(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """A folder with the original detector and recogniser of the pack in `folder`, and nothing else.
 
-    # It loads every *.onnx of a folder, and takes our manifest for its own: give it a folder of these two alone.
-    with tempfile.TemporaryDirectory() as alone, warnings.catch_warnings():
+    `FaceAnalysis` loads every *.onnx of a folder, fails on models that it does not know, and takes our manifest for its
+    own.
+    """
+    with tempfile.TemporaryDirectory() as alone:
         for file in manifest.files:
             if file.role in NEEDED:
                 Path(alone, file.name).symlink_to((folder / file.name).absolute())
+        yield alone
+
+
+def _faces(image: np.ndarray, folder: Path, manifest: Manifest) -> list[_Face]:
+    from insightface.app import FaceAnalysis  # noqa: PLC0415 - 46 MB that no worker needs
+
+    with needed_alone(folder, manifest) as alone, warnings.catch_warnings():
         try:
             warnings.simplefilter("ignore")  # insightface 2.1 calls what scikit-image 0.26 deprecates
             analysis = FaceAnalysis(alone, allowed_modules=list(NEEDED), providers=["CPUExecutionProvider"])
