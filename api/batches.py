@@ -145,6 +145,7 @@ def submit(
     settings: ApiSettings,
     tenant: str,
     of_tenant: int | None,
+    quality_policy: Mapping[str, Any],
     under: Reservation = NO_KEY,
 ) -> None:
     """Accept a batch, or refuse it whole; an item that cannot be done becomes a job that has failed. Blocks.
@@ -153,7 +154,10 @@ def submit(
         RequestError: `idempotency_in_progress`; nothing was accepted.
         UnavailableError: `queue_full`, `quota_exceeded` or `store_unavailable`; nothing was accepted.
     """
-    jobs = [_job(item, order, batch_id=batch_id, settings=settings, tenant=tenant) for item in order.items]
+    jobs = [
+        _job(item, order, batch_id=batch_id, settings=settings, tenant=tenant, quality_policy=quality_policy)
+        for item in order.items
+    ]
     ledger.batches.accept(
         batch_id,
         jobs,
@@ -172,7 +176,15 @@ def submit(
     log.info("batch.submitted", batch_id=batch_id, jobs=len(jobs), refused=refused)
 
 
-def _job(item: Item, order: BatchOrder, *, batch_id: str, settings: ApiSettings, tenant: str) -> NewJob:
+def _job(
+    item: Item,
+    order: BatchOrder,
+    *,
+    batch_id: str,
+    settings: ApiSettings,
+    tenant: str,
+    quality_policy: Mapping[str, Any],
+) -> NewJob:
     job_id = new_job_id(shard=shard_of(batch_id), now_ms=_now_ms())
     policy = settings.url_policy
     try:
@@ -187,7 +199,7 @@ def _job(item: Item, order: BatchOrder, *, batch_id: str, settings: ApiSettings,
             priority=order.priority,
             policy=policy,
         )
-        submission = replace(submission, tenant=tenant)
+        submission = replace(submission, tenant=tenant, quality_policy=quality_policy)
         return new_job(submission, job_id=job_id, settings=settings, result_ttl=settings.result_ttl)
     except RequestError as error:
         return NewJob(

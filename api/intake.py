@@ -15,7 +15,8 @@ from shared import causes
 from shared.dispatch import Doorbell
 from shared.errors import ImageError
 from shared.jobs import Job, NewJob, Priority, Status, Transition, new_job_id
-from shared.operations import FindParams, Operation
+from shared.operations import FindParams, Operation, RegisterParams
+from shared.quality import QualityPolicy
 from shared.storage.admission import Limits
 from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
@@ -44,6 +45,8 @@ class Submission:
     tenant: str = DEFAULT
     of_tenant: int | None = None
     """Jobs that the tenant may have open; None = as many as there is room for."""
+    quality_policy: Mapping[str, Any] = field(default_factory=dict)
+    """What the tenant's registrations are held to where they do not say it; no part of what was asked for."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -79,10 +82,13 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         _inspect_further(submission.reference, settings, name="The reference")
     for index, image in enumerate(submission.more, 1):
         _inspect_further(image, settings, name=f"Image {index}")
+    params = submission.params
+    if isinstance(params, RegisterParams) and submission.quality_policy:
+        params = params.held_to(QualityPolicy.model_validate(submission.quality_policy))
     return NewJob(
         id=job_id,
         operation=submission.operation,
-        params=submission.params.model_dump(mode="json", exclude_none=True),
+        params=params.model_dump(mode="json", exclude_none=True),
         metadata=dict(submission.metadata),
         image=submission.image,
         reference=submission.reference,

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.faces import AttributeName, Check, CheckName, Embedding, Face, Liveness, Strict
-from shared.quality import Profile, QualityLimits
+from shared.quality import Profile, QualityLimits, QualityPolicy
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Select = Literal["all", "largest", "center"]
@@ -177,6 +177,11 @@ class RegisterParams(OneFaceParams):
     quality_limits: QualityLimits = Field(
         default=QualityLimits(), description="Single limits in place of the profile's, loosened or tightened."
     )
+
+    def held_to(self, policy: QualityPolicy) -> "RegisterParams":
+        """The same with the limits of a caller's policy, where it does not say them itself."""
+        asked = policy.asked(self.quality, self.quality_limits)
+        return self.model_copy(update={"quality": asked.profile, "quality_limits": asked.limits})
 
 
 Params = FindParams | AnalyzeParams | VerifyParams | LivenessParams | RegisterParams

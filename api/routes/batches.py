@@ -108,6 +108,7 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
                 settings=settings,
                 tenant=caller.tenant,
                 of_tenant=caller.quotas.jobs,
+                quality_policy=caller.quality_policy,
                 under=reservation.sealed(mark),
             )
             backend.wake_fetcher()

@@ -281,7 +281,12 @@ async def _run(
         UnavailableError: no worker, a full queue, no store, or `wait_timeout`.
     """
     submission = Submission(
-        operation=operation, image=form.file("file"), params=params, tenant=caller.tenant, of_tenant=caller.quotas.jobs
+        operation=operation,
+        image=form.file("file"),
+        params=params,
+        tenant=caller.tenant,
+        of_tenant=caller.quotas.jobs,
+        quality_policy=caller.quality_policy,
     )
     job_id = request.state.subject = new_id(backend.ledger)
     # The watch begins before the job is there: no end of it is missed, and none has to be looked for.

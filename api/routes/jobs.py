@@ -102,7 +102,13 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
         )
 
         def accept() -> Job | None:
-            submission = replace(read(), start_within=start_within, tenant=caller.tenant, of_tenant=caller.quotas.jobs)
+            submission = replace(
+                read(),
+                start_within=start_within,
+                tenant=caller.tenant,
+                of_tenant=caller.quotas.jobs,
+                quality_policy=caller.quality_policy,
+            )
             mark = fingerprint(submission.content) if key is not None else ""
             if known_as(reservation, mark):
                 return None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
+from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
@@ -32,6 +33,8 @@ from api.webhook_schemas import endpoint_content
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.job_content import job_content
 from shared.jobs import Batch, Job
+from shared.operations import field_errors
+from shared.quality import QualityPolicy
 from shared.storage.belongings import Belonging
 from shared.tenants import DEFAULT, ApiKey, Quotas, Tenant, check_policy, is_tenant_id
 
@@ -206,6 +209,10 @@ def _quotas(asked: QuotasBody) -> Quotas:
 def _policy(asked: dict[str, Any]) -> dict[str, Any]:
     try:
         check_policy(asked)
+        QualityPolicy.model_validate(asked)
+    except ValidationError as error:
+        wrong = field_errors(error, prefix="quality_policy")
+        raise RequestError(ErrorCode.INVALID_REQUEST, "The tenant is not valid.", fields=wrong) from None
     except ValueError as error:
         raise RequestError(
             ErrorCode.INVALID_REQUEST, "The tenant is not valid.", fields=(FieldError("quality_policy", str(error)),)

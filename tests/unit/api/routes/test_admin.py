@@ -28,13 +28,16 @@ class Operator:
         return self.gateway.request(method, f"/v1/admin{path}", headers=self.headers, **more)
 
 
+POLICY = {"profile": "strict", "limits": {"max_yaw": 45.0}}
+
+
 @pytest.fixture
 def operator(closed: Gateway) -> Operator:
     return Operator(closed)
 
 
 def test_a_tenant_is_registered_read_listed_and_changed(operator: Operator) -> None:
-    asked = {"id": "acme", "name": "Acme", "quotas": {"jobs": 5}, "quality_policy": {"min_width": 80}}
+    asked = {"id": "acme", "name": "Acme", "quotas": {"jobs": 5}, "quality_policy": POLICY}
     made = operator("POST", "/tenants", json=asked)
     assert made.status_code == 201
     assert made.json()["quotas"] == {"rate": None, "burst": None, "jobs": 5}
@@ -42,7 +45,7 @@ def test_a_tenant_is_registered_read_listed_and_changed(operator: Operator) -> N
     assert {tenant["id"] for tenant in operator("GET", "/tenants").json()["tenants"]} == {"acme", "operator", DEFAULT}
     changed = operator("PATCH", "/tenants/acme", json={"disabled": True, "quotas": {"rate": 2}}).json()
     assert (changed["name"], changed["disabled"], changed["quotas"]["rate"], changed["quality_policy"]) == (
-        "Acme", True, 2.0, {"min_width": 80},
+        "Acme", True, 2.0, POLICY,
     )  # fmt: skip
 
 
@@ -61,6 +64,21 @@ def test_a_policy_that_is_too_large_is_refused(operator: Operator) -> None:
     asked = {"id": "a", "quality_policy": {"x": "y" * 5000}}
     body = problem(operator("POST", "/tenants", json=asked), 422, "invalid_request")
     assert body["errors"][0]["field"] == "quality_policy"
+
+
+@pytest.mark.parametrize(
+    ("policy", "field"),
+    [
+        ({"profile": "best"}, "quality_policy.profile"),
+        ({"limits": {"max_yaw": 100}}, "quality_policy.limits.max_yaw"),
+        ({"min_width": 80}, "quality_policy.min_width"),
+    ],
+)
+def test_a_policy_that_no_registration_could_be_held_to_is_refused(
+    operator: Operator, policy: dict[str, Any], field: str
+) -> None:
+    body = problem(operator("POST", "/tenants", json={"id": "a", "quality_policy": policy}), 422, "invalid_request")
+    assert [error["field"] for error in body["errors"]] == [field]
 
 
 def test_a_tenant_that_is_not_there_is_not_found(operator: Operator) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.api.conftest import Gateway, problem
+from shared.tenants import Tenant
+from tests.unit.api.conftest import Gateway, MakeGateway, problem
 from tests.unit.api.pictures import JPEG, PNG
 from tests.unit.api.results import UNIT, register
+from tests.unit.api.test_auth import bearer
 
 B64 = base64.b64encode(JPEG).decode()
 
@@ -78,3 +80,36 @@ def test_a_known_embedding_that_cannot_be_compared_is_refused(gateway: Gateway, 
     params = {"known_embeddings": [{"vector": UNIT}, {"vector": vector}]}
     answer = gateway.post("/v1/jobs", json=body(params=params))
     assert "1" in problem(answer, 422, "invalid_embedding")["detail"]
+
+
+def test_a_tenants_policy_holds_where_the_request_says_nothing_and_is_no_part_of_its_key(
+    make_gateway: MakeGateway,
+) -> None:
+    gateway = make_gateway(auth="keys")
+    policy = {"profile": "strict", "limits": {"max_yaw": 45.0}}
+    gateway.ledger.tenants.create(Tenant("acme", quality_policy=policy))
+    headers = bearer(gateway.ledger.api_keys.give("acme"))
+
+    def params(key: str, **asked: Any) -> dict[str, Any]:
+        answer = gateway.post("/v1/jobs", json=body(params=asked), headers={**headers, "Idempotency-Key": key})
+        assert answer.status_code == 202, answer.json()
+        return dict(answer.json()["params"])
+
+    silent = params("a")
+    assert (silent["quality"], silent["quality_limits"]) == ("strict", {"max_yaw": 45.0})
+    assert params("b", quality_limits={"max_roll": 5})["quality_limits"] == {"max_yaw": 45.0, "max_roll": 5.0}
+    other = params("c", quality="off")
+    assert (other["quality"], other["quality_limits"]) == ("off", {})
+    gateway.ledger.tenants.replace(Tenant("acme", quality_policy={}))
+    assert params("a") == silent
+
+
+def test_items_of_a_batch_and_classic_calls_are_held_to_the_policy_too(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(auth="keys")
+    gateway.ledger.tenants.create(Tenant("acme", quality_policy={"profile": "strict"}))
+    headers = bearer(gateway.ledger.api_keys.give("acme"))
+    gateway.worker.script = lambda _: register(reason=None, registered=True)
+    gateway.post("/register", files={"file": ("a.jpg", JPEG)}, headers=headers)
+    items = {"operation": "register", "items": [{"image": {"base64": B64}}]}
+    assert gateway.post("/v1/batches", json=items, headers=headers).is_success
+    assert [record.job.params["quality"] for record in gateway.ledger.records.values()] == ["strict", "strict"]
