@@ -1,6 +1,7 @@
 """The gateway process: wiring, start and stop."""
 
 import asyncio
+import re
 import resource
 import signal
 import sys
@@ -37,6 +38,7 @@ from api.routes import (
     faces,
     health,
     jobs,
+    liveness_sessions,
     tenants,
     webhook_endpoints,
 )
@@ -56,6 +58,7 @@ SMALL: Final = 256 * 1024
 ONE_IMAGE: Final = frozenset({"/detect", "/extract-embedding", "/verify", "/liveness", "/register"})
 FILES: Final = 256
 """Open files of the gateway beside its connections: stores, logs, modules."""
+FRAMES: Final = re.compile(r"/v1/liveness-sessions/[^/]+/frames")
 GRACE: Final = timedelta(seconds=10)
 """How long requests in hand may take once the process stops."""
 CORS: Final[Mapping[str, Any]] = {
@@ -67,6 +70,7 @@ CORS: Final[Mapping[str, Any]] = {
         "Idempotency-Key",
         "Last-Event-ID",
         "Prefer",
+        "Session-Token",
         "X-API-Key",
     ),
     "expose_headers": (
@@ -88,6 +92,7 @@ Every error is an `application/problem+json` document with a `code` from a close
 TAGS: Final = [
     {"name": "jobs", "description": "Asynchronous: a 202 means that the job is kept until it is done."},
     {"name": "batches", "description": "Many jobs in one call: accepted together, counted together."},
+    {"name": "liveness sessions", "description": "A person at a camera shows that they are there."},
     {"name": "webhooks", "description": "Who is told of ends, what was sent, and what was answered."},
     {"name": "admin", "description": "Tenants, their keys, and who did what."},
     {"name": "classic", "description": "Synchronous: the call waits for its job."},
@@ -138,7 +143,10 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     )
     app.state.settings = settings
     app.state.drain = Drain()
-    for part in (jobs, events, batches, webhook_endpoints, deliveries, faces, tenants, api_keys, audit, health, docs):
+    for part in (
+        jobs, events, batches, liveness_sessions, webhook_endpoints, deliveries, faces, tenants, api_keys, audit,
+        health, docs,
+    ):  # fmt: skip
         app.include_router(part.router)
     callbacks.document(app)
     docs.mount_assets(app)
@@ -170,10 +178,12 @@ def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
 
     def limit(path: str, content_type: str) -> int:
         path = path.rstrip("/")
-        if path in ONE_IMAGE:
+        if path in ONE_IMAGE or FRAMES.fullmatch(path):
             return one_image
         if path == "/v1/jobs":
             return images if content_type.lower().startswith("multipart/") else images_base64
+        if path == "/v1/liveness-sessions":  # with a reference image, base64
+            return settings.max_image_bytes * 4 // 3 + SLACK
         if path == "/v1/batches":
             return settings.max_batch_bytes
         return SMALL

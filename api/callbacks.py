@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from api.webhook_schemas import BatchCallback, JobCallback, TestCallback
+from api.webhook_schemas import BatchCallback, JobCallback, SessionCallback, TestCallback
 from shared.webhooks import EventType
 
 _HEADERS: Final[list[dict[str, Any]]] = [
@@ -30,13 +30,18 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     "2XX": {"description": "Taken; within 15 s. Anything else is sent again."},
     410: {"description": "Gone for good: nothing more is sent to this endpoint."},
 }
-_BODIES: Final = {EventType.BATCH_COMPLETED: BatchCallback, EventType.TEST: TestCallback}
+_BODIES: Final = {
+    EventType.BATCH_COMPLETED: BatchCallback,
+    EventType.SESSION_COMPLETED: SessionCallback,
+    EventType.TEST: TestCallback,
+}
 _SUMMARIES: Final = {
     EventType.JOB_SUCCEEDED: "A job has succeeded",
     EventType.JOB_FAILED: "A job has failed",
     EventType.JOB_CANCELED: "A job was canceled",
     EventType.JOB_EXPIRED: "A job has expired before it started",
     EventType.BATCH_COMPLETED: "Every job of a batch has ended",
+    EventType.SESSION_COMPLETED: "A liveness session has ended",
     EventType.TEST: "A test that was asked for",
 }
 

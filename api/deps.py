@@ -62,7 +62,15 @@ class _Credentials(SecurityBase):
         return caller
 
 
+CLIENT_TOKEN: Final = "session-token"  # noqa: S105 - where one is sent, not one
+"""The header of a client token."""
 _CREDENTIALS: Final = _Credentials()
+
+
+async def _reader_or_client(request: Request, needed: SecurityScopes) -> Caller | None:
+    """The caller; None where a client token is shown instead, which the route checks."""
+    return None if CLIENT_TOKEN in request.headers else await _CREDENTIALS(request, needed)
+
 
 BackendDep = Annotated[Backend, Depends(_backend)]
 DrainDep = Annotated[Drain, Depends(_drain)]
@@ -75,6 +83,9 @@ JobsReader = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.JOBS_READ])]
 WebhooksAdmin = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.WEBHOOKS_ADMIN])]
 Admin = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.ADMIN])]
 """The caller, by what the route needs. Every route names one of them or says that it is `PUBLIC`."""
+
+ReaderOrClient = Annotated[Caller | None, Security(_reader_or_client, scopes=[Scope.JOBS_READ])]
+"""A caller who may read jobs, or None for a client with a token."""
 
 PUBLIC: Final[dict[str, Any]] = {"security": []}
 """The `openapi_extra` of a route that anybody may call: it reads and changes nothing of any tenant."""

@@ -11,15 +11,16 @@ from api.classic_schemas import CompareRequest
 from api.preferences import MAX_KEY
 from api.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
 from api.schemas import JobBody, JobSubmission, Problem, TransitionEvent, WebhookSpec
+from api.session_schemas import SessionRequest
 from shared.errors import ErrorCode
 from shared.jobs import Priority, Status
-from shared.operations import MAX_IMAGES, PARAMS, Operation
+from shared.operations import MAX_IMAGES, PARAMS, SUBMITTABLE
 
-_REF: Final = "#/components/schemas/{model}"
+REF: Final = "#/components/schemas/{model}"
 _EXAMPLE_ID: Final = "req_5f2c0e9a7b1d4c3e8f60a1b2"
 _RETRY_AFTER: Final = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
-_FILE: Final = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP, by its content."}
-_IMAGE_TYPES: Final = {"contentType": "image/jpeg, image/png, image/webp, image/bmp"}
+FILE: Final = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP, by its content."}
+IMAGE_TYPES: Final = {"contentType": "image/jpeg, image/png, image/webp, image/bmp"}
 
 IMAGE_CODES: Final = (
     ErrorCode.INVALID_REQUEST,
@@ -137,7 +138,7 @@ def _problem_response(codes: list[ErrorCode]) -> dict[str, Any]:
         "description": "; ".join(f"{TABLE[code].title} (`{code}`)" for code in codes) + ".",
         "content": {
             MEDIA_TYPE: {
-                "schema": {"$ref": _REF.format(model=Problem.__name__)},
+                "schema": {"$ref": REF.format(model=Problem.__name__)},
                 "examples": {code.value: {"value": _example(code)} for code in codes},
             }
         },
@@ -161,15 +162,15 @@ def _example(code: ErrorCode) -> dict[str, Any]:
 
 def classic_body(**more: dict[str, Any]) -> dict[str, Any]:
     """The `openapi_extra` of a classic endpoint: `file`, and more text fields."""
-    schema = {"type": "object", "required": ["file"], "properties": {"file": _FILE, **more}}
-    content = {"multipart/form-data": {"schema": schema, "encoding": {"file": _IMAGE_TYPES}}}
+    schema = {"type": "object", "required": ["file"], "properties": {"file": FILE, **more}}
+    content = {"multipart/form-data": {"schema": schema, "encoding": {"file": IMAGE_TYPES}}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 COMPARE_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": _REF.format(model=CompareRequest.__name__)}}},
+        "content": {"application/json": {"schema": {"$ref": REF.format(model=CompareRequest.__name__)}}},
     }
 }
 
@@ -185,10 +186,10 @@ JOB_BODY: Final[dict[str, Any]] = {
                     "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}],
                     "additionalProperties": False,
                     "properties": {
-                        "operation": {"type": "string", "enum": [operation.value for operation in Operation]},
+                        "operation": {"type": "string", "enum": [operation.value for operation in SUBMITTABLE]},
                         "image": {
-                            **_FILE,
-                            "description": f"{_FILE['description']} Repeated up to {MAX_IMAGES} times for `register`.",
+                            **FILE,
+                            "description": f"{FILE['description']} Repeated up to {MAX_IMAGES} times for `register`.",
                         },
                         "image_url": {
                             "type": "string",
@@ -213,16 +214,16 @@ JOB_BODY: Final[dict[str, Any]] = {
                             "contentMediaType": "application/json",
                             "description": "JSON object: yours, given back with the job.",
                         },
-                        "priority": {"$ref": _REF.format(model=Priority.__name__)},
+                        "priority": {"$ref": REF.format(model=Priority.__name__)},
                         "webhook": {
                             "type": "string",
                             "contentMediaType": "application/json",
-                            "contentSchema": {"$ref": _REF.format(model=WebhookSpec.__name__)},
+                            "contentSchema": {"$ref": REF.format(model=WebhookSpec.__name__)},
                             "description": "JSON object: who is told of the end, beside the registered endpoints.",
                         },
                     },
                 },
-                "encoding": {"image": _IMAGE_TYPES},
+                "encoding": {"image": IMAGE_TYPES},
                 "examples": {
                     "detect": {"value": {"operation": "detect", "image": "(file)"}},
                     "verify against an embedding": {
@@ -231,7 +232,7 @@ JOB_BODY: Final[dict[str, Any]] = {
                 },
             },
             "application/json": {
-                "schema": {"$ref": _REF.format(model=JobSubmission.__name__)},
+                "schema": {"$ref": REF.format(model=JobSubmission.__name__)},
                 "examples": {
                     "detect": {"value": {"operation": "detect", "image": {"base64": "/9j/4AAQSkZJRg=="}}},
                     "verify against an image": {
@@ -265,7 +266,7 @@ EVENT_STREAM: Final[dict[str, Any]] = {
                         "type": "string",
                         "contentMediaType": "application/json",
                         "contentSchema": {
-                            "anyOf": [{"$ref": _REF.format(model=kind)} for kind in ("TransitionEvent", "JobBody")]
+                            "anyOf": [{"$ref": REF.format(model=kind)} for kind in ("TransitionEvent", "JobBody")]
                         },
                     },
                 },
@@ -287,14 +288,14 @@ BATCH_BODY: Final[dict[str, Any]] = {
                     "required": ["images"],
                     "additionalProperties": False,
                     "properties": {
-                        "images": {"type": "array", "items": _FILE, "minItems": 1},
-                        "operation": {"type": "string", "enum": [operation.value for operation in Operation]},
+                        "images": {"type": "array", "items": FILE, "minItems": 1},
+                        "operation": {"type": "string", "enum": [operation.value for operation in SUBMITTABLE]},
                         "params": {**_JSON_TEXT, "description": "JSON object: the parameters of every item."},
                         "priority": {"type": "string", "enum": [priority.value for priority in Priority]},
                         "metadata": {**_JSON_TEXT, "description": "JSON object: yours, given back with the batch."},
                         "webhook": {
                             **_JSON_TEXT,
-                            "contentSchema": {"$ref": _REF.format(model=WebhookSpec.__name__)},
+                            "contentSchema": {"$ref": REF.format(model=WebhookSpec.__name__)},
                             "description": "JSON object: who is told of the completion.",
                         },
                         "items": {
@@ -304,11 +305,11 @@ BATCH_BODY: Final[dict[str, Any]] = {
                         },
                     },
                 },
-                "encoding": {"images": _IMAGE_TYPES},
+                "encoding": {"images": IMAGE_TYPES},
                 "examples": {"detect": {"value": {"operation": "detect", "images": ["(file)", "(file)"]}}},
             },
             "application/json": {
-                "schema": {"$ref": _REF.format(model=BatchSubmission.__name__)},
+                "schema": {"$ref": REF.format(model=BatchSubmission.__name__)},
                 "examples": {
                     "detect": {
                         "value": {
@@ -352,11 +353,12 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
     document["components"]["securitySchemes"] |= API_KEY
-    params = {kind.__name__: kind for kind in PARAMS.values()}
+    params = {PARAMS[operation].__name__: PARAMS[operation] for operation in SUBMITTABLE}
     models: list[type[BaseModel]] = [
-        Problem, JobBody, JobSubmission, BatchSubmission, TransitionEvent, CompareRequest, *params.values(),
+        Problem, JobBody, JobSubmission, BatchSubmission, TransitionEvent, CompareRequest, SessionRequest,
+        *params.values(),
     ]  # fmt: skip
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in definitions["$defs"].items():
         schemas.setdefault(name, schema)
@@ -366,9 +368,11 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(unused, None)
     schemas["JobSubmission"]["properties"]["params"] = {
         "description": "Parameters of the operation: "
-        + ", ".join(f"`{operation}` takes {kind.__name__}" for operation, kind in PARAMS.items())
+        + ", ".join(
+            f"`{operation}` takes {kind.__name__}" for operation, kind in PARAMS.items() if operation in SUBMITTABLE
+        )
         + ".",
-        "anyOf": [{"$ref": _REF.format(model=name)} for name in params],
+        "anyOf": [{"$ref": REF.format(model=name)} for name in params],
     }
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     return document

@@ -65,6 +65,11 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.DELIVERY_NOT_FOUND: Kind(404, "There is no such delivery"),
     ErrorCode.WEBHOOKS_OFF: Kind(422, "Jobs bring no addresses of webhooks here"),
     ErrorCode.WEBHOOK_URL_REFUSED: Kind(422, "The webhook's address is not taken"),
+    ErrorCode.SESSION_NOT_FOUND: Kind(404, "There is no such liveness session"),
+    ErrorCode.SESSION_ENDED: Kind(409, "The liveness session has ended"),
+    ErrorCode.FRAME_IN_WORK: Kind(409, "A frame of the session is in work"),
+    ErrorCode.SESSIONS_OFF: Kind(422, "Liveness sessions are off"),
+    ErrorCode.CLIENT_TOKEN_INVALID: Kind(401, "The client token is not valid"),
     ErrorCode.JOB_ENDED: Kind(409, "The job has ended"),
     ErrorCode.NOT_RETRYABLE: Kind(409, "The job cannot be retried"),
     ErrorCode.IDEMPOTENCY_IN_PROGRESS: Kind(409, "The same submission is being received"),
@@ -84,7 +89,10 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
 }
 """Total: a test fails where a code is missing."""
 
-RETRY_AFTER: Final[Mapping[ErrorCode, timedelta]] = {ErrorCode.IDEMPOTENCY_IN_PROGRESS: timedelta(seconds=1)}
+RETRY_AFTER: Final[Mapping[ErrorCode, timedelta]] = {
+    ErrorCode.IDEMPOTENCY_IN_PROGRESS: timedelta(seconds=1),
+    ErrorCode.FRAME_IN_WORK: timedelta(seconds=1),
+}
 """When to come back with the same request, for codes whose errors do not carry that themselves."""
 
 HEADERS: Final[Mapping[ErrorCode, Mapping[str, str]]] = {

@@ -3,10 +3,11 @@
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from api.auth_settings import AuthSettings
+from api.client_tokens import read_secrets
 from api.edge_settings import EdgeSettings
 from api.url_policy import HostRule, UrlPolicy, read_hosts
 from api.webhook_policy import WebhookPolicy
@@ -81,6 +82,23 @@ class ApiSettings(AuthSettings, EdgeSettings, WebhookSettings):
     image_url_parallel: int = Field(
         default=8, ge=1, le=64, description="Jobs whose images one gateway fetches at once."
     )
+
+    session_secrets: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secrets (commas between them, 32 characters each at least) that sign client tokens of liveness "
+        "sessions, the same on every gateway; the first signs, all are taken. Empty = no liveness sessions.",
+    )
+
+    @field_validator("session_secrets")
+    @classmethod
+    def _each_is_long_enough(cls, value: SecretStr) -> SecretStr:
+        read_secrets(value)
+        return value
+
+    @property
+    def token_secrets(self) -> tuple[str, ...]:
+        """What signs client tokens, the newest first."""
+        return read_secrets(self.session_secrets)
 
     @property
     def webhook_policy(self) -> WebhookPolicy:

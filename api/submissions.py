@@ -16,6 +16,7 @@ from shared.faces import checked_vector
 from shared.jobs import Priority
 from shared.operations import (
     MAX_IMAGES,
+    SUBMITTABLE,
     FindParams,
     Operation,
     ReferenceEmbedding,
@@ -172,6 +173,7 @@ def compose(
         EmbeddingError: the reference embedding cannot be compared.
         ImageError: the reference is empty.
     """
+    read_operation(operation)
     _check_finite(params)
     if "reference_embedding" in params:
         _refuse("params.reference_embedding", 'give it as reference: {"embedding": {"vector": [...]}}')
@@ -235,10 +237,10 @@ def read_operation(text: str | None) -> Operation:
     Raises:
         RequestError: `invalid_request`.
     """
-    try:
-        return Operation(text or "")
-    except ValueError:
-        _refuse("operation", f"must be one of {', '.join(Operation)}")
+    found = next((operation for operation in SUBMITTABLE if operation == text), None)
+    if found is None:
+        _refuse("operation", f"must be one of {', '.join(SUBMITTABLE)}")
+    return found
 
 
 def read_priority(text: str | None) -> Priority:

@@ -9,6 +9,7 @@ from shared.errors import ErrorCode
 from shared.faces import Strict
 from shared.job_content import rfc3339
 from shared.jobs import Status
+from shared.liveness_sessions import Reason, SessionStatus
 from shared.operations import Operation
 from shared.urls import MAX_URL
 from shared.webhooks import Attempt, Delivery, DeliveryStatus, DisabledReason, Endpoint, EventType, PayloadForm, Secret
@@ -194,6 +195,15 @@ class CompletedBatch(BaseModel):
     url: str
 
 
+class CompletedSession(BaseModel):
+    """A liveness session in a callback."""
+
+    id: str
+    status: SessionStatus
+    reason: Reason | None = Field(description="Why it did not pass.")
+    url: str = Field(description="Where it is read, with the evidence of each step.")
+
+
 class TestData(BaseModel):
     """What a test says."""
 
@@ -216,6 +226,14 @@ class BatchCallback(BaseModel):
     type: Literal["batch.completed"]
     timestamp: Time
     data: CompletedBatch
+
+
+class SessionCallback(BaseModel):
+    """The body of a callback about a liveness session."""
+
+    type: Literal["liveness_session.completed"]
+    timestamp: Time
+    data: CompletedSession
 
 
 class TestCallback(BaseModel):

@@ -59,6 +59,11 @@ class ErrorCode(StrEnum):
     DELIVERY_NOT_FOUND = "delivery_not_found"
     WEBHOOKS_OFF = "webhooks_off"
     WEBHOOK_URL_REFUSED = "webhook_url_refused"
+    SESSION_NOT_FOUND = "session_not_found"
+    SESSION_ENDED = "session_ended"
+    FRAME_IN_WORK = "frame_in_work"
+    SESSIONS_OFF = "sessions_off"
+    CLIENT_TOKEN_INVALID = "client_token_invalid"  # noqa: S105 - the name of a problem
     JOB_ENDED = "job_ended"
     NOT_RETRYABLE = "not_retryable"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"

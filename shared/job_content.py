@@ -46,7 +46,7 @@ def job_summary(job: Job) -> dict[str, Any]:
         else {"code": job.error.code.value, "detail": job.error.detail, "retryable": job.error.retryable},
         "metrics": {**dict.fromkeys(METRICS), **job.metrics},
         "provenance": None if job.provenance is None else {name: getattr(job.provenance, name) for name in _PROVENANCE},
-        "webhook": None if job.webhook is None else _webhook(job.webhook),
+        "webhook": None if job.webhook is None else webhook_content(job.webhook),
         "batch_id": job.batch,
         "retry_of": job.retry_of,
         "retried_as": job.retried_as,
@@ -54,7 +54,8 @@ def job_summary(job: Job) -> dict[str, Any]:
     }
 
 
-def _webhook(webhook: Mapping[str, Any]) -> dict[str, Any]:
+def webhook_content(webhook: Mapping[str, Any]) -> dict[str, Any]:
+    """Who is told, as `JobWebhook` of the API describes it."""
     known = read_webhook(json.dumps(dict(webhook)))
     return {
         "origin": origin_of(known.url),

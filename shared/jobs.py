@@ -149,6 +149,8 @@ class NewJob:
     tenant: str = DEFAULT
     cause: Cause = UNKNOWN
     """The request that submits it."""
+    session: str | None = None
+    """The liveness session whose frame this is: nobody else is told of its end, and no list shows it."""
     refused: JobFailure | None = None
     """Set for an item of a batch that was not taken: it is born failed."""
 

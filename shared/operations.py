@@ -7,6 +7,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -52,7 +53,7 @@ Sides = Annotated[
 
 
 class Operation(StrEnum):
-    """What a job can be asked to do."""
+    """What a job can be asked to do. `frame` cannot be submitted: only a liveness session makes such jobs."""
 
     DETECT = "detect"
     EMBED = "embed"
@@ -60,6 +61,18 @@ class Operation(StrEnum):
     LIVENESS = "liveness"
     REGISTER = "register"
     ANALYZE = "analyze"
+    FRAME = "frame"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """As callers see it: those that can be submitted."""
+        described: dict[str, Any] = handler(schema)
+        handler.resolve_ref_schema(described)["enum"] = [operation.value for operation in SUBMITTABLE]
+        return described
+
+
+SUBMITTABLE: Final = tuple(operation for operation in Operation if operation is not Operation.FRAME)
+"""The operations that can be submitted and listed."""
 
 
 class FindParams(Strict):
@@ -184,6 +197,10 @@ class RegisterParams(OneFaceParams):
         return self.model_copy(update={"quality": asked.profile, "quality_limits": asked.limits})
 
 
+class FrameParams(OneFaceParams):
+    """Parameters of `frame`."""
+
+
 Params = FindParams | AnalyzeParams | VerifyParams | LivenessParams | RegisterParams
 
 PARAMS: dict[Operation, type[FindParams]] = {
@@ -193,6 +210,7 @@ PARAMS: dict[Operation, type[FindParams]] = {
     Operation.LIVENESS: LivenessParams,
     Operation.REGISTER: RegisterParams,
     Operation.ANALYZE: AnalyzeParams,
+    Operation.FRAME: FrameParams,
 }
 
 
@@ -297,8 +315,23 @@ class RegisterResult(Strict):
     )
 
 
+class FrameResult(Strict):
+    """Result of `frame`: all that a liveness session asks of the one face of a picture."""
+
+    kind: Literal["frame"] = "frame"
+    image: ImageInfo
+    reason: FaceReason | None
+    num_faces: int = Field(ge=0, description="Faces counted in the image.")
+    face: Face | None = None
+    picture: str = Field(description="Fingerprint of the whole picture: 256 bits as hexadecimal digits.")
+    match_threshold: float = Field(description="The same person means similarity > match_threshold.")
+
+
 Result = Annotated[FacesResult | VerifyResult | LivenessResult | RegisterResult, Field(discriminator="kind")]
-RESULT: TypeAdapter[FacesResult | VerifyResult | LivenessResult | RegisterResult] = TypeAdapter(Result)
+RESULT: TypeAdapter[FacesResult | VerifyResult | LivenessResult | RegisterResult | FrameResult] = TypeAdapter(
+    Annotated[FacesResult | VerifyResult | LivenessResult | RegisterResult | FrameResult, Field(discriminator="kind")]
+)
+"""Every result that there is; `Result` are those that callers see."""
 
 
 def parse_params(operation: Operation, raw: object) -> FindParams:

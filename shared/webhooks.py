@@ -22,11 +22,12 @@ class EventType(StrEnum):
     JOB_CANCELED = "job.canceled"
     JOB_EXPIRED = "job.expired"
     BATCH_COMPLETED = "batch.completed"
+    SESSION_COMPLETED = "liveness_session.completed"
     TEST = "webhook.test"
 
 
 JOB_EVENTS: Final = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_CANCELED, EventType.JOB_EXPIRED)
-SUBSCRIBABLE: Final = (*JOB_EVENTS, EventType.BATCH_COMPLETED)
+SUBSCRIBABLE: Final = (*JOB_EVENTS, EventType.BATCH_COMPLETED, EventType.SESSION_COMPLETED)
 """What an endpoint may ask for. A test goes to the endpoint that it was asked of, whatever that listens to."""
 
 
@@ -112,10 +113,12 @@ class Event:
     type: EventType
     at: float
     subject: str
-    """The job or batch; of a test, the endpoint."""
+    """The job, batch or liveness session; of a test, the endpoint."""
     operation: str | None = None
     code: str | None = None
-    """Why a job failed: one of docs/errors.md."""
+    """Why a job failed: one of docs/errors.md. Why a session did not pass: one of docs/liveness-sessions.md."""
+    status: str | None = None
+    """How a liveness session ended."""
     total: int | None = None
     counts: Mapping[Status, int] | None = None
     tenant: str = DEFAULT

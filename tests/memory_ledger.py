@@ -9,11 +9,13 @@ from typing import Any
 from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Claim, Job, NewJob, Priority, Status, Transition
+from shared.liveness_sessions import SessionStatus
 from shared.storage.admission import Limits, Pressure, beyond_quota
 from shared.storage.idempotency import NO_KEY, Known, Reservation, in_progress
 from shared.storage.ledger import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
 from shared.tenants import DEFAULT
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing, NoResults
+from tests.memory_sessions import MemorySessions
 from tests.memory_tenants import MemoryApiKeys, MemoryAudit, MemoryTenants
 
 ORDER = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
@@ -47,6 +49,7 @@ class MemoryLedger(Ledger):
     batches: MemoryBatches
     idempotency: MemoryIdempotency
     fetches: MemoryFetches
+    sessions: MemorySessions
     pressure: MemoryPressure
     tenants: MemoryTenants
     api_keys: MemoryApiKeys
@@ -71,6 +74,7 @@ class MemoryLedger(Ledger):
         self.tenants = MemoryTenants(self)
         self.api_keys = MemoryApiKeys(self)
         self.audit = MemoryAudit(self)
+        self.sessions = MemorySessions(self)
 
     @property
     def ttls(self) -> dict[str, timedelta]:
@@ -267,7 +271,14 @@ class MemoryLedger(Ledger):
         with self.lock:
             self.step()
             self.reads += len(job_ids)
-            return [self.records[i].job.status if i in self.records else self.batches.status(i) for i in job_ids]
+            return [self._status(i) for i in job_ids]
+
+    def _status(self, about: str) -> Status | None:
+        if about in self.records:
+            return self.records[about].job.status
+        session = self.sessions.kept.get(about)
+        running = session is not None and session.status is SessionStatus.RUNNING
+        return Status.RUNNING if running else self.batches.status(about)
 
     def forget(self, job_id: str) -> None:
         """The job's time to live is over."""

@@ -153,6 +153,7 @@ class Stack:
         return {
             "VULTUS_PACK": "compact",
             "VULTUS_MODELS_DIR": str(models_dir()),
+            "VULTUS_SESSION_SECRETS": secrets.token_hex(32),
             **os.environ,
             **settings,
             "VULTUS_HOST": LOOPBACK,

@@ -12,7 +12,7 @@ from shared import tracing
 from shared.causes import owed_to
 from shared.errors import ErrorCode, ImageError, TriedBeforeError, UnavailableError, VultusError
 from shared.jobs import Claim, Job, JobFailure, Provenance, Status
-from shared.operations import FindParams, parse_params
+from shared.operations import FindParams, Operation, parse_params
 from shared.spans import Span
 from shared.storage.ledger import Ledger, Outcome
 from worker import metrics, operations
@@ -126,7 +126,7 @@ class Analyst:
         begin = stopwatch.now()
         try:
             params = parse_params(job.operation, job.params)
-            if self.cache:
+            if self.cache and job.operation is not Operation.FRAME:  # of a face that is to be forgotten with its frame
                 digest = self.cache.digest(claim, params)
                 result = self.cache.find(digest)
                 cached = result is not None

@@ -73,6 +73,7 @@ def start(settings: WorkerSettings) -> None:
         embedding_size=engine.info.embedding_size,
         provider=engine.info.provider,
         threads=threads(settings),
+        attributes=engine.info.attributes,
     )
     cancels = Cancels(ledger)
     heartbeat = Heartbeat(ledger, Presence(client), info, ready_file=settings.ready_file, lost=cancels.take)

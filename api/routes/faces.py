@@ -1,13 +1,12 @@
 """The classic endpoints: one call, one answer. Behind each image call runs an ordinary job."""
 
-from datetime import timedelta
-from functools import partial
 from typing import Any, Final, TypeVar
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from api.asking import ask
 from api.auth import Caller
 from api.backend import Backend
 from api.bodies import Form, media_type, parse, read_form, refuse_media_type
@@ -21,14 +20,13 @@ from api.classic_schemas import (
     VerifyAnswer,
 )
 from api.deps import BackendDep, JobsWriter, SettingsDep
-from api.intake import Submission, new_id, submit
+from api.intake import Submission, new_id
 from api.openapi import CLASSIC_CODES, COMPARE_BODY, classic_body, problem_responses
 from api.schemas import Vector
 from api.settings import ApiSettings
 from api.submissions import check_size
-from shared.errors import ErrorCode, FieldError, JobError, RequestError, UnavailableError
+from shared.errors import ErrorCode, FieldError, RequestError
 from shared.faces import Embedding, Face, checked_vector, cosine
-from shared.jobs import Job, Status
 from shared.operations import (
     FacesResult,
     FindParams,
@@ -47,7 +45,6 @@ EVERY_FACE: Final = 0.0
 AS_BEFORE: Final = FindParams(full_size=True)
 """The classic service reads every photo whole; at half its size the length of an embedding moves by up to 5 %."""
 DECIMALS: Final = 4
-TIMEOUT_RETRY: Final = timedelta(seconds=5)
 
 NO_FACE: Final = "No face detected"
 SEVERAL: Final = "Multiple faces detected"
@@ -273,13 +270,7 @@ async def _run(
     backend: Backend,
     settings: ApiSettings,
 ) -> R:
-    """Submit the job of a classic call, wait for it, and give its result.
-
-    Raises:
-        RequestError: the request or its image is wrong.
-        JobError: the job failed.
-        UnavailableError: no worker, a full queue, no store, or `wait_timeout`.
-    """
+    """The result of a classic call's job."""
     submission = Submission(
         operation=operation,
         image=form.file("file"),
@@ -289,33 +280,7 @@ async def _run(
         quality_policy=caller.quality_policy,
     )
     job_id = request.state.subject = new_id(backend.ledger)
-    # The watch begins before the job is there: no end of it is missed, and none has to be looked for.
-    with backend.waiting.watch(job_id, tenant=caller.tenant) as watch:
-        job = await to_thread.run_sync(partial(_submit, submission, job_id, backend, settings))
-        try:
-            ended = await watch.end(job, timeout=settings.sync_timeout)
-        except RequestError:
-            raise RequestError(ErrorCode.JOB_ENDED, "The job of this call was erased before it was done.") from None
-    if ended.status is Status.CANCELED:
-        raise RequestError(ErrorCode.JOB_ENDED, "The job of this call was canceled before it was done.")
-    if not ended.status.is_terminal:
-        detail = f"The image was not analysed within {settings.sync_timeout.total_seconds():g} s."
-        raise UnavailableError(ErrorCode.WAIT_TIMEOUT, detail, retry_after=TIMEOUT_RETRY)
-    if ended.error is not None:
-        raise JobError(ended.error.code, ended.error.detail)
-    return kind.model_validate(ended.result)
-
-
-def _submit(submission: Submission, job_id: str, backend: Backend, settings: ApiSettings) -> Job:
-    backend.roll.required()
-    return submit(
-        submission,
-        job_id=job_id,
-        ledger=backend.ledger,
-        doorbell=backend.doorbell,
-        settings=settings,
-        result_ttl=settings.sync_result_ttl,
-    )
+    return await ask(kind, submission, job_id=job_id, backend=backend, settings=settings)
 
 
 def _not_one(faces: list[Face], several: str) -> str:

@@ -59,6 +59,8 @@ class Belongings:
         for shard in range(self._ledger.shards):
             for fields in self._owned(shard, "batch", tenant):
                 found["batches"] += self._ledger.batches.delete(fields[b"id"].decode(), tenant=tenant)
+            for fields in self._owned(shard, "session", tenant):
+                found["sessions"] += self._ledger.sessions.delete(fields[b"id"].decode())
             for fields in self._owned(shard, "job", tenant):
                 found["jobs"] += self._ledger.delete(fields[b"id"].decode(), tenant=tenant)
             found["untold"] += self._unsay(shard, tenant)

@@ -343,6 +343,7 @@ def _read_row(raw: bytes) -> Row:
         subject=found["id"],
         operation=found.get("operation"),
         code=found.get("code"),
+        status=found.get("status"),
         total=found.get("total"),
         counts=_counts(found.get("counts")),
         tenant=found.get("tenant", DEFAULT),
@@ -359,7 +360,7 @@ def _counts(found: Mapping[str, int] | None) -> dict[Status, int] | None:
 def _event_texts(event: Event) -> dict[str, str]:
     texts = {"id": event.id, "type": event.type.value, "at": f"{event.at:.6f}", "subject": event.subject}
     texts |= event.cause.texts
-    more: dict[str, Any] = {"operation": event.operation, "code": event.code, "total": event.total}
+    more: dict[str, Any] = {name: getattr(event, name) for name in ("operation", "code", "status", "total")}
     more["tenant"] = tenant_text(event.tenant)
     texts |= {name: str(value) for name, value in more.items() if value is not None}
     return texts | ({} if event.counts is None else {"counts": json.dumps(event.counts)})
@@ -377,6 +378,7 @@ def _delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> Deliv
             subject=known["subject"],
             operation=known.get("operation"),
             code=known.get("code"),
+            status=known.get("status"),
             total=int(known["total"]) if "total" in known else None,
             counts=_counts(json.loads(known["counts"])) if "counts" in known else None,
             tenant=known.get("tenant", DEFAULT),

@@ -13,6 +13,8 @@ vultus:{n}:more:ID      list     further images of the same person              
 vultus:{n}:urls:ID      hash     where its images are to be fetched             until they are; else as the images
 vultus:{n}:batch:ID     hash     one batch                                      until it is completed, then its TTL
 vultus:{n}:batch_jobs:ID list    the ids of its jobs, in the order of the items as the batch
+vultus:{n}:session:ID   hash     one liveness session (`sessions.py`)           until it ends, then its TTL
+vultus:{n}:sessions     zset     ids of those that run, by when their time ends an id leaves when it ends
 vultus:{n}:idempotency:HASH string who holds a key, or what it led to           24 h, and as long as the job or batch
 vultus:{n}:result:HASH  string   a result for repeated images (`results.py`)    VULTUS_RESULT_CACHE_TTL
                                  `:TENANT` behind it, but for the default's
@@ -121,6 +123,11 @@ def batch(shard: int, batch_id: str) -> str:
 def batch_jobs(shard: int, batch_id: str) -> str:
     """The ids of the batch's jobs."""
     return f"{prefix(shard)}batch_jobs:{batch_id}"
+
+
+def session(shard: int, session_id: str) -> str:
+    """The record of a liveness session."""
+    return f"{prefix(shard)}session:{session_id}"
 
 
 def idempotency(shard: int, digest: str) -> str:

@@ -13,6 +13,7 @@ import redis
 from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, RequestError, TriedBeforeError, UnavailableError
 from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, is_batch_id, shard_of
+from shared.liveness_sessions import is_session_id
 from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
@@ -29,6 +30,7 @@ from shared.storage.listing import Listing
 from shared.storage.measures import Measures
 from shared.storage.records import failure_json, new_job_json, pairs, provenance_json, read_job, result_json
 from shared.storage.results import Results
+from shared.storage.sessions import Sessions
 from shared.storage.tenants import Tenants
 from shared.tenants import DEFAULT
 
@@ -95,6 +97,7 @@ class Ledger:
         self.deliveries = Deliveries(client, shards=shards)
         self.tenants = Tenants(client)
         self.api_keys = ApiKeys(client)
+        self.sessions = Sessions(client, shards=shards)
         self.audit = Audit(client)
         self.belongings = Belongings(client, self)
         self.pressure = Pressure(client)
@@ -106,7 +109,7 @@ class Ledger:
         self._beat = scripts.register(client, "beat")
         self._finish = scripts.register(client, "finish")
         self._release = scripts.register(client, "release")
-        self._reap = scripts.register(client, "reap")
+        self._reap = scripts.register(client, "reap", parts=("common", "sessions"))
         self._cancel = scripts.register(client, "cancel")
         self._delete = scripts.register(client, "delete")
         self._retry = scripts.register(client, "retry")
@@ -312,11 +315,11 @@ class Ledger:
     def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
         """The status of each job, None for one that never was or has expired: one round trip for all of them.
 
-        A batch may be named as well: it is running, or None where nothing is left to wait for.
+        A batch or a session may be named as well: it is running, or None where nothing is left to wait for.
         """
         with store_errors(), self._client.pipeline(transaction=False) as asked:
             for job_id in job_ids:
-                key = keys.batch if is_batch_id(job_id) else keys.job
+                key = keys.batch if is_batch_id(job_id) else keys.session if is_session_id(job_id) else keys.job
                 asked.hget(key(shard_of(job_id), job_id), "status")
             found = cast("list[bytes | None]", asked.execute())
         return [_status(status.decode()) if status else None for status in found]

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 import redis
 
 from shared.jobs import Job, Status, shard_of
-from shared.operations import Operation
+from shared.operations import SUBMITTABLE, Operation
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
 from shared.storage.records import read_job
@@ -51,7 +51,7 @@ class JobFilter:
             statuses = [DEAD] if Status.FAILED in statuses else []
         elif Status.FAILED in statuses:
             statuses.append(DEAD)
-        operations = [operation.value for operation in Operation if self.operation in {None, operation}]
+        operations = [operation.value for operation in SUBMITTABLE if self.operation in {None, operation}]
         end = keys.apart(self.tenant)
         return [f"{status}:{operation}{end}" for status in statuses for operation in operations]
 

@@ -1,7 +1,7 @@
 """Which workers are alive with their models loaded: what readiness depends on."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 
 import redis
@@ -20,6 +20,8 @@ class WorkerInfo:
     embedding_size: int
     provider: str
     threads: int
+    attributes: tuple[str, ...] = ()
+    """What its pack tells of a face beyond embedding and liveness."""
 
 
 class Presence:
@@ -52,4 +54,11 @@ class Presence:
         """Every warmed worker that is alive now."""
         with store_errors():
             rows = self._present(keys=[keys.WORKERS_SEEN, keys.WORKERS_INFO])
-        return sorted((WorkerInfo(**json.loads(row)) for row in rows), key=lambda info: info.worker)
+        return sorted(map(_read, rows), key=lambda info: info.worker)
+
+
+def _read(row: bytes) -> WorkerInfo:
+    """What a worker says of itself; what a newer one says beyond ours is left out."""
+    found = json.loads(row)
+    said = {field.name: found[field.name] for field in fields(WorkerInfo) if field.name in found}
+    return WorkerInfo(**{**said, "attributes": tuple(said.get("attributes", ()))})

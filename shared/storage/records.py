@@ -54,6 +54,7 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
         "reference_origin": job.reference_origin,
         "webhook": None if job.webhook is None else json.dumps(dict(job.webhook)),
         **job.cause.texts,
+        "session": job.session,
     }
     images = {"image": job.image, "reference": job.reference, "more": job.more}
     urls = _without_none({"image": job.image_url, "reference": job.reference_url})

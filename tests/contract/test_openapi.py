@@ -12,12 +12,14 @@ from api.app import create_app
 from api.problems import MEDIA_TYPE, TABLE
 from api.settings import ApiSettings
 from shared.errors import ErrorCode
-from shared.operations import PARAMS, Operation
+from shared.operations import PARAMS, SUBMITTABLE
 from shared.tenants import Scope
 from tests.contract.snapshot import SNAPSHOT, document
 
 DOCUMENT = document()
-PUBLIC = {"GET /", "GET /health", "GET /livez", "GET /readyz"}
+FRAMES = "POST /v1/liveness-sessions/{session_id}/frames"
+"""Called by clients with a token of their own."""
+PUBLIC = {"GET /", "GET /health", "GET /livez", "GET /readyz", FRAMES}
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -140,5 +142,5 @@ def test_the_form_and_the_json_of_a_job_have_the_same_fields() -> None:
 def test_the_parameters_of_every_operation_are_described() -> None:
     params = DOCUMENT["components"]["schemas"]["JobSubmission"]["properties"]["params"]
     named = {reference.rsplit("/", 1)[1] for reference in references(params)}
-    assert named == {kind.__name__ for kind in PARAMS.values()}
-    assert all(f"`{operation}`" in params["description"] for operation in Operation)
+    assert named == {PARAMS[operation].__name__ for operation in SUBMITTABLE}
+    assert all(f"`{operation}`" in params["description"] for operation in SUBMITTABLE)

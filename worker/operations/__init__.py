@@ -1,10 +1,20 @@
-"""The six operations on decoded pictures, each in a module of its own name."""
+"""The operations on decoded pictures, each in a module of its own name."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from shared.operations import PARAMS, FacesResult, FindParams, LivenessResult, Operation, RegisterResult, VerifyResult
+from shared.operations import (
+    PARAMS,
+    FacesResult,
+    FindParams,
+    FrameResult,
+    LivenessResult,
+    Operation,
+    RegisterResult,
+    VerifyResult,
+)
 from worker.operations.faces import analyze, detect, embed
+from worker.operations.frame import frame
 from worker.operations.liveness import liveness
 from worker.operations.register import register
 from worker.operations.verify import verify
@@ -12,7 +22,7 @@ from worker.operations.work import Work, enough
 
 __all__ = ["Work", "enough", "run"]
 
-Result = FacesResult | VerifyResult | LivenessResult | RegisterResult
+Result = FacesResult | VerifyResult | LivenessResult | RegisterResult | FrameResult
 
 OPERATIONS: Final[dict[Operation, Callable[[Any, Work], Result]]] = {
     Operation.DETECT: detect,
@@ -21,6 +31,7 @@ OPERATIONS: Final[dict[Operation, Callable[[Any, Work], Result]]] = {
     Operation.LIVENESS: liveness,
     Operation.REGISTER: register,
     Operation.ANALYZE: analyze,
+    Operation.FRAME: frame,
 }
 """Each takes the parameters that `shared.operations.PARAMS` names for it."""
 

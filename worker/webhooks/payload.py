@@ -53,6 +53,9 @@ def _thin(event: Event, base_url: str) -> dict[str, Any]:
         counts = {status.value: count for status, count in (event.counts or {}).items()}
         url = f"{base_url}/v1/batches/{event.subject}"
         return {"id": event.subject, "status": "completed", "total": event.total, "counts": counts, "url": url}
+    if event.type is EventType.SESSION_COMPLETED:
+        url = f"{base_url}/v1/liveness-sessions/{event.subject}"
+        return {"id": event.subject, "status": event.status, "reason": event.code, "url": url}
     return {
         "id": event.subject,
         "operation": event.operation,

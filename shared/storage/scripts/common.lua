@@ -85,11 +85,12 @@ local function settle(batch)
 end
 
 -- A job ends here and nowhere else. `more` holds further fields of its record, by turns name and value; for `keep`
--- seconds its images stay, for a retry.
+-- seconds its images stay, for a retry. A frame of a session is told to nobody, and its image never stays.
 local function conclude(id, to, more, keep, dead)
   local job = prefix .. 'job:' .. id
   local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation',
-    'tenant', 'request_id', 'traceparent')
+    'tenant', 'request_id', 'traceparent', 'session')
+  if known[10] then keep = 0 end
   local ttl = tonumber(known[1])
   local told = {id = id, type = 'job.' .. to, operation = known[6], tenant = known[7] or nil,
     request_id = known[8] or nil, traceparent = known[9] or nil}
@@ -112,7 +113,7 @@ local function conclude(id, to, more, keep, dead)
   local bucket = prefix .. 'ended:' .. math.floor(now / 5)
   redis.call('INCR', bucket)
   redis.call('EXPIRE', bucket, 60)
-  if telling.job then tell(told, known[2]) end
+  if telling.job and not known[10] then tell(told, known[2]) end
   redis.call('PUBLISH', prefix .. 'ends', id .. ' ' .. to)
   if known[3] then settle(known[3]) end
 end
@@ -123,8 +124,10 @@ local function erase(id)
   local known = redis.call('HMGET', job, 'status', 'idempotency', 'shelf')
   if not known[1] then return 0 end
   if known[1] == 'queued' or known[1] == 'running' then
+    local said = telling.job
     telling.job = false
     conclude(id, 'canceled', {}, 0)
+    telling.job = said
     known[3] = redis.call('HGET', job, 'shelf')
     if known[1] == 'running' then redis.call('PUBLISH', prefix .. 'cancels', id) end
   end

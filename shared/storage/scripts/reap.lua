@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- reap: a job whose lease ran out goes back in line, at its old place; after its last attempt it fails as worker_lost.
--- A job that waited beyond its deadline expires. The index forgets jobs whose time to be read is over.
+-- A job that waited beyond its deadline expires. A liveness session whose time is over ends. The index forgets jobs
+-- whose time to be read is over.
 -- KEYS pending
 -- ARGV prefix max_attempts most error keep_seconds
 local function due(line)
@@ -30,6 +31,16 @@ for _, id in ipairs(due('deadlines')) do
     expired[#expired + 1] = id
   else
     redis.call('ZREM', prefix .. 'deadlines', id)
+  end
+end
+for _, id in ipairs(due('sessions')) do
+  local found = redis.call('HMGET', prefix .. 'session:' .. id, 'status', 'ends_at')
+  if found[1] ~= 'running' then
+    redis.call('ZREM', prefix .. 'sessions', id)
+  elseif tonumber(found[2]) <= now then
+    close(id, 'expired', 'session_timeout', '')
+  else
+    close(id, 'failed', 'step_timeout', '')
   end
 end
 for _, entry in ipairs(due('expiry')) do

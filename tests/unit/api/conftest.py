@@ -155,5 +155,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert body["detail"].endswith(".")
     assert body["request_id"] == answer.headers["x-request-id"]
     assert set(body) - {"errors"} == {"type", "title", "status", "detail", "code", "request_id"}
-    assert ("retry-after" in answer.headers) == (status in {429, 503, 504} or code == "idempotency_in_progress")
+    assert ("retry-after" in answer.headers) == (
+        status in {429, 503, 504} or code in {"idempotency_in_progress", "frame_in_work"}
+    )
     return body

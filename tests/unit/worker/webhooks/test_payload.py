@@ -88,6 +88,18 @@ def test_a_batch_is_counted() -> None:
     }
 
 
+def test_a_liveness_session_says_how_it_ended_and_why() -> None:
+    event = Event(
+        id="evt_4", type=EventType.SESSION_COMPLETED, at=1.0, subject="live_1", status="failed", code="flat_face"
+    )
+    assert said(event, full=True)["data"] == {
+        "id": "live_1",
+        "status": "failed",
+        "reason": "flat_face",
+        "url": f"{BASE}/v1/liveness-sessions/live_1",
+    }
+
+
 def test_a_test_says_that_it_is_one() -> None:
     event = Event(id="evt_3", type=EventType.TEST, at=1.0, subject="we_1")
     assert said(event, base_url="")["data"] == {"id": "we_1", "message": "This is a test: nothing has happened."}

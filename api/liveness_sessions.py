@@ -1,0 +1,251 @@
+"""Liveness sessions: open one, take a frame, let its end move the session on."""
+
+import asyncio
+import hashlib
+import random
+import time
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final, NoReturn, TypedDict
+
+import structlog
+from anyio import to_thread
+
+from api.asking import ask
+from api.backend import Backend
+from api.challenges import Memory, drawn, is_repeat, refusal
+from api.images import inspect_image
+from api.intake import Submission, limits, new_id
+from api.judgement import judge
+from api.session_schemas import SessionRequest
+from api.settings import ApiSettings
+from api.submissions import check_metadata, check_size, checked_webhook, decoded
+from shared.errors import ErrorCode, FieldError, JobError, RequestError
+from shared.faces import checked_vector
+from shared.jobs import Job, NewJob, Priority, Status, shard_of
+from shared.liveness_sessions import FrameInWork, NewSession, Session, SessionStatus, Step, new_session_id
+from shared.operations import FrameParams, FrameResult, Operation
+from shared.storage.sessions import frame_in_work, no_such_session
+from shared.webhooks import EventType
+
+EVENTS: Final = (EventType.SESSION_COMPLETED,)
+MOST_FRAMES: Final = 200
+"""Frames of one session: at three a second, more than a minute of them."""
+FRAME_TTL: Final = timedelta(minutes=10)
+"""How long the result of a frame is kept that nobody came to read: its session has ended by then."""
+TRIES: Final = 3
+"""How often a frame is put in work whose session others change at the same time."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture as the client sent it."""
+
+    image: bytes
+    sequence: int
+    taken_at: float
+    """The client's clock, in seconds."""
+
+    @property
+    def digest(self) -> str:
+        """What tells two pictures apart."""
+        return hashlib.sha256(self.image).hexdigest()
+
+
+class _Seen(TypedDict):
+    digest: str
+    sequence: int
+
+
+async def open_session(
+    request: SessionRequest, *, tenant: str, backend: Backend, settings: ApiSettings, dice: random.Random | None = None
+) -> Session:
+    """Draw a challenge and put its session on record.
+
+    Raises:
+        RequestError: a field is wrong, or the reference has not exactly one face.
+        EmbeddingError: the reference embedding cannot be compared.
+        JobError: the job of the reference failed.
+        UnavailableError: the reference could not be analysed now, or `store_unavailable`.
+    """
+    check_metadata(request.metadata)
+    webhook = checked_webhook(request.webhook, hooks=settings.webhook_policy, events=EVENTS)
+    if Step.BLINK in request.kinds:
+        await to_thread.run_sync(_check_eyes, backend)
+    reference = await _reference(request, tenant=tenant, backend=backend, settings=settings)
+    new = NewSession(
+        id=new_session_id(shard=shard_of(new_id(backend.ledger)), now_ms=time.time_ns() // 1_000_000),
+        steps=drawn(tuple(request.kinds), request.movements, dice=dice or random.SystemRandom()),
+        length=timedelta(seconds=request.seconds),
+        step_length=timedelta(seconds=request.step_seconds),
+        most_frames=MOST_FRAMES,
+        result_ttl=settings.result_ttl,
+        tenant=tenant,
+        metadata=request.metadata,
+        webhook=None if webhook is None else asdict(webhook),
+        memory=Memory(reference=reference).model_dump_json(),
+    )
+
+    def keep() -> Session:
+        backend.ledger.pressure.refuse_where_high()
+        backend.ledger.sessions.open(new)
+        return read(backend, new.id)
+
+    session = await to_thread.run_sync(keep)
+    log.info("session.opened", session_id=session.id, steps=len(session.steps))
+    return session
+
+
+def _check_eyes(backend: Backend) -> None:
+    if not all("eyes" in worker.attributes for worker in backend.roll.required()):
+        _refuse("kinds", "blink needs a model pack that reads eyes, on every worker")
+
+
+async def _reference(
+    request: SessionRequest, *, tenant: str, backend: Backend, settings: ApiSettings
+) -> list[float] | None:
+    """The embedding of whom the person must be. The job of an image is erased as soon as it is read."""
+    given = request.reference
+    if given is None:
+        return None
+    if given.embedding is not None:
+        vector = list(checked_vector(given.embedding.vector, name="The reference embedding"))
+        workers = await to_thread.run_sync(backend.roll.alive)
+        check_size(vector, workers, name="The reference embedding")
+        contracts = {worker.embedding_contract for worker in workers}
+        if given.embedding.contract is not None and contracts and given.embedding.contract not in contracts:
+            raise JobError(
+                ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
+                f"The reference embedding has contract {given.embedding.contract}; "
+                f"the models here have {', '.join(sorted(contracts))}.",
+            )
+        return vector
+    image = decoded(given.base64 or "", field="reference.base64")
+    asked = Submission(Operation.FRAME, FrameParams(), image=image, priority=Priority.HIGH, tenant=tenant)
+    job_id = new_id(backend.ledger)
+    result = await ask(FrameResult, asked, job_id=job_id, backend=backend, settings=settings)
+    await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=tenant))
+    if result.face is None or result.face.embedding is None:
+        _refuse("reference.base64", f"must show exactly one face; it shows {result.num_faces}")
+    return result.face.embedding.vector
+
+
+def read(backend: Backend, session_id: str, *, tenant: str | None = None) -> Session:
+    """The session as it is; of a tenant, where it is that one's.
+
+    Raises:
+        RequestError: `session_not_found`.
+    """
+    session = backend.ledger.sessions.read(session_id, tenant=tenant)
+    if session is None:
+        raise no_such_session()
+    return session
+
+
+def settled(backend: Backend, session_id: str, *, tenant: str | None = None) -> Session:
+    """The session, moved on by its frame in work where that has ended. Whoever looks first moves it on.
+
+    Raises:
+        RequestError: `session_not_found`.
+    """
+    session = read(backend, session_id, tenant=tenant)
+    if session.frame is None:
+        return session
+    job = backend.ledger.read(session.frame.job_id)
+    if job is not None and not job.status.is_terminal:
+        return session
+    verdict = judge(session, _result(job))
+    progress = verdict.progress.model_dump_json()
+    if verdict.status is None:
+        memory = verdict.memory.model_dump_json()
+        backend.ledger.sessions.step(session, progress=progress, memory=memory, next_step=verdict.next_step)
+    elif backend.ledger.sessions.finish(session, status=verdict.status, reason=verdict.reason, progress=progress):
+        log.info("session.ended", session_id=session_id, status=verdict.status.value, reason=verdict.reason)
+    return read(backend, session_id)
+
+
+def _result(job: Job | None) -> FrameResult | None:
+    if job is None or job.status is not Status.SUCCEEDED:
+        return None
+    return FrameResult.model_validate(job.result)
+
+
+async def take_frame(session_id: str, frame: Frame, *, backend: Backend, settings: ApiSettings) -> tuple[Session, bool]:
+    """Put a frame in work and wait for what it comes to; the session then, and whether the frame has been judged.
+
+    Raises:
+        RequestError: `session_not_found`, `session_ended`, `frame_in_work`.
+        ImageError: the picture is not one that we take; it does not count.
+        UnavailableError: `queue_full`, `store_unavailable`; the frame was not taken.
+    """
+    inspect_image(frame.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
+    job_id = new_id(backend.ledger, shard=shard_of(session_id))
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + settings.sync_timeout.total_seconds()
+    with backend.waiting.watch(job_id) as watch:
+        session = await to_thread.run_sync(partial(_take, session_id, frame, job_id, backend, settings))
+        while session.frame is not None:
+            left = min(deadline, backend.waiting.last_call or deadline) - clock()
+            if left <= 0:
+                return session, False
+            # The frame of a repeated request has another job, which only the timer tells of.
+            await watch.happened(within=timedelta(seconds=min(left, 1.0) if session.frame.job_id != job_id else left))
+            watch.forget()
+            session = await to_thread.run_sync(settled, backend, session_id)
+    return session, True
+
+
+def _take(session_id: str, frame: Frame, job_id: str, backend: Backend, settings: ApiSettings) -> Session:
+    """The session with the frame in work; or as it is where the frame ended it, or was sent before."""
+    ledger = backend.ledger
+    seen = _Seen(digest=frame.digest, sequence=frame.sequence)
+    for _ in range(TRIES):
+        session = settled(backend, session_id)
+        if is_repeat(session, **seen):
+            return session
+        if session.status is not SessionStatus.RUNNING:
+            raise session_ended(session)
+        if session.frame is not None:
+            raise frame_in_work()
+        reason = refusal(session, **seen, taken_at=frame.taken_at)
+        if reason is not None:
+            if ledger.sessions.fail(session, reason=reason):
+                log.info("session.ended", session_id=session_id, status="failed", reason=reason.value)
+                return read(backend, session_id)
+            continue
+        held = FrameInWork(job_id=job_id, taken_at=frame.taken_at, received_at=0.0, **seen)
+        if ledger.sessions.take(
+            session, held, _job(session, frame, job_id), limits=limits(settings, tenant=session.tenant, of_tenant=None)
+        ):
+            backend.doorbell.ring()
+            return read(backend, session_id)
+        session = read(backend, session_id)
+        if session.status is not SessionStatus.RUNNING:
+            return session
+    raise frame_in_work()
+
+
+def _job(session: Session, frame: Frame, job_id: str) -> NewJob:
+    return NewJob(
+        id=job_id,
+        operation=Operation.FRAME,
+        params=FrameParams().model_dump(mode="json", exclude_none=True),
+        image=frame.image,
+        priority=Priority.HIGH,
+        tenant=session.tenant,
+        session=session.id,
+        result_ttl=FRAME_TTL,
+    )
+
+
+def session_ended(session: Session) -> RequestError:
+    """What is said to whoever wants more of a session that has ended."""
+    why = f" ({session.reason.value})" if session.reason else ""
+    return RequestError(ErrorCode.SESSION_ENDED, f"The session has {session.status.value}{why}; an end never changes.")
+
+
+def _refuse(field: str, detail: str) -> NoReturn:
+    raise RequestError(ErrorCode.INVALID_REQUEST, "The session is not valid.", fields=(FieldError(field, detail),))
