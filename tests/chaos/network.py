@@ -106,7 +106,7 @@ class Line:
             for task in left:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the line is closed: nobody waits for what came of it
             return
         finally:
             self._open -= mine
