@@ -12,7 +12,7 @@ LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 
 export ORT_DISABLE_TELEMETRY := 1
 export VULTUS_MODELS_DIR := $(abspath $(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short soak fuzz bench key models calibrate liveness-report lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short soak fuzz sbom security bench key models calibrate liveness-report lock snapshot clean dev-setup
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -61,6 +61,12 @@ fuzz: dev-setup  ## fuzz what reads images, forms and headers: SECONDS=60 for ea
 
 soak: dev-setup  ## half an hour at 80 of 100 of what it can do, real models: does anything grow? (MINUTES=5 for less)
 	@$(VENV)/python -m tests.soak.run --minutes $(or $(MINUTES),30)
+
+security: dev-setup  ## hostile input, limits, tenants, containers, dependencies: one table, about ten minutes (SECONDS=20 ONLY=fuzzing)
+	@$(VENV)/python -m tests.security.report --seconds $(or $(SECONDS),20) --only "$(ONLY)"
+
+sbom: dev-setup  ## write what each image is made of (CycloneDX) to .data/sbom
+	@$(VENV)/python -m tools.sbom
 
 bench: dev-setup  ## measure speed and memory: about 14 minutes, one report in bench/results
 	@$(VENV)/python -m bench.run

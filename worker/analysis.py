@@ -26,6 +26,9 @@ from worker.watchdog import Watchdog
 
 FINISH_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds between tries to write a result while the store is away; the lease ends soon after the last."""
+NO_MEMORY: Final = JobFailure(
+    ErrorCode.WORKER_LOST, "Every worker that took this job ran out of memory.", retryable=True
+)
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +118,12 @@ class Analyst:
                 metrics.JOBS.labels(job.operation.value, "taken").inc()
                 span.fail("taken")
                 return
+            except MemoryError:
+                # Not the job's fault where others had the memory: it is tried again, alone, and a start counts.
+                log.error("job.out_of_memory", stage=stopwatch.stage)  # noqa: TRY400 - a known state, no traceback
+                self.watchdog.put_back(claim, NO_MEMORY)
+                span.fail(ErrorCode.WORKER_LOST.value)
+                return
             if outcome.failure:
                 span.fail(outcome.failure.code.value)
             self._finish(claim, outcome)
@@ -134,7 +143,7 @@ class Analyst:
                 result = self._run(claim, params, stopwatch)
                 if self.cache and digest:
                     self.cache.keep(digest, result)
-        except TakenError:
+        except (TakenError, MemoryError):
             raise
         except VultusError as error:
             failure = JobFailure(code=error.code, detail=error.detail, retryable=error.retryable)

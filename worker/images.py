@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from shared.errors import ErrorCode, ImageError
 from worker.engine.base import Image
 from worker.image_headers import JPEG, bare, damaged, has_alpha, orientation_of, stored_size
+from worker.memory import require
 
 WHITE: Final = 255
+NEEDED: Final = 16
+"""Bytes for each pixel that reading a picture may take: 8 as it is stored, at most, and as much again on the way."""
 BAND: Final = 256
 """Rows that are laid on white at once: the numbers between are twice as wide."""
 REDUCED: Final = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
@@ -63,6 +66,7 @@ def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Pictur
         Pixels of shape (height, width, 3), uint8, BGR, contiguous; and the size of the whole upright image.
 
     Raises:
+        MemoryError: there is not enough of it for this picture.
         ImageError: `invalid_image` for bytes that are no whole image of these four kinds,
             `image_dimensions_too_large` for a header that promises more than `max_pixels`; nothing is decoded then.
     """
@@ -79,6 +83,7 @@ def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Pictur
     except cv2.error:
         pixels = None
     if pixels is None:
+        require(NEEDED * width * height)  # the decoder does not say whether it was the file or the memory
         raise damaged()
     high, wide = pixels.shape[:2]
     if divisor == 1:

@@ -20,6 +20,7 @@ from worker.cache import result_cache
 from worker.cancels import Cancels
 from worker.engine.load import load_engine
 from worker.leases import Heartbeat
+from worker.memory import cap
 from worker.settings import WorkerSettings
 from worker.standby import Standby
 from worker.threads import job_threads
@@ -65,6 +66,7 @@ def start(settings: WorkerSettings) -> None:
     verify_durability(client, settings.durability)
     ledger = Ledger(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)
     engine = load_engine(settings)
+    cap(settings.worker_memory_mb)
     worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     info = WorkerInfo(
         worker=worker,

@@ -97,6 +97,13 @@ class WorkerSettings(SharedSettings):
         description="`verify` jobs that name neither a threshold nor a false-match rate: match means similarity > this "
         "cosine; the pack's own where absent.",
     )
+    worker_memory_mb: int = Field(
+        default=0,
+        ge=0,
+        description="Memory of its own that one worker may have, in MiB; a job that asks for more fails by itself and "
+        "the process lives. Below the container's limit, and above 16 bytes for each of `VULTUS_MAX_PIXELS` beside the "
+        "models. 0 = no limit.",
+    )
     max_pixels: int = Field(
         default=40_000_000, ge=1, description="Largest image, in pixels; the same value as the gateway's."
     )

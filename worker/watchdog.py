@@ -128,6 +128,13 @@ class Watchdog:
         log.warning("worker.ended", status=status, heard=not back.is_alive())
         self._end(status)
 
+    def put_back(self, claim: Claim, failure: JobFailure) -> None:
+        """Give one claim back; its start counts, and it fails so where that was the last."""
+        try:
+            self._ledger.release(claim.job.id, claim.token, failure=failure, max_attempts=self._max_attempts)
+        except UnavailableError:
+            log.warning("job.unreleased", job_id=claim.job.id, detail="the ledger is away; its lease runs out")
+
     def _give_back(self, stuck: Mapping[str, float]) -> None:
         for job_id, token in self._heartbeat.held():
             failure = None

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pytest
@@ -36,7 +36,10 @@ def measured() -> Mapping[str, dict[str, Any]]:
     return {line["name"]: line for line in lines if "name" in line}
 
 
-def test_every_file_is_taken_or_refused_with_a_code_that_fits_it(measured: Mapping[str, dict[str, Any]]) -> None:
+def test_every_file_is_taken_or_refused_with_a_code_that_fits_it(
+    measured: Mapping[str, dict[str, Any]], record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", len(measured))
     assert [line for line in measured.values() if not line["right"]] == []
     assert len(measured) == sum(1 for _ in corpus(changes=CHANGES, seed=SEED))
 

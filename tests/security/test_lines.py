@@ -29,6 +29,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "VULTUS_UPLOAD_BUDGET_BYTES": str(1024 * 1024),
         "VULTUS_MAX_BATCH_BYTES": str(1024 * 1024),
         "VULTUS_MAX_CONNECTIONS": str(CROWD),
+        "VULTUS_HSTS_MAX_AGE": "60",
+        "VULTUS_TRUSTED_PROXIES": LOOPBACK,
     }
     running = Stack(data=tmp_path_factory.mktemp("lines"), port=free_port(), settings=settings, sink=lambda *_: None)
     with running:
@@ -52,6 +54,15 @@ def test_a_line_that_is_idle_between_requests_is_closed(stack: Stack) -> None:
         idle.sendall(LIVEZ + b"\r\n")
         assert read(idle).status == 200
         assert idle.recv(1) == b""
+
+
+def test_a_proxy_that_is_trusted_is_believed_that_the_client_came_over_tls(stack: Stack) -> None:
+    told = ask(stack.port, LIVEZ + b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+    plain = ask(stack.port, LIVEZ + b"\r\n")
+    assert (told.headers.get("strict-transport-security"), plain.headers.get("strict-transport-security")) == (
+        "max-age=60",
+        None,
+    )
 
 
 @pytest.mark.parametrize("drop", [b"X-A: b\r\n", b"x", b"\r\n"])

@@ -1,7 +1,7 @@
 """The whole service, with real models, takes the hostile corpus: no 5xx, no crash, no second start, no memory kept."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(
         data=tmp_path_factory.mktemp("hostile"),
         port=free_port(),
-        settings={"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir())},
+        settings={"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_HSTS_MAX_AGE": "60"},
         sink=lambda name, line: lines.append(f"{name} | {line}"),
     )
     with running:
@@ -60,8 +60,11 @@ def outcome(stack: Stack, data: bytes) -> str:
     return TAKEN if said["status"] == "succeeded" else str(said["error"]["code"])
 
 
-def test_every_hostile_image_ends_in_a_result_or_a_clear_code(stack: Stack) -> None:
+def test_every_hostile_image_ends_in_a_result_or_a_clear_code(
+    stack: Stack, record_property: Callable[[str, object], None]
+) -> None:
     cases = [*crafted(), *changes(count=60, seed=2)]
+    record_property("cases", len(cases))
 
     def wrong(case: Case) -> str | None:
         ended = outcome(stack, case.make())
@@ -73,7 +76,11 @@ def test_every_hostile_image_ends_in_a_result_or_a_clear_code(stack: Stack) -> N
     assert stack.workers[0].failures == 0
 
 
-def test_every_hostile_request_ends_in_a_success_or_a_problem(stack: Stack) -> None:
+def test_every_hostile_request_ends_in_a_success_or_a_problem(
+    stack: Stack, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", sum(1 for _ in exchanges(PICTURE)))
+
     def wrong(exchange: Exchange) -> str | None:
         try:
             answer = ask(stack.port, exchange.sent)
@@ -89,6 +96,11 @@ def test_every_hostile_request_ends_in_a_success_or_a_problem(stack: Stack) -> N
     with ThreadPoolExecutor(2) as pool:
         told = [line for line in pool.map(wrong, exchanges(PICTURE)) if line]
     assert not told, "\n".join(told)
+
+
+def test_nobody_is_believed_that_it_came_over_tls_unless_the_operator_says_so(stack: Stack) -> None:
+    answer = requests.get(f"{stack.url}/livez", headers={"X-Forwarded-Proto": "https"}, timeout=5)
+    assert "strict-transport-security" not in answer.headers
 
 
 def test_the_gateway_answers_as_ever_and_kept_nothing_of_it(stack: Stack) -> None:

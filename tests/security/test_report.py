@@ -1,0 +1,27 @@
+"""The table of `make security` tells success from failure, and what was tried from what could not be."""
+
+import pytest
+
+from tests.security.report import TESTS, Row, files, line, tried
+from tools.setup import ROOT
+
+
+@pytest.mark.parametrize(
+    ("passed", "good", "shown"), [(10, True, "10"), (9, False, "FAILED"), (None, True, "not tried")]
+)
+def test_a_row_says_how_it_went(passed: int | None, good: bool, shown: str) -> None:
+    row = Row("check", 10, passed, 1.25)
+    assert row.good is good
+    assert shown in line(row)
+
+
+def test_a_selection_without_tests_has_failed() -> None:
+    row = tried("nothing", ("tests/unit/api/conftest.py",))
+    assert (row.good, row.told) == (False, row.told)
+    assert row.told
+
+
+def test_every_selection_names_what_is_there() -> None:
+    named = [part for selection in TESTS.values() for part in selection if "*" not in part]
+    assert [part for part in named if not (ROOT / part).exists()] == []
+    assert [check for check, selection in TESTS.items() if not files(selection)] == []
