@@ -156,7 +156,7 @@ class Deliverer:
             "vultus.event.id": delivery.event.id,
             "vultus.event.type": delivery.event.type.value,
             "vultus.delivery.attempt": delivery.attempts,
-            "server.address": urlsplit(letter.url).hostname,
+            "server.address": _host(letter.url),
         }
         cause = delivery.event.cause
         with tracing.span("deliver", parent=cause.traceparent, kind="client", attributes=known) as span:
@@ -259,6 +259,14 @@ class Deliverer:
             log.warning(event, **told)
         else:
             log.info(event, **told, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
+
+
+def _host(url: str) -> str | None:
+    """Whose address it is, as far as that can be read; whether it may be sent to, others say."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _names(subject: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import pytest
 
 from shared.webhooks import Delivery, DeliveryStatus, Event, EventType, Flight
 from worker.webhooks.client import Answer, retry_after
-from worker.webhooks.delivery import Verdict, judge
+from worker.webhooks.delivery import Verdict, _host, judge
 
 RETRIES = (5.0, 300.0)
 EVENT = Event(id="evt_1", type=EventType.JOB_FAILED, at=1.0, subject="job_1")
@@ -76,3 +76,11 @@ def test_a_destination_rests_after_five_failures_in_a_row() -> None:
 )
 def test_retry_after_is_a_number_or_a_date(value: bytes, seconds: float | None) -> None:
     assert retry_after(value, now=1445412420) == seconds
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("https://user:secret@partner.example.org:8443/hook?key=1", "partner.example.org"), ("http://[::1", None)],
+)
+def test_a_span_names_the_host_alone_and_an_address_that_cannot_be_read_is_no_error(url: str, host: str | None) -> None:
+    assert _host(url) == host

@@ -1,0 +1,24 @@
+"""Whether a worker is ready: models first, then the store, until it is told to stop."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from shared.monitor import Readiness
+from worker import runtime
+from worker.turnstile import Turnstile
+
+
+def test_a_worker_loads_then_is_ready_then_drains_and_says_where_its_store_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running: list[SimpleNamespace] = []
+    monkeypatch.setattr(runtime, "_runtime", running)
+    assert runtime.readiness() is Readiness.LOADING
+    heartbeat, turnstile = SimpleNamespace(unheard=False), Turnstile()
+    running.append(SimpleNamespace(heartbeat=heartbeat, turnstile=turnstile))
+    assert runtime.readiness() is Readiness.READY
+    heartbeat.unheard = True
+    assert runtime.readiness() is Readiness.AWAY
+    turnstile.close()
+    assert runtime.readiness() is Readiness.DRAINING
