@@ -33,6 +33,7 @@ from api.routes import (
     audit,
     batches,
     deliveries,
+    demo,
     docs,
     events,
     faces,
@@ -148,6 +149,8 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         health, docs,
     ):  # fmt: skip
         app.include_router(part.router)
+    if settings.demo:
+        app.include_router(demo.router)
     callbacks.document(app)
     docs.mount_assets(app)
     app.add_exception_handler(VultusError, problems.answer_error)

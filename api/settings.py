@@ -89,6 +89,10 @@ class ApiSettings(AuthSettings, EdgeSettings, WebhookSettings):
         "sessions, the same on every gateway; the first signs, all are taken. Empty = no liveness sessions.",
     )
 
+    demo: bool = Field(
+        default=False, description="Serve the page `/demo/liveness`, which runs a liveness session with a camera."
+    )
+
     @field_validator("session_secrets")
     @classmethod
     def _each_is_long_enough(cls, value: SecretStr) -> SecretStr:

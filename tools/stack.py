@@ -154,6 +154,7 @@ class Stack:
             "VULTUS_PACK": "compact",
             "VULTUS_MODELS_DIR": str(models_dir()),
             "VULTUS_SESSION_SECRETS": secrets.token_hex(32),
+            "VULTUS_DEMO": "true",
             **os.environ,
             **settings,
             "VULTUS_HOST": LOOPBACK,

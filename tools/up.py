@@ -71,7 +71,7 @@ def main() -> int:
 def _welcome(stack: Stack, health: dict[str, object], seconds: float) -> None:
     pack = stack.environment["VULTUS_PACK"]
     lines = [
-        f"ready in {seconds:.1f} s: {stack.url}  (try {stack.url}/docs)",
+        f"ready in {seconds:.1f} s: {stack.url}  (try {stack.url}/docs, and {stack.url}/demo/liveness)",
         f"workers: {health.get('workers')}, model pack: {pack}, data: {stack.data}",
         _access(stack),
         "Ctrl-C drains and stops everything",

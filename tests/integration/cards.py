@@ -1,0 +1,52 @@
+"""Cards that the fake engine takes for heads: their edges say how they are turned, their colour who they are."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import cv2
+import numpy as np
+
+from shared.liveness_sessions import Step
+
+WHITE, PINK = (255, 255, 255), (255, 200, 255)
+WIDTH, HEIGHT = 640, 480
+
+
+@dataclass(frozen=True)
+class Card:
+    """A bright card before a dark wall."""
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    size: float = 160.0
+    narrow: float = 1.0
+    """Width as a share of what it was, while the edges stay as long as each other: a photo that is turned by hand."""
+    colour: tuple[int, int, int] = WHITE
+    number: int = 0
+    """Which picture this is: hands and heads are never twice in the same place."""
+
+    def posed(self, **changed: Any) -> Self:
+        """The same card in the next picture."""
+        return replace(self, number=self.number + 1, **changed)
+
+    def jpeg(self) -> bytes:
+        """The picture."""
+        image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+        x, y = 320 + self.number * 7 % 60, 240 + self.number * 5 % 40
+        half, high = self.size / 2 * self.narrow, self.size / 2
+        left, right = (high * min(1.0, 1 + side * self.yaw / 90) for side in (1, -1))
+        top, bottom = (half * min(1.0, 1 + side * self.pitch / 90) for side in (-1, 1))
+        corners = np.array([(x - top, y - left), (x + top, y - right), (x + bottom, y + right), (x - bottom, y + left)])
+        cv2.fillPoly(image, [np.rint(corners).astype(np.int32)], self.colour)
+        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+def movement(step: Step) -> dict[str, float]:
+    """What a card does that is asked for this step."""
+    return {
+        Step.LOOK_STRAIGHT: {},
+        Step.TURN_LEFT: {"yaw": 38.0},
+        Step.TURN_RIGHT: {"yaw": -38.0},
+        Step.LOOK_UP: {"pitch": 28.0},
+        Step.COME_CLOSER: {"size": 240.0},
+    }[step]
