@@ -29,10 +29,12 @@ from api.backend import Backend
 from api.batch_schemas import batch_content
 from api.deps import Admin, BackendDep
 from api.openapi import BODY_CODES, problem_responses
+from api.session_schemas import session_content
 from api.webhook_schemas import endpoint_content
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.job_content import job_content
 from shared.jobs import Batch, Job
+from shared.liveness_sessions import Session
 from shared.operations import field_errors
 from shared.quality import QualityPolicy
 from shared.storage.belongings import Belonging
@@ -193,6 +195,8 @@ def _told(one: Belonging) -> tuple[str, dict[str, Any]]:
         return "job", job_content(one)
     if isinstance(one, Batch):
         return "batch", batch_content(one)
+    if isinstance(one, Session):
+        return "session", session_content(one)
     if isinstance(one, ApiKey):
         return "key", key_content(one)
     return "endpoint", endpoint_content(one)

@@ -8,9 +8,11 @@ import redis
 from pydantic_core import from_json
 
 from shared.jobs import Batch, Job
+from shared.liveness_sessions import Session
 from shared.storage import keys, scripts
 from shared.storage.connection import primaries, store_errors
 from shared.storage.records import read_batch, read_job
+from shared.storage.sessions import read_session
 from shared.tenants import DEFAULT, ApiKey
 from shared.webhooks import Endpoint
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 500
 """Keys of the store that are looked at in one go."""
 
-Belonging = Job | Batch | Endpoint | ApiKey
+Belonging = Job | Batch | Session | Endpoint | ApiKey
 
 
 class Belongings:
@@ -36,12 +38,14 @@ class Belongings:
         self._forget_event = scripts.register(client, "forget_event")
 
     def all(self, tenant: str) -> Iterator[Belonging]:
-        """Keys, endpoints, batches and jobs, whole; what came meanwhile may be missing."""
+        """Keys, endpoints, batches, sessions and jobs, whole; what came meanwhile may be missing."""
         yield from self._ledger.api_keys.of(tenant)
         yield from self._ledger.endpoints.all(tenant=tenant)
         for shard in range(self._ledger.shards):
             for fields in self._owned(shard, "batch", tenant):
                 yield read_batch(fields)
+            for fields in self._owned(shard, "session", tenant):
+                yield read_session(fields)
             for fields in self._owned(shard, "job", tenant):
                 yield read_job(fields)
 

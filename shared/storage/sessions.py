@@ -61,7 +61,7 @@ class Sessions:
             return None
         with store_errors():
             fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.session(shard, session_id)))
-        session = _read(fields) if fields else None
+        session = read_session(fields) if fields else None
         return session if session is not None and tenant in {None, session.tenant} else None
 
     def take(self, session: Session, frame: FrameInWork, job: NewJob, *, limits: Limits) -> bool:
@@ -163,7 +163,8 @@ def frame_in_work() -> RequestError:
     )
 
 
-def _read(raw: Mapping[bytes, bytes]) -> Session:
+def read_session(raw: Mapping[bytes, bytes]) -> Session:
+    """A session from its record."""
     found = {name.decode(): value.decode() for name, value in raw.items()}
     reason = found.get("reason")
     return Session(

@@ -29,6 +29,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         "VULTUS_ENGINE": "fake",
         "VULTUS_MODELS_DIR": str(models_dir()),
         "VULTUS_AUTH": "keys",
+        "VULTUS_SESSION_SECRETS": "a-secret-of-this-test-and-of-nothing-else",
         "VULTUS_RESULT_CACHE_TTL": "600",
         "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
         "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
@@ -66,6 +67,7 @@ def furnish(url: str, headers: dict[str, str], tenant: str) -> str:
     told = {**fields, "webhook": json.dumps({"url": hook})}
     post("/v1/jobs", files={"image": PICTURE}, data=told, headers={"Prefer": "wait=20"})
     post("/v1/batches", files=[("images", PICTURE), ("images", PICTURE)], data=fields)
+    post("/v1/liveness-sessions", json={"metadata": {"of": tenant, "mark": MARK}})
     post("/detect", files={"file": PICTURE})
     for _ in range(5):
         post("/v1/jobs", files={"image": PICTURE}, data=fields)
@@ -99,7 +101,7 @@ def test_nothing_of_an_erased_tenant_is_left_and_nothing_of_another_is_lost(stac
         exported = httpx.get(f"{url}/v1/admin/tenants/acme/export", headers=admin, timeout=60)
         lines = [json.loads(line) for line in exported.text.splitlines()]
         kinds = [line["kind"] for line in lines]
-        assert set(kinds) == {"tenant", "key", "endpoint", "batch", "job", "audit"}
+        assert set(kinds) == {"tenant", "key", "endpoint", "batch", "session", "job", "audit"}
         assert kinds.count("job") == 10
         (own,) = [line["data"] for line in lines if line["kind"] == "job" and line["data"]["id"] == jobs["acme"]]
         assert own["result"]["faces"][0]["embedding"]
@@ -114,7 +116,7 @@ def test_nothing_of_an_erased_tenant_is_left_and_nothing_of_another_is_lost(stac
         erased = httpx.post(f"{url}/v1/admin/tenants/acme/erase", headers=admin, timeout=60).json()
         busy.join()
         assert erased["nothing_left"], erased
-        assert {"keys", "endpoints", "batches", "jobs", "events", "results"} <= erased["erased"].keys()
+        assert {"keys", "endpoints", "batches", "sessions", "jobs", "events", "results"} <= erased["erased"].keys()
 
         time.sleep(1)
         left = everything(client, but="vultus:{auth}:audit:operator")
