@@ -128,7 +128,7 @@ def test_a_list_shows_nothing_of_another_tenant(site: Site, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(MAKES - {"POST /v1/webhook-endpoints"}))
 def test_what_a_tenant_makes_is_its_own(site: Site, name: str) -> None:
     answer = submit(site, "other", name)
-    assert answer.status_code in {201, 202}, answer.text
+    assert answer.status_code in {200, 201, 202}, answer.text  # a batch may be completed already
     path = answer.headers["location"]
     assert site.call(f"GET {path}", "other", {}).status_code == 200
     assert site.call(f"GET {path}", "acme", {}).status_code == 404
