@@ -79,7 +79,8 @@ class EdgeSettings(SharedSettings):
         default=2000,
         ge=1,
         le=1_000_000,
-        description="Connections at once; beyond, everything but a probe is answered 503.",
+        description="Connections at once, clients that wait for a job included; beyond, everything but a probe is "
+        "answered 503. The process must be allowed as many open files.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)] = Field(
         default=(),

@@ -58,17 +58,23 @@ def _merged(rows: list[str]) -> list[str]:
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
-    if value is None or value in ((), {}):
-        return "none"
+    return "none" if value is None or value in ((), {}) else f"`{_given(value)}`"
+
+
+def _given(value: object) -> str:
+    """A value as its variable would give it."""
     if isinstance(value, timedelta):
-        return f"`{value.total_seconds():g}`"
+        return f"{value.total_seconds():.15g}"
     if isinstance(value, SecretStr):
-        return f"`{value.get_secret_value()}`"
-    return f"`{value}`"
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ", ".join(map(_given, value))
+    return str(value)
 
 
 def _unit(name: str, field: FieldInfo) -> str:
-    if isinstance(field.default, timedelta):
+    values = field.default if isinstance(field.default, tuple) else (field.default,)
+    if any(isinstance(value, timedelta) for value in values):
         return "seconds"
     return next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
 
