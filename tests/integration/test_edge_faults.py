@@ -114,7 +114,7 @@ def is_problem(answer: requests.Response) -> None:
         ("GET", "/nowhere", {}, 404, "not_found"),
         ("GET", "/v1/jobs/job_00", {}, 404, "job_not_found"),
         ("PUT", "/v1/jobs", {}, 405, "method_not_allowed"),
-        ("POST", "/v1/jobs", {"data": b"x" * 30_000_000}, 413, "request_too_large"),
+        ("POST", "/v1/jobs", {"data": b"x" * 40_000_000}, 413, "request_too_large"),
         ("POST", "/v1/jobs", {"data": "plain"}, 415, "unsupported_media_type"),
         ("POST", "/v1/jobs", {"json": {"operation": "paint"}}, 422, "invalid_request"),
         ("GET", "/v1/jobs?limit=none", {}, 422, "invalid_request"),
