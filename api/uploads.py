@@ -63,7 +63,8 @@ class Uploads:
             await _refuse(refusal, DETAILS[refusal], scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and self.held and self.held + int(declared) > self._budget:
+        # One that would never fit is no matter of room: the limit of its call refuses it for good.
+        if declared.isdigit() and self._budget - self.held < int(declared) <= self._budget and self.held:
             await self._refuse_full(scope, receive, send)
             return
         await self._take(scope, receive, send)

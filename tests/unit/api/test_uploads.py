@@ -86,6 +86,17 @@ def test_a_body_without_room_beside_others_is_503_and_says_when_to_come_back(len
     assert refused.headers[b"retry-after"] == b"2"
 
 
+def test_a_length_that_would_never_fit_is_left_to_the_limit_of_its_call() -> None:
+    async def limited(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    gate, client = Uploads(limited, budget=1000, grace=GRACE, rate=1000), Client([])
+    gate.held = 500
+    asyncio.run(gate(scope(length=10**12), client.receive, client.send))
+    assert client.status == 413
+
+
 def test_one_body_that_is_larger_than_the_budget_has_room_where_it_is_alone() -> None:
     gate, client = uploads(budget=10), Client([b"x" * 400])
     asyncio.run(gate(scope(length=400), client.receive, client.send))
