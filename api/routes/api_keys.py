@@ -6,10 +6,10 @@ from typing import Annotated, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Body, Query, Request
-from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.admin_schemas import KeyList, KeyRotation, KeySubmission, KeyWithSecret, key_content
+from api.answers import json_answer
 from api.backend import Backend
 from api.deps import Admin, BackendDep
 from api.openapi import BODY_CODES, problem_responses
@@ -36,7 +36,7 @@ async def create_key(request: Request, _: Admin, asked: KeySubmission, backend: 
     made = partial(_make, backend, asked.tenant, asked, expires)
     key, whole = await to_thread.run_sync(made)
     request.state.subject, request.state.subject_tenant = key.id, key.tenant
-    return _answer(key_content(key, whole=whole), status=201)
+    return json_answer(key_content(key, whole=whole), status=201)
 
 
 @router.get(
@@ -51,7 +51,7 @@ async def list_keys(
 ) -> Response:
     """List the keys of a tenant by their public parts, those whose time is over among them."""
     found = await to_thread.run_sync(backend.ledger.api_keys.of, tenant) if is_tenant_id(tenant) else []
-    return _answer({"keys": [key_content(key) for key in found]})
+    return json_answer({"keys": [key_content(key) for key in found]})
 
 
 @router.post(
@@ -79,7 +79,7 @@ async def rotate_key(
 
     key, whole = await to_thread.run_sync(rotate)
     request.state.subject_tenant = key.tenant
-    return _answer(key_content(key, whole=whole), status=201)
+    return json_answer(key_content(key, whole=whole), status=201)
 
 
 @router.delete(
@@ -116,10 +116,6 @@ def _read(backend: Backend, key_id: str) -> ApiKey:
     if key is None:
         raise no_such_key()
     return key
-
-
-def _answer(content: object, *, status: int = 200) -> Response:
-    return Response(to_json(content), status_code=status, media_type="application/json")
 
 
 def no_such_key() -> RequestError:

@@ -6,10 +6,10 @@ from typing import Annotated, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Query
-from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.admin_schemas import AuditPage, entry_content
+from api.answers import json_answer
 from api.deps import BackendDep, JobsReader
 from api.openapi import problem_responses
 from shared.errors import ErrorCode, FieldError, RequestError
@@ -53,4 +53,4 @@ async def read_audit(
         "entries": [entry_content(entry) for entry in found],
         "next_before": found[-1].id if len(found) == limit else None,
     }
-    return Response(to_json(content), media_type="application/json")
+    return json_answer(content)

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.answers import json_answer
 from api.backend import Backend
 from api.batch_schemas import BatchBody, BatchJobs, BatchPart, batch_content, batch_path, jobs_content
 from api.batches import FORM_FIELDS, IMAGES, from_album, from_manifest, new_id, submit
@@ -172,7 +172,7 @@ async def list_batch_jobs(
         request.state.discloses = any(job.result is not None for _, job in found)
         return jobs_content(found, next_start=after if after < batch.total else None)
 
-    return Response(to_json(await to_thread.run_sync(read)), media_type="application/json")
+    return json_answer(await to_thread.run_sync(read))
 
 
 @router.post(
@@ -227,7 +227,7 @@ def _answer(
         more["Retry-After"] = "1"
     if wait is not None:
         more["Preference-Applied"] = f"wait={wait}"
-    return Response(to_json(batch_content(batch)), status_code=status, headers=more, media_type="application/json")
+    return json_answer(batch_content(batch), status=status, headers=more)
 
 
 def no_such_batch() -> RequestError:

@@ -5,9 +5,9 @@ from typing import Annotated, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends
-from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.answers import json_answer
 from api.deps import BackendDep, JobIdDep, JobsReader, WebhooksAdmin
 from api.openapi import BATCH_READ_CODES, READ_CODES, problem_responses
 from api.routes.batches import BatchIdDep, no_such_batch
@@ -53,7 +53,7 @@ async def list_job_deliveries(caller: JobsReader, job_id: JobIdDep, backend: Bac
             raise no_such_job()
         return [delivery_content(each) for each in found]
 
-    return _answer({"deliveries": await to_thread.run_sync(read)})
+    return json_answer({"deliveries": await to_thread.run_sync(read)})
 
 
 @router.get(
@@ -72,7 +72,7 @@ async def list_batch_deliveries(caller: JobsReader, batch_id: BatchIdDep, backen
             raise no_such_batch()
         return [delivery_content(each) for each in found]
 
-    return _answer({"deliveries": await to_thread.run_sync(read)})
+    return json_answer({"deliveries": await to_thread.run_sync(read)})
 
 
 @router.get(
@@ -92,7 +92,7 @@ async def read_delivery(caller: JobsReader, delivery_id: DeliveryIdDep, backend:
         log = [attempt_content(each) for each in backend.ledger.deliveries.attempts(delivery_id)]
         return {**delivery_content(found), "log": log}
 
-    return _answer(await to_thread.run_sync(read))
+    return json_answer(await to_thread.run_sync(read))
 
 
 @router.post(
@@ -108,11 +108,7 @@ async def resend_delivery(caller: WebhooksAdmin, delivery_id: DeliveryIdDep, bac
     found = await to_thread.run_sync(partial(backend.ledger.deliveries.resend, delivery_id, tenant=caller.tenant))
     if found is None:
         raise no_such_delivery()
-    return _answer(delivery_content(found), status=202)
-
-
-def _answer(content: object, *, status: int = 200) -> Response:
-    return Response(to_json(content), status_code=status, media_type="application/json")
+    return json_answer(delivery_content(found), status=202)
 
 
 def no_such_delivery() -> RequestError:

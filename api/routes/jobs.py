@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
-from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.answers import json_answer
 from api.bodies import media_type, read_form, refuse_media_type
 from api.deps import BackendDep, JobIdDep, JobsReader, JobsWriter, SettingsDep
 from api.idempotency import fingerprint, known_as, reserved
@@ -168,7 +168,7 @@ async def list_jobs(caller: JobsReader, backend: BackendDep, query: Annotated[Jo
         "jobs": [job_summary(job) for job in page.jobs],
         "next_cursor": write_cursor(page.next, wanted) if page.next else None,
     }
-    return Response(to_json(content), media_type="application/json")
+    return json_answer(content)
 
 
 @router.get(
@@ -277,7 +277,7 @@ def _answer(
     if applied:
         more["Preference-Applied"] = ", ".join(applied)
     # pydantic's writer takes a tenth of the standard one's time on embeddings
-    return Response(to_json(job_content(job)), status_code=status, headers=more, media_type="application/json")
+    return json_answer(job_content(job), status=status, headers=more)
 
 
 def _waited(granted: int | None) -> list[str]:

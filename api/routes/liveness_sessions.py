@@ -3,16 +3,15 @@
 import asyncio
 import math
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
-from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.answers import json_answer
 from api.backend import Backend
 from api.bodies import Form, media_type, parse, read_form, refuse_media_type
 from api.client_tokens import check, issue
@@ -116,7 +115,7 @@ async def open_liveness_session(
         "client_token": issue(session.id, expires_at=expires_at, secrets=settings.token_secrets),
         "client_token_expires_at": rfc3339(expires_at),
     }
-    return _json(content, status=201, headers={"Location": session_path(session.id)})
+    return json_answer(content, status=201, headers={"Location": session_path(session.id)})
 
 
 @router.get(
@@ -149,7 +148,7 @@ async def read_liveness_session(
     if session.status is SessionStatus.RUNNING:
         more["Retry-After"] = "1"
     content = client_content(session) if caller is None else session_content(session)
-    return _json(content, headers=more)
+    return json_answer(content, headers=more)
 
 
 @router.post(
@@ -204,7 +203,7 @@ async def post_frame(
     )
     session, judged = await take_frame(session_id, frame, backend=backend, settings=settings)
     more = {} if judged else {"Retry-After": "1"}
-    return _json(client_content(session), status=200 if judged else 202, headers=more)
+    return json_answer(client_content(session), status=200 if judged else 202, headers=more)
 
 
 @router.post(
@@ -225,7 +224,7 @@ async def cancel_liveness_session(session_id: SessionIdDep, caller: JobsWriter, 
             raise session_ended(session)
         return session
 
-    return _json(session_content(await to_thread.run_sync(cancel)))
+    return json_answer(session_content(await to_thread.run_sync(cancel)))
 
 
 @router.delete(
@@ -271,7 +270,3 @@ def _number(form: Form, name: str, *, whole: bool = False) -> float:
         wrong = "must be a whole number from 0 on" if whole else "must be milliseconds of the client's clock, from 0 on"
         raise RequestError(ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=(FieldError(name, wrong),))
     return value
-
-
-def _json(content: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(to_json(content), status_code=status, headers=dict(headers or {}), media_type="application/json")

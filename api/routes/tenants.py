@@ -24,6 +24,7 @@ from api.admin_schemas import (
     key_content,
     tenant_content,
 )
+from api.answers import json_answer
 from api.auth import FRESH
 from api.backend import Backend
 from api.batch_schemas import batch_content
@@ -79,7 +80,7 @@ async def register_tenant(request: Request, _: Admin, asked: TenantSubmission, b
     if made is None:
         raise RequestError(ErrorCode.TENANT_EXISTS, "There is a tenant of this id already.")
     request.state.subject = request.state.subject_tenant = made.id
-    return _answer(tenant_content(made), status=201)
+    return json_answer(tenant_content(made), status=201)
 
 
 @router.get(
@@ -92,7 +93,7 @@ async def register_tenant(request: Request, _: Admin, asked: TenantSubmission, b
 async def list_tenants(_: Admin, backend: BackendDep) -> Response:
     """List every tenant; `default` is always among them."""
     found = await to_thread.run_sync(backend.ledger.tenants.all)
-    return _answer({"tenants": [tenant_content(each) for each in found]})
+    return json_answer({"tenants": [tenant_content(each) for each in found]})
 
 
 @router.get(
@@ -104,7 +105,7 @@ async def list_tenants(_: Admin, backend: BackendDep) -> Response:
 )
 async def read_tenant(tenant: TenantDep) -> Response:
     """Read a tenant: its name, quotas and policy."""
-    return _answer(tenant_content(tenant))
+    return json_answer(tenant_content(tenant))
 
 
 @router.patch(
@@ -124,7 +125,7 @@ async def change_tenant(tenant: TenantDep, asked: TenantChange, backend: Backend
     changed = await to_thread.run_sync(backend.ledger.tenants.replace, replace(tenant, **given))
     if changed is None:
         raise no_such_tenant()
-    return _answer(tenant_content(changed))
+    return json_answer(tenant_content(changed))
 
 
 @router.get(
@@ -176,7 +177,7 @@ async def erase_tenant(request: Request, caller: Admin, tenant: TenantDep, backe
     await to_thread.run_sync(backend.ledger.audit.forget, tenant.id)
     if not left:
         await to_thread.run_sync(backend.ledger.tenants.delete, tenant.id)
-    return _answer({"tenant": tenant.id, "erased": dict(erased), "nothing_left": not left})
+    return json_answer({"tenant": tenant.id, "erased": dict(erased), "nothing_left": not left})
 
 
 def _lines(backend: Backend, tenant: Tenant) -> Iterator[bytes]:
@@ -222,10 +223,6 @@ def _policy(asked: dict[str, Any]) -> dict[str, Any]:
             ErrorCode.INVALID_REQUEST, "The tenant is not valid.", fields=(FieldError("quality_policy", str(error)),)
         ) from None
     return asked
-
-
-def _answer(content: object, *, status: int = 200) -> Response:
-    return Response(to_json(content), status_code=status, media_type="application/json")
 
 
 def no_such_tenant() -> RequestError:

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Body, Depends, Query
-from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.answers import json_answer
 from api.deps import BackendDep, SettingsDep, WebhooksAdmin
 from api.openapi import BODY_CODES, problem_responses
 from api.paging import read_delivery_cursor, write_delivery_cursor
@@ -83,7 +83,7 @@ async def register_endpoint(
         headers=asked.headers,
     )
     created = await to_thread.run_sync(backend.ledger.endpoints.create, endpoint)
-    return _answer(endpoint_content(created, secret=secret), status=201)
+    return json_answer(endpoint_content(created, secret=secret), status=201)
 
 
 @router.get(
@@ -96,7 +96,7 @@ async def register_endpoint(
 async def list_endpoints(caller: WebhooksAdmin, backend: BackendDep) -> Response:
     """List every endpoint of your tenant, without its secrets."""
     found = await to_thread.run_sync(partial(backend.ledger.endpoints.all, tenant=caller.tenant))
-    return _answer({"endpoints": [endpoint_content(each) for each in found]})
+    return json_answer({"endpoints": [endpoint_content(each) for each in found]})
 
 
 @router.get(
@@ -108,7 +108,7 @@ async def list_endpoints(caller: WebhooksAdmin, backend: BackendDep) -> Response
 )
 async def read_endpoint(endpoint: EndpointDep) -> Response:
     """Read an endpoint, without its secrets."""
-    return _answer(endpoint_content(endpoint))
+    return json_answer(endpoint_content(endpoint))
 
 
 @router.patch(
@@ -199,7 +199,7 @@ async def disable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Respon
 )
 async def test_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Send `webhook.test` to the endpoint, also to one that is disabled."""
-    return _answer(
+    return json_answer(
         delivery_content(await to_thread.run_sync(backend.ledger.deliveries.send_test, endpoint)), status=202
     )
 
@@ -224,7 +224,7 @@ async def list_deliveries(
         cursor = write_delivery_cursor(page.next, of=endpoint.id) if page.next else None
         return {"deliveries": [delivery_content(each) for each in page.deliveries], "next_cursor": cursor}
 
-    return _answer(await to_thread.run_sync(read))
+    return json_answer(await to_thread.run_sync(read))
 
 
 @router.post(
@@ -240,18 +240,14 @@ async def resend_failed(
 ) -> Response:
     """Send every failed delivery made since then again, each under its old `webhook-id`."""
     resend = partial(backend.ledger.deliveries.resend_failed, endpoint.id, tenant=caller.tenant)
-    return _answer({"resent": await to_thread.run_sync(partial(resend, since=asked.since.timestamp()))}, status=202)
+    return json_answer({"resent": await to_thread.run_sync(partial(resend, since=asked.since.timestamp()))}, status=202)
 
 
 async def _found(read: Callable[[], Endpoint | None], *, secret: str | None = None) -> Response:
     endpoint = await to_thread.run_sync(read)
     if endpoint is None:
         raise no_such_endpoint()
-    return _answer(endpoint_content(endpoint, secret=secret))
-
-
-def _answer(content: object, *, status: int = 200) -> Response:
-    return Response(to_json(content), status_code=status, media_type="application/json")
+    return json_answer(endpoint_content(endpoint, secret=secret))
 
 
 def no_such_endpoint() -> RequestError:
