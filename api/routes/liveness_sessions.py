@@ -17,7 +17,7 @@ from api.bodies import Form, media_type, parse, read_form, refuse_media_type
 from api.client_tokens import check, issue
 from api.deps import CLIENT_TOKEN, PUBLIC, BackendDep, JobsWriter, ReaderOrClient, SettingsDep
 from api.liveness_sessions import Frame, open_session, read, session_ended, settled, take_frame
-from api.openapi import JOB_HEADERS, PREFER, problem_responses
+from api.openapi import IMAGE_CODES, JOB_HEADERS, PREFER, problem_responses
 from api.preferences import granted_wait, read_prefer
 from api.session_openapi import FRAME_BODY, SESSION_BODY
 from api.session_schemas import (
@@ -163,20 +163,13 @@ async def read_liveness_session(
             "headers": {"Retry-After": JOB_HEADERS["Retry-After"]},
         },
         **problem_responses(
-            *READ_CODES,
+            ErrorCode.SESSION_NOT_FOUND,
             ErrorCode.CLIENT_TOKEN_INVALID,
             ErrorCode.SESSION_ENDED,
             ErrorCode.FRAME_IN_WORK,
-            ErrorCode.INVALID_REQUEST,
-            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-            ErrorCode.REQUEST_TOO_LARGE,
-            ErrorCode.EMPTY_IMAGE,
-            ErrorCode.INVALID_IMAGE,
-            ErrorCode.UNSUPPORTED_IMAGE_TYPE,
-            ErrorCode.ANIMATED_IMAGE,
-            ErrorCode.IMAGE_TOO_LARGE,
-            ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
-            ErrorCode.QUEUE_FULL,
+            *(
+                code for code in IMAGE_CODES if code is not ErrorCode.QUOTA_EXCEEDED
+            ),  # a session's frames are not counted
         ),
     },
     openapi_extra={**FRAME_BODY, **PUBLIC},
