@@ -42,6 +42,7 @@ from api.routes import (
     liveness_sessions,
     tenants,
     webhook_endpoints,
+    webhook_secrets,
 )
 from api.schemas import VERSION
 from api.settings import ApiSettings
@@ -145,8 +146,8 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     app.state.settings = settings
     app.state.drain = Drain()
     for part in (
-        jobs, events, batches, liveness_sessions, webhook_endpoints, deliveries, faces, tenants, api_keys, audit,
-        health, docs,
+        jobs, events, batches, liveness_sessions, webhook_endpoints, webhook_secrets, deliveries, faces, tenants,
+        api_keys, audit, health, docs,
     ):  # fmt: skip
         app.include_router(part.router)
     if settings.demo:

@@ -4,11 +4,11 @@ from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic_settings import NoDecode
 
 from shared.errors import SettingsError
-from shared.settings import Seconds, SecondsOrNever, SharedSettings
+from shared.settings import Seconds, SecondsOrNever, SharedSettings, from_text, listed
 from shared.urls import UrlError, read_url
 
 ALGORITHMS: Final = frozenset(
@@ -17,11 +17,9 @@ ALGORITHMS: Final = frozenset(
 """Signatures whose checking needs no secret: a token can never be signed with what checks it."""
 
 
-def _algorithms(value: object) -> object:
-    """Read `RS256, ES256`; anything else is left for the type to refuse."""
-    if not isinstance(value, str):
-        return value
-    named = tuple(part.strip() for part in value.split(",") if part.strip())
+def _algorithms(text: str) -> tuple[str, ...]:
+    """Read `RS256, ES256`."""
+    named = listed(text)
     wrong = sorted(set(named) - ALGORITHMS)
     if wrong or not named:
         msg = f"some of {', '.join(sorted(ALGORITHMS))}"
@@ -48,7 +46,7 @@ class AuthSettings(SharedSettings):
         default="",
         description="The issuer's public keys: an `https://` address, or the path of a JWKS file; needed for `jwt`.",
     )
-    jwt_algorithms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_algorithms)] = Field(
+    jwt_algorithms: Annotated[tuple[str, ...], NoDecode, from_text(_algorithms)] = Field(
         default=("RS256", "ES256", "EdDSA"), description="Signatures that are taken, commas between them."
     )
     jwt_leeway: SecondsOrNever = Field(

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 from pydantic import SecretStr
 
 from shared.errors import ErrorCode, RequestError
+from shared.settings import listed
 
 PREFIX: Final = "vlt"
 LEAST_SECRET: Final = 32
@@ -24,7 +25,7 @@ def read_secrets(value: SecretStr) -> tuple[str, ...]:
     Raises:
         ValueError: one is too short; the message repeats nothing of it.
     """
-    secrets = tuple(part.strip() for part in value.get_secret_value().split(",") if part.strip())
+    secrets = listed(value.get_secret_value())
     if any(len(secret) < LEAST_SECRET for secret in secrets):
         msg = f"a secret has at least {LEAST_SECRET} characters, such as `openssl rand -hex 32` gives"
         raise ValueError(msg)

@@ -6,52 +6,43 @@ from datetime import timedelta
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic_settings import NoDecode
 
-from shared.settings import Seconds, SecondsOrNever, SharedSettings
+from shared.settings import Seconds, SecondsOrNever, SharedSettings, from_text, listed
 
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
 
 
-def _listed(value: object) -> object:
-    """Read `a, b`; anything else is left for the type to refuse."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _hosts(value: object) -> object:
+def _hosts(text: str) -> tuple[str, ...]:
     """Read `faces.example.org, *.example.org`."""
-    names = _listed(value)
-    if isinstance(names, tuple):
-        names = tuple(name.lower() for name in names)
-        if not all(_HOST.fullmatch(name) for name in names):
-            msg = "names of hosts without ports, such as faces.example.org, *.example.org"
+    names = listed(text.lower())
+    if not all(_HOST.fullmatch(name) for name in names):
+        msg = "names of hosts without ports, such as faces.example.org, *.example.org"
+        raise ValueError(msg)
+    return names
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    """Read `https://app.example.org`: a scheme, a host, perhaps a port, and nothing behind them."""
+    names = listed(text)
+    for name in names:
+        parts = urlsplit(name)
+        if parts.scheme not in {"http", "https"} or name != f"{parts.scheme}://{parts.netloc}" or "*" in name:
+            msg = "whole origins without a path, such as https://app.example.org; there is no wildcard"
             raise ValueError(msg)
     return names
 
 
-def _origins(value: object) -> object:
-    """Read `https://app.example.org`: a scheme, a host, perhaps a port, and nothing behind them."""
-    names = _listed(value)
-    if isinstance(names, tuple):
-        for name in names:
-            parts = urlsplit(name)
-            if parts.scheme not in {"http", "https"} or name != f"{parts.scheme}://{parts.netloc}" or "*" in name:
-                msg = "whole origins without a path, such as https://app.example.org; there is no wildcard"
-                raise ValueError(msg)
-    return names
-
-
-def _proxies(value: object) -> object:
+def _proxies(text: str) -> tuple[str, ...]:
     """Read addresses and networks."""
-    names = _listed(value)
-    if isinstance(names, tuple):
-        for name in names:
-            try:
-                ipaddress.ip_network(name)
-            except ValueError:
-                msg = "addresses or networks, such as 172.18.0.0/16"
-                raise ValueError(msg) from None
+    names = listed(text)
+    for name in names:
+        try:
+            ipaddress.ip_network(name)
+        except ValueError:
+            msg = "addresses or networks, such as 172.18.0.0/16"
+            raise ValueError(msg) from None
     return names
 
 
@@ -82,12 +73,12 @@ class EdgeSettings(SharedSettings):
         description="Connections at once, clients that wait for a job included; beyond, everything but a probe is "
         "answered 503. The process must be allowed as many open files.",
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, from_text(_hosts)] = Field(
         default=(),
         description="Names that the gateway is called by (`Host`), such as `faces.example.org, *.example.org`; any "
         "other is answered 421. Empty = any. Probes are answered under every name.",
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+    cors_origins: Annotated[tuple[str, ...], NoDecode, from_text(_origins)] = Field(
         default=(),
         description="Web pages that may call from a browser, as whole origins (`https://app.example.org`). "
         "Empty = none.",
@@ -97,7 +88,7 @@ class EdgeSettings(SharedSettings):
         description="`Strict-Transport-Security` on answers over HTTPS, in seconds; 0 = not sent. Set it only where "
         "the host will never again be served without TLS.",
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_proxies)] = Field(
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, from_text(_proxies)] = Field(
         default=(),
         description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, as addresses or networks. "
         "Empty = nobody's.",

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from api.auth_settings import AuthSettings
@@ -11,15 +11,14 @@ from api.client_tokens import read_secrets
 from api.edge_settings import EdgeSettings
 from api.url_policy import HostRule, UrlPolicy, read_hosts
 from api.webhook_policy import WebhookPolicy
-from shared.settings import Seconds, SecondsOrNever
+from shared.settings import Seconds, SecondsOrNever, from_text, listed
+from shared.tenants import DEFAULT
 from shared.webhook_settings import WebhookSettings
 
 
-def _hosts(value: object) -> object:
-    """Read `photos.example.org, *.example.com`; anything else is left for the type to refuse."""
-    if not isinstance(value, str):
-        return value
-    return read_hosts(part.strip() for part in value.split(",") if part.strip())
+def _hosts(text: str) -> tuple[HostRule, ...]:
+    """Read `photos.example.org, *.example.com`."""
+    return read_hosts(listed(text))
 
 
 class ApiSettings(AuthSettings, EdgeSettings, WebhookSettings):
@@ -61,7 +60,7 @@ class ApiSettings(AuthSettings, EdgeSettings, WebhookSettings):
     match_threshold: float = Field(
         default=0.5, ge=-1, le=1, description="Classic endpoints: match means similarity > this cosine."
     )
-    image_url_hosts: Annotated[tuple[HostRule, ...], NoDecode, BeforeValidator(_hosts)] = Field(
+    image_url_hosts: Annotated[tuple[HostRule, ...], NoDecode, from_text(_hosts)] = Field(
         default=(),
         description="Hosts that images may be fetched from, such as `photos.example.org, *.example.com`; a port other "
         "than the usual one is named (`photos.example.org:8443`). Empty = images by URL are off.",
@@ -107,7 +106,7 @@ class ApiSettings(AuthSettings, EdgeSettings, WebhookSettings):
     @property
     def webhook_policy(self) -> WebhookPolicy:
         """Which receivers of webhooks are taken."""
-        return WebhookPolicy(bool(self.signing_secrets), self.webhook_allow_http, self.webhook_allow_private)
+        return WebhookPolicy(bool(self.signing_secrets(DEFAULT)), self.webhook_allow_http, self.webhook_allow_private)
 
     @property
     def url_policy(self) -> UrlPolicy:

@@ -85,6 +85,15 @@ class EndpointWithSecret(EndpointBody):
     secret: str = Field(description="`whsec_...`: keep it; it is not shown again.")
 
 
+class SigningSecrets(BaseModel):
+    """What signs callbacks to addresses that come with jobs."""
+
+    secrets: list[str] = Field(
+        description="`whsec_...`; every callback carries a signature of each. More than one: the operator is changing "
+        "them, and the first stays."
+    )
+
+
 class EndpointList(BaseModel):
     """Every endpoint, the newest first."""
 

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,21 +17,28 @@ FILE = "_FILE"
 """Behind the name of a setting: the file that holds its value."""
 
 
-def _seconds(value: object) -> object:
-    """Read `30` or `"0.5"` as seconds; anything else is left for the type to refuse."""
-    if isinstance(value, str):
-        try:
-            return timedelta(seconds=float(value))
-        except (ValueError, OverflowError):
-            msg = "a number of seconds, such as 30 or 0.5"
-            raise ValueError(msg) from None
-    return value
+def listed(text: str) -> tuple[str, ...]:
+    """The parts between commas, without blanks around them; empty ones are none."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
+def from_text(read: Callable[[str], object]) -> BeforeValidator:
+    """Read the text that the environment has; anything else is left for the type to refuse."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+
+def _seconds(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=float(text))
+    except (ValueError, OverflowError):
+        msg = "a number of seconds, such as 30 or 0.5"
+        raise ValueError(msg) from None
+
+
+Seconds = Annotated[timedelta, from_text(_seconds), Field(gt=timedelta(0))]
 """A duration, given as a number of seconds."""
 
-SecondsOrNever = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))]
+SecondsOrNever = Annotated[timedelta, from_text(_seconds), Field(ge=timedelta(0))]
 """A duration that may be 0, which turns off what it is for."""
 
 

@@ -34,6 +34,16 @@ def read_secret(text: str) -> bytes:
     return key
 
 
+def secret_of_tenant(tenant: str, secret: str) -> str:
+    """The secret that signs for a tenant, out of the operator's; neither that nor another tenant's follows from it.
+
+    HMAC-SHA256 as the pseudorandom function of a key derivation (NIST SP 800-108); what is signed for receivers begins
+    with `evt_`, and so is never what is hashed here.
+    """
+    digest = hmac.digest(read_secret(secret), f"vultus webhooks of tenant {tenant}".encode(), "sha256")
+    return PREFIX + base64.b64encode(digest).decode()
+
+
 def sign(event_id: str, timestamp: int, body: bytes, keys: Sequence[str]) -> str:
     """The value of `webhook-signature`: one signature for each secret, by spaces; a receiver needs only one to match.
 

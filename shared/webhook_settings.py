@@ -3,27 +3,26 @@
 from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from shared.addresses import PRIVATE, Network
-from shared.settings import SharedSettings
-from shared.signing import read_secret
+from shared.settings import SharedSettings, from_text, listed
+from shared.signing import read_secret, secret_of_tenant
+from shared.tenants import DEFAULT
 
 
-def _networks(value: object) -> object:
-    """Read `127.0.0.0/8, 10.1.0.0/16`; anything else is left for the type to refuse."""
-    if not isinstance(value, str):
-        return value
+def _networks(text: str) -> tuple[Network, ...]:
+    """Read `127.0.0.0/8, 10.1.0.0/16`."""
     found = []
-    for text in (part.strip() for part in value.split(",") if part.strip()):
+    for each in listed(text):
         try:
-            network = ip_network(text)
+            network = ip_network(each)
         except ValueError:
-            msg = f"{text!r} is no network; give them as 10.1.0.0/16, fd12::/16"
+            msg = f"{each!r} is no network; give them as 10.1.0.0/16, fd12::/16"
             raise ValueError(msg) from None
         if not any(network.version == whole.version and network.subnet_of(whole) for whole in PRIVATE):  # type: ignore[arg-type]
-            msg = f"{text!r} lies in no private network; public addresses need no leave, and the others have none"
+            msg = f"{each!r} lies in no private network; public addresses need no leave, and the others have none"
             raise ValueError(msg)
         found.append(network)
     return tuple(found)
@@ -35,12 +34,13 @@ class WebhookSettings(SharedSettings):
     webhook_secrets: SecretStr = Field(
         default=SecretStr(""),
         description="Secrets (`whsec_...`, commas between them) that sign callbacks to addresses which came with a "
-        "job; all of them sign, so put a new one beside the old to rotate. Empty = no job may bring an address.",
+        "job; tenants but `default` have secrets of their own, made from these. All of them sign, so put a new one "
+        "before the old to rotate. Empty = no job may bring an address.",
     )
     webhook_allow_http: bool = Field(
         default=False, description="Send to `http://` addresses too: anyone on the way can read and change them."
     )
-    webhook_allow_private: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+    webhook_allow_private: Annotated[tuple[Network, ...], NoDecode, from_text(_networks)] = Field(
         default=(),
         description="Private networks that may be sent to, such as `127.0.0.0/8, 10.1.0.0/16`. Metadata and link-local "
         "addresses stay closed.",
@@ -59,11 +59,15 @@ class WebhookSettings(SharedSettings):
             read_secret(secret)
         return value
 
-    @property
-    def signing_secrets(self) -> tuple[str, ...]:
-        """What signs callbacks to addresses that came with a job, the newest first."""
-        return _split(self.webhook_secrets)
+    def signing_secrets(self, tenant: str) -> tuple[str, ...]:
+        """What signs callbacks to addresses that came with this tenant's jobs, in the order of the setting.
+
+        The default tenant is the operator's own, and so are its secrets; every other tenant has its own
+        (docs/decisions/0048).
+        """
+        secrets = _split(self.webhook_secrets)
+        return secrets if tenant == DEFAULT else tuple(secret_of_tenant(tenant, secret) for secret in secrets)
 
 
 def _split(value: SecretStr) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.get_secret_value().split(",") if part.strip())
+    return listed(value.get_secret_value())

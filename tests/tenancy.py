@@ -19,6 +19,8 @@ ANSWERS: Final = frozenset(
     {"POST /detect", "POST /extract-embedding", "POST /compare", "POST /verify", "POST /liveness", "POST /register"}
 )
 """They answer the caller from what it sent; the job behind the call is the caller's."""
+SECRETS: Final = "GET /v1/webhook-secrets"
+"""Each tenant is told its own."""
 FRAMES: Final = "POST /v1/liveness-sessions/{session_id}/frames"
 """Called by a client with a token of its session, which knows of no tenant."""
 PUBLIC: Final = frozenset({"GET /", "GET /health", "GET /livez", "GET /readyz", FRAMES})
@@ -38,4 +40,4 @@ def names_what_is_held(name: str) -> bool:
 
 def is_known(name: str) -> bool:
     """True if the table says what this call does with tenants."""
-    return is_admin(name) or names_what_is_held(name) or name in LISTS | MAKES | ANSWERS | PUBLIC
+    return is_admin(name) or names_what_is_held(name) or name in LISTS | MAKES | ANSWERS | PUBLIC | {SECRETS}

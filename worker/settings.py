@@ -4,18 +4,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic_settings import NoDecode
 
 from shared.operations import Operation
-from shared.settings import Seconds, SecondsOrNever, SharedSettings
+from shared.settings import Seconds, SecondsOrNever, SharedSettings, from_text, listed
 
 
-def _by_operation(value: object) -> object:
-    """Read `verify=20,analyze=120`; anything else is left for the type to refuse."""
-    if not isinstance(value, str):
-        return value
-    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+def _by_operation(text: str) -> dict[str, str]:
+    """Read `verify=20,analyze=120`."""
+    pairs = [part.partition("=") for part in listed(text)]
     wrong = [name for name, _, _ in pairs if name not in set(Operation)]
     if wrong or len({name for name, _, _ in pairs}) < len(pairs):
         msg = f"each operation once, such as verify=20,analyze=120; the operations are {', '.join(Operation)}"
@@ -80,7 +78,7 @@ class WorkerSettings(SharedSettings):
         description="A job that runs longer, in seconds, is taken for stuck and its worker process is ended. Ten times "
         "the slowest job that you expect is a good value.",
     )
-    job_time_limits: Annotated[dict[Operation, Seconds], NoDecode, BeforeValidator(_by_operation)] = Field(
+    job_time_limits: Annotated[dict[Operation, Seconds], NoDecode, from_text(_by_operation)] = Field(
         default_factory=dict,
         description="Limits of single operations in seconds, such as `verify=20,analyze=120`; the others have "
         "`VULTUS_JOB_TIME_LIMIT`.",

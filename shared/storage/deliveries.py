@@ -4,20 +4,20 @@ import heapq
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import redis
 import structlog
 
-from shared.causes import Cause
 from shared.errors import UnavailableError
-from shared.jobs import Status, new_batch_id, shard_of
+from shared.jobs import new_batch_id, shard_of
 from shared.storage import keys, scripts
 from shared.storage.connection import is_cluster, store_errors
-from shared.storage.records import pairs, tenant_text
+from shared.storage.delivery_records import Row, event_texts, read_delivery, read_row
+from shared.storage.records import pairs
 from shared.tenants import DEFAULT
 from shared.webhooks import (
     Attempt,
@@ -30,7 +30,6 @@ from shared.webhooks import (
     Webhook,
     delivery_id,
     event_id,
-    read_webhook,
     webhook_json,
 )
 
@@ -49,15 +48,6 @@ class Plan:
     destination: str
     endpoint: str | None = None
     webhook: Webhook | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the outbox: what happened, and whom the subject itself named."""
-
-    raw: bytes
-    event: Event
-    webhook: Webhook | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +71,7 @@ class Deliveries:
         self._unread: dict[int, int] = {}
         self._fan_out = scripts.register(client, "fan_out", parts=PARTS)
         self._take = scripts.register(client, "take_deliveries", parts=PARTS)
+        self._keep = scripts.register(client, "keep_deliveries")
         self._record = scripts.register(client, "record_delivery", parts=PARTS)
         self._resend = scripts.register(client, "resend", parts=PARTS)
 
@@ -91,7 +82,7 @@ class Deliveries:
         """
         with store_errors():
             found = cast("list[bytes]", self._client.lrange(keys.outbox(shard), 0, most - 1))
-        rows = [row for row in map(_row, found) if row is not None]
+        rows = [row for row in map(read_row, found) if row is not None]
         unread = len(found) - len(rows)
         if unread > self._unread.get(shard, 0):
             log.error("outbox.unread", shard=shard, rows=unread)
@@ -127,7 +118,7 @@ class Deliveries:
         with store_errors():
             done = self._fan_out(
                 keys=[keys.outbox(shard)],
-                args=[keys.prefix(shard), row, json.dumps(_event_texts(event)), json.dumps(planned)],
+                args=[keys.prefix(shard), row, json.dumps(event_texts(event)), json.dumps(planned)],
             )
         return bool(done)
 
@@ -158,9 +149,25 @@ class Deliveries:
                     raise
                 continue
             for token, now, failures, flat, event in rows:
-                delivery = _delivery(pairs(flat), pairs(event))
+                delivery = read_delivery(pairs(flat), pairs(event))
                 flights.append(Flight(delivery, token.decode(), float(now), int(failures)))
         return flights
+
+    def keep(self, flights: Iterable[Flight], *, hold: timedelta) -> None:
+        """Have these for another `hold` from now; those that somebody else has by now, or that ended, are left alone.
+
+        A shard of a cluster that is away is passed over.
+        """
+        held: dict[int, list[str]] = {}
+        for flight in flights:
+            held.setdefault(shard_of(flight.delivery.id), []).extend((flight.delivery.id, flight.token))
+        for shard, named in held.items():
+            try:
+                with store_errors():
+                    self._keep(keys=[keys.due(shard)], args=[keys.prefix(shard), hold.total_seconds(), *named])
+            except UnavailableError:
+                if not is_cluster(self._client):
+                    raise
 
     def record(
         self,
@@ -285,7 +292,7 @@ class Deliveries:
             return None
         with store_errors():
             rows = self._resend(keys=[keys.delivery(shard, name)], args=[keys.prefix(shard), name])
-        return None if rows is None else _delivery(pairs(rows[0]), pairs(rows[1]))
+        return None if rows is None else read_delivery(pairs(rows[0]), pairs(rows[1]))
 
     def resend_failed(self, destination: str, *, since: float, tenant: str = DEFAULT) -> int:
         """Make every failed delivery of events since then due now; how many there were."""
@@ -324,75 +331,4 @@ class Deliveries:
                 asked.hgetall(keys.delivery(shard, name))
                 asked.hgetall(keys.event(shard, f"evt_{name.split('_')[1]}"))
             rows = cast("list[dict[bytes, bytes]]", asked.execute())
-        return [_delivery(row, event) for row, event in zip(rows[::2], rows[1::2], strict=True) if row and event]
-
-
-def _row(raw: bytes) -> Row | None:
-    try:
-        return _read_row(raw)
-    except (ValueError, LookupError, TypeError):
-        return None
-
-
-def _read_row(raw: bytes) -> Row:
-    found = json.loads(raw)
-    event = Event(
-        id=event_id(found["id"]),
-        type=EventType(found["type"]),
-        at=float(found["at"]),
-        subject=found["id"],
-        operation=found.get("operation"),
-        code=found.get("code"),
-        status=found.get("status"),
-        total=found.get("total"),
-        counts=_counts(found.get("counts")),
-        tenant=found.get("tenant", DEFAULT),
-        cause=Cause(found.get("request_id"), found.get("traceparent")),
-    )
-    webhook = found.get("webhook")
-    return Row(raw, event, None if webhook is None else read_webhook(webhook))
-
-
-def _counts(found: Mapping[str, int] | None) -> dict[Status, int] | None:
-    return None if found is None else {Status(status): int(count) for status, count in found.items()}
-
-
-def _event_texts(event: Event) -> dict[str, str]:
-    texts = {"id": event.id, "type": event.type.value, "at": f"{event.at:.6f}", "subject": event.subject}
-    texts |= event.cause.texts
-    more: dict[str, Any] = {name: getattr(event, name) for name in ("operation", "code", "status", "total")}
-    more["tenant"] = tenant_text(event.tenant)
-    texts |= {name: str(value) for name, value in more.items() if value is not None}
-    return texts | ({} if event.counts is None else {"counts": json.dumps(event.counts)})
-
-
-def _delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> Delivery:
-    found = {name.decode(): value.decode() for name, value in row.items()}
-    known = {name.decode(): value.decode() for name, value in event.items()}
-    return Delivery(
-        id=found["id"],
-        event=Event(
-            id=known["id"],
-            type=EventType(known["type"]),
-            at=float(known["at"]),
-            subject=known["subject"],
-            operation=known.get("operation"),
-            code=known.get("code"),
-            status=known.get("status"),
-            total=int(known["total"]) if "total" in known else None,
-            counts=_counts(json.loads(known["counts"])) if "counts" in known else None,
-            tenant=known.get("tenant", DEFAULT),
-            cause=Cause(known.get("request_id"), known.get("traceparent")),
-        ),
-        destination=found["destination"],
-        endpoint=found.get("endpoint"),
-        webhook=read_webhook(found["webhook"]) if "webhook" in found else None,
-        status=DeliveryStatus(found["status"]),
-        attempts=int(found["attempts"]),
-        tries=int(found["tries"]),
-        next_at=float(found["next_at"]) if "next_at" in found else None,
-        created_at=float(found["created_at"]),
-        ended_at=float(found["ended_at"]) if "ended_at" in found else None,
-        last_status=int(found["last_status"]) if "last_status" in found else None,
-        last_error=found.get("last_error"),
-    )
+        return [read_delivery(row, event) for row, event in zip(rows[::2], rows[1::2], strict=True) if row and event]

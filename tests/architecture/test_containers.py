@@ -31,7 +31,6 @@ from tests.architecture.containers import (
     services,
 )
 from worker.settings import WorkerSettings
-from worker.webhooks.courier import SLACK
 from worker.webhooks.settings import CourierSettings
 
 KINDS: tuple[type[SharedSettings], ...] = (ApiSettings, CourierSettings, WorkerSettings)
@@ -221,8 +220,7 @@ def test_all_sides_are_told_the_same() -> None:
 
 
 def test_a_courier_is_not_killed_while_an_attempt_is_in_flight() -> None:
-    longest = CourierSettings.model_fields["webhook_timeout"].default.total_seconds()
-    assert seconds(services(GPU)["courier"]["stop_grace_period"]) >= longest + SLACK.total_seconds()
+    assert seconds(services(GPU)["courier"]["stop_grace_period"]) >= CourierSettings().patience.total_seconds()
 
 
 def test_the_ports_agree() -> None:

@@ -27,7 +27,6 @@ from tests.architecture.manifests import (
 )
 from tests.contract.metrics import families
 from worker.settings import WorkerSettings
-from worker.webhooks.courier import SLACK
 from worker.webhooks.settings import CourierSettings
 
 KINDS: dict[str, type[SharedSettings]] = {"gateway": ApiSettings, "courier": CourierSettings, "worker": WorkerSettings}
@@ -332,8 +331,7 @@ def test_nobody_is_killed_while_it_drains(overlay: str) -> None:
     assert delay >= 5
     assert grace["gateway"] >= delay + GRACE.total_seconds() + 5
     assert grace["worker"] >= WorkerSettings.model_fields["drain"].default.total_seconds() + 5
-    timeout = CourierSettings.model_fields["webhook_timeout"].default
-    assert grace["courier"] >= (timeout + SLACK).total_seconds()
+    assert grace["courier"] >= CourierSettings().patience.total_seconds()
     assert grace["ledger"] >= duration(services(GPU)["ledger"]["stop_grace_period"])
 
 

@@ -22,6 +22,8 @@ MAX_ATTEMPTS: Final = 3
 WORKERS: Final = 3
 TIMEOUT: Final = 1.0
 """Seconds of one attempt of a courier."""
+HOLD: Final = 3.0
+"""Seconds after which what a courier had in hand is another's, when nothing is heard of it."""
 RETRY_WINDOW: Final = 5.0
 SETTINGS: Final = {
     "VULTUS_ENGINE": "fake",
@@ -34,6 +36,7 @@ SETTINGS: Final = {
     "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
     "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
     "VULTUS_WEBHOOK_TIMEOUT": str(TIMEOUT),
+    "VULTUS_WEBHOOK_HOLD": str(HOLD),
     "VULTUS_WEBHOOK_RETRIES": ",".join(["0.2", "0.5", "1", "1", *["2"] * 30]),
 }
 """The others are as they are by default. Short leases and attempts make a storm take minutes, not hours."""

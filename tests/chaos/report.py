@@ -64,7 +64,7 @@ class Report:
     after_lease: list[float]
     """Seconds from the end of a dead worker's lease until its job had left it."""
     after_hold: list[float]
-    """Seconds from the end of a dead courier's hold until its delivery had left it."""
+    """Seconds beyond one hold, from when a dead courier began an attempt until the delivery had left it."""
     told: int
     repeats: int
     requests: int
@@ -208,7 +208,7 @@ def summary(report: Report) -> list[str]:
             f"{', '.join(f'{delay:.2f}' for delay in report.delays)}"
         ),
         (
-            f"- deliveries of dead couriers taken back, s after the hold (median, most): {spread(report.after_hold)} "
+            f"- deliveries of dead couriers taken back, s beyond one hold (median, most): {spread(report.after_hold)} "
             f"({len(report.after_hold)} deliveries)"
         ),
         (
@@ -234,7 +234,7 @@ def counts(counted: Mapping[str, int]) -> str:
 
 
 def told_late(ledger: redis.Redis, shards: int, *, hold: float) -> list[float]:
-    """From the log of every delivery: seconds from the end of a dead courier's hold until it was another's."""
+    """From the log of every delivery: seconds beyond one hold until a dead courier's was another's."""
     found = []
     for shard in range(shards):
         pattern = keys.attempts(shard, "*").replace("{", "\\{").replace("}", "\\}")

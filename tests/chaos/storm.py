@@ -18,7 +18,7 @@ from tests.chaos.blows import Blow
 from tests.chaos.callbacks import delays, expected, judge, repeats
 from tests.chaos.census import Usage, carriers, census
 from tests.chaos.faults import Faults
-from tests.chaos.ground import MAX_ATTEMPTS, TIMEOUT, Ground
+from tests.chaos.ground import HOLD, MAX_ATTEMPTS, Ground
 from tests.chaos.listener import Listener
 from tests.chaos.load import PATIENCE, Client
 from tests.chaos.oracle import LINES, Snapshot, audit
@@ -27,7 +27,6 @@ from tests.chaos.receiver import Receiver
 from tests.chaos.report import Report, after_lease, told_late
 from tests.chaos.stores import endless, images_kept, snapshot, strange
 from tests.chaos.traces import grown, restarts, unhandled
-from worker.webhooks.courier import SLACK
 
 CLIENTS: Final = 5
 CALM: Final = 90.0
@@ -48,8 +47,6 @@ AGAIN: Final = ("worker killed", "worker frozen, then killed") * 3
 """Done more often than once alone, since what is promised of them has a time."""
 SOON: Final = 2.0
 """Seconds after the lease of a dead worker until its job must be another's."""
-HOLD: Final = TIMEOUT + SLACK.total_seconds()
-"""Seconds after which what a dead courier had in hand is another's."""
 
 
 @dataclass(frozen=True, slots=True)

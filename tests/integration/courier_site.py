@@ -25,6 +25,8 @@ from tools.stack import Store
 SECRET: Final = new_secret()
 TIMEOUT: Final = 1.0
 """Seconds of one attempt."""
+HOLD: Final = 2.0
+"""Seconds after which what a courier had in hand is another's, when nothing is heard of it."""
 EMBEDDING: Final = [0.1259765625, 0.25, 0.5]
 """Its first number is longer than the fraction of a time in a log, which must not be taken for it."""
 RESULT: Final[dict[str, Any]] = {
@@ -37,6 +39,7 @@ SETTINGS: Final = {
     "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
     "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
     "VULTUS_WEBHOOK_TIMEOUT": str(TIMEOUT),
+    "VULTUS_WEBHOOK_HOLD": str(HOLD),
     "VULTUS_WEBHOOK_RETRIES": "0.2,0.2,0.2",
     "VULTUS_LOG_FORMAT": "json",
     "VULTUS_LOG_LEVEL": "debug",

@@ -11,12 +11,10 @@ import pytest
 
 from shared.signing import new_secret
 from shared.webhooks import DeliveryStatus, event_id
-from tests.integration.courier_site import SECRET, TIMEOUT, Site, site
+from tests.integration.courier_site import HOLD, SECRET, TIMEOUT, Site, site
 from tests.integration.partner import OK, Asked, Partner, hangs, says, waits
 
 DELIVERED = DeliveryStatus.DELIVERED
-HOLD = TIMEOUT + 10
-"""Seconds after which a delivery is taken from a courier that says nothing more of it."""
 HOUR = 3600.0
 
 
@@ -53,6 +51,51 @@ def test_a_courier_that_is_killed_in_the_middle_leaves_it_to_another(courier: Si
         (2, 204, None),
     ]
     assert {asked.id for asked in partner.asked} == {event_id(job_id)}
+
+
+def test_an_attempt_that_outlasts_its_hold_stays_with_its_courier(tmp_path: Path, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(waits, OK))
+    with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15"}) as running:
+        second = running.another()
+        second.start()
+        job_id = running.end(partner.url())
+        partner.wait()
+        time.sleep(1.5 * HOLD)
+        partner.gate.set()
+        delivery, log = running.settled(job_id)
+        second.stop()
+    assert (delivery.status, [attempt.status for attempt in log]) == (DELIVERED, [204])
+    assert len(partner.asked) == 1
+
+
+def test_a_courier_that_was_frozen_beyond_its_hold_is_fenced(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(waits, OK))
+    job_id = courier.end(partner.url())
+    partner.wait()
+    courier.courier.signal(signal.SIGSTOP)
+    second = courier.another()
+    second.start()
+    delivery, log = courier.settled(job_id, within=HOLD + 15)
+    courier.courier.signal(signal.SIGCONT)
+    courier.wait_said("delivery.fenced")
+    second.stop()
+    assert courier.settled(job_id) == (delivery, log)
+    assert [attempt.error for attempt in log] == ["courier_lost", None]
+
+
+def test_a_courier_that_was_frozen_alone_takes_up_what_it_had(tmp_path: Path, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(waits, OK))
+    with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15"}) as running:
+        job_id = running.end(partner.url())
+        partner.wait()
+        time.sleep(0.3)  # until it has looked whether there is more, and waits
+        running.courier.signal(signal.SIGSTOP)
+        partner.gate.set()
+        time.sleep(1.5 * HOLD)
+        running.courier.signal(signal.SIGCONT)
+        delivery, log = running.settled(job_id)
+    assert (delivery.status, [attempt.status for attempt in log]) == (DELIVERED, [204])
+    assert len(partner.asked) == 1
 
 
 def test_what_ends_while_no_courier_runs_is_told_when_one_does(tmp_path: Path, partners: list[Partner]) -> None:

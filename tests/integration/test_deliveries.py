@@ -155,6 +155,25 @@ def test_a_courier_that_dies_leaves_it_to_the_next_and_the_log_says_so(ledger: L
     assert deliver(deliveries, again)
 
 
+def test_what_is_kept_stays_with_its_courier_and_what_was_lost_with_the_next(
+    ledger: Ledger, deliveries: Deliveries
+) -> None:
+    planned(ledger, "a")
+    planned(ledger, "b")
+    (kept, lost) = take(deliveries, hold=timedelta(seconds=0.3))
+    for _ in range(3):
+        time.sleep(0.15)
+        deliveries.keep([kept], hold=timedelta(seconds=0.3))
+    (again,) = take(deliveries)
+    assert again.delivery.id == lost.delivery.id
+    deliveries.keep([lost], hold=timedelta(0))
+    assert take(deliveries) == [], "a courier that lost it has no say in how long the next one has it"
+    assert deliver(deliveries, kept)
+    assert deliver(deliveries, again)
+    deliveries.keep([kept, again], hold=HOLD)
+    assert deliveries.next_due() is None, "what has ended is nobody's"
+
+
 def test_a_destination_has_so_many_in_hand_and_no_more(ledger: Ledger, deliveries: Deliveries) -> None:
     for _ in range(5):
         planned(ledger, "a")

@@ -97,6 +97,10 @@ class Life(RuleBasedStateMachine):
         assert not self.ledger.deliveries.record(flight, status=DeliveryStatus.DELIVERED, attempt=attempt), "fenced"
         self.planned[flight.delivery.id] = status
 
+    @rule()
+    def keep(self) -> None:
+        self.ledger.deliveries.keep(self.held, hold=timedelta(seconds=LATER))
+
     @rule(at=st.integers(0, 100))
     def resend(self, at: int) -> None:
         if self.planned:

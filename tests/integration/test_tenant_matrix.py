@@ -1,5 +1,7 @@
 """Every call of the OpenAPI document, made by one tenant at what is another's: it is as if it were not there."""
 
+import json
+import queue
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,12 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.signing import new_secret
 from shared.storage.api_keys import ApiKeys
 from shared.storage.tenants import Tenants
 from shared.tenants import ApiKey, Scope, Tenant, new_key
 from tests.contract.snapshot import document
 from tests.pictures import encoded, one_face
-from tests.tenancy import ANSWERS, BODIES, LISTS, MAKES, PUBLIC, is_admin, names_what_is_held
+from tests.tenancy import ANSWERS, BODIES, LISTS, MAKES, PUBLIC, SECRETS, is_admin, names_what_is_held
+from tools.receiver import Callback, receiving
 from tools.setup import models_dir
 from tools.stack import Stack, free_port
 
@@ -30,6 +34,7 @@ ABSENT = {
     "session_id": f"live_00{'0' * 32}",
     "delivery_id": f"dlv_00{'0' * 32}_{'0' * 16}",
 }
+OPERATORS = new_secret()
 EVERY = frozenset(Scope) - {Scope.ADMIN}
 
 
@@ -50,6 +55,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = {
+        "VULTUS_WEBHOOK_SECRETS": OPERATORS,
         "VULTUS_ENGINE": "fake",
         "VULTUS_MODELS_DIR": str(models_dir()),
         "VULTUS_AUTH": "keys",
@@ -188,3 +194,18 @@ def test_ends_are_told_to_endpoints_of_their_tenant_alone(site: Site) -> None:
         time.sleep(0.2)
     time.sleep(0.5)
     assert site.call(f"GET /v1/jobs/{other}/deliveries", "other", {}).json()["deliveries"] == []
+
+
+@pytest.mark.parametrize("whose", ["acme", "other", "the operator"])
+def test_an_address_that_came_with_a_job_is_signed_by_its_tenants_secret_alone(site: Site, whose: str) -> None:
+    if whose == "the operator":
+        secret = OPERATORS
+    else:
+        (secret,) = site.call(f"GET {SECRETS.split()[1]}", whose, {}).json()["secrets"]
+    heard: queue.Queue[Callback] = queue.Queue()
+    with receiving(secret=secret, heard=heard.put) as url:
+        fields = {"operation": "detect", "webhook": json.dumps({"url": url})}
+        answer = site.call("POST /v1/jobs", "acme", {}, files={"image": ("a.png", PICTURE)}, data=fields)
+        assert answer.status_code == 202, answer.text
+        callback = heard.get(timeout=20)
+    assert (callback.problem is None) is (whose == "acme")

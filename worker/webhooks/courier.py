@@ -5,8 +5,8 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import httpcore
@@ -17,7 +17,8 @@ from shared.errors import UnavailableError
 from shared.monitor import Readiness
 from shared.pinned import Resolve, look_up
 from shared.storage.connection import LISTEN
-from shared.storage.deliveries import Plan, Row
+from shared.storage.deliveries import Plan
+from shared.storage.delivery_records import Row
 from shared.storage.endpoints import MOST
 from shared.storage.ledger import Ledger
 from shared.urls import UrlError, read_url
@@ -31,8 +32,8 @@ LOOK: Final = 1.0
 """Seconds after which it looks whether there is something to do, though nobody said so."""
 ROWS: Final = 200
 """Rows of one shard's outbox that are made into deliveries in one go."""
-SLACK: Final = timedelta(seconds=10)
-"""What a delivery may take beyond its request: to be put on record while the store comes back."""
+BEATS: Final = 4
+"""How often a hold is renewed within its time."""
 FRESH: Final = 1.0
 """Seconds for which an endpoint that was read is taken as it was."""
 MEND: Final = 60.0
@@ -44,7 +45,7 @@ log = structlog.get_logger(__name__)
 class Courier:
     """Sends until it is told to stop; then what is in flight ends, and is put on record.
 
-    Several couriers share the work. One that dies leaves what it had in hand to the others, when its hold is over.
+    Several couriers share the work. One that dies no longer renews its holds: what it had is the others'.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Courier:
     ) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._hold = settings.webhook_timeout + SLACK
+        self._hold = settings.webhook_hold
         terms = Terms(
             tls=ssl.create_default_context(),
             within=settings.webhook_timeout,
@@ -70,11 +71,12 @@ class Courier:
         self._deliverer = Deliverer(
             ledger, settings, terms, endpoint=self._endpoint, forget=self._forget, chance=chance, hold=self._hold
         )
-        self._held: set[asyncio.Task[None]] = set()
+        self._held: dict[asyncio.Task[None], Flight] = {}
         self._known: dict[str, tuple[float, Endpoint | None]] = {}
         self._called = asyncio.Event()
         self._stopping = threading.Event()
         self._away = False
+        self._renewed = time.monotonic()
         self._mended = 0.0
         metrics.IN_FLIGHT.set_function(lambda: len(self._held))
 
@@ -101,7 +103,7 @@ class Courier:
                     continue
         if self._held:
             log.info("courier.draining", deliveries=len(self._held))
-            await asyncio.wait(self._held, timeout=self._hold.total_seconds())
+            await self._drain()
         await to_thread.run_sync(listener.join, 2 * LISTEN.total_seconds())  # before its connection is closed under it
 
     def stop(self) -> None:
@@ -131,12 +133,15 @@ class Courier:
     async def _work(self) -> float:
         full = await to_thread.run_sync(self._fan_out)
         flights: list[Flight] = []
-        room = self._settings.webhook_parallel - len(self._held)
-        if room:
-            flights = await to_thread.run_sync(self._take, room)
+        held = [*self._held.values()]
+        room = self._settings.webhook_parallel - len(held)
+        if not room:
+            await to_thread.run_sync(self._renew, held)
+        else:
+            flights = await to_thread.run_sync(self._take, room, held)
             for flight in flights:
                 task = asyncio.create_task(self._deliverer.deliver(flight))
-                self._held.add(task)
+                self._held[task] = flight
                 task.add_done_callback(self._landed)
         if time.monotonic() - self._mended > MEND:
             await to_thread.run_sync(self._ledger.endpoints.mend)
@@ -148,13 +153,29 @@ class Courier:
         due = await to_thread.run_sync(self._ledger.deliveries.next_due)
         return LOOK if due is None else min(max(due, 0.005), LOOK)
 
-    def _take(self, room: int) -> list[Flight]:
+    def _take(self, room: int, held: Sequence[Flight]) -> list[Flight]:
+        self._renew(held)  # right before: after a pause of this process or of the store, its own would look left behind
         return self._ledger.deliveries.take(
             most=room, hold=self._hold, per_destination=self._settings.webhook_per_endpoint
         )
 
+    def _renew(self, held: Sequence[Flight]) -> None:
+        """Keep what is in hand from other couriers for another while, where that is due."""
+        if time.monotonic() - self._renewed > self._hold.total_seconds() / BEATS:
+            if held:
+                self._ledger.deliveries.keep(held, hold=self._hold)
+            self._renewed = time.monotonic()
+
+    async def _drain(self) -> None:
+        """Wait until what is in hand is on record, as long as that can take."""
+        until = time.monotonic() + self._settings.patience.total_seconds()
+        while self._held and time.monotonic() < until:
+            await asyncio.wait(self._held, timeout=self._hold.total_seconds() / BEATS)
+            with suppress(UnavailableError):
+                await to_thread.run_sync(self._renew, [*self._held.values()])
+
     def _landed(self, task: asyncio.Task[None]) -> None:
-        self._held.discard(task)
+        del self._held[task]
         self._called.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # Perhaps not recorded: then the hold runs out, and it is sent again.

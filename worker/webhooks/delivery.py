@@ -70,7 +70,17 @@ class Verdict:
 
 
 class Deliverer:
-    """Makes attempts and records them; `chance` gives numbers in [0, 1)."""
+    """Makes attempts and records them.
+
+    Args:
+        ledger: where deliveries are kept.
+        settings: how patient it is.
+        terms: how requests are made.
+        endpoint: reads an endpoint.
+        forget: has an endpoint read anew.
+        chance: gives numbers in [0, 1).
+        hold: for how long a delivery is left alone by others from when it was taken or last renewed.
+    """
 
     def __init__(
         self,
@@ -115,8 +125,8 @@ class Deliverer:
             await self._record(flight, replace(verdict, unwell=False, pause=0.0), attempt, error=None, begin=begin)
 
     async def _deliver(self, flight: Flight, begin: float) -> None:
-        last = begin + (self._hold - self._terms.within).total_seconds()
-        until = begin + self._hold.total_seconds()
+        last = begin + self._hold.total_seconds()  # unless it was renewed, which needs the store that is asked here
+        until = self._until(begin)
         delivery = flight.delivery
         endpoint = None
         if delivery.endpoint is not None:
@@ -173,6 +183,10 @@ class Deliverer:
     def _retries(self) -> tuple[float, ...]:
         return tuple(delay.total_seconds() for delay in self._settings.webhook_retries)
 
+    def _until(self, begin: float) -> float:
+        """When it is given up to have an attempt put on record; what others did meanwhile is not undone by it."""
+        return begin + self._settings.patience.total_seconds()
+
     async def _patiently(self, ask: Callable[[], T], *, until: float) -> T:
         """Ask the store, again while it is away, until then (by the monotonic clock).
 
@@ -194,9 +208,8 @@ class Deliverer:
         webhook = delivery.webhook
         if webhook is None:
             raise LookupError(delivery.id)
-        return Letter(
-            webhook.url, webhook.headers, webhook.payload, webhook.include_embeddings, self._settings.signing_secrets
-        )
+        secrets = self._settings.signing_secrets(delivery.event.tenant)
+        return Letter(webhook.url, webhook.headers, webhook.payload, webhook.include_embeddings, secrets)
 
     def _job(self, delivery: Delivery, letter: Letter) -> Job | None:
         if letter.form is not PayloadForm.FULL or not delivery.event.subject.startswith("job_"):
@@ -224,7 +237,7 @@ class Deliverer:
     async def _record(
         self, flight: Flight, verdict: Verdict, attempt: Attempt | None, *, error: str | None, begin: float
     ) -> None:
-        """Put it on record; a store that is away is asked again as long as nobody else may have the delivery."""
+        """Put it on record; a store that is away is asked again for a while."""
         kept = self._settings.webhook_log_ttl if verdict.status is DeliveryStatus.DELIVERED else None
 
         def write() -> bool:
@@ -246,7 +259,7 @@ class Deliverer:
             "error": attempt.error if attempt else error,
         }
         try:
-            written = await self._patiently(write, until=begin + self._hold.total_seconds())
+            written = await self._patiently(write, until=self._until(begin))
         except UnavailableError:
             log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
             return

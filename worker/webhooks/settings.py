@@ -4,19 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic_settings import NoDecode
 
-from shared.settings import Seconds
+from shared.settings import Seconds, from_text, listed
 from shared.webhook_settings import WebhookSettings
-
-
-def _delays(value: object) -> object:
-    """Read `5, 300, 1800`; anything else is left for the type to refuse."""
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
 
 RETRIES = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 
@@ -28,7 +20,12 @@ class CourierSettings(WebhookSettings):
         default=timedelta(seconds=15),
         description="How long one attempt may take, in seconds, from looking the host up to the end of its answer.",
     )
-    webhook_retries: Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_delays)] = Field(
+    webhook_hold: Seconds = Field(
+        default=timedelta(seconds=10),
+        ge=timedelta(seconds=2),
+        description="For how long what a courier has in hand is left to it when nothing is heard of it, in seconds.",
+    )
+    webhook_retries: Annotated[tuple[Seconds, ...], NoDecode, from_text(listed)] = Field(
         default=tuple(timedelta(seconds=delay) for delay in RETRIES),
         min_length=1,
         max_length=50,
@@ -63,3 +60,8 @@ class CourierSettings(WebhookSettings):
     ready_file: Path | None = Field(
         default=None, description="File that is touched while the process does its work, for container health checks."
     )
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a delivery is tried to be made and put on record, from when it was taken."""
+        return self.webhook_timeout + self.webhook_hold

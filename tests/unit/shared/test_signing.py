@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from shared.signing import new_secret, read_secret, sign
+from shared.signing import new_secret, read_secret, secret_of_tenant, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - the published one
 BODY = b'{"test": 2432232314}'
@@ -80,6 +80,14 @@ def test_a_body_that_is_no_text_is_signed_as_the_bytes_that_it_is(body: bytes) -
 def test_a_signature_out_of_shape_is_refused(signature: str) -> None:
     with pytest.raises((WebhookVerificationError, ValueError)):
         Webhook(SECRET).verify(BODY, headers(signature))
+
+
+def test_a_tenants_secret_is_its_own_and_always_the_same() -> None:
+    made = {secret_of_tenant(tenant, secret) for tenant in ("acme", "other") for secret in (SECRET, new_secret())}
+    assert len(made) == 4
+    assert SECRET not in made
+    mac = hmac.digest(base64.b64decode(SECRET.removeprefix("whsec_")), b"vultus webhooks of tenant acme", "sha256")
+    assert read_secret(secret_of_tenant("acme", SECRET)) == mac, "receivers have it: it must not change"
 
 
 def test_secrets_are_fresh_and_long() -> None:
