@@ -86,9 +86,22 @@ class Gate:
         if self._settings.auth == "off":
             return ANYONE, None
         caller, tenant = await self._identify(_shown(headers))
-        if tenant.disabled:
-            raise RequestError(ErrorCode.FORBIDDEN, "The tenant is disabled.")
+        _let_in(tenant)
         return caller, self._count(caller)
+
+    async def behind_client(self, tenant_id: str) -> Quotas:
+        """How much a tenant may have whose client shows a client token instead of a key.
+
+        Raises:
+            RequestError: `forbidden` where the tenant is disabled.
+            UnavailableError: `store_unavailable`.
+        """
+        if self._settings.auth == "off":
+            return Quotas()
+        tenant = await self._tenants.get(tenant_id)
+        if tenant is None:
+            return Quotas()  # erased since: what asks for its session finds that out
+        return _let_in(tenant).quotas
 
     async def _identify(self, shown: str) -> tuple[Caller, Tenant]:
         parts = read_key(shown)
@@ -134,6 +147,12 @@ class RateLimitedError(UnavailableError):
     def __init__(self, detail: str, taken: Taken) -> None:
         super().__init__(ErrorCode.RATE_LIMITED, detail, retry_after=taken.retry_after)
         self.taken = taken
+
+
+def _let_in(tenant: Tenant) -> Tenant:
+    if tenant.disabled:
+        raise RequestError(ErrorCode.FORBIDDEN, "The tenant is disabled.")
+    return tenant
 
 
 def _caller(tenant: Tenant, scopes: frozenset[Scope], key: str) -> Caller:

@@ -25,6 +25,10 @@ def _drain(request: Request) -> Drain:
     return cast("Drain", request.app.state.drain)
 
 
+def _gate(request: Request) -> Gate:
+    return cast("Gate", request.app.state.gate)
+
+
 def _settings(request: Request) -> ApiSettings:
     return cast("ApiSettings", request.app.state.settings)
 
@@ -50,7 +54,7 @@ class _Credentials(SecurityBase):
             UnavailableError: `rate_limited`, `store_unavailable` or `auth_unavailable`.
         """
         try:
-            caller, taken = await cast("Gate", request.app.state.gate).admit(request.headers)
+            caller, taken = await _gate(request).admit(request.headers)
         except RateLimitedError as error:
             request.state.more_headers = error.taken.headers
             raise
@@ -74,6 +78,7 @@ async def _reader_or_client(request: Request, needed: SecurityScopes) -> Caller 
 
 BackendDep = Annotated[Backend, Depends(_backend)]
 DrainDep = Annotated[Drain, Depends(_drain)]
+GateDep = Annotated[Gate, Depends(_gate)]
 SettingsDep = Annotated[ApiSettings, Depends(_settings)]
 JobIdDep = Annotated[str, Depends(_job_id)]
 """The `job_id` of the path; what cannot be one is answered `job_not_found`."""

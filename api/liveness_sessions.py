@@ -61,21 +61,27 @@ class _Seen(TypedDict):
 
 
 async def open_session(
-    request: SessionRequest, *, tenant: str, backend: Backend, settings: ApiSettings, dice: random.Random | None = None
+    request: SessionRequest,
+    *,
+    tenant: str,
+    of_tenant: int | None = None,
+    backend: Backend,
+    settings: ApiSettings,
+    dice: random.Random | None = None,
 ) -> Session:
-    """Draw a challenge and put its session on record.
+    """Draw a challenge and put its session on record. The job of a reference is one of the tenant's `of_tenant`.
 
     Raises:
         RequestError: a field is wrong, or the reference has not exactly one face.
         EmbeddingError: the reference embedding cannot be compared.
         JobError: the job of the reference failed.
-        UnavailableError: the reference could not be analysed now, or `store_unavailable`.
+        UnavailableError: the reference could not be analysed now, `quota_exceeded` or `store_unavailable`.
     """
     check_metadata(request.metadata)
     webhook = checked_webhook(request.webhook, hooks=settings.webhook_policy, events=EVENTS)
     if Step.BLINK in request.kinds:
         await to_thread.run_sync(_check_eyes, backend)
-    reference = await _reference(request, tenant=tenant, backend=backend, settings=settings)
+    reference = await _reference(request, tenant=tenant, of_tenant=of_tenant, backend=backend, settings=settings)
     new = NewSession(
         id=new_session_id(shard=shard_of(new_id(backend.ledger)), now_ms=time.time_ns() // 1_000_000),
         steps=drawn(tuple(request.kinds), request.movements, dice=dice or random.SystemRandom()),
@@ -105,7 +111,7 @@ def _check_eyes(backend: Backend) -> None:
 
 
 async def _reference(
-    request: SessionRequest, *, tenant: str, backend: Backend, settings: ApiSettings
+    request: SessionRequest, *, tenant: str, of_tenant: int | None, backend: Backend, settings: ApiSettings
 ) -> list[float] | None:
     """The embedding of whom the person must be. The job of an image is erased as soon as it is read."""
     given = request.reference
@@ -124,7 +130,9 @@ async def _reference(
             )
         return vector
     image = decoded(given.base64 or "", field="reference.base64")
-    asked = Submission(Operation.FRAME, FrameParams(), image=image, priority=Priority.HIGH, tenant=tenant)
+    asked = Submission(
+        Operation.FRAME, FrameParams(), image=image, priority=Priority.HIGH, tenant=tenant, of_tenant=of_tenant
+    )
     job_id = new_id(backend.ledger)
     result = await ask(FrameResult, asked, job_id=job_id, backend=backend, settings=settings)
     await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=tenant))
@@ -173,20 +181,22 @@ def _result(job: Job | None) -> FrameResult | None:
     return FrameResult.model_validate(job.result)
 
 
-async def take_frame(session_id: str, frame: Frame, *, backend: Backend, settings: ApiSettings) -> tuple[Session, bool]:
+async def take_frame(
+    session_id: str, frame: Frame, *, of_tenant: int | None = None, backend: Backend, settings: ApiSettings
+) -> tuple[Session, bool]:
     """Put a frame in work and wait for what it comes to; the session then, and whether the frame has been judged.
 
     Raises:
         RequestError: `session_not_found`, `session_ended`, `frame_in_work`.
         ImageError: the picture is not one that we take; it does not count.
-        UnavailableError: `queue_full`, `store_unavailable`; the frame was not taken.
+        UnavailableError: `queue_full`, `quota_exceeded`, `store_unavailable`; the frame was not taken.
     """
     inspect_image(frame.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
     job_id = new_id(backend.ledger, shard=shard_of(session_id))
     clock = asyncio.get_running_loop().time
     deadline = clock() + settings.sync_timeout.total_seconds()
     with backend.waiting.watch(job_id) as watch:
-        session = await to_thread.run_sync(partial(_take, session_id, frame, job_id, backend, settings))
+        session = await to_thread.run_sync(partial(_take, session_id, frame, job_id, of_tenant, backend, settings))
         while session.frame is not None:
             left = min(deadline, backend.waiting.last_call or deadline) - clock()
             if left <= 0:
@@ -198,7 +208,9 @@ async def take_frame(session_id: str, frame: Frame, *, backend: Backend, setting
     return session, True
 
 
-def _take(session_id: str, frame: Frame, job_id: str, backend: Backend, settings: ApiSettings) -> Session:
+def _take(
+    session_id: str, frame: Frame, job_id: str, of_tenant: int | None, backend: Backend, settings: ApiSettings
+) -> Session:
     """The session with the frame in work; or as it is where the frame ended it, or was sent before."""
     ledger = backend.ledger
     seen = _Seen(digest=frame.digest, sequence=frame.sequence)
@@ -217,9 +229,8 @@ def _take(session_id: str, frame: Frame, job_id: str, backend: Backend, settings
                 return read(backend, session_id)
             continue
         held = FrameInWork(job_id=job_id, taken_at=frame.taken_at, received_at=0.0, **seen)
-        if ledger.sessions.take(
-            session, held, _job(session, frame, job_id), limits=limits(settings, tenant=session.tenant, of_tenant=None)
-        ):
+        most = limits(settings, tenant=session.tenant, of_tenant=of_tenant)
+        if ledger.sessions.take(session, held, _job(session, frame, job_id), limits=most):
             backend.doorbell.ring()
             return read(backend, session_id)
         session = read(backend, session_id)

@@ -22,9 +22,9 @@ ANSWERS: Final = frozenset(
 SECRETS: Final = "GET /v1/webhook-secrets"
 """Each tenant is told its own."""
 FRAMES: Final = "POST /v1/liveness-sessions/{session_id}/frames"
-"""Called by a client with a token of its session, which knows of no tenant."""
+"""Called by a client with a token of its session, which opens that session and nothing else of its tenant."""
 PUBLIC: Final = frozenset({"GET /", "GET /health", "GET /livez", "GET /readyz", FRAMES})
-"""They know of no tenant."""
+"""They ask for no key."""
 
 
 def is_admin(name: str) -> bool:

@@ -12,10 +12,11 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
 from api.answers import json_answer
+from api.auth import Gate
 from api.backend import Backend
 from api.bodies import Form, media_type, parse, read_form, refuse_media_type
 from api.client_tokens import check, issue
-from api.deps import CLIENT_TOKEN, PUBLIC, BackendDep, JobsWriter, ReaderOrClient, SettingsDep
+from api.deps import CLIENT_TOKEN, PUBLIC, BackendDep, GateDep, JobsWriter, ReaderOrClient, SettingsDep
 from api.liveness_sessions import Frame, open_session, read, session_ended, settled, take_frame
 from api.openapi import IMAGE_CODES, JOB_HEADERS, PREFER, problem_responses
 from api.preferences import granted_wait, read_prefer
@@ -33,7 +34,7 @@ from shared.errors import ErrorCode, FieldError, RequestError
 from shared.job_content import rfc3339
 from shared.liveness_sessions import Session, SessionStatus, is_session_id
 from shared.storage.sessions import no_such_session
-from shared.tenants import Scope
+from shared.tenants import Quotas, Scope
 
 AFTERWARDS: Final = 60
 """Seconds for which a client token is good beyond its session's time: the client may still read how it ended."""
@@ -84,6 +85,7 @@ ClientToken = Annotated[
             ErrorCode.WEBHOOK_URL_REFUSED,
             ErrorCode.JOB_ENDED,
             ErrorCode.QUEUE_FULL,
+            ErrorCode.QUOTA_EXCEEDED,
             ErrorCode.NO_WORKER,
             ErrorCode.WAIT_TIMEOUT,
             ErrorCode.MODEL_FAILURE,
@@ -107,7 +109,9 @@ async def open_liveness_session(
         refuse_media_type("application/json")
     asked = parse(SessionRequest, body or b"{}")
     issue("", expires_at=0, secrets=settings.token_secrets)  # refuse before anything is done where there is no secret
-    session = await open_session(asked, tenant=caller.tenant, backend=backend, settings=settings)
+    session = await open_session(
+        asked, tenant=caller.tenant, of_tenant=caller.quotas.jobs, backend=backend, settings=settings
+    )
     # By the clock that tokens are checked with, not the ledger's.
     expires_at = math.ceil(time.time()) + asked.seconds + AFTERWARDS
     content = {
@@ -134,6 +138,7 @@ async def read_liveness_session(
     request: Request,
     caller: ReaderOrClient,
     backend: BackendDep,
+    gate: GateDep,
     settings: SettingsDep,
     session_token: ClientToken = None,
     wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for its end.")] = None,
@@ -141,6 +146,7 @@ async def read_liveness_session(
     """Read a session, at once or, with `wait`, when it has ended. Hanging up cancels nothing."""
     if caller is None:
         check(session_token or "", session_id=session_id, now=time.time(), secrets=settings.token_secrets)
+        await _behind(session_id, backend, gate)
     asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
     granted = granted_wait(asked, settings.wait_limit)
     session = await _end(backend, session_id, tenant=caller.tenant if caller else None, wait=granted or 0)
@@ -167,9 +173,8 @@ async def read_liveness_session(
             ErrorCode.CLIENT_TOKEN_INVALID,
             ErrorCode.SESSION_ENDED,
             ErrorCode.FRAME_IN_WORK,
-            *(
-                code for code in IMAGE_CODES if code is not ErrorCode.QUOTA_EXCEEDED
-            ),  # a session's frames are not counted
+            ErrorCode.FORBIDDEN,
+            *IMAGE_CODES,
         ),
     },
     openapi_extra={**FRAME_BODY, **PUBLIC},
@@ -178,6 +183,7 @@ async def post_frame(
     session_id: SessionIdDep,
     request: Request,
     backend: BackendDep,
+    gate: GateDep,
     settings: SettingsDep,
     session_token: ClientToken = None,
 ) -> Response:
@@ -188,13 +194,14 @@ async def post_frame(
     never mirrored.
     """
     check(session_token or "", session_id=session_id, now=time.time(), secrets=settings.token_secrets)
+    quotas = await _behind(session_id, backend, gate)
     form = await read_form(request, known=FRAME_FIELDS)
     frame = Frame(
         image=form.file("image"),
         sequence=int(_number(form, "sequence", whole=True)),
         taken_at=_number(form, "taken_at") / 1000,
     )
-    session, judged = await take_frame(session_id, frame, backend=backend, settings=settings)
+    session, judged = await take_frame(session_id, frame, of_tenant=quotas.jobs, backend=backend, settings=settings)
     more = {} if judged else {"Retry-After": "1"}
     return json_answer(client_content(session), status=200 if judged else 202, headers=more)
 
@@ -237,6 +244,16 @@ async def delete_liveness_session(session_id: SessionIdDep, caller: JobsWriter, 
 
     await to_thread.run_sync(erase)
     return Response(status_code=204)
+
+
+async def _behind(session_id: str, backend: Backend, gate: Gate) -> Quotas:
+    """The quotas of the tenant whose session a client shows a token of.
+
+    Raises:
+        RequestError: `session_not_found`, or `forbidden` where the tenant is disabled.
+    """
+    session = await to_thread.run_sync(read, backend, session_id)
+    return await gate.behind_client(session.tenant)
 
 
 async def _end(backend: Backend, session_id: str, *, tenant: str | None, wait: int) -> Session:

@@ -215,6 +215,7 @@ class Deliveries:
                     round(event_keep.total_seconds()),
                     "" if last_status is None else last_status,
                     last_error or "",
+                    flight.failures,
                 ],
             )
         return bool(written)

@@ -222,10 +222,23 @@ def test_after_a_failure_one_attempt_at_a_time_and_none_while_it_rests(ledger: L
     assert take(deliveries) == []
     time.sleep(0.35)
     (probe,) = take(deliveries)
-    assert probe.failures == 4
+    assert probe.failures == 1, "what began together is one failure in a row"
     assert take(deliveries) == [], "half open: one probe"
+    assert fail(deliveries, probe)
+    (probe,) = take(deliveries)
+    assert probe.failures == 2
     assert deliver(deliveries, probe)
     assert len(take(deliveries)) == 3, "closed again: all that waited"
+
+
+def test_a_rest_that_was_begun_is_not_cut_short(ledger: Ledger, deliveries: Deliveries) -> None:
+    planned(ledger, "a")
+    planned(ledger, "a")
+    (first, second) = take(deliveries)
+    assert fail(deliveries, first, pause=60)
+    assert fail(deliveries, second, pause=0.1)
+    time.sleep(0.15)
+    assert take(deliveries) == []
 
 
 def test_a_refusal_of_one_event_is_no_illness_of_the_destination(ledger: Ledger, deliveries: Deliveries) -> None:

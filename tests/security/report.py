@@ -72,7 +72,8 @@ def tried(check: str, selection: tuple[str, ...]) -> Row:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--timeout", "300", f"--junitxml={report}"]
+        how = ["-q", "--no-header", "--tb=short", "--timeout", "300", "-o", "junit_family=xunit1"]  # it tells counts
+        command = [sys.executable, "-m", "pytest", *how, f"--junitxml={report}"]
         done = subprocess.run([*command, *files(selection)], cwd=ROOT, capture_output=True, text=True, check=False)
         cases = list(_cases(report)) if report.exists() else []
     told = "" if done.returncode == 0 else done.stdout[-3000:] + done.stderr[-1000:]

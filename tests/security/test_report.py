@@ -1,7 +1,10 @@
 """The table of `make security` tells success from failure, and what was tried from what could not be."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.security import report
 from tests.security.report import TESTS, Row, files, line, tried
 from tools.setup import ROOT
 
@@ -19,6 +22,14 @@ def test_a_selection_without_tests_has_failed() -> None:
     row = tried("nothing", ("tests/unit/api/conftest.py",))
     assert (row.good, row.told) == (False, row.told)
     assert row.told
+
+
+def test_a_test_that_counts_its_cases_is_counted_by_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "test_counting.py"
+    path.write_text("def test_many(record_property):\n    record_property('cases', 40)\n\ndef test_one():\n    pass\n")
+    monkeypatch.setattr(report, "files", lambda selection: [*selection])
+    row = tried("counting", (str(path),))
+    assert (row.cases, row.passed, row.told) == (41, 41, "")
 
 
 def test_every_selection_names_what_is_there() -> None:

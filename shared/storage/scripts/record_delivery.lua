@@ -3,6 +3,7 @@
 -- Without an attempt none was made, and none counts.
 -- KEYS delivery
 -- ARGV prefix id token status again_in attempt(JSON) unwell pause keep_seconds event_keep_seconds last_status last_error
+--      failures(in a row when it was taken)
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[3] then return 0 end
 local id, status, attempt = ARGV[2], ARGV[4], ARGV[6]
 local known = redis.call('HMGET', KEYS[1], 'destination', 'event')
@@ -17,8 +18,12 @@ else redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if status == 'delivered' then
   redis.call('DEL', health)
 elseif ARGV[7] == '1' then
-  redis.call('HINCRBY', health, 'failures', 1)
-  if tonumber(ARGV[8]) > 0 then redis.call('HSET', health, 'open_until', stamp(now + ARGV[8])) end
+  local ill = redis.call('HMGET', health, 'failures', 'open_until')
+  -- What began together fails together, and is one failure in a row.
+  if (ill[1] or '0') == ARGV[13] then redis.call('HINCRBY', health, 'failures', 1) end
+  if tonumber(ARGV[8]) > 0 then
+    redis.call('HSET', health, 'open_until', stamp(math.max(now + ARGV[8], ill[2] or 0)))
+  end
   redis.call('EXPIRE', health, HEALTH_KEPT)
 end
 if status == 'pending' then
