@@ -13,11 +13,14 @@ from anyio import to_thread
 from api.download import Terms, download
 from api.images import inspect_image
 from api.settings import ApiSettings
+from shared import tracing
 from shared.addresses import PRIVATE
+from shared.causes import owed_to
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, UnavailableError, VultusError
 from shared.jobs import JobFailure
 from shared.pinned import Resolve, look_up
+from shared.spans import Span
 from shared.storage.fetches import Fetch
 from shared.storage.ledger import Ledger
 
@@ -153,13 +156,17 @@ class Fetcher:
             log.warning("fetches.kept", detail="the store is away; another gateway takes them up when the hold is over")
 
     async def _fetch(self, fetch: Fetch) -> None:
-        with structlog.contextvars.bound_contextvars(job_id=fetch.job_id):
+        known = {"vultus.job.id": fetch.job_id}
+        with (
+            owed_to(fetch.cause, job_id=fetch.job_id),
+            tracing.span("fetch", parent=fetch.cause.traceparent, kind="client", attributes=known) as span,
+        ):
             try:
-                await self._supply_or_refuse(fetch)
+                await self._supply_or_refuse(fetch, span)
             except UnavailableError as error:
                 log.warning("fetch.unwritten", code=error.code.value)  # the hold runs out, and it is fetched again
 
-    async def _supply_or_refuse(self, fetch: Fetch) -> None:
+    async def _supply_or_refuse(self, fetch: Fetch, span: Span) -> None:
         try:
             image, reference = await self._both(fetch)
             if await to_thread.run_sync(lambda: self._supply(fetch, image=image, reference=reference)):
@@ -167,8 +174,10 @@ class Fetcher:
         except UnavailableError:
             raise
         except VultusError as error:
+            span.fail(error.code.value)
             await self._refuse(fetch, JobFailure(error.code, _said(error), retryable=error.retryable))
         except Exception:
+            span.fail(UNFORESEEN.code.value)
             log.exception("fetch.failed")  # and the job with it: taken again, it would fail again, for ever
             await self._refuse(fetch, UNFORESEEN)
 

@@ -196,7 +196,7 @@ class MemoryFetches(Fetches):
             due = [job_id for job_id, until in self.held.items() if until <= now][:most]
             self.held |= dict.fromkeys(due, now + hold.total_seconds())
             records = [self._ledger.records[job_id].new for job_id in due]
-            return [Fetch(new.id, new.image_url, new.reference_url) for new in records]
+            return [Fetch(new.id, new.image_url, new.reference_url, new.cause) for new in records]
 
     def supply(self, job_id: str, *, image: bytes | None, reference: bytes | None) -> bool:
         with self._ledger.lock:

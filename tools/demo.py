@@ -17,7 +17,7 @@ import cv2
 import requests
 
 from shared.signing import new_secret
-from tools.receiver import Callback, receiving
+from tools.receiver import TO_THIS_MACHINE, Callback, receiving
 from tools.setup import ROOT
 from tools.stack import Stack, StackError, free_port
 from worker.images import decode
@@ -28,8 +28,6 @@ JOB_WITHIN: Final = 60.0
 GREEN: Final = (80, 200, 60)
 RED: Final = (60, 60, 230)
 GREY: Final = (160, 160, 160)
-TO_THIS_MACHINE: Final = {"VULTUS_WEBHOOK_ALLOW_HTTP": "true", "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8"}
-"""The demo's receiver has no certificate and no public address."""
 COLOURS: Final = {"live": GREEN, "spoof": RED}
 
 

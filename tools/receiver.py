@@ -16,6 +16,8 @@ from typing import Any, Final
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 LOOPBACK: Final = "127.0.0.1"
+TO_THIS_MACHINE: Final = {"VULTUS_WEBHOOK_ALLOW_HTTP": "true", "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8"}
+"""What a service must be told to send here: the receiver has no certificate and no public address."""
 MOST: Final = 1024 * 1024
 """Bytes of one body."""
 

@@ -29,7 +29,7 @@ class Bytes:
 
     image: int = 200_000
     """While it waits, in the ledger's memory and once through its append-only file."""
-    kept: int = 13_600
+    kept: int = 9_200
     """After its end, until `VULTUS_RESULT_TTL`: one embedding as JSON and the job's record (`bench.capacity.check`)."""
 
 

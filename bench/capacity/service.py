@@ -14,16 +14,16 @@ HANGS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds that one job takes of each part. The defaults are bench/results/2026-11-24.md's, `compact` on a CPU."""
+    """Seconds that one job takes of each part. The defaults are of `compact` on a CPU (docs/capacity.md)."""
 
-    gateway: float = 1 / 380
-    """One gateway process: it accepts 380 jobs a second and does little else."""
-    ledger: float = 0.0016
+    gateway: float = 1 / 309
+    """One gateway process: it accepts 309 jobs a second and does little else (`bench.accepts`)."""
+    ledger: float = 0.0018
     """One primary: its processor time over the whole life of a job; it has one thread."""
     broker: float = 0.00018
     """The broker: its processor time for a job; it has one thread, and there is one of it."""
-    worker: float = 0.0886
-    """One job thread with a core of its own: a picture with one face, embedded."""
+    worker: float = 0.0805
+    """One job thread with a core of its own: a picture with one face, embedded (`bench.capacity.check`)."""
     doorbell: float = 0.003
     """From accepted to claimed where a thread is free."""
     delivery: float = 0.1

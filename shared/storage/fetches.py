@@ -1,12 +1,13 @@
 """Jobs whose images are still to be fetched: the line before the line."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import redis
 
+from shared.causes import UNKNOWN, Cause
 from shared.errors import UnavailableError
 from shared.jobs import JobFailure, shard_of
 from shared.storage import keys, scripts
@@ -21,6 +22,8 @@ class Fetch:
     job_id: str
     image_url: str | None = field(repr=False)
     reference_url: str | None = field(repr=False)
+    cause: Cause = UNKNOWN
+    """The request that the job is owed to."""
 
 
 class Fetches:
@@ -61,7 +64,7 @@ class Fetches:
                 if not is_cluster(self._client):
                     raise
                 continue
-            taken += [Fetch(*(None if part is None else part.decode() for part in row)) for row in rows]  # type: ignore[arg-type]
+            taken += map(_fetch, rows)
         return taken
 
     def supply(self, job_id: str, *, image: bytes | None, reference: bytes | None) -> bool:
@@ -93,3 +96,8 @@ class Fetches:
         """How many jobs wait for their images."""
         with store_errors():
             return sum(int(self._client.zcard(keys.fetch(shard))) for shard in range(self._shards))
+
+
+def _fetch(row: Sequence[bytes]) -> Fetch:
+    image_url, reference_url, request_id, traceparent = (None if part is None else part.decode() for part in row[1:])
+    return Fetch(row[0].decode(), image_url, reference_url, Cause(request_id, traceparent))

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from shared.signing import new_secret
 from shared.storage.connection import connect
 from tests.chaos.network import Line
+from tools.receiver import TO_THIS_MACHINE
 from tools.service import Service
 from tools.stack import LOOPBACK, Stack, Store, free_port
 
@@ -33,8 +34,7 @@ SETTINGS: Final = {
     "VULTUS_DRAIN": "2",
     "VULTUS_JOB_TIME_LIMIT": "20",
     "VULTUS_RETRY_WINDOW": str(RETRY_WINDOW),
-    "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
-    "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+    **TO_THIS_MACHINE,
     "VULTUS_WEBHOOK_TIMEOUT": str(TIMEOUT),
     "VULTUS_WEBHOOK_HOLD": str(HOLD),
     "VULTUS_WEBHOOK_RETRIES": ",".join(["0.2", "0.5", "1", "1", *["2"] * 30]),

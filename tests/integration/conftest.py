@@ -10,8 +10,9 @@ from shared.storage.connection import connect
 from shared.storage.ledger import Ledger
 from tests.integration.clusters import Cluster
 from tests.integration.servers import Server
+from tests.stacks import serving
 from tools.setup import models_dir
-from tools.stack import Stack, Store, free_port
+from tools.stack import Stack, Store
 
 COMPACT = models_dir() / "compact" / "manifest.json"
 
@@ -23,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-def serving(store: Store) -> Iterator[Server]:
+def started(store: Store) -> Iterator[Server]:
     server = Server(store)
     server.start()
     yield server
@@ -54,14 +55,14 @@ def cluster(whole_cluster: Cluster) -> Iterator[Cluster]:
 def ledger_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """One server; then the node of a cluster that has shard 0, its URL being that of the whole cluster."""
     if request.param == "server":
-        yield from serving(Store("ledger", tmp_path / "ledger", durable=True))
+        yield from started(Store("ledger", tmp_path / "ledger", durable=True))
     else:
         yield request.getfixturevalue("cluster").home(0)
 
 
 @pytest.fixture
 def broker_server(tmp_path: Path) -> Iterator[Server]:
-    yield from serving(Store("broker", tmp_path / "broker", durable=False))
+    yield from started(Store("broker", tmp_path / "broker", durable=False))
 
 
 @pytest.fixture
@@ -78,12 +79,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         pytest.fail("the compact pack is not installed; run: make setup")
     lines: list[str] = []
     settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_LEASE": "3"}
-    running = Stack(
-        data=tmp_path_factory.mktemp("stack"),
-        port=free_port(),
-        settings=settings,
-        sink=lambda name, line: lines.append(f"{name} | {line}"),
-    )
-    with running:
-        running.wait_ready(60)
+    with serving(
+        tmp_path_factory.mktemp("stack"), settings, sink=lambda name, line: lines.append(f"{name} | {line}")
+    ) as running:
         yield running

@@ -19,6 +19,7 @@ from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.webhooks import SUBSCRIBABLE, Attempt, Delivery, DeliveryStatus, Endpoint, Secret, new_endpoint_id
 from tests.integration.servers import Server
+from tools.receiver import TO_THIS_MACHINE
 from tools.service import Service
 from tools.stack import Store
 
@@ -36,8 +37,7 @@ RESULT: Final[dict[str, Any]] = {
 }
 SETTINGS: Final = {
     "VULTUS_WEBHOOK_SECRETS": SECRET,
-    "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
-    "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+    **TO_THIS_MACHINE,
     "VULTUS_WEBHOOK_TIMEOUT": str(TIMEOUT),
     "VULTUS_WEBHOOK_HOLD": str(HOLD),
     "VULTUS_WEBHOOK_RETRIES": "0.2,0.2,0.2",

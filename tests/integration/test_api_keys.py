@@ -14,8 +14,8 @@ from shared.storage.connection import connect
 from shared.storage.ledger import Ledger
 from shared.tenants import DEFAULT, ApiKey, Quotas, Scope, Tenant, new_key, read_key
 from tests.integration.servers import Server
+from tests.stacks import FAKE, serving
 from tools.setup import models_dir
-from tools.stack import Stack, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,10 +128,8 @@ def test_the_command_refuses_what_it_cannot_keep(arguments: list[str]) -> None:
 
 
 def test_a_closed_service_lets_keys_in_and_a_revoked_one_out_within_seconds(tmp_path: Path) -> None:
-    settings = {"VULTUS_ENGINE": "fake", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_AUTH": "keys"}
-    stack = Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None)
-    with stack:
-        stack.wait_ready(60)
+    settings = {**FAKE, "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_AUTH": "keys"}
+    with serving(tmp_path, settings) as stack:
         assert httpx.get(f"{stack.url}/v1/jobs").status_code == 401
         made = command(stack.ledger.url, "create", "--tenant", "acme")
         headers = {"Authorization": f"Bearer {made.stdout.strip()}"}

@@ -11,21 +11,15 @@ import requests
 
 from shared.storage import keys
 from tests.photos import ASTRONAUT, SIX_FACES
-from tools.stack import Stack, free_port
+from tests.stacks import FAKE, serving
+from tools.stack import Stack
 
 DETECT = {"operation": "detect"}
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(
-        data=tmp_path_factory.mktemp("batches"),
-        port=free_port(),
-        settings={"VULTUS_ENGINE": "fake", "VULTUS_WORKER_THREADS": "2"},
-        sink=lambda *_: None,
-    )
-    with running:
-        running.wait_ready(60)
+    with serving(tmp_path_factory.mktemp("batches"), {**FAKE, "VULTUS_WORKER_THREADS": "2"}) as running:
         yield running
 
 

@@ -9,8 +9,9 @@ import pytest
 import requests
 
 from tests.photos import ASTRONAUT, SIX_FACES, labelled
+from tests.stacks import serving
 from tools.setup import models_dir
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 from worker.engine import packs
 from worker.evaluation.__main__ import CALIBRATION, CURVE, main
 
@@ -56,11 +57,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         if path.name != packs.MANIFEST:
             (folder / path.name).symlink_to(path)
     settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models), "VULTUS_VERIFY_THRESHOLD": "0.44"}
-    running = Stack(
-        data=tmp_path_factory.mktemp("stack"), port=free_port(), settings=settings, sink=lambda _name, _line: None
-    )
-    with running:
-        running.wait_ready(60)
+    with serving(tmp_path_factory.mktemp("stack"), settings) as running:
         yield running
 
 

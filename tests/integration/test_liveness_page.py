@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.photos import LABELLED
+from tests.stacks import serving
 from tools.setup import models_dir
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 Image = NDArray[np.uint8]
 Frame = Callable[[float, np.random.Generator], Image]
@@ -46,14 +47,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(
-        data=tmp_path_factory.mktemp("page"),
-        port=free_port(),
-        settings={"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir())},
-        sink=lambda *_: None,
-    )
-    with running:
-        running.wait_ready(60)
+    settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir())}
+    with serving(tmp_path_factory.mktemp("page"), settings) as running:
         yield running
 
 

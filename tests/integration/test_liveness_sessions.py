@@ -14,8 +14,9 @@ from shared.liveness_sessions import Step
 from shared.signing import new_secret
 from shared.storage import keys
 from tests.integration.cards import PINK, Card, movement
-from tools.receiver import Callback, receiving
-from tools.stack import Stack, free_port
+from tests.stacks import FAKE, serving
+from tools.receiver import TO_THIS_MACHINE, Callback, receiving
+from tools.stack import Stack
 
 SECRET = new_secret()
 PATH = "/v1/liveness-sessions"
@@ -24,19 +25,8 @@ ONE_TURN = {"movements": 1, "kinds": ["turn_left"]}
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(
-        data=tmp_path_factory.mktemp("sessions"),
-        port=free_port(),
-        settings={
-            "VULTUS_ENGINE": "fake",
-            "VULTUS_WEBHOOK_SECRETS": SECRET,
-            "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
-            "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
-        },
-        sink=lambda *_: None,
-    )
-    with running:
-        running.wait_ready(60)
+    settings = {**FAKE, **TO_THIS_MACHINE, "VULTUS_WEBHOOK_SECRETS": SECRET}
+    with serving(tmp_path_factory.mktemp("sessions"), settings) as running:
         yield running
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from shared.storage.api_keys import ApiKeys
 from shared.tenants import DEFAULT, ApiKey, Scope, new_key
+from tests.stacks import FAKE, serving
 from tools.setup import ROOT
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 INTERPRETER = "SystemError: AST constructor recursion depth mismatch"
 """Some releases of CPython 3.11 raise it now and then in the thread that reads a test tool's source (gh-106905)."""
@@ -20,16 +21,14 @@ INTERPRETER = "SystemError: AST constructor recursion depth mismatch"
 def quick(tmp_path: Path) -> Iterator[Stack]:
     """The whole service with the fake engine, so that it is the gateway that is tried."""
     settings = {
-        "VULTUS_ENGINE": "fake",
+        **FAKE,
         "VULTUS_QUEUE_LIMIT": "100000",  # a full queue is a documented answer, but not what is looked for here
         "VULTUS_WAIT_LIMIT": "1",
         "VULTUS_AUTH": "keys",  # and each call is also tried without one
         "VULTUS_RATE_LIMIT": "100000",
         "VULTUS_RATE_BURST": "100000",
     }
-    running = Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None)
-    with running:
-        running.wait_ready(60)
+    with serving(tmp_path, settings) as running:
         yield running
 
 

@@ -20,7 +20,8 @@ from shared.storage.results import Results
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept
 from tests.pictures import PINK, encoded, one_face
-from tools.stack import Stack, free_port
+from tests.stacks import FAKE, serving
+from tools.stack import Stack
 
 DIGEST = "00000005" + "ab" * 28
 HOUR = timedelta(hours=1)
@@ -85,9 +86,7 @@ def test_a_job_erases_what_was_kept_of_it_in_whichever_shard(ledger_server: Serv
 
 @pytest.fixture
 def caching(tmp_path: Path) -> Iterator[Stack]:
-    settings = {"VULTUS_ENGINE": "fake", "VULTUS_RESULT_CACHE_TTL": "60"}
-    with Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None) as stack:
-        stack.wait_ready(60)
+    with serving(tmp_path, {**FAKE, "VULTUS_RESULT_CACHE_TTL": "60"}) as stack:
         yield stack
 
 

@@ -15,8 +15,10 @@ from shared.storage.api_keys import ApiKeys
 from shared.storage.tenants import Tenants
 from shared.tenants import ApiKey, Scope, Tenant, new_key
 from tests.pictures import encoded, one_face
+from tests.stacks import FAKE, serving
+from tools.receiver import TO_THIS_MACHINE
 from tools.setup import models_dir
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 PICTURE = encoded(one_face())
 MARK = "a-mark-that-is-nowhere-else"
@@ -26,18 +28,15 @@ TENANTS = ("acme", "other")
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     settings = {
-        "VULTUS_ENGINE": "fake",
+        **FAKE,
+        **TO_THIS_MACHINE,
         "VULTUS_MODELS_DIR": str(models_dir()),
         "VULTUS_AUTH": "keys",
         "VULTUS_SESSION_SECRETS": "a-secret-of-this-test-and-of-nothing-else",
         "VULTUS_RESULT_CACHE_TTL": "600",
-        "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
-        "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
         "VULTUS_WEBHOOK_SECRETS": "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVoxMjM0NTY=",
     }
-    running = Stack(data=tmp_path, port=free_port(), settings=settings, sink=lambda *_: None)
-    with running:
-        running.wait_ready(60)
+    with serving(tmp_path, settings) as running:
         yield running
 
 

@@ -16,10 +16,10 @@ from shared.storage.tenants import Tenants
 from shared.tenants import ApiKey, Scope, Tenant, new_key
 from tests.contract.snapshot import document
 from tests.pictures import encoded, one_face
+from tests.stacks import FAKE, serving
 from tests.tenancy import ANSWERS, BODIES, LISTS, MAKES, PUBLIC, SECRETS, is_admin, names_what_is_held
-from tools.receiver import Callback, receiving
+from tools.receiver import TO_THIS_MACHINE, Callback, receiving
 from tools.setup import models_dir
-from tools.stack import Stack, free_port
 
 OPERATIONS = {
     f"{method.upper()} {path}": operation
@@ -55,16 +55,13 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = {
-        "VULTUS_WEBHOOK_SECRETS": OPERATORS,
-        "VULTUS_ENGINE": "fake",
+        **FAKE,
+        **TO_THIS_MACHINE,
         "VULTUS_MODELS_DIR": str(models_dir()),
         "VULTUS_AUTH": "keys",
-        "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
-        "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
+        "VULTUS_WEBHOOK_SECRETS": OPERATORS,
     }
-    stack = Stack(data=tmp_path_factory.mktemp("matrix"), port=free_port(), settings=settings, sink=lambda *_: None)
-    with stack:
-        stack.wait_ready(60)
+    with serving(tmp_path_factory.mktemp("matrix"), settings) as stack:
         with stack.ledger.client() as client:
             keys = {
                 "acme": made(client, "acme", EVERY),

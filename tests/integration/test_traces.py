@@ -8,6 +8,8 @@ import pytest
 import requests
 
 from tests.integration.collector import Collector, Seen
+from tests.integration.fetching_site import leave
+from tests.integration.hostile import Hostile
 from tests.integration.watched_stack import PHOTO, Watched, soon, watched
 
 FAKE_STAGES = {"decode", "detect", "align", "embed"}
@@ -21,8 +23,17 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def seen(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def web() -> Iterator[Hostile]:
+    """Where images by URL are."""
+    server = Hostile()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def seen(collector: Collector, web: Hostile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     settings = {
+        **leave(web),
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "VULTUS_WEBHOOK_TRACEPARENT": "true",
@@ -55,6 +66,26 @@ def test_one_trace_goes_from_the_clients_request_to_the_callback(seen: Watched, 
     assert (deliver.attributes["server.address"], deliver.attributes["http.response.status_code"]) == ("127.0.0.1", 204)
     (callback,) = [asked for asked in seen.partner.wait() if job["id"].removeprefix("job_") in asked.id]
     assert callback.headers["traceparent"] == f"00-{trace}-{deliver.id}-01"
+
+
+@pytest.mark.parametrize(("path", "failed"), [("/face.png", None), ("/missing.png", "image_unreachable")])
+def test_the_download_of_an_image_is_part_of_its_jobs_trace_and_names_its_request(
+    seen: Watched, collector: Collector, web: Hostile, path: str, failed: str | None
+) -> None:
+    trace, request_id = secrets.token_hex(16), f"case-{secrets.token_hex(4)}"
+    job = requests.post(
+        f"{seen.stack.url}/v1/jobs",
+        json={"operation": "detect", "image": {"url": web.url(path)}},
+        headers={"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", "X-Request-ID": request_id},
+        timeout=20,
+    ).json()
+    spans = soon(
+        lambda: (found := {one.name: one for one in collector.of(trace)}).keys() >= {"fetch", "POST /v1/jobs"} and found
+    )
+    assert spans["fetch"].parent == spans["POST /v1/jobs"].id
+    assert (spans["fetch"].attributes["vultus.job.id"], spans["fetch"].failed) == (job["id"], failed)
+    (line,) = [one for one in seen.lines("gateway") if one["event"] in {"fetch.supplied", "fetch.refused"}][-1:]
+    assert (line["request_id"], line["trace_id"], line["job_id"]) == (request_id, trace, job["id"])
 
 
 def test_a_request_without_a_trace_begins_one_and_a_wrong_header_too(seen: Watched, collector: Collector) -> None:

@@ -11,7 +11,8 @@ import requests
 
 from shared.signing import new_secret
 from tests.photos import ASTRONAUT
-from tools.receiver import Callback, receiving
+from tests.stacks import FAKE, serving
+from tools.receiver import TO_THIS_MACHINE, Callback, receiving
 from tools.stack import Stack, free_port
 
 SECRET = new_secret()
@@ -19,21 +20,14 @@ SECRET = new_secret()
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(
-        data=tmp_path_factory.mktemp("webhooks"),
-        port=free_port(),
-        settings={
-            "VULTUS_ENGINE": "fake",
-            "VULTUS_WEBHOOK_SECRETS": SECRET,
-            "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
-            "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
-            "VULTUS_WEBHOOK_RETRIES": "0.3,0.3,0.3",
-            "VULTUS_PUBLIC_URL": "https://faces.example.org",
-        },
-        sink=lambda *_: None,
-    )
-    with running:
-        running.wait_ready(60)
+    settings = {
+        **FAKE,
+        **TO_THIS_MACHINE,
+        "VULTUS_WEBHOOK_SECRETS": SECRET,
+        "VULTUS_WEBHOOK_RETRIES": "0.3,0.3,0.3",
+        "VULTUS_PUBLIC_URL": "https://faces.example.org",
+    }
+    with serving(tmp_path_factory.mktemp("webhooks"), settings) as running:
         yield running
 
 

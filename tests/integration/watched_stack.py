@@ -21,6 +21,7 @@ from shared.signing import new_secret
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger
 from tests.integration.partner import Partner
+from tools.receiver import TO_THIS_MACHINE
 from tools.stack import LOOPBACK, Stack, free_port, port_is_free
 
 
@@ -117,8 +118,7 @@ def watched(
         "VULTUS_LOG_FORMAT": "json",
         "VULTUS_METRICS_PORT": str(first),
         "VULTUS_WEBHOOK_SECRETS": new_secret(),
-        "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
-        "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+        **TO_THIS_MACHINE,
         "VULTUS_LEASE": "3",
         **(settings or {}),
     }

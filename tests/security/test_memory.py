@@ -9,10 +9,11 @@ import requests
 from tests.corpus.pngs import SIDE, png
 from tests.integration.test_faults import supervised
 from tests.pictures import encoded, one_face
-from tools.stack import Stack, free_port
+from tests.stacks import FAKE, serving
+from tools.stack import Stack
 
 SETTINGS = {
-    "VULTUS_ENGINE": "fake",
+    **FAKE,
     "VULTUS_WORKER_THREADS": "2",
     "VULTUS_WORKER_MEMORY_MB": "600",
     "VULTUS_LEASE": "2",
@@ -22,14 +23,9 @@ SETTINGS = {
 @pytest.fixture
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     lines: list[str] = []
-    running = Stack(
-        data=tmp_path_factory.mktemp("memory"),
-        port=free_port(),
-        settings=SETTINGS,
-        sink=lambda name, line: lines.append(f"{name} | {line}"),
-    )
-    with running:
-        running.wait_ready(60)
+    with serving(
+        tmp_path_factory.mktemp("memory"), SETTINGS, sink=lambda name, line: lines.append(f"{name} | {line}")
+    ) as running:
         yield running
     assert [line for line in lines if "Traceback" in line] == []
     assert sum("job.out_of_memory" in line for line in lines) == 3

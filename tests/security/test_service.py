@@ -15,8 +15,9 @@ from tests.corpus.exchanges import Exchange, exchanges
 from tests.corpus.images import crafted
 from tests.pictures import encoded, one_face
 from tests.security.speaking import ask
+from tests.stacks import serving
 from tools.setup import models_dir
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 PICTURE: Final = encoded(one_face())
 GATEWAY_MB: Final = 400
@@ -26,14 +27,10 @@ GATEWAY_MB: Final = 400
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     lines: list[str] = []
-    running = Stack(
-        data=tmp_path_factory.mktemp("hostile"),
-        port=free_port(),
-        settings={"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_HSTS_MAX_AGE": "60"},
-        sink=lambda name, line: lines.append(f"{name} | {line}"),
-    )
-    with running:
-        running.wait_ready(60)
+    settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_HSTS_MAX_AGE": "60"}
+    with serving(
+        tmp_path_factory.mktemp("hostile"), settings, sink=lambda name, line: lines.append(f"{name} | {line}")
+    ) as running:
         yield running
         assert [line for line in lines if "Traceback" in line or "request.failed" in line] == []
         assert all(service.exit_code() is None for service in running.services)

@@ -14,6 +14,7 @@ from tests.chaos.census import MIB, census
 from tests.chaos.receiver import Receiver
 from tests.soak.load import Load
 from tests.soak.trend import Limit, Sample, Trend, trend
+from tools.receiver import TO_THIS_MACHINE
 from tools.stack import Stack, free_port
 
 WINDOWS: Final = 20
@@ -94,8 +95,7 @@ def soak(plan: Plan) -> Result:
         "VULTUS_RESULT_TTL": str(plan.ttl),
         "VULTUS_WEBHOOK_LOG_TTL": str(plan.ttl),
         "VULTUS_WEBHOOK_FAILED_TTL": str(plan.ttl),
-        "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
-        "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+        **TO_THIS_MACHINE,
         "VULTUS_WEBHOOK_SECRETS": secret,
         "VULTUS_LOG_LEVEL": "warning",
     }

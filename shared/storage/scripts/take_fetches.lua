@@ -5,6 +5,8 @@
 local taken = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, tonumber(ARGV[2]))) do
   redis.call('ZADD', KEYS[1], now + ARGV[3], id)
-  taken[#taken + 1] = {id, unpack(redis.call('HMGET', prefix .. 'urls:' .. id, 'image', 'reference'))}
+  local urls = redis.call('HMGET', prefix .. 'urls:' .. id, 'image', 'reference')
+  local cause = redis.call('HMGET', prefix .. 'job:' .. id, 'request_id', 'traceparent')
+  taken[#taken + 1] = {id, urls[1], urls[2], cause[1], cause[2]}
 end
 return taken

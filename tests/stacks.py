@@ -1,0 +1,25 @@
+"""A whole local stack for the length of a test or a module: stores, gateway, worker, courier."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tools.stack import Stack, free_port
+
+FAKE: Final[Mapping[str, str]] = {"VULTUS_ENGINE": "fake"}
+"""No models: fast, and deterministic."""
+
+
+def _silent(_name: str, _line: str) -> None:
+    pass
+
+
+@contextmanager
+def serving(
+    directory: Path, settings: Mapping[str, str], *, sink: Callable[[str, str], None] = _silent
+) -> Iterator[Stack]:
+    """A stack that is ready for work; what its processes write goes to the sink, by their names."""
+    with Stack(data=directory, port=free_port(), settings=dict(settings), sink=sink) as stack:
+        stack.wait_ready(60)
+        yield stack
