@@ -9,6 +9,7 @@ import structlog
 from shared.dispatch import ENOUGH, Doorbell
 from shared.errors import UnavailableError
 from shared.storage.ledger import Ledger
+from shared.turns import take_turns
 
 INTERVAL: Final = timedelta(seconds=1)
 log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class Sweeper:
         self._max_attempts = max_attempts
         self._interval = interval
         self._stop = threading.Event()
+        self._away = False
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -60,17 +62,16 @@ class Sweeper:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        away = False
-        while not self._stop.wait(self._interval.total_seconds()):
-            try:
-                sweep(self._ledger, self._doorbell, max_attempts=self._max_attempts)
-            except UnavailableError:
-                if not away:
-                    log.warning("ledger.away", detail="sweeping again when it is back")
-                away = True
-            except Exception:
-                log.exception("sweep.failed")
-            else:
-                if away:
-                    log.info("ledger.back")
-                away = False
+        take_turns(self._turn, every=self._interval.total_seconds(), stop=self._stop, failed="sweep.failed")
+
+    def _turn(self) -> None:
+        try:
+            sweep(self._ledger, self._doorbell, max_attempts=self._max_attempts)
+        except UnavailableError:
+            if not self._away:
+                log.warning("ledger.away", detail="sweeping again when it is back")
+            self._away = True
+        else:
+            if self._away:
+                log.info("ledger.back")
+            self._away = False

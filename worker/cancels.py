@@ -63,5 +63,9 @@ class Cancels:
                 raise TakenError(job_id)
 
     def _run(self) -> None:
-        for job_id in self._ledger.canceled(self._stop):
-            self.take(job_id)
+        while not self._stop.is_set():
+            try:
+                for job_id in self._ledger.canceled(self._stop):
+                    self.take(job_id)
+            except MemoryError:
+                continue  # a picture has taken all for a moment: listen anew

@@ -13,6 +13,7 @@ from shared.errors import UnavailableError
 from shared.jobs import Claim
 from shared.storage.ledger import Ledger
 from shared.storage.presence import Presence, WorkerInfo
+from shared.turns import take_turns
 
 BEATS_PER_LEASE: Final = 3
 PRESENCE: Final = timedelta(seconds=15)
@@ -88,17 +89,17 @@ class Heartbeat:
             return list(self._held.items())
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval.total_seconds()):
-            try:
-                self._beat()
-            except UnavailableError:
-                if not self.unheard:
-                    log.warning("heartbeat.unheard", jobs=len(self._held))
-                self.unheard = True
-            except Exception:
-                log.exception("heartbeat.failed")
-            else:
-                self.unheard = False
+        take_turns(self._turn, every=self._interval.total_seconds(), stop=self._stop, failed="heartbeat.failed")
+
+    def _turn(self) -> None:
+        try:
+            self._beat()
+        except UnavailableError:
+            if not self.unheard:
+                log.warning("heartbeat.unheard", jobs=len(self._held))
+            self.unheard = True
+        else:
+            self.unheard = False
 
     def _beat(self) -> None:
         refused = {claim for claim in self.held() if not self._ledger.beat(*claim)}

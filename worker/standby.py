@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from shared.errors import UnavailableError
+from shared.turns import take_turns
 
 SILENCE: Final = timedelta(seconds=5)
 """Idle beside jobs that wait for so long, a worker does not hear: where it does, every sweep rings, once a second."""
@@ -71,10 +72,10 @@ class Standby:
                 self._told = True
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK.total_seconds()):
-            try:
-                self.look()
-            except UnavailableError:
-                self._silent_since = None  # the sweep and the heartbeat say so already
-            except Exception:
-                log.exception("standby.failed")
+        take_turns(self._turn, every=LOOK.total_seconds(), stop=self._stop, failed="standby.failed")
+
+    def _turn(self) -> None:
+        try:
+            self.look()
+        except UnavailableError:
+            self._silent_since = None  # the sweep and the heartbeat say so already

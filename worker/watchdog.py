@@ -17,6 +17,7 @@ from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, JobFailure
 from shared.operations import Operation
 from shared.storage.ledger import Ledger
+from shared.turns import take_turns
 from worker.leases import Heartbeat
 from worker.turnstile import Turnstile
 
@@ -149,10 +150,9 @@ class Watchdog:
 
     def _run(self) -> None:
         interval = min(min(self._limits.values()) / 10, LONGEST_LOOK).total_seconds()
-        while not self._stop.wait(interval):
-            if self._arm:
-                self._arm(self._longest + self._ledger.lease)
-            try:
-                self.look()
-            except Exception:
-                log.exception("watchdog.failed")
+        take_turns(self._turn, every=interval, stop=self._stop, failed="watchdog.failed")
+
+    def _turn(self) -> None:
+        if self._arm:
+            self._arm(self._longest + self._ledger.lease)
+        self.look()

@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ FAULTS: Final = 200
 """What a full run has at least."""
 MOST: Final = 50
 """Findings that are shown."""
+LOGS: Final = ROOT / ".data" / "chaos"
+"""Where the log of a storm is kept in which something was found."""
 SHARDS: Final = (1, 3)
 """By turns: seeds that are odd have one shard, those that are even have three."""
 
@@ -35,6 +38,7 @@ def main() -> int:
             (asked.into / f"storm-{seed}.json").write_text(report.written() + "\n", encoding="utf-8")
         _say([f"seed {seed}: {report.faults} faults, {report.accepted} jobs, {len(report.findings)} broken promises"])
         _say([f"  {finding}" for finding in report.findings[:MOST]])
+        _say([f"  its log: {LOGS.relative_to(ROOT)}/storm-{seed}.log"] if report.findings else [])
     if not reports:
         _say(["there was no storm"])
         return 1
@@ -57,9 +61,12 @@ def _kept(folder: Path) -> dict[int, Report]:
 
 def _one(seed: int, *, only: list[str] | None, seconds: float) -> Report:
     with tempfile.TemporaryDirectory(prefix="vultus-chaos-") as folder:
-        return storm(
-            Path(folder), Plan(seed=seed, shards=SHARDS[(seed - 1) % len(SHARDS)], singles=only, seconds=seconds)
-        )
+        plan = Plan(seed=seed, shards=SHARDS[(seed - 1) % len(SHARDS)], singles=only, seconds=seconds)
+        report = storm(Path(folder), plan)
+        if report.findings:
+            LOGS.mkdir(parents=True, exist_ok=True)
+            shutil.copy(Path(folder) / "log.txt", LOGS / f"storm-{seed}.log")
+        return report
 
 
 def _keep(folder: Path, whole: Report, lines: list[str]) -> None:

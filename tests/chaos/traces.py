@@ -1,5 +1,6 @@
 """What a storm leaves in the log and in its processes: tracebacks, restarts, growth."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -25,7 +26,9 @@ def grown(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> list[str]:
 
 
 OUT_OF_MEMORY: Final = "MemoryError"
-"""What a worker writes of a picture that takes all memory: one traceback for the operator."""
+"""What threads beside a picture that takes all memory may write: a traceback for the operator."""
+_EVENT: Final = re.compile(r"\d\d:\d\d:\d\d \[")
+"""How a line of the log begins; another thread's may stand between those of a traceback."""
 
 
 def unhandled(log: Sequence[str]) -> list[str]:
@@ -34,8 +37,9 @@ def unhandled(log: Sequence[str]) -> list[str]:
     for at, line in enumerate(log):
         if "Traceback" in line:
             name = line.split(" | ")[0]
-            own = [later for later in log[at + 1 : at + 400] if later.startswith(f"{name} | ")]
-            raised = next((later for later in own if not later.startswith((f"{name} |   ", f"{name} | +"))), line)
+            own = (later for later in log[at + 1 : at + 400] if later.startswith(f"{name} | "))
+            ends = (later for later in own if not later.startswith((f"{name} |   ", f"{name} | +")))
+            raised = next((end for end in ends if not _EVENT.match(end.removeprefix(f"{name} | "))), line)
             if OUT_OF_MEMORY not in raised:
                 found.append(raised[:300])
     return found
