@@ -42,16 +42,16 @@ def seen(collector: Collector, web: Hostile, tmp_path_factory: pytest.TempPathFa
         yield running
 
 
-def whole(collector: Collector, trace: str, *, spans: int) -> dict[str, Seen]:
-    """The spans of this trace by name, as soon as there are so many."""
-    soon(lambda: len(collector.of(trace)) >= spans)
+def whole(collector: Collector, trace: str, *names: str) -> dict[str, Seen]:
+    """The spans of this trace by name, as soon as those of these names are there: each process sends its own."""
+    soon(lambda: {span.name for span in collector.of(trace)} >= set(names))
     return {span.name: span for span in collector.of(trace)}
 
 
 def test_one_trace_goes_from_the_clients_request_to_the_callback(seen: Watched, collector: Collector) -> None:
     trace, client = secrets.token_hex(16), secrets.token_hex(8)
     job = seen.submit(traceparent=f"00-{trace}-{client}-01").json()
-    spans = whole(collector, trace, spans=8)
+    spans = whole(collector, trace, "POST /v1/jobs", "queue", "analyze", "deliver", *FAKE_STAGES)
     request, queue, analyze, deliver = (spans[name] for name in ("POST /v1/jobs", "queue", "analyze", "deliver"))
     assert {one.service for one in spans.values()} == {"vultus-gateway", "vultus-worker", "vultus-courier"}
     assert request.parent == client
@@ -79,9 +79,7 @@ def test_the_download_of_an_image_is_part_of_its_jobs_trace_and_names_its_reques
         headers={"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", "X-Request-ID": request_id},
         timeout=20,
     ).json()
-    spans = soon(
-        lambda: (found := {one.name: one for one in collector.of(trace)}).keys() >= {"fetch", "POST /v1/jobs"} and found
-    )
+    spans = whole(collector, trace, "POST /v1/jobs", "fetch")
     assert spans["fetch"].parent == spans["POST /v1/jobs"].id
     assert (spans["fetch"].attributes["vultus.job.id"], spans["fetch"].failed) == (job["id"], failed)
     (line,) = [one for one in seen.lines("gateway") if one["event"] in {"fetch.supplied", "fetch.refused"}][-1:]
@@ -116,7 +114,7 @@ def test_a_job_that_fails_fails_its_span_by_its_code(seen: Watched, collector: C
         timeout=20,
     )
     assert answer.json()["status"] == "failed", answer.text
-    spans = whole(collector, trace, spans=3)
+    spans = whole(collector, trace, "POST /v1/jobs", "analyze")
     assert spans["analyze"].failed == answer.json()["error"]["code"]
     assert spans["POST /v1/jobs"].failed is None
 
