@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from shared.storage import keys
 from tests.pictures import encoded, one_face
-from tools.stack import Stack, free_port
+from tools.stack import Stack, StackError, free_port
 
 LEASE = 1.5
 SETTINGS = {"VULTUS_ENGINE": "fake", "VULTUS_LEASE": str(LEASE), "VULTUS_WORKER_THREADS": "2"}
@@ -48,10 +49,13 @@ def breakable(
         for service in [stack.gateway, *stack.workers]:
             service.environment = {**service.environment, "VULTUS_LEDGER_URL": ledger_url}
     with stack:
-        if ready:
-            stack.wait_ready(60)
-        else:
-            stack.wait_gateway(30)
+        try:
+            if ready:
+                stack.wait_ready(60)
+            else:
+                stack.wait_gateway(30)
+        except StackError as error:
+            pytest.fail("\n".join([str(error), *lines[-60:]]))
         yield stack
 
 
