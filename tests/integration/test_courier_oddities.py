@@ -54,9 +54,7 @@ def deliverer(ledger: Ledger, settings: CourierSettings) -> Deliverer:
         network=httpcore.AnyIOBackend(),
     )
     endpoints = ledger.endpoints
-    return Deliverer(
-        ledger, settings, terms, endpoint=endpoints.read, forget=lambda _: None, chance=lambda: 0.0, hold=HOLD
-    )
+    return Deliverer(ledger, settings, terms, endpoint=endpoints.read, forget=lambda _: None, chance=lambda: 0.0)
 
 
 def taken(ledger: Ledger) -> Flight:

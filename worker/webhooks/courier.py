@@ -69,7 +69,7 @@ class Courier:
             network=network or httpcore.AnyIOBackend(),
         )
         self._deliverer = Deliverer(
-            ledger, settings, terms, endpoint=self._endpoint, forget=self._forget, chance=chance, hold=self._hold
+            ledger, settings, terms, endpoint=self._endpoint, forget=self._forget, chance=chance
         )
         self._held: dict[asyncio.Task[None], Flight] = {}
         self._known: dict[str, tuple[float, Endpoint | None]] = {}

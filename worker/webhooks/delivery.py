@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -79,7 +78,6 @@ class Deliverer:
         endpoint: reads an endpoint.
         forget: has an endpoint read anew.
         chance: gives numbers in [0, 1).
-        hold: for how long a delivery is left alone by others from when it was taken or last renewed.
     """
 
     def __init__(
@@ -91,7 +89,6 @@ class Deliverer:
         endpoint: Callable[[str], Endpoint | None],
         forget: Callable[[str], object],
         chance: Callable[[], float],
-        hold: timedelta,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
@@ -99,7 +96,6 @@ class Deliverer:
         self._endpoint = endpoint
         self._forget = forget
         self._chance = chance
-        self._hold = hold
 
     async def deliver(self, flight: Flight) -> None:
         """One attempt, whatever comes of it; returns when it is on record, or can be recorded no more.
@@ -125,7 +121,9 @@ class Deliverer:
             await self._record(flight, replace(verdict, unwell=False, pause=0.0), attempt, error=None, begin=begin)
 
     async def _deliver(self, flight: Flight, begin: float) -> None:
-        last = begin + self._hold.total_seconds()  # unless it was renewed, which needs the store that is asked here
+        last = (
+            begin + self._settings.webhook_hold.total_seconds()
+        )  # unless it was renewed, which needs the store that is asked here
         until = self._until(begin)
         delivery = flight.delivery
         endpoint = None
