@@ -57,12 +57,37 @@ class Liveness(Strict):
     )
 
 
+UnrecognisableReason = Literal["degraded", "weak", "rotated"]
+"""Why a face cannot be recognised; see `Recognisability.reasons`."""
+
+
+class Recognisability(Strict):
+    """Whether a face can be recognised at all. Strangers match each other where both faces cannot be."""
+
+    recognisable: bool = Field(description="False where any limit was exceeded: the embedding proves nothing.")
+    score: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Quality of the face for recognition, 0-1, higher is better; null where the pack has no measure.",
+    )
+    reasons: list[UnrecognisableReason] = Field(
+        default_factory=list,
+        description="`degraded`: the embedding resembles those of faces that are dark, blurred or upside down. `weak`: "
+        "the raw embedding is too short. `rotated`: the head is turned in the image plane beyond the limit.",
+    )
+    advice: str | None = Field(default=None, description="What the person at the camera can do. Null if recognisable.")
+
+
 class Embedding(Strict):
     """A face as a unit vector, with what makes it comparable."""
 
     vector: list[float] = Field(description="Unit vector; 512 numbers with every supported pack.")
     length: float = Field(gt=0, description="Length before normalising: a free quality measure.")
     contract: str = Field(description="Identity of weights and preprocessing; only equal contracts compare.")
+    recognisability: Recognisability | None = Field(
+        default=None, description="Whether the face can be recognised. Null in results of older versions."
+    )
 
 
 AttributeName = Literal["age_gender", "eyes", "landmarks_106", "landmarks_68", "points_68", "pose"]
