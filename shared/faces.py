@@ -165,6 +165,7 @@ CheckName = Literal[
     "roll",
     "eyes",
     "embedding_length",
+    "recognisability",
     "liveness",
     "same_person",
     "duplicate",

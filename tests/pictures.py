@@ -19,6 +19,8 @@ WHITE: Colour = (255, 255, 255)
 PINK: Colour = (255, 190, 255)
 YELLOW: Colour = (0, 255, 255)
 """No blue in it: the fake engine takes it for a spoof."""
+GREEN: Colour = (110, 255, 215)
+"""The fake engine embeds it as a face that cannot be recognised."""
 DARK: Colour = (30, 30, 30)
 
 

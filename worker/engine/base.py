@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from shared import faces
 from worker.engine.calibration import Calibration
+from worker.engine.recognisability import UNMEASURED, Measure
 
 Image = NDArray[np.uint8]
 """Upright image, shape (height, width, 3), BGR."""
@@ -61,6 +62,8 @@ class EngineInfo:
     """Side in pixels of the largest square that the pack fits an image into for its detector."""
     calibration: Calibration | None = None
     """What the match threshold costs with this contract, where the pack says."""
+    recognisability: Measure = UNMEASURED
+    """What tells faces that cannot be recognised; without centroids where the pack has none for this contract."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -22,12 +22,15 @@ from worker.engine.base import (
     Thresholds,
     Vectors,
 )
+from worker.engine.recognisability import Measure
 
 BRIGHT: Final = 200
 LEAST_SIDE: Final = 12
 SIZE: Final = 512
 LIKENESS: Final = 20.0
 """Distance of two BGR colours at which the cosine of their embeddings is about exp(-1/2) = 0.61."""
+UNRECOGNISABLE: Final = (110, 255, 215)
+"""The BGR colour of faces that cannot be recognised, a light green; so are colours up to about 30 from it."""
 LENGTH: Final = 20.0
 """Length of every raw embedding."""
 PLACES: Final = ((0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.35, 0.75), (0.65, 0.75))
@@ -50,6 +53,7 @@ class FakeEngine:
     - Its score falls from 1.0 at white to 0.5 at grey 200.
     - Its embedding follows its colour: equal colours have cosine 1, colours 60 apart about 0 (random Fourier features
       of a Gaussian kernel, Rahimi and Recht 2007, so that JPEG noise changes little).
+    - It cannot be recognised (`degraded`) where it is light green: BGR (110, 255, 215) or within 30 of it.
     - Its liveness is three times the share of blue in its colour, 1.0 at most: white is live, yellow a spoof.
     - Its pose follows its outline, as a card's does that is turned: 90 degrees times the share by which the picture's
       right edge is shorter than the left one (yaw), and the top edge than the bottom one (pitch). Its nose moves along.
@@ -69,6 +73,7 @@ class FakeEngine:
             liveness_model="fake-blue-share",
             thresholds=Thresholds(detection=0.5, match=0.5, live=0.5, spoof=0.3, register_score=0.65),
             attributes=("pose", "eyes"),
+            recognisability=_MEASURE,
         )
 
     def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
@@ -94,8 +99,7 @@ class FakeEngine:
 
     def embed(self, crops: Crops) -> Vectors:
         """Embeddings of the colours, in the order of the crops; shape (len(crops), 512), float32."""
-        rows = [np.cos(_WAVES @ crop[0, 0] + _PHASES) for crop in crops]
-        vectors = [row * (LENGTH / np.linalg.norm(row)) for row in rows]
+        vectors = [LENGTH * _direction(crop[0, 0]) for crop in crops]
         return np.array(vectors, np.float32).reshape(len(crops), SIZE)
 
     def liveness(self, image: Image, face: Detection) -> float:
@@ -112,6 +116,15 @@ class FakeEngine:
             )
             for face in faces
         ]
+
+
+def _direction(colour: NDArray[Any] | tuple[int, int, int]) -> NDArray[np.float64]:
+    """The unit embedding of a BGR colour."""
+    row = np.cos(_WAVES @ colour + _PHASES)
+    return np.asarray(row / np.linalg.norm(row))
+
+
+_MEASURE: Final = Measure(centroids=(tuple(_direction(UNRECOGNISABLE).tolist()),), max_similarity=0.3)
 
 
 def _colour(image: Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:

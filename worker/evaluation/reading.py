@@ -76,7 +76,7 @@ class Reader:
 
 
 def _embedding(work: Work, picture: Picture, face: Detection) -> Vector:
-    [embedding] = work.embed(work.align(picture, [face]))
+    [embedding] = work.embed(work.align(picture, [face]), [face])
     return np.asarray(embedding.vector, np.float32)
 
 

@@ -20,7 +20,7 @@ def detect(params: FindParams, work: Work) -> FacesResult:
 def embed(params: FindParams, work: Work) -> FacesResult:
     """Where the faces are, with an embedding each."""
     picture, found = work.in_detail(work.image, _meant(params, work))
-    vectors = work.embed(work.align(picture, found)) if found else []
+    vectors = work.embed(work.align(picture, found), found) if found else []
     return answers.faces(picture, [answers.face(picture, f, embedding=v) for f, v in zip(found, vectors, strict=True)])
 
 
@@ -32,7 +32,7 @@ def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
     """
     names = _names(params, work.engine.info)
     picture, found = work.in_detail(work.image, _meant(params, work))
-    vectors = work.embed(work.align(picture, found)) if found else []
+    vectors = work.embed(work.align(picture, found), found) if found else []
     readings = [_reading(work, picture, face) for face in found]
     said: Sequence[FaceAttributes | None] = [None] * len(found)
     if found and names:

@@ -36,7 +36,7 @@ def frame(params: FrameParams, work: Work) -> FrameResult:
             match_threshold=limit,
         )
     picture, found = work.in_detail(work.image, [chosen.face])
-    (embedding,) = work.embed(work.align(picture, found))
+    (embedding,) = work.embed(work.align(picture, found), found)
     names = [name for name in WANTED if name in work.engine.info.attributes]
     face = answers.face(
         picture,

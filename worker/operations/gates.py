@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from shared.faces import Check, CheckName, Liveness, PoseMethod, Quality
+from shared.faces import Check, CheckName, Liveness, PoseMethod, Quality, Recognisability
 from shared.quality import QualityLimits
 from worker.engine.base import Detection, HeadPose
 
@@ -21,6 +21,7 @@ ADVICE: Final[dict[CheckName, str]] = {
     "roll": "Hold your head and the camera upright.",
     "eyes": "Open your eyes, and take off dark glasses.",
     "embedding_length": "Take off whatever covers your face, and face the camera in good light.",
+    "recognisability": "Use a sharp, upright picture of the face in even light.",
     "liveness": "Use a live camera, not a picture of a picture.",
     "same_person": "Use pictures of one person only.",
     "duplicate": "This person seems to be registered already: sign in instead, or ask for help.",
@@ -54,6 +55,12 @@ def liveness(reading: Liveness) -> Check:
     advice = REJECTED.get(reading.reason or "") if reading.outcome == "input_rejected" else None
     check = _check("liveness", reading.score, f">= {reading.threshold:g}", passed=reading.outcome == "live")
     return check if advice is None else check.model_copy(update={"advice": advice})
+
+
+def recognisability(verdict: Recognisability, *, limits: str) -> Check:
+    """Whether the embedding stands for a face that can be recognised; several limits decide, the value is the score."""
+    check = _check("recognisability", verdict.score, limits, passed=verdict.recognisable)
+    return check.model_copy(update={"advice": verdict.advice})
 
 
 def same_person(similarity: float, *, match: float, passed: bool) -> Check:

@@ -8,6 +8,7 @@ import numpy as np
 from shared.faces import Check, CheckName, Embedding, Face, Liveness
 from shared.operations import Duplicate, ImageVerdict, RegisterParams, RegisterResult
 from shared.quality import QualityLimits, QualityPolicy
+from worker.engine.base import EngineInfo
 from worker.images import Picture
 from worker.operations import answers, comparing, gates
 from worker.operations.choosing import one
@@ -101,21 +102,25 @@ def _examine(picture: Picture, params: RegisterParams, work: Work) -> Examined:
 def _embed(examined: Sequence[Examined], limits: QualityLimits, work: Work) -> None:
     """Write down the checks of each image; embed those that pass, or all where the length decides, in one run."""
     for image in examined:
-        _hold(image, limits)
+        _hold(image, limits, info=work.engine.info)
     asked = limits.min_embedding_length is not None
     embedded = [image for image in examined if asked or image.failed is None]
     crops = [work.align(image.picture, [image.seen.face]) for image in embedded if image.picture and image.seen]
-    embeddings = work.embed(np.concatenate(crops)) if crops else []
+    faces = [image.seen.face for image in embedded if image.picture and image.seen]
+    embeddings = work.embed(np.concatenate(crops), faces) if crops else []
     for image, embedding in zip((image for image in embedded if image.seen), embeddings, strict=True):
         image.embedding = embedding
-        _hold(image, limits)
+        _hold(image, limits, info=work.engine.info)
 
 
-def _hold(image: Examined, limits: QualityLimits) -> None:
+def _hold(image: Examined, limits: QualityLimits, *, info: EngineInfo) -> None:
     if image.seen is None:
         return
     length = None if image.embedding is None else image.embedding.length
     image.checks = [image.clear, *gates.checks(image.seen, limits, embedding_length=length)]
+    verdict = image.embedding and image.embedding.recognisability
+    if verdict and info.recognisability.limits:
+        image.checks.append(gates.recognisability(verdict, limits=info.recognisability.limits))
     if image.reading.outcome != "not_evaluated":
         image.checks.append(gates.liveness(image.reading))
 

@@ -64,6 +64,7 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
     if probe.face is None:
         return _answer(limit, reason=probe.reason, num_faces=probe.count)
     picture, found = work.in_detail(work.image, [probe.face])
+    faces = list(found)
     face = answers.face(picture, found[0])
     reference_face = None
     crops = work.align(picture, found)
@@ -75,7 +76,8 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
         picture, found = work.in_detail(work.reference, [reference.face])
         reference_face = answers.face(picture, found[0])
         crops = np.concatenate([crops, work.align(picture, found)])
-    embedding, *others = work.embed(crops)
+        faces += found
+    embedding, *others = work.embed(crops, faces)
     similarity = comparing.cosine(embedding, others[0].vector if stored is None else stored)
     return _answer(
         limit,

@@ -72,8 +72,11 @@ class Work:
         with self.clock("align"):
             return self.engine.align(picture.pixels, faces)
 
-    def embed(self, crops: Crops) -> list[Embedding]:
+    def embed(self, crops: Crops, faces: Sequence[Detection]) -> list[Embedding]:
         """One embedding for each crop, in their order, all in one run: crops of several pictures may be joined.
+
+        `faces` are what the crops were cut from, in the same order; each embedding says whether its face can be
+        recognised.
 
         Raises:
             JobError: `model_failure` where the recogniser gives a vector without a length.
@@ -87,9 +90,10 @@ class Work:
             raise JobError(ErrorCode.MODEL_FAILURE, "The recognition model gave a vector of zeros.")
         units = np.round(raw / lengths[:, None], DECIMALS).tolist()
         contract = self.engine.info.contract
+        judged = self.engine.info.recognisability.judge(raw, [five_point_pose(face).roll for face in faces])
         return [
-            Embedding(vector=unit, length=length, contract=contract)
-            for unit, length in zip(units, lengths.tolist(), strict=True)
+            Embedding(vector=unit, length=length, contract=contract, recognisability=recognisability)
+            for unit, length, recognisability in zip(units, lengths.tolist(), judged, strict=True)
         ]
 
     def liveness(self, picture: Picture, face: Detection, *, threshold: float | None = None) -> Liveness:

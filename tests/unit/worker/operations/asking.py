@@ -28,7 +28,7 @@ from worker.images import Picture
 from worker.operations import Work
 
 Colour = tuple[int, int, int]
-WHITE, YELLOW, PINK = (255, 255, 255), (20, 255, 255), (255, 200, 255)
+WHITE, YELLOW, PINK, GREEN = (255, 255, 255), (20, 255, 255), (255, 200, 255), (110, 255, 215)
 
 
 def picture(*faces: tuple[tuple[int, int, int, int], Colour], fraction: int = 1) -> Picture:

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import ErrorCode, JobError
 from shared.operations import FacesResult, Operation
-from tests.unit.worker.operations.asking import NONE, ONE, TWO, WHITE, YELLOW, Gifted, Recording, picture, run
+from tests.unit.worker.operations.asking import GREEN, NONE, ONE, TWO, WHITE, YELLOW, Gifted, Recording, picture, run
 from worker.engine.base import AS_THE_PACK_SAYS, Crops, Detection, EngineInfo, Image, Search, Vectors
 from worker.engine.fake import FakeEngine
 
@@ -165,3 +165,14 @@ def test_a_pack_without_attributes_answers_none() -> None:
             return replace(super().info, attributes=())
 
     assert run(Operation.ANALYZE, ONE, engine=Plain()).faces[0].attributes is None
+
+
+@pytest.mark.parametrize("operation", [Operation.EMBED, Operation.ANALYZE])
+def test_every_embedding_says_whether_its_face_can_be_recognised(operation: Operation) -> None:
+    image = picture(((20, 50, 120, 180), GREEN), ((200, 50, 360, 250), WHITE))
+    good, bad = (face.embedding.recognisability for face in run(operation, image).faces)
+    assert (good.recognisable, good.reasons, good.advice) == (True, [], None)
+    assert (bad.recognisable, bad.reasons) == (False, ["degraded"])
+    assert bad.advice
+    assert bad.score < 0.1
+    assert good.score > 0.7

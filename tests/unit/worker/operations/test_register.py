@@ -9,7 +9,7 @@ import pytest
 from shared.errors import JobError
 from shared.operations import Operation, RegisterResult
 from tests.pictures import turned_face
-from tests.unit.worker.operations.asking import NONE, ONE, PINK, TWO, WHITE, YELLOW, Recording, picture, run
+from tests.unit.worker.operations.asking import GREEN, NONE, ONE, PINK, TWO, WHITE, YELLOW, Recording, picture, run
 from worker.engine.base import EngineInfo
 from worker.engine.fake import FakeEngine
 from worker.images import Picture
@@ -21,7 +21,7 @@ def test_registration_passes_with_every_check_and_an_embedding() -> None:
     assert result.registered, result.checks
     assert [check.name for check in result.checks] == [
         "one_face", "detection_score", "face_width", "face_share", "border", "sharpness", "brightness", "contrast",
-        "yaw", "pitch", "roll", "liveness",
+        "yaw", "pitch", "roll", "recognisability", "liveness",
     ]  # fmt: skip
     assert result.embedding is not None
 
@@ -32,6 +32,16 @@ def test_registration_lists_every_failure_with_advice_and_keeps_no_embedding() -
     assert {"face_width", "liveness"} <= set(failed)
     assert all(failed.values())
     assert (small_spoof.registered, small_spoof.embedding) == (False, None)
+
+
+@pytest.mark.parametrize("quality", ["off", "standard"])
+def test_a_face_that_cannot_be_recognised_is_never_registered(quality: str) -> None:
+    result = run(Operation.REGISTER, picture(((100, 50, 220, 200), GREEN)), quality=quality)
+    assert (result.registered, result.reason, result.embedding) == (False, "recognisability", None)
+    [check] = [check for check in result.checks if check.name == "recognisability"]
+    assert (check.limit, check.passed) == ("score >= 0.7", False)
+    assert check.value < 0.1
+    assert check.advice
 
 
 def test_registration_skips_liveness_when_told() -> None:

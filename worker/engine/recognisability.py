@@ -1,0 +1,93 @@
+"""Decides whether a face can be recognised: how near its embedding is to those of unrecognizable faces.
+
+A recognition model returns an embedding for any input. Those of dark, blurred and upside-down faces lie close together,
+so different people among them match. The mean direction of such embeddings, a centroid of unrecognizable identities, is
+a property of the model; the cosine of an embedding to it says how far the face can be recognized (Deng et al.,
+"Harnessing Unrecognizable Faces for Improving Face Recognition", WACV 2023, arXiv 2106.04112).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.faces import Recognisability, UnrecognisableReason
+
+Raw = NDArray[np.float32] | NDArray[np.float64]
+"""Embeddings that are not normalised, shape (n, dimension)."""
+
+ADVICE: Final[dict[UnrecognisableReason, str]] = {
+    "degraded": "Use a sharp, upright picture of the face in even light.",
+    "weak": "Uncover the face and face the camera in good light; use a larger picture of the face.",
+    "rotated": "Hold the camera and the head upright, or turn the picture.",
+}
+SCORE_DECIMALS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """The centroids of one embedding contract and the limits that were measured with them; None is no limit."""
+
+    centroids: tuple[tuple[float, ...], ...] = ()
+    """Directions of unrecognizable faces; unit vectors of the dimension of an embedding."""
+    max_similarity: float | None = None
+    """Largest cosine to the nearest centroid, -1 to 1."""
+    min_length: float | None = None
+    """Least length of the raw embedding; its scale is the model's."""
+    max_roll: float | None = None
+    """Largest turn in the image plane by the five points, in degrees to either side."""
+
+    @property
+    def limits(self) -> str | None:
+        """What a recognisable face satisfies, for a reader; None where nothing is limited."""
+        parts = []
+        if self.centroids and self.max_similarity is not None:
+            parts.append(f"score >= {score(self.max_similarity):g}")
+        if self.min_length is not None:
+            parts.append(f"length >= {self.min_length:g}")
+        if self.max_roll is not None:
+            parts.append(f"roll {-self.max_roll:g}..{self.max_roll:g}")
+        return ", ".join(parts) or None
+
+    def similarities(self, vectors: Raw) -> list[float | None]:
+        """Cosine of each raw embedding to the nearest centroid; None without centroids."""
+        if not self.centroids:
+            return [None] * len(vectors)
+        raw = np.asarray(vectors, np.float64)
+        units = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        nearest: list[float | None] = (units @ np.array(self.centroids).T).max(axis=1, initial=-1.0).tolist()
+        return nearest
+
+    def judge(self, vectors: Raw, rolls: Sequence[float]) -> list[Recognisability]:
+        """Whether each face can be recognised, from its raw embedding and its turn in the image plane in degrees."""
+        lengths = np.linalg.norm(np.asarray(vectors, np.float64), axis=1).tolist()
+        return [
+            self._verdict(similarity, length, roll)
+            for similarity, length, roll in zip(self.similarities(vectors), lengths, rolls, strict=True)
+        ]
+
+    def _verdict(self, similarity: float | None, length: float, roll: float) -> Recognisability:
+        reasons: list[UnrecognisableReason] = []
+        if similarity is not None and self.max_similarity is not None and similarity > self.max_similarity:
+            reasons.append("degraded")
+        if self.min_length is not None and length < self.min_length:
+            reasons.append("weak")
+        if self.max_roll is not None and abs(roll) > self.max_roll:
+            reasons.append("rotated")
+        return Recognisability(
+            recognisable=not reasons,
+            score=None if similarity is None else score(similarity),
+            reasons=reasons,
+            advice=ADVICE["rotated" if "rotated" in reasons else reasons[0]] if reasons else None,
+        )
+
+
+def score(similarity: float) -> float:
+    """Quality of a face for recognition, 0-1: one minus the cosine to the nearest centroid, negative cosines as 0."""
+    return round(1.0 - min(1.0, max(0.0, similarity)), SCORE_DECIMALS)
+
+
+UNMEASURED: Final = Measure()
+"""Of a pack that nothing was measured for: every face counts as recognisable, without a score."""
