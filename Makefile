@@ -10,7 +10,8 @@ USUAL := jobs:read,jobs:write
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
 LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 export ORT_DISABLE_TELEMETRY := 1
-export VULTUS_MODELS_DIR := $(abspath $(MODELS))
+# not $(abspath ...), which takes a folder with spaces in its name for several
+export VULTUS_MODELS_DIR := $(if $(filter /%,$(firstword $(MODELS))),$(MODELS),$(CURDIR)/$(MODELS))
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short soak fuzz sbom security bench key models calibrate liveness-report lock snapshot clean dev-setup
 
@@ -74,9 +75,9 @@ bench: dev-setup  ## measure speed and memory: about 14 minutes, one report in b
 key:  ## make an API key in the running compose stack, shown this once (TENANT=acme SCOPES=jobs:read,jobs:write)
 	@docker compose exec gateway python -m api.keys create --tenant $(or $(TENANT),default) --scopes "$(or $(SCOPES),$(USUAL))"
 
-models: setup  ## list model packs, or install and verify one (PACK=buffalo_l)
-	@$(VENV)/python -m worker.models --models-dir $(MODELS) $(if $(PACK),install $(PACK),list)
-	@$(if $(PACK),$(VENV)/python -m worker.models --models-dir $(MODELS) verify $(PACK))
+models: setup  ## list model packs, or install and verify one (PACK=buffalo_s)
+	@$(VENV)/python -m worker.models $(if $(PACK),install "$(PACK)",list)
+	@$(if $(PACK),$(VENV)/python -m worker.models verify "$(PACK)")
 
 calibrate: setup  ## error rates and thresholds from your own pairs (PAIRS=pairs.csv IMAGES=folder PACK=compact OUT=folder)
 	@test -n "$(PAIRS)" || { echo "name a table: make calibrate PAIRS=pairs.csv  (columns image1,image2,same or image,person)"; exit 2; }

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
     options = _parser().parse_args(arguments)
     models_dir: Path = options.models_dir
     try:
+        packs.require_folder(models_dir)
         if options.command == "list":
             _list(models_dir, say=say)
         elif options.command == "add":
@@ -39,11 +40,12 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
             return _verify(models_dir, options.pack, files_only=options.files_only, say=say)
         else:
             install(
-                packs.catalog()[options.pack],
+                options.pack,
                 models_dir=models_dir,
                 cache=options.cache or models_dir / ".cache",
                 accept=lambda manifest: _accepted(manifest, already=options.accept_license, say=say),
                 say=say,
+                trust_on_first_use=options.trust_on_first_use,
             )
     except (SettingsError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -78,7 +80,11 @@ def _list(models_dir: Path, *, say: Say) -> None:
 def _describe(manifest: Manifest, *, say: Say) -> None:
     models = [f"{file.role} {file.name}{' (optional)' * file.optional}" for file in manifest.files if file.role]
     say(f"  models    {', '.join(models)}")
-    say(f"  contract  {manifest.contract('f32')}")
+    recogniser = manifest.file("recognition")
+    known = recogniser is not None and recogniser.sha256 != packs.UNCONFIRMED
+    say(f"  contract  {manifest.contract('f32') if known else 'known once the pack is installed'}")
+    if manifest.trusted_archives:
+        say(f"  TRUSTED ON FIRST USE, never confirmed: {', '.join(manifest.trusted_archives)}")
     say(f"  licence   {manifest.licence.text}")
 
 
@@ -109,6 +115,16 @@ def _verify(models_dir: Path, pack: str, *, files_only: bool, say: Say) -> int:
     return 0 if seen.agrees else 1
 
 
+def _source(text: str) -> Path:
+    """The manifest of a pack of the catalog, or the manifest file itself."""
+    if text in packs.catalog():
+        return packs.catalog()[text]
+    if text.endswith(".json") and Path(text).is_file():
+        return Path(text)
+    msg = f"no pack of that name: choose from {', '.join(packs.catalog())}, or name a manifest file (*.json)"
+    raise argparse.ArgumentTypeError(msg)
+
+
 def _accepted(manifest: Manifest, *, already: bool, say: Say) -> bool:
     say(f"{manifest.name}: {manifest.licence.text}\nSee {manifest.licence.url}")
     if already:
@@ -128,8 +144,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", parents=[common], help="known and installed packs: state, models, contract, licence")
     adding = commands.add_parser("install", parents=[common], help="fetch, check and install a pack")
-    adding.add_argument("pack", choices=sorted(packs.catalog()))
+    adding.add_argument(
+        "pack", type=_source, help=f"{', '.join(packs.catalog())}, or the manifest file of another pack"
+    )
     adding.add_argument("--accept-license", action="store_true", help="accept the pack's licence without being asked")
+    adding.add_argument(
+        "--trust-on-first-use",
+        action="store_true",
+        help="install archives whose checksum nobody confirmed, and record it for the next time",
+    )
     adding.add_argument("--cache", type=Path, help="folder of the downloaded archives (MODELS_DIR/.cache)")
     extending = commands.add_parser("add", parents=[common], help="put an optional file of a pack in its place")
     extending.add_argument("pack")

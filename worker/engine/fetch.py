@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import SettingsError
-from worker.engine.packs import Archive, NpmArchive, SdistArchive, ZipArchive, sha256_of
+from worker.engine.packs import UNCONFIRMED, Archive, NpmArchive, SdistArchive, ZipArchive, sha256_of
 
 COMMAND_SECONDS: Final = 600.0
 READ_SECONDS: Final = 30.0
 TRIES: Final = 2
+LARGEST_ARCHIVE: Final = 2 << 30
+"""Bytes that are read of an archive whose size the manifest does not say."""
 _CHUNK: Final = 1 << 20
 
 Say = Callable[[str], None]
@@ -40,6 +42,8 @@ def run_command(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
 def archive_in_cache(archive: Archive, *, cache: Path, say: Say, run: Run = run_command) -> Path:
     """Path of the archive in `cache`; fetched only where no file of that name with the right hash lies there.
 
+    An archive whose checksum is not known is taken as it comes, and that is said: the caller has been allowed to.
+
     Raises:
         SettingsError: it could not be fetched in two tries; the text names the file, the command with its last
             words, and how to place the archive by hand.
@@ -47,7 +51,7 @@ def archive_in_cache(archive: Archive, *, cache: Path, say: Say, run: Run = run_
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / archive.archive
     if target.is_file():
-        if sha256_of(target) == archive.sha256:
+        if _expected(archive, sha256_of(target), say=say):
             say(f"{archive.archive}: already in {cache}")
             return target
         say(f"{archive.archive}: the file in {cache} is not the expected one (its sha256 differs); fetching it again")
@@ -57,7 +61,7 @@ def archive_in_cache(archive: Archive, *, cache: Path, say: Say, run: Run = run_
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as folder:
             try:
                 found = _fetch(archive, Path(folder), say=say, run=run)
-                if (actual := sha256_of(found)) != archive.sha256:
+                if not _expected(archive, actual := sha256_of(found), say=say):
                     _fail(f"what came has sha256 {actual}, not the expected one")
                 shutil.move(found, target)
             except _FetchError as error:
@@ -67,12 +71,21 @@ def archive_in_cache(archive: Archive, *, cache: Path, say: Say, run: Run = run_
             else:
                 say(f"{archive.archive}: fetched and checked in {time.monotonic() - started:.0f} s")
                 return target
+    checksum = "" if archive.sha256 == UNCONFIRMED else f" with sha256 {archive.sha256}"
     msg = (
         f"{archive.archive} could not be fetched.\n{trouble}\n"
-        f"To go on without this download: place a file named {archive.archive} with sha256 {archive.sha256} "
+        f"To go on without this download: place a file named {archive.archive}{checksum} "
         f"into {cache.absolute()} and run the same command again."
     )
     raise SettingsError(msg)
+
+
+def _expected(archive: Archive, digest: str, *, say: Say) -> bool:
+    """Whether an archive with this hash is the one that is wanted."""
+    if archive.sha256 != UNCONFIRMED:
+        return digest == archive.sha256
+    say(f"WARNING: {archive.archive} is NOT VERIFIED. Trusted on first use and recorded: sha256 {digest}")
+    return True
 
 
 def _fail(text: str) -> None:
@@ -117,7 +130,7 @@ def _command(command: Sequence[str], *, run: Run) -> None:
 
 
 def _download(archive: ZipArchive, target: Path, *, say: Say) -> None:
-    """Stream the file to disk; never more bytes than the manifest promises."""
+    """Stream the file to disk; never more bytes than the manifest promises, or than any pack has."""
     try:
         with (
             urllib.request.urlopen(archive.url, timeout=READ_SECONDS) as answer,  # noqa: S310 - the manifest allows https
@@ -131,15 +144,17 @@ def _download(archive: ZipArchive, target: Path, *, say: Say) -> None:
 
 
 def _copy(answer: Any, out: Any, *, archive: ZipArchive, say: Say) -> None:
-    megabytes = archive.size / 1e6
-    received, told = 0, -1
+    promised = answer.headers.get("Content-Length") or ""
+    size = archive.size or (int(promised) if promised.isdecimal() else 0)
+    most = min(size or LARGEST_ARCHIVE, LARGEST_ARCHIVE)
+    received, shown = 0, -1
     while chunk := answer.read(_CHUNK):
         received += len(chunk)
-        if received > archive.size:
-            _fail(f"`GET {archive.url}` sent more than the expected {archive.size} bytes.")
+        if received > most:
+            _fail(f"`GET {archive.url}` sent more than the expected {most} bytes.")
         out.write(chunk)
-        if (percent := received * 100 // archive.size) // 5 > told:
-            told = percent // 5
-            say(f"\r{archive.archive}: {percent} % of {megabytes:.1f} MB")
-    if received < archive.size:
-        _fail(f"`GET {archive.url}` ended after {received} of {archive.size} bytes.")
+        if size and (percent := received * 100 // size) // 5 > shown:
+            shown = percent // 5
+            say(f"\r{archive.archive}: {percent} % of {size / 1e6:.1f} MB")
+    if received < size:
+        _fail(f"`GET {archive.url}` ended after {received} of {size} bytes.")

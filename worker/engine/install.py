@@ -18,7 +18,7 @@ from typing import IO, Final
 from shared.errors import SettingsError
 from worker.engine import packs
 from worker.engine.fetch import Run, Say, archive_in_cache, run_command
-from worker.engine.packs import MANIFEST, Manifest, PackFile
+from worker.engine.packs import MANIFEST, UNCONFIRMED, Manifest, PackFile
 from worker.engine.prepare import prepare, unprepared
 
 ACCEPTED: Final = "LICENSE_ACCEPTED.json"
@@ -28,25 +28,44 @@ Accept = Callable[[Manifest], bool]
 
 
 def install(
-    source: Path, *, models_dir: Path, cache: Path, accept: Accept, say: Say, run: Run = run_command
+    source: Path,
+    *,
+    models_dir: Path,
+    cache: Path,
+    accept: Accept,
+    say: Say,
+    run: Run = run_command,
+    trust_on_first_use: bool = False,
 ) -> Manifest:
     """Install the pack that the manifest file `source` describes; does nothing where it is already intact.
 
     Safe to run twice at once: a lock file lets one go first. A stop half-way leaves what was installed before.
+    Checksums that the manifest does not know are recorded in the installed manifest, and hold from then on.
 
     Raises:
-        SettingsError: licence not accepted, an archive could not be fetched, or a file in it is not the expected one.
+        SettingsError: licence not accepted, an archive could not be fetched or has no confirmed checksum, or a file in
+            it is not the expected one.
     """
     manifest = packs.read(source)
+    for place in (models_dir, models_dir / manifest.name, cache):
+        packs.require_folder(place)
     models_dir.mkdir(parents=True, exist_ok=True)
     with _alone(models_dir, manifest.name, say=say):
         folder = models_dir / manifest.name
+        manifest = _with_recorded_checksums(manifest, folder)
         if _intact(folder, manifest):
-            _renew_manifest(source, folder)
+            _renew_manifest(source, manifest, folder)
             count = len(manifest.present(folder).files)
             say(f"{manifest.name}: already installed in {folder}, all {count} files checked")
             prepare_what_is_missing(folder, manifest, say=say)
             return manifest
+        if manifest.unconfirmed_archives and not trust_on_first_use:
+            names = ", ".join(manifest.unconfirmed_archives)
+            msg = (
+                f"{manifest.name} was not installed: no confirmed checksum of {names} is known; --trust-on-first-use "
+                "accepts what is downloaded now and records its checksum"
+            )
+            raise SettingsError(msg)
         if manifest.licence.must_accept and not accept(manifest):
             msg = f"{manifest.name} was not installed: its licence was not accepted (--accept-license accepts it)."
             raise SettingsError(msg)
@@ -59,12 +78,13 @@ def install(
             for file in manifest.files:
                 _extract(file, archives, fresh)
                 _keep(file, folder, fresh)
+            manifest = manifest.with_checksums(_checksums(manifest, archives, fresh))
             if wrong := packs.damage(fresh, manifest):
                 msg = f"{manifest.name} was not installed: {wrong}"
                 raise SettingsError(msg)
             if manifest.licence.must_accept:
                 (fresh / ACCEPTED).write_text(json.dumps(_acceptance(manifest), indent=2) + "\n")
-            shutil.copyfile(source, fresh / MANIFEST)
+            _write_manifest(source, manifest, fresh / MANIFEST)
             prepare(fresh, manifest, say=say)
             _put_in_place(fresh, folder)
     say(f"{manifest.name}: installed in {folder}, {len(manifest.present(folder).files)} files checked")
@@ -121,11 +141,36 @@ def _intact(folder: Path, manifest: Manifest) -> bool:
     return known.licence == manifest.licence and packs.damage(folder, manifest) is None
 
 
-def _renew_manifest(source: Path, folder: Path) -> None:
+def _with_recorded_checksums(manifest: Manifest, folder: Path) -> Manifest:
+    """The manifest with the checksums that an earlier installation recorded, so that they are held to."""
+    try:
+        before = packs.read(folder / MANIFEST)
+    except SettingsError:
+        return manifest
+    known = {archive.archive: archive.sha256 for archive in before.archives}
+    known |= {file.name: file.sha256 for file in before.files}
+    return manifest.with_checksums({name: known[name] for name in before.recorded if name in known})
+
+
+def _checksums(manifest: Manifest, archives: dict[str, Path], fresh: Path) -> dict[str, str]:
+    """What has to be recorded: the checksums of the archives and files that the manifest does not know."""
+    places = {name: archives[name] for name in manifest.unconfirmed_archives}
+    places |= {file.name: fresh / file.name for file in manifest.files if file.sha256 == UNCONFIRMED}
+    return {name: packs.sha256_of(path) for name, path in places.items()}
+
+
+def _write_manifest(source: Path, manifest: Manifest, target: Path) -> None:
+    if manifest.recorded:
+        target.write_text(manifest.model_dump_json(indent=2, exclude_defaults=True) + "\n")
+    else:
+        shutil.copyfile(source, target)
+
+
+def _renew_manifest(source: Path, manifest: Manifest, folder: Path) -> None:
     """Take over what a newer version says of the same files; no archive is needed for that."""
-    if packs.read(folder / MANIFEST) != packs.read(source):
+    if packs.read(folder / MANIFEST) != manifest:
         part = folder / f".{MANIFEST}.part"
-        shutil.copyfile(source, part)
+        _write_manifest(source, manifest, part)
         part.replace(folder / MANIFEST)
 
 
@@ -171,7 +216,7 @@ def _extract(file: PackFile, archives: dict[str, Path], folder: Path) -> None:
     archive = archives[file.archive]
     try:
         if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as zipped, zipped.open(file.member) as member:
+            with zipfile.ZipFile(archive) as zipped, zipped.open(_member(zipped, file.member)) as member:
                 _write(member, folder / file.name)
         else:
             with tarfile.open(archive) as tarred:
@@ -180,6 +225,13 @@ def _extract(file: PackFile, archives: dict[str, Path], folder: Path) -> None:
     except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
         msg = f"{archive} does not hold {file.member}: {error}"
         raise SettingsError(msg) from None
+
+
+def _member(archive: zipfile.ZipFile, path: str) -> str:
+    """The entry at this path, else the only file of that name: some publishers wrap a pack in a folder."""
+    name = path.rpartition("/")[2]
+    named = [entry for entry in archive.namelist() if entry.rpartition("/")[2] == name]
+    return named[0] if path not in named and len(named) == 1 else path
 
 
 def _write(member: IO[bytes], target: Path) -> None:

@@ -1,6 +1,8 @@
 """Model packs: what a manifest says, which packs are known, and whether an installed one is intact."""
 
 import hashlib
+import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
@@ -51,6 +53,9 @@ NEEDED: Final[tuple[Role, ...]] = ("detection", "recognition")
 
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+UNCONFIRMED: Final = "unconfirmed"
+"""Stands for a checksum that no independent source confirms. Installing records the real one in its place."""
+Checksum = Annotated[str, Field(pattern=rf"^([0-9a-f]{{64}}|{UNCONFIRMED})$")]
 Size = Annotated[int, Field(ge=1)]
 
 
@@ -59,7 +64,7 @@ class SdistArchive(Strict):
 
     kind: Literal["pip-sdist"]
     archive: PlainName
-    sha256: Sha256
+    sha256: Checksum
     package: PlainName
     version: PlainName
 
@@ -69,7 +74,7 @@ class NpmArchive(Strict):
 
     kind: Literal["npm"]
     archive: PlainName
-    sha256: Sha256
+    sha256: Checksum
     package: PlainName
     version: PlainName
 
@@ -79,8 +84,8 @@ class ZipArchive(Strict):
 
     kind: Literal["zip-url"]
     archive: PlainName
-    sha256: Sha256
-    size: Size
+    sha256: Checksum
+    size: Size | None = None
     url: str = Field(pattern=r"^(https://|http://127\.0\.0\.1[:/])")
 
 
@@ -98,7 +103,7 @@ class PackFile(Strict):
     """One model file of a pack."""
 
     name: PlainName
-    sha256: Sha256
+    sha256: Checksum
     size: Size | None = Field(default=None, description="Bytes, where known; the hash decides.")
     role: Role | None = Field(default=None, description="What the engine uses it for; null is kept but not loaded.")
     preprocessing: Preprocessing | None = None
@@ -106,6 +111,13 @@ class PackFile(Strict):
     member: str | None = Field(default=None, description="Its path in that archive.")
     optional: bool = Field(default=False, description="May be absent; where it is there, its hash must fit.")
     limits: LivenessLimits | None = Field(default=None, description="Thresholds of this liveness model.")
+
+    @model_validator(mode="after")
+    def _checked(self) -> "PackFile":
+        if self.archive is None and self.sha256 == UNCONFIRMED:
+            msg = f"{self.name}: a file that comes from no archive needs a checksum"
+            raise ValueError(msg)
+        return self
 
 
 class Licence(Strict):
@@ -140,6 +152,9 @@ class Manifest(Strict):
     detection: DetectionPlan = DetectionPlan()
     archives: tuple[Archive, ...] = ()
     files: tuple[PackFile, ...]
+    recorded: tuple[PlainName, ...] = Field(
+        default=(), description="Archives and files whose checksums were recorded by the installation."
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> "Manifest":
@@ -177,6 +192,25 @@ class Manifest(Strict):
         """Names of all archives."""
         return frozenset(archive.archive for archive in self.archives)
 
+    @property
+    def unconfirmed_archives(self) -> tuple[str, ...]:
+        """Names of the archives whose checksums are not known; what is in the others is fixed by theirs."""
+        return tuple(archive.archive for archive in self.archives if archive.sha256 == UNCONFIRMED)
+
+    @property
+    def trusted_archives(self) -> tuple[str, ...]:
+        """Names of the archives that were trusted on first use."""
+        return tuple(name for name in self.recorded if name in self.archive_names)
+
+    def with_checksums(self, checksums: Mapping[str, str]) -> "Manifest":
+        """This manifest with these checksums, by name, in place of the unconfirmed ones."""
+        archives = tuple(each.model_copy(update=_known(each, each.archive, checksums)) for each in self.archives)
+        files = tuple(file.model_copy(update=_known(file, file.name, checksums)) for file in self.files)
+        unknown = {archive.archive for archive in self.archives if archive.sha256 == UNCONFIRMED}
+        unknown |= {file.name for file in self.files if file.sha256 == UNCONFIRMED}
+        recorded = tuple(sorted({*self.recorded, *(unknown & checksums.keys())}))
+        return self.model_copy(update={"archives": archives, "files": files, "recorded": recorded})
+
     def file(self, role: Role) -> PackFile | None:
         """The file of this role, or None where the pack has none."""
         return next((file for file in self.files if file.role == role), None)
@@ -205,10 +239,19 @@ class Manifest(Strict):
         Arithmetic of another precision is another contract: bf16 moves embeddings by up to 0.0006 in cosine.
         """
         recognition = next(file for file in self.files if file.role == "recognition")
-        parts = [recognition.sha256, str(recognition.preprocessing), ALIGNMENT, PREPROCESSING_VERSION]
-        if precision != "f32":
-            parts.append(precision)
-        return f"vultus-emb-v1-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:20]}"
+        return contract_of(recognition.sha256, str(recognition.preprocessing), precision=precision)
+
+
+def _known(entry: Archive | PackFile, name: str, checksums: Mapping[str, str]) -> dict[str, str]:
+    return {"sha256": checksums.get(name, UNCONFIRMED) if entry.sha256 == UNCONFIRMED else entry.sha256}
+
+
+def contract_of(recogniser: str, preprocessing: str, *, precision: Precision) -> str:
+    """The embedding contract of a recogniser with this checksum that is fed in this way."""
+    parts = [recogniser, preprocessing, ALIGNMENT, PREPROCESSING_VERSION]
+    if precision != "f32":
+        parts.append(precision)
+    return f"vultus-emb-v1-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:20]}"
 
 
 def catalog() -> dict[str, Path]:
@@ -248,11 +291,24 @@ def damage(folder: Path, manifest: Manifest) -> str | None:
             if file.optional:
                 continue
             return f"{file.name} is missing"
+        if file.sha256 == UNCONFIRMED:
+            return f"the manifest has no checksum of {file.name}"
         if file.size is not None and path.stat().st_size != file.size:
             return f"{file.name} has {path.stat().st_size} bytes instead of {file.size}"
         if sha256_of(path) != file.sha256:
             return f"{file.name} is not the file that the manifest names (its sha256 differs)"
     return None
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a file where a folder belongs.
+
+    Raises:
+        SettingsError: in one line.
+    """
+    if path.exists() and not path.is_dir():
+        msg = f"{path.absolute()} is a file, but must be a folder; move it away, or name another models folder"
+        raise SettingsError(msg)
 
 
 def installed(models_dir: Path, pack: str) -> Manifest:
@@ -264,8 +320,11 @@ def installed(models_dir: Path, pack: str) -> Manifest:
         SettingsError: the pack is not there, or is not intact; the line says how to install it.
     """
     folder = models_dir / pack
+    require_folder(models_dir)
+    require_folder(folder)
     known = pack in catalog()
-    remedy = f"run: make models PACK={pack}  (or: python -m worker.models install {pack} --models-dir {models_dir})"
+    command = f"python -m worker.models install {pack} --models-dir {shlex.quote(str(models_dir))}"
+    remedy = f"run: make models PACK={pack}  (or: {command})"
     if not (folder / MANIFEST).is_file():
         missing = f"Model pack '{pack}' is not installed in {models_dir.absolute()}"
         names = ", ".join(catalog())

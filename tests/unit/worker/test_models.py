@@ -5,13 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.worker.engine.archives import LICENCE, manifest_of, npm, tarball, written
+from tests.unit.worker.engine.archives import (
+    LICENCE,
+    Serve,
+    manifest_of,
+    npm,
+    sha256,
+    tarball,
+    written,
+    zip_at,
+    zipped,
+)
 from tests.unit.worker.engine.tiny_pack import write_pack
 from worker import models
 from worker.engine import packs
 from worker.engine.packs import Licence
 
 DATA = tarball()
+ZIPPED = zipped()
 
 
 @pytest.fixture
@@ -69,6 +80,30 @@ def test_an_unknown_pack_is_wrong_usage(toy: Path, capsys: pytest.CaptureFixture
         models.main(["install", "mystery"])
     assert ended.value.code == 2
     assert "toy" in capsys.readouterr().err
+
+
+def test_a_manifest_file_installs_and_trust_has_to_be_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    archive = zip_at(serve(ZIPPED), ZIPPED, sha256=packs.UNCONFIRMED, size=None)
+    source = written(tmp_path / "own", manifest_of(archive))
+    command = ["install", str(source), "--models-dir", str(tmp_path / "my models")]
+    assert models.main(command) == 1
+    assert "--trust-on-first-use accepts what is downloaded now" in capsys.readouterr().err
+    assert models.main([*command, "--trust-on-first-use"]) == 0
+    assert f"NOT VERIFIED. Trusted on first use and recorded: sha256 {sha256(ZIPPED)}" in capsys.readouterr().out
+    assert models.main(command) == 0
+    assert models.main(["list", "--models-dir", str(tmp_path / "my models")]) == 0
+    assert "TRUSTED ON FIRST USE, never confirmed: toy.zip" in capsys.readouterr().out
+
+
+def test_a_file_in_place_of_the_models_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "models").write_text("")
+    for command in (["list"], ["verify", "toy"], ["prepare", "toy"], ["add", "toy", "x.onnx"]):
+        assert models.main([*command, "--models-dir", str(tmp_path / "models")]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert "is a file, but must be a folder" in line
 
 
 def test_no_command_is_wrong_usage() -> None:

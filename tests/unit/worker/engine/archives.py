@@ -4,12 +4,15 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from worker.engine.base import Thresholds
 from worker.engine.packs import Archive, Licence, Manifest, NpmArchive, PackFile, SdistArchive, ZipArchive
 
+Serve = Callable[..., str]
+"""Serves a body at an address of this machine, and gives the address."""
 CONTENT = {"det.onnx": b"detector" * 100, "rec.onnx": b"recogniser" * 100}
 LICENCE = Licence(text="For looking at only.", url="https://example.org/licence", must_accept=False)
 

@@ -2,18 +2,16 @@
 
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from shared.errors import SettingsError
-from tests.unit.worker.engine.archives import npm, sdist, tarball, zip_at, zipped
+from tests.unit.worker.engine.archives import Serve, npm, sdist, sha256, tarball, zip_at, zipped
 from worker.engine import fetch
 from worker.engine.fetch import archive_in_cache
-from worker.engine.packs import Archive
+from worker.engine.packs import UNCONFIRMED, Archive
 
 DATA = tarball()
 ZIPPED = zipped()
@@ -131,39 +129,6 @@ def test_commands_see_the_callers_environment(monkeypatch: pytest.MonkeyPatch) -
     assert done.stdout == "here\n"
 
 
-Serve = Callable[..., str]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Serves one body at an address of this machine; `promise` is what its Content-Length says."""
-    servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
-
-    def start(body: bytes, *, status: int = 200, promise: int | None = None) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(status)
-                if promise is not None:
-                    self.send_header("Content-Length", str(promise))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Keep the test's output clean."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.server_address[1]}/toy.zip"
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_a_zip_is_streamed_with_progress(tmp_path: Path, serve: Serve) -> None:
     path, lines = get(zip_at(serve(ZIPPED), ZIPPED), tmp_path)
     assert path.read_bytes() == ZIPPED
@@ -184,6 +149,19 @@ def test_a_bad_download_is_refused(
     tmp_path: Path, serve: Serve, body: bytes, answer: dict[str, int], said: str
 ) -> None:
     assert said in failure(zip_at(serve(body, **answer), ZIPPED), tmp_path, Runner())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_without_a_checksum_is_taken_as_it_comes_and_that_is_said(tmp_path: Path, serve: Serve) -> None:
+    path, lines = get(zip_at(serve(ZIPPED), ZIPPED, sha256=UNCONFIRMED, size=None), tmp_path)
+    assert path.read_bytes() == ZIPPED
+    assert f"WARNING: toy.zip is NOT VERIFIED. Trusted on first use and recorded: sha256 {sha256(ZIPPED)}" in lines
+
+
+def test_half_an_archive_is_never_trusted(tmp_path: Path, serve: Serve) -> None:
+    address = serve(ZIPPED[:-1], promise=len(ZIPPED))
+    text = failure(zip_at(address, ZIPPED, sha256=UNCONFIRMED, size=None), tmp_path, Runner())
+    assert f"ended after {len(ZIPPED) - 1} of {len(ZIPPED)} bytes" in text
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,9 +1,11 @@
 """A pack is installed whole or not at all, once, and only what its manifest lists."""
 
 import fcntl
+import io
 import json
 import os
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from tests.unit.worker.engine.archives import (
 )
 from worker.engine import packs
 from worker.engine.install import ACCEPTED, add, install
-from worker.engine.packs import MANIFEST, Archive, Licence, Manifest, PackFile
+from worker.engine.packs import MANIFEST, UNCONFIRMED, Archive, Licence, Manifest, PackFile
 
 MUST_ACCEPT = Licence(text=LICENCE.text, url=LICENCE.url, must_accept=True)
 
@@ -37,13 +39,22 @@ class Place:
         self.catalog = folder / "catalog"
         self.archive = archive
         self.extra = extra
+        self.unconfirmed_files = False
         self.said: list[str] = []
 
-    def install(self, *, licence: Licence = LICENCE, accept: bool = False) -> Manifest:
+    def install(self, *, licence: Licence = LICENCE, accept: bool = False, trust: bool = False) -> Manifest:
         manifest = manifest_of(self.archive, licence=licence)
+        if self.unconfirmed_files:
+            unknown = [file.model_copy(update={"sha256": UNCONFIRMED}) for file in manifest.files]
+            manifest = manifest.model_copy(update={"files": tuple(unknown)})
         source = written(self.catalog, manifest.model_copy(update={"files": (*manifest.files, *self.extra)}))
         return install(
-            source, models_dir=self.models, cache=self.cache, accept=lambda _manifest: accept, say=self.said.append
+            source,
+            models_dir=self.models,
+            cache=self.cache,
+            accept=lambda _manifest: accept,
+            say=self.said.append,
+            trust_on_first_use=trust,
         )
 
     @property
@@ -215,3 +226,99 @@ def test_a_pack_of_an_older_version_gets_the_files_that_are_new(tmp_path: Path) 
     place.install()
     assert place.files == content
     assert packs.installed(place.models, "toy").files == (*before.files, pose)
+
+
+@pytest.fixture
+def unknown(tmp_path: Path) -> Place:
+    """A pack with no checksum at all."""
+    data = zipped()
+    place = Place(tmp_path, zip_at("https://example.org/toy.zip", data, sha256=UNCONFIRMED, size=None), data)
+    place.unconfirmed_files = True
+    return place
+
+
+def test_an_archive_without_a_checksum_is_refused_in_one_line(unknown: Place) -> None:
+    with pytest.raises(SettingsError) as error:
+        unknown.install()
+    text = str(error.value)
+    assert text.startswith("toy was not installed: no confirmed checksum of toy.zip is known; --trust-on-first-use ")
+    assert "\n" not in text
+    assert not (unknown.models / "toy").exists()
+
+
+def test_trust_on_first_use_is_said_and_recorded(unknown: Place) -> None:
+    manifest = unknown.install(trust=True)
+    assert unknown.files == CONTENT
+    assert any(line.startswith("WARNING: toy.zip is NOT VERIFIED. Trusted on first use") for line in unknown.said)
+    assert packs.installed(unknown.models, "toy") == manifest
+    assert {file.name: file.sha256 for file in manifest.files} == {name: sha256(data) for name, data in CONTENT.items()}
+    assert manifest.trusted_archives == ("toy.zip",)
+    assert manifest.recorded == ("det.onnx", "rec.onnx", "toy.zip")
+
+
+def test_what_was_recorded_holds_from_then_on(unknown: Place) -> None:
+    before = unknown.install(trust=True)
+    assert unknown.install() == before
+    assert "already installed" in unknown.said[-1]
+    (unknown.models / "toy" / "det.onnx").write_bytes(b"broken")
+    assert unknown.install() == before
+    (unknown.models / "toy" / "det.onnx").write_bytes(b"broken")
+    (unknown.cache / "toy.zip").write_bytes(zipped({**CONTENT, "rec.onnx": b"another model"}))
+    with pytest.raises(SettingsError, match=r"toy\.zip could not be fetched"):
+        unknown.install(trust=True)
+
+
+def test_a_confirmed_archive_fixes_the_files_in_it(tmp_path: Path) -> None:
+    data = zipped()
+    place = Place(tmp_path, zip_at("https://example.org/toy.zip", data), data)
+    place.unconfirmed_files = True
+    manifest = place.install()
+    assert (manifest.recorded, manifest.trusted_archives) == (("det.onnx", "rec.onnx"), ())
+    assert not any("WARNING" in line for line in place.said)
+    assert place.install() == manifest
+
+
+@pytest.mark.parametrize("member", ["toy/{}", "toy/toy/{}", "{}"])
+def test_a_zip_may_wrap_its_files_in_a_folder(tmp_path: Path, member: str) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in CONTENT.items():
+            archive.writestr(member.format(name), content)
+    data = stream.getvalue()
+    place = Place(tmp_path, zip_at("https://example.org/toy.zip", data), data)
+    place.install()
+    assert place.files == CONTENT
+
+
+def test_a_zip_with_two_files_of_that_name_is_not_guessed_at(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for folder in ("a", "b"):
+            archive.writestr(f"{folder}/det.onnx", CONTENT["det.onnx"])
+    data = stream.getvalue()
+    place = Place(tmp_path, zip_at("https://example.org/toy.zip", data), data)
+    with pytest.raises(SettingsError, match=r"does not hold package/det\.onnx"):
+        place.install()
+
+
+@pytest.mark.parametrize("blocked", ["models", "models/toy", "cache"])
+def test_a_file_where_a_folder_should_be_stops_the_installation(tmp_path: Path, blocked: str) -> None:
+    source = written(tmp_path / "catalog", manifest_of(npm(tarball())))
+    (tmp_path / blocked).parent.mkdir(exist_ok=True)
+    (tmp_path / blocked).write_text("precious")
+    with pytest.raises(SettingsError, match="is a file, but must be a folder"):
+        install(
+            source,
+            models_dir=tmp_path / "models",
+            cache=tmp_path / "cache",
+            accept=lambda _manifest: True,
+            say=lambda _line: None,
+        )
+    assert (tmp_path / blocked).read_text() == "precious"
+
+
+def test_a_models_folder_may_have_spaces_in_its_name(tmp_path: Path) -> None:
+    data = tarball()
+    place = Place(tmp_path / "my models", npm(data), data)
+    place.install()
+    assert packs.installed(place.models, "toy")

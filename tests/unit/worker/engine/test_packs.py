@@ -29,11 +29,61 @@ def test_every_pack_of_the_catalog_is_complete(name: str) -> None:
 
 
 def test_the_packs_that_install_by_name_are_these() -> None:
-    assert list(packs.catalog()) == ["buffalo_l", "compact"]
+    names = ["antelopev2", "buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc", "compact"]
+    assert list(packs.catalog()) == names
 
 
-def test_a_pack_for_research_only_asks_for_agreement() -> None:
-    assert packs.read(packs.catalog()["buffalo_l"]).licence.must_accept
+@pytest.mark.parametrize("name", sorted(set(packs.catalog()) - {"compact"}))
+def test_a_pack_for_research_only_asks_for_agreement(name: str) -> None:
+    assert packs.read(packs.catalog()[name]).licence.must_accept
+
+
+@pytest.mark.parametrize("name", packs.catalog())
+def test_every_archive_and_every_needed_file_of_the_catalog_has_a_checksum(name: str) -> None:
+    manifest = packs.read(packs.catalog()[name])
+    assert manifest.unconfirmed_archives == ()
+    needed = [file for role in packs.NEEDED for file in manifest.files_of(role)]
+    assert all(file.sha256 != packs.UNCONFIRMED for file in needed)
+
+
+def test_packs_with_the_same_recogniser_share_a_contract() -> None:
+    contracts = {name: packs.read(path).contract("f32") for name, path in packs.catalog().items()}
+    assert contracts["buffalo_l"] == contracts["buffalo_m"]
+    assert contracts["buffalo_s"] == contracts["buffalo_sc"]
+    assert len(set(contracts.values())) == 4
+
+
+def test_a_file_that_comes_from_no_archive_needs_a_checksum(tiny: Manifest) -> None:
+    files = [{**file, "sha256": packs.UNCONFIRMED} for file in changed(tiny)["files"]]
+    with pytest.raises(ValueError, match="needs a checksum"):
+        Manifest.model_validate(changed(tiny, files=files))
+
+
+def test_a_manifest_without_a_checksum_is_not_taken_for_installed(tiny: Manifest, tmp_path: Path) -> None:
+    archive = {"kind": "zip-url", "archive": "tiny.zip", "sha256": packs.UNCONFIRMED, "url": "https://example.org/x"}
+    source = {"sha256": packs.UNCONFIRMED, "archive": "tiny.zip", "member": "x"}
+    files = [{**file, **source} for file in changed(tiny)["files"]]
+    (tmp_path / "tiny" / MANIFEST).write_text(json.dumps(changed(tiny, archives=[archive], files=files)))
+    with pytest.raises(SettingsError, match=r"the manifest has no checksum of detection\.onnx"):
+        packs.installed(tmp_path, "tiny")
+
+
+@pytest.mark.parametrize("blocked", ["models", "models/tiny"])
+def test_a_file_where_a_folder_should_be_is_said_in_one_line(tmp_path: Path, blocked: str) -> None:
+    place = tmp_path / blocked
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("")
+    with pytest.raises(SettingsError) as error:
+        packs.installed(tmp_path / "models", "tiny")
+    assert str(error.value).startswith(f"{place} is a file, but must be a folder")
+    assert "\n" not in str(error.value)
+
+
+def test_a_models_folder_with_spaces_is_quoted_in_the_advice(tmp_path: Path) -> None:
+    write_pack(tmp_path / "my models")
+    assert packs.installed(tmp_path / "my models", "tiny")
+    with pytest.raises(SettingsError, match=r"install buffalo_s --models-dir '.*/my models'\)$"):
+        packs.installed(tmp_path / "my models", "buffalo_s")
 
 
 def test_the_contract_of_the_compact_pack_is_stable() -> None:
@@ -184,5 +234,7 @@ def test_a_missing_file_is_named(tiny: Manifest, tmp_path: Path) -> None:
 
 
 def test_a_pack_that_nobody_knows_is_told_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no mystery/manifest\.json there\. Packs that install by name: buffalo_l"):
+    with pytest.raises(
+        SettingsError, match=r"no mystery/manifest\.json there\. Packs that install by name: antelopev2, "
+    ):
         packs.installed(tmp_path, "mystery")

@@ -1,0 +1,28 @@
+"""The Makefile passes on what the caller names, whatever characters are in it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("models_dir", "expected"),
+    [("/srv/my models", "/srv/my models"), ("my models", f"{ROOT}/my models"), ("models", f"{ROOT}/models")],
+)
+def test_a_models_folder_may_have_spaces_in_its_name(tmp_path: Path, models_dir: str, expected: str) -> None:
+    probe = tmp_path / "probe.mk"
+    probe.write_text('probe:\n\t@printf %s "$$VULTUS_MODELS_DIR"\n')
+    environment = {**os.environ, "VULTUS_MODELS_DIR": models_dir}
+    command = ["make", "--no-print-directory", "-f", "Makefile", "-f", str(probe), "probe"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == expected
+
+
+def test_a_pack_is_passed_on_as_one_word() -> None:
+    command = ["make", "--no-print-directory", "-n", "models", "PACK=own packs/mine.json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    assert 'install "own packs/mine.json"' in done.stdout
