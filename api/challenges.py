@@ -23,6 +23,7 @@ class Hint(StrEnum):
     TOO_CLOSE = "too_close"
     BETTER_LIGHT = "better_light"
     NOT_READABLE = "not_readable"
+    NOT_RECOGNISABLE = "not_recognisable"
 
 
 class Done(Strict):

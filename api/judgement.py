@@ -33,8 +33,12 @@ STRIKES: Final[dict[Reason, int]] = {
     Reason.NOT_THE_REFERENCE: 3,
     Reason.SEVERAL_FACES: 3,
     Reason.NOT_ANALYZED: 3,
+    Reason.NOT_RECOGNISABLE: 20,
 }
-"""How many frames that say so end a session: one may be unlucky. None of them is ever taken for a step."""
+"""How many frames that say so end a session: one may be unlucky. None of them is ever taken for a step.
+
+A face blurs while it moves, and light takes time to improve, so unrecognizable frames have longer: about seven seconds.
+"""
 FACELESS: Final = 5.0
 """Seconds without a face after which nobody can say that it is the same one."""
 DRIFT: Final = 5.0
@@ -129,6 +133,10 @@ class _Judge:
         if face.box[2] - face.box[0] < LEAST_WIDTH:
             return Hint.TOO_FAR
         self._refuse_replays(result, face)
+        unusable = _unrecognisable(face)
+        if unusable is not None:
+            return self._strike(Reason.NOT_RECOGNISABLE, Hint.NOT_RECOGNISABLE, unusable)
+        self._forgive(Reason.NOT_RECOGNISABLE)
         if self._memory.anchor is None:
             return self._first(result, face)
         return self._later(self._memory.anchor, result, face)
@@ -266,6 +274,15 @@ def _similar(one: list[float], other: list[float], *, name: str, threshold: floa
     return Evidence(
         name=name, value=None if value is None else round(value, 4), limit=f"> {threshold:g}", passed=passed
     )
+
+
+def _unrecognisable(face: Face) -> Evidence | None:
+    """Evidence that no comparison with this face proves anything, or None."""
+    verdict = face.embedding.recognisability if face.embedding else None
+    if verdict is None or verdict.recognisable:
+        return None
+    value = None if verdict.score is None else round(verdict.score, 3)
+    return Evidence(name="recognisability", value=value, limit=f"not {', '.join(verdict.reasons)}", passed=False)
 
 
 def _most(name: str, value: float, limit: float) -> Evidence:

@@ -138,6 +138,10 @@ async def _reference(
     await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=tenant))
     if result.face is None or result.face.embedding is None:
         _refuse("reference.base64", f"must show exactly one face; it shows {result.num_faces}")
+    verdict = result.face.embedding.recognisability
+    if verdict is not None and not verdict.recognisable:
+        why = ", ".join(verdict.reasons)
+        _refuse("reference.base64", f"shows a face that cannot be recognised ({why}). {verdict.advice}")
     return result.face.embedding.vector
 
 

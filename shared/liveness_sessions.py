@@ -53,6 +53,7 @@ class Reason(StrEnum):
     NO_FACE = "no_face"
     TOO_MANY_FRAMES = "too_many_frames"
     NOT_ANALYZED = "not_analyzed"
+    NOT_RECOGNISABLE = "not_recognisable"
     SESSION_TIMEOUT = "session_timeout"
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shared.faces import Embedding, Eyes, Face, FaceAttributes, Liveness, Point, Pose
+from shared.faces import Embedding, Eyes, Face, FaceAttributes, Liveness, Point, Pose, Recognisability
 from shared.operations import FrameResult, ImageInfo
 
 WIDTH, HEIGHT = 640, 480
@@ -72,7 +72,13 @@ def vector(person: int, seed: int) -> list[float]:
 
 
 def result(
-    head: Head | None, *, faces: int = 1, posed: bool = True, picture: str | None = None, contract: str = CONTRACT
+    head: Head | None,
+    *,
+    faces: int = 1,
+    posed: bool = True,
+    picture: str | None = None,
+    contract: str = CONTRACT,
+    recognisability: Recognisability | None = None,
 ) -> FrameResult:
     """What a worker says of a picture with this head in it.
 
@@ -82,6 +88,7 @@ def result(
         posed: whether the pack has models of pose and eyes.
         picture: fingerprint of the picture; another one for each head where None.
         contract: that of the embedding.
+        recognisability: the verdict on the embedding; None as of a worker of an older version.
     """
     mark = picture or hashlib.sha256(repr(head).encode()).hexdigest()
     image = ImageInfo(width=WIDTH, height=HEIGHT)
@@ -105,7 +112,10 @@ def result(
             score=0.9,
             liveness=_liveness(head.live),
             embedding=Embedding(
-                vector=vector(head.person, head.seed), length=20.0 + head.seed % 7 / 10, contract=contract
+                vector=vector(head.person, head.seed),
+                length=20.0 + head.seed % 7 / 10,
+                contract=contract,
+                recognisability=recognisability,
             ),
             attributes=_attributes(head) if posed else None,
         ),

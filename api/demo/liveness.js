@@ -22,6 +22,7 @@ const HINTS = {
   too_close: "Move back a little.",
   better_light: "Find even light, without a glare on your face.",
   not_readable: "The picture could not be read. Hold still.",
+  not_recognisable: "Your face is not clear enough. Find even light, hold the camera upright and keep still.",
 };
 const REASONS = {
   flat_face: "The face turned like a flat picture: the nose stayed where a photo's nose stays.",
@@ -38,6 +39,7 @@ const REASONS = {
   no_face: "The face was gone for too long.",
   too_many_frames: "It took too many pictures.",
   not_analyzed: "The pictures could not be analysed.",
+  not_recognisable: "The face could not be recognised: too dark, too blurred, covered or not upright.",
   session_timeout: "The time for the check is over.",
 };
 const OUTCOMES = { passed: "You passed", failed: "The check failed", expired: "The time is over", canceled: "Stopped" };
@@ -50,6 +52,7 @@ const NUMBERS = {
   similarity: "similarity to the first picture",
   reference_similarity: "similarity to the reference",
   liveness: "passive liveness",
+  recognisability: "recognition quality",
   eyes_open: "eyes open",
 };
 const ARROWS = new Set(["turn_left", "turn_right", "look_up"]); // on the mirror that is shown, left is left

@@ -51,6 +51,7 @@ SEVERAL: Final = "Multiple faces detected"
 SEVERAL_ADVICE: Final = "Multiple faces detected. Please ensure only one face is visible."
 REGISTER_NO_FACE: Final = "No face detected. Please ensure your face is clearly visible."
 REGISTER_SEVERAL: Final = "Multiple faces detected. Please ensure only you are in the frame."
+NOT_RECOGNISABLE: Final = "Face cannot be recognised."
 REGISTER_FAILED: Final = {
     "detection_score": "Face detection confidence too low. Please improve lighting and face position.",
     "face_width": "Face too small. Please move closer to the camera.",
@@ -104,6 +105,8 @@ async def extract_embedding(
     form = await read_form(request)
     faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, request, caller, backend, settings)).faces
     if len(faces) == 1:
+        if refused := _unrecognisable(faces[0]):
+            return EmbeddingAnswer(success=False, face_detected=True, num_faces=1, message=refused)
         return EmbeddingAnswer(
             success=True,
             embedding=_raw(faces[0].embedding),
@@ -170,6 +173,8 @@ async def verify(request: Request, caller: JobsWriter, backend: BackendDep, sett
     if result.similarity is None:
         message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
         return VerifyAnswer(success=False, verified=False, message=message)
+    if result.face and (refused := _unrecognisable(result.face)):
+        return VerifyAnswer(success=False, verified=False, message=refused)
     return VerifyAnswer(
         success=True,
         verified=result.verified,
@@ -195,6 +200,8 @@ async def _verify_nothing(
     faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, request, caller, backend, settings)).faces
     if len(faces) != 1:
         return VerifyAnswer(success=False, verified=False, message=_not_one(faces, SEVERAL))
+    if refused := _unrecognisable(faces[0]):
+        return VerifyAnswer(success=False, verified=False, message=refused)
     return VerifyAnswer(success=True, embedding=_raw(faces[0].embedding), message="Face embedding extracted")
 
 
@@ -255,6 +262,9 @@ async def register(request: Request, caller: JobsWriter, backend: BackendDep, se
 
 
 def _refusal(result: RegisterResult) -> str:
+    if result.reason == "recognisability":
+        advice = next((check.advice for check in result.checks if check.name == "recognisability"), None)
+        return f"{NOT_RECOGNISABLE} {advice or ''}".rstrip()
     if result.reason == "one_face":
         return REGISTER_SEVERAL if result.num_faces else REGISTER_NO_FACE
     return REGISTER_FAILED.get(result.reason or "", f"Registration check failed: {result.reason}.")
@@ -285,6 +295,14 @@ async def _run(
 
 def _not_one(faces: list[Face], several: str) -> str:
     return several if faces else NO_FACE
+
+
+def _unrecognisable(face: Face) -> str | None:
+    """The message of a refusal where the face cannot be recognised: different people would match."""
+    verdict = face.embedding.recognisability if face.embedding else None
+    if verdict is None or verdict.recognisable:
+        return None
+    return f"{NOT_RECOGNISABLE} {verdict.advice or ''}".rstrip()
 
 
 def _raw(embedding: Embedding | None) -> list[float] | None:

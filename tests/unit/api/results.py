@@ -1,6 +1,6 @@
 """What a worker writes, in small: results with embeddings of four numbers."""
 
-from typing import Any
+from typing import Any, Final
 
 UNIT = [0.5, -0.5, 0.5, -0.5]
 LENGTH = 3.0
@@ -14,8 +14,12 @@ NOT_EVALUATED: dict[str, Any] = {
 }
 
 
-def embedding() -> dict[str, Any]:
-    return {"vector": UNIT, "length": LENGTH, "contract": "contract-a"}
+DARK: Final = {"recognisable": False, "score": 0.2, "reasons": ["degraded"], "advice": "Find better light."}
+"""The verdict on a face that cannot be recognised."""
+
+
+def embedding(recognisability: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"vector": UNIT, "length": LENGTH, "contract": "contract-a", "recognisability": recognisability}
 
 
 def face(*, score: float = 0.82412, embedded: bool = False) -> dict[str, Any]:

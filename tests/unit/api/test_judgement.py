@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from api.challenges import drawn, is_repeat, memory_of, progress_of, refusal
-from shared.faces import Face
+from shared.faces import Face, Recognisability
 from shared.liveness_sessions import TURNS, FrameInWork, Reason, SessionStatus, Step
 from shared.operations import FrameResult
 from tests.heads import Head, result, vector
@@ -18,6 +18,8 @@ from tests.unit.api.performing import POSES, Performance, ended, honest, session
 
 MOVEMENTS = (Step.TURN_LEFT, Step.TURN_RIGHT, Step.LOOK_UP, Step.COME_CLOSER, Step.BLINK)
 PASSED = (SessionStatus.PASSED, None)
+CLEAR = Recognisability(recognisable=True, score=0.95)
+DARK = Recognisability(recognisable=False, score=0.2, reasons=["degraded"], advice="Find better light.")
 challenges = st.builds(
     lambda seed, number: drawn(MOVEMENTS, number, dice=random.Random(seed))[1:-1],  # noqa: S311 - a test's dice
     st.integers(0, 10_000),
@@ -304,6 +306,41 @@ def test_frames_that_cannot_be_analysed_fail_in_a_row() -> None:
     for _ in range(3):
         performance.show(None)
     assert ended(performance) == failed(Reason.NOT_ANALYZED)
+
+
+def test_unrecognizable_faces_are_refused_with_a_hint_and_end_the_session_in_a_row() -> None:
+    performance, head = begun(Step.TURN_LEFT)
+    for _ in range(19):
+        performance.show(result(head := head.posed(), recognisability=DARK))
+    assert progress_of(performance.session).hint == "not_recognisable"
+    performance.show(result(head := head.posed(), recognisability=CLEAR))
+    for _ in range(19):
+        performance.show(result(head := head.posed(), recognisability=DARK))
+    assert performance.session.status is SessionStatus.RUNNING
+    performance.show(result(head.posed(), recognisability=DARK))
+    assert ended(performance) == failed(Reason.NOT_RECOGNISABLE)
+    [refused] = progress_of(performance.session).refused
+    assert (refused.name, refused.value, refused.limit) == ("recognisability", 0.2, "not degraded")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_unrecognizable_face_is_neither_the_anchor_nor_a_step(*, turned: bool) -> None:
+    performance = Performance(session(Step.TURN_LEFT))
+    head = Head()
+    if turned:
+        performance.show(result(head))
+        head = head.posed(yaw=35.0)
+    performance.show(result(head, recognisability=DARK))
+    assert performance.shown == ([Step.LOOK_STRAIGHT] if turned else [])
+    performance.show(result(head.posed(), recognisability=CLEAR))
+    assert len(performance.shown) == (2 if turned else 1)
+
+
+def test_a_blurred_frame_of_somebody_else_is_not_called_another_person() -> None:
+    performance, head = begun(Step.TURN_LEFT)
+    for _ in range(3):
+        performance.show(result(head := head.posed(person=7), recognisability=DARK))
+    assert performance.session.status is SessionStatus.RUNNING
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from shared.jobs import Claim, JobFailure
 from shared.operations import Operation
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 from tests.unit.api.pictures import JPEG
-from tests.unit.api.results import RAW, UNIT, faces, liveness, reading, register, verify
+from tests.unit.api.results import DARK, RAW, UNIT, embedding, face, faces, liveness, reading, register, verify
 
 SEVERAL = "Multiple faces detected. Please ensure only one face is visible."
 
@@ -83,6 +83,20 @@ def test_extract_embedding_needs_exactly_one_face(gateway: Gateway, count: int, 
         "face_detected": count > 0,
         "num_faces": count,
         "message": message,
+    }
+
+
+def unrecognizable() -> dict[str, Any]:
+    return {**faces(1), "faces": [{**face(), "embedding": embedding(DARK)}]}
+
+
+def test_extract_embedding_refuses_a_face_that_cannot_be_recognised(gateway: Gateway) -> None:
+    assert answer(gateway, "/extract-embedding", unrecognizable()) == {
+        "success": False,
+        "embedding": None,
+        "face_detected": True,
+        "num_faces": 1,
+        "message": "Face cannot be recognised. Find better light.",
     }
 
 
@@ -180,6 +194,16 @@ def test_verify_says_that_it_is_another_face(gateway: Gateway) -> None:
         "similarity": 0.1,
         "message": "Face not verified",
     }
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_verify_refuses_a_face_that_cannot_be_recognised(gateway: Gateway, *, stored: bool) -> None:
+    result, fields = unrecognizable(), {}
+    if stored:
+        result = {**verify(similarity=0.8), "face": {**face(), "embedding": embedding(DARK)}}
+        fields = {"stored_embedding": STORED}
+    expected = {"success": False, "verified": False, "message": "Face cannot be recognised. Find better light."}
+    assert answer(gateway, "/verify", result, **fields) == expected
 
 
 def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway) -> None:
@@ -322,6 +346,13 @@ def test_a_refused_registration_names_the_check_and_nothing_else(
     gateway: Gateway, reason: str, num_faces: int, message: str
 ) -> None:
     result = register(reason=reason, num_faces=num_faces)
+    assert answer(gateway, "/register", result) == {"success": False, "message": message}
+
+
+def test_a_registration_of_a_face_that_cannot_be_recognised_says_what_to_do(gateway: Gateway) -> None:
+    check = {"name": "recognisability", "value": 0.2, "limit": "score >= 0.7", "passed": False}
+    result = {**register(reason="recognisability"), "checks": [{**check, "advice": "Find better light."}]}
+    message = "Face cannot be recognised. Find better light."
     assert answer(gateway, "/register", result) == {"success": False, "message": message}
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from shared.errors import ErrorCode
+from shared.faces import Recognisability
 from shared.jobs import Claim, JobFailure, Priority
 from shared.liveness_sessions import SessionStatus, Step, new_session_id
 from shared.operations import FrameResult, Operation
@@ -385,6 +386,16 @@ def test_a_reference_image_must_show_one_face(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: result(None).model_dump(mode="json")
     answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
     assert problem(answer, 422, "invalid_request")["errors"][0]["field"] == "reference.base64"
+
+
+def test_a_reference_image_must_show_a_face_that_can_be_recognised(gateway: Gateway) -> None:
+    dark = Recognisability(recognisable=False, score=0.2, reasons=["degraded"], advice="Find better light.")
+    gateway.worker.script = lambda _: result(Head(), recognisability=dark).model_dump(mode="json")
+    answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
+    [error] = problem(answer, 422, "invalid_request")["errors"]
+    assert error["field"] == "reference.base64"
+    assert "Find better light." in error["detail"]
+    assert gateway.ledger.records == {}
 
 
 def test_a_reference_embedding_must_fit_the_models(gateway: Gateway) -> None:
