@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from shared.errors import ErrorCode
-from shared.faces import MAX_DIMENSIONS, Strict
+from shared.faces import MAX_DIMENSIONS, Recognisability, Strict
 from shared.jobs import Priority, Status
 from shared.operations import MAX_IMAGES, Operation, Result
 from shared.urls import MAX_URL
@@ -90,7 +90,7 @@ class ImageSource(Strict):
 
 
 class ReferenceVector(Strict):
-    """An embedding that was made before."""
+    """An embedding that was made before. The `embedding` of an earlier result is accepted as it is."""
 
     vector: Vector = Field(
         description="As many numbers as the model pack's embeddings have; need not be a unit vector."
@@ -99,6 +99,11 @@ class ReferenceVector(Strict):
         default=None,
         max_length=200,
         description="Contract that came with the vector. Where given, another contract fails the job.",
+    )
+    length: float | None = Field(default=None, gt=0, description="Raw length that came with the vector.")
+    recognisability: Recognisability | None = Field(
+        default=None,
+        description="What the result said about the face. One that is not recognisable matches nobody.",
     )
 
 

@@ -227,7 +227,12 @@ def _further(source: ImageSource, index: int) -> bytes:
 
 def _with_embedding(params: FindParams, embedding: ReferenceVector) -> VerifyParams:
     vector = list(checked_vector(embedding.vector, name="The reference embedding"))
-    kept = ReferenceEmbedding(vector=vector, contract=embedding.contract)
+    kept = ReferenceEmbedding(
+        vector=vector,
+        contract=embedding.contract,
+        length=embedding.length,
+        recognisability=embedding.recognisability,
+    )
     return VerifyParams(**params.model_dump(exclude={"reference_embedding"}), reference_embedding=kept)
 
 

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.errors import ErrorCode, FieldError, RequestError
-from shared.faces import AttributeName, Check, CheckName, Embedding, Face, Liveness, Strict
+from shared.faces import AttributeName, Check, CheckName, Embedding, Face, Liveness, Recognisability, Strict
 from shared.quality import Profile, QualityLimits, QualityPolicy
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -127,12 +127,19 @@ class AnalyzeParams(FindParams):
 
 
 class ReferenceEmbedding(Strict):
-    """A reference that was embedded before."""
+    """A reference that was embedded before. An embedding of an earlier result is accepted as it is."""
 
     vector: list[float] = Field(min_length=1, max_length=4096)
     contract: str | None = Field(
         default=None, description="Contract of the vector; checked against the pack's where given."
     )
+    length: float | None = Field(default=None, gt=0, description="Raw length that came with the vector.")
+    recognisability: Recognisability | None = Field(
+        default=None, description="What the result said about the face that was embedded."
+    )
+
+
+LivenessMode = Literal["off", "observe", "require"]
 
 
 class VerifyParams(OneFaceParams):
@@ -150,7 +157,13 @@ class VerifyParams(OneFaceParams):
         gt=0,
         lt=1,
         description="In place of `threshold`: the false-match rate to aim at, such as 0.001; the threshold is looked "
-        "up in what was measured for the pack. A rate outside of that fails the job.",
+        "up in what was measured for the pack, among people in general (see `fmr_bounds`). A rate outside of what was "
+        "measured fails the job, and the error names the nearest one.",
+    )
+    liveness: LivenessMode = Field(
+        default="off",
+        description="Passive liveness of the face in the image. `observe`: it is reported and decides nothing. "
+        "`require`: only a live face can match. Fails the job where the pack has no liveness model.",
     )
     reference_embedding: ReferenceEmbedding | None = None
 
@@ -233,27 +246,80 @@ FaceReason = Literal["no_face", "multiple_faces"]
 ThresholdFrom = Literal["request", "fmr", "setting", "pack"]
 
 
+Decision = Literal["match", "no_match", "inconclusive"]
+VerifyReason = Literal[
+    "no_face",
+    "multiple_faces",
+    "reference_no_face",
+    "reference_multiple_faces",
+    "unrecognisable",
+    "reference_unrecognisable",
+    "below_threshold",
+    "spoof",
+    "liveness_uncertain",
+    "liveness_input_rejected",
+]
+"""Why a verification is no match; those with `reference_` are about the reference, the others about the image."""
+
+
+class PopulationRate(Strict):
+    """The false-match rate at the threshold in force, among the people of one population."""
+
+    population: str = Field(description="`general` is the one that `fmr` and `estimated_fmr` refer to.")
+    description: str = Field(description="Who the people are.")
+    source: str = Field(description="Which pictures, and who measured.")
+    people: int | None = Field(description="Null where it is not on record.")
+    impostor_pairs: int | None = Field(description="Null where it is not on record.")
+    fmr: float = Field(description="Share of pairs of different people who match at this threshold.")
+    bound: Literal["estimate", "at_most", "at_least"] = Field(
+        description="`estimate`: the threshold lies within what was measured. `at_most`: above it, so the rate is this "
+        "or smaller. `at_least`: below it, so the rate is this or larger."
+    )
+
+
+class FmrBounds(Strict):
+    """How far the false-match rate of one threshold differs between populations."""
+
+    lowest: float | None = Field(description="Lowest rate of these populations; null where it is not bounded.")
+    highest: float | None = Field(description="Highest rate of these populations; null where it is not bounded.")
+    note: str = Field(description="What the rates were measured on, and for whom they do not hold.")
+    populations: list[PopulationRate]
+
+
 class VerifyResult(Strict):
-    """Result of `verify`. `verified` is true only where both faces were found and are similar enough."""
+    """Result of `verify`. `verified` is true only where the decision is `match`."""
 
     kind: Literal["verify"] = "verify"
-    verified: bool
+    decision: Decision = Field(
+        description="`match`: same person (and live, where required). `no_match`: another person, or a spoof where "
+        "liveness is required. `inconclusive`: these pictures do not tell; take another one."
+    )
+    verified: bool = Field(description="True only for `match`.")
+    reason: VerifyReason | None = Field(description="The first of `reasons`; null for `match`.")
+    reasons: list[VerifyReason] = Field(description="All that stands against a match; empty for `match`.")
+    advice: str | None = Field(description="What the person at the camera can do about `reason`; null for `match`.")
     similarity: float | None = Field(default=None, ge=-1, le=1, description="Raw cosine of the two embeddings.")
-    threshold: float = Field(description="Verified means similarity > threshold.")
+    threshold: float = Field(description="A match needs similarity > threshold.")
     threshold_from: ThresholdFrom = Field(
         description="Where it comes from: the job's `threshold`, its `fmr`, the operator's setting, or the model pack."
     )
     estimated_fmr: float | None = Field(
         default=None,
-        description="Share of different people who would match at this threshold, between the rates that were "
-        "measured for the pack; null outside of them or where none were.",
+        description="Share of different people in general who match at this threshold; see `fmr_bounds` for others. "
+        "Null where a face is missing or unrecognisable, no rates were measured for the pack, or the threshold lies "
+        "outside of them.",
     )
-    reason: (
-        Literal["no_face", "multiple_faces", "reference_no_face", "reference_multiple_faces", "below_threshold"] | None
+    fmr_bounds: FmrBounds | None = Field(
+        default=None,
+        description="Rates by population. Null where a face is missing or unrecognisable, or the pack has no rates.",
     )
+    liveness: Liveness = Field(description="Of the face in the image; `not_evaluated` unless `liveness` asks for it.")
     num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     face: Face | None = None
     reference_face: Face | None = None
+    reference_recognisability: Recognisability | None = Field(
+        default=None, description="Of the reference face, or as it came with the reference embedding."
+    )
 
 
 class LivenessResult(Strict):

@@ -52,6 +52,7 @@ SEVERAL_ADVICE: Final = "Multiple faces detected. Please ensure only one face is
 REGISTER_NO_FACE: Final = "No face detected. Please ensure your face is clearly visible."
 REGISTER_SEVERAL: Final = "Multiple faces detected. Please ensure only you are in the frame."
 NOT_RECOGNISABLE: Final = "Face cannot be recognised."
+STORED_NOT_RECOGNISABLE: Final = "Stored face cannot be recognised."
 REGISTER_FAILED: Final = {
     "detection_score": "Face detection confidence too low. Please improve lighting and face position.",
     "face_width": "Face too small. Please move closer to the camera.",
@@ -170,17 +171,22 @@ async def verify(request: Request, caller: JobsWriter, backend: BackendDep, sett
         return await _verify_nothing(form, request, caller, backend, settings)
     params = await to_thread.run_sync(_verify_params, stored, backend, settings)
     result = await _run(VerifyResult, Operation.VERIFY, params, form, request, caller, backend, settings)
-    if result.similarity is None:
-        message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
-        return VerifyAnswer(success=False, verified=False, message=message)
-    if result.face and (refused := _unrecognisable(result.face)):
-        return VerifyAnswer(success=False, verified=False, message=refused)
+    if result.decision == "inconclusive" or result.similarity is None:
+        return VerifyAnswer(success=False, verified=False, message=_inconclusive(result))
     return VerifyAnswer(
         success=True,
         verified=result.verified,
         similarity=round(result.similarity, DECIMALS),
         message="Face verified" if result.verified else "Face not verified",
     )
+
+
+def _inconclusive(result: VerifyResult) -> str:
+    """Why a verification has no answer. The similarity of an unrecognisable face is left out: it proves nothing."""
+    if result.reason in {"no_face", "multiple_faces"}:
+        return SEVERAL if result.reason == "multiple_faces" else NO_FACE
+    sentence = STORED_NOT_RECOGNISABLE if result.reason == "reference_unrecognisable" else NOT_RECOGNISABLE
+    return f"{sentence} {result.advice or ''}".rstrip()
 
 
 def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> VerifyParams:

@@ -78,6 +78,7 @@ def verified(stack: Stack, **params: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("asked", "threshold", "rule", "fmr"),
     [
+        ({"fmr": 1e-2}, 0.251, "fmr", 1e-2),
         ({"fmr": 1e-4}, 0.412, "fmr", 1e-4),
         ({"threshold": 0.338}, 0.338, "request", 1e-3),
         ({"threshold": 0.2}, 0.2, "request", None),
@@ -95,4 +96,5 @@ def test_a_job_says_which_rule_gave_its_threshold_and_what_that_costs(
 def test_a_rate_that_was_not_measured_fails_the_job_by_name(calibrated: Stack) -> None:
     job = verified(calibrated, fmr=1e-6)
     assert (job["status"], job["error"]["code"]) == ("failed", "fmr_out_of_range")
-    assert "0.001 down to 1e-05" in job["error"]["detail"]
+    assert "0.01 down to 1e-05" in job["error"]["detail"]
+    assert "nearest rate is 1e-05, at a threshold of 0.476" in job["error"]["detail"]

@@ -1,118 +1,176 @@
-"""Verify: is the face of the image the one of a reference image or embedding?"""
+"""Verify: is the face of the image the one of a reference image or embedding, and is it live where that is required?"""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from shared.errors import ErrorCode, JobError
-from shared.faces import Face
-from shared.operations import FaceReason, ReferenceEmbedding, ThresholdFrom, VerifyParams, VerifyResult
-from worker.engine.base import EngineInfo
-from worker.operations import answers, comparing
+from shared.faces import Face, Liveness, Recognisability
+from shared.operations import FaceReason, ReferenceEmbedding, VerifyParams, VerifyResult
+from worker.engine.base import Crops, Detection, EngineInfo
+from worker.images import Picture
+from worker.operations import answers, comparing, false_matches
 from worker.operations.choosing import one
+from worker.operations.decision import Obstacle, decide, of_reference
 from worker.operations.work import Work
 
-Obstacle = Literal["no_face", "multiple_faces", "reference_no_face", "reference_multiple_faces"]
-OF_REFERENCE: Final[dict[FaceReason, Obstacle]] = {
-    "no_face": "reference_no_face",
-    "multiple_faces": "reference_multiple_faces",
-}
+RECOGNISABLE: Final = Recognisability(recognisable=True)
+NOT_REQUESTED: Final = Liveness(outcome="not_evaluated", reason="not_requested")
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """What the cosine of a match must be above, which rule gave it, and what it costs."""
+class Found:
+    """The one face of a picture, ready to be embedded."""
 
-    threshold: float
-    given_by: ThresholdFrom
-    estimated_fmr: float | None
+    detection: Detection
+    face: Face
+    crops: Crops
 
 
-def match_limit(params: VerifyParams, info: EngineInfo, *, setting: float | None) -> Limit:
-    """The limit in force: the job's own, that of its false-match rate, the operator's, or the pack's.
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one picture has to compare: a face, or the reason why there is none."""
 
-    Raises:
-        JobError: `calibration_unavailable` where the job names a rate and none was measured for this contract;
-            `fmr_out_of_range` where it is outside of those that were.
-    """
-    table = info.calibration
-    if params.fmr is not None:
-        if table is None:
-            raise JobError(
-                ErrorCode.CALIBRATION_UNAVAILABLE,
-                f"The model pack {info.pack} has no false-match rates that were measured for {info.contract}.",
-            )
-        return Limit(table.threshold_for(params.fmr), "fmr", params.fmr)
-    rules: tuple[tuple[float | None, ThresholdFrom], ...] = ((params.threshold, "request"), (setting, "setting"))
-    threshold, given_by = next(
-        ((value, rule) for value, rule in rules if value is not None), (info.thresholds.match, "pack")
-    )
-    return Limit(threshold, given_by, None if table is None else table.fmr_at(threshold))
+    count: int
+    reason: FaceReason | None
+    found: Found | None = None
+    liveness: Liveness = NOT_REQUESTED
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two embeddings say about each other."""
+
+    similarity: float
+    face: Face
+    probe: Recognisability
+    reference: Recognisability
+
+    @property
+    def obstacles(self) -> list[Obstacle]:
+        """Which of the two faces cannot be recognised."""
+        sides: tuple[tuple[Obstacle, Recognisability], ...] = (
+            ("unrecognisable", self.probe),
+            ("reference_unrecognisable", self.reference),
+        )
+        return [obstacle for obstacle, verdict in sides if not verdict.recognisable]
+
+    @property
+    def measured(self) -> bool:
+        """Whether the pack has a measure that says how well both can be recognised."""
+        return self.probe.score is not None and self.reference.score is not None
 
 
 def verify(params: VerifyParams, work: Work) -> VerifyResult:
     """Compare one face of the image with one face of the reference; both are embedded in one run.
 
     Raises:
-        JobError: the reference embedding is of another contract or length, or there is no reference at all.
+        JobError: the reference embedding is of another contract or length, there is no reference at all, liveness is
+            asked of a pack without a model for it, or a false-match rate cannot be served.
     """
-    limit = match_limit(params, work.engine.info, setting=work.verify_threshold)
-    stored = None if work.reference is not None else _stored(params.reference_embedding, work.engine.info)
-    probe = one(work.find(work.image, params), work.image, params)
-    if probe.face is None:
-        return _answer(limit, reason=probe.reason, num_faces=probe.count)
-    picture, found = work.in_detail(work.image, [probe.face])
-    faces = list(found)
-    face = answers.face(picture, found[0])
-    reference_face = None
-    crops = work.align(picture, found)
-    if work.reference is not None:
-        reference = one(work.find(work.reference, params), work.reference, params)
-        if reference.face is None:
-            reason = OF_REFERENCE[reference.reason]
-            return _answer(limit, reason=reason, num_faces=probe.count, face=face)
-        picture, found = work.in_detail(work.reference, [reference.face])
-        reference_face = answers.face(picture, found[0])
-        crops = np.concatenate([crops, work.align(picture, found)])
-        faces += found
-    embedding, *others = work.embed(crops, faces)
-    similarity = comparing.cosine(embedding, others[0].vector if stored is None else stored)
-    return _answer(
-        limit,
-        similarity=similarity,
-        reason=None if similarity > limit.threshold else "below_threshold",
-        num_faces=probe.count,
-        face=face.model_copy(update={"embedding": embedding}),
-        reference_face=reference_face,
+    info = work.engine.info
+    if params.liveness != "off" and info.liveness_model is None:
+        raise JobError(ErrorCode.LIVENESS_UNAVAILABLE, f"The model pack {info.pack} has no passive liveness model.")
+    limit = false_matches.match_limit(params, info, setting=work.verify_threshold)
+    stored = None if work.reference is not None else _stored(params.reference_embedding, info)
+    probe = _look(work.image, params, work, judge=params.liveness != "off")
+    reference = None if work.reference is None else _look(work.reference, params, work, judge=False)
+    compared = _compare(probe, reference or stored, work)
+    obstacles = _missing(probe, reference) if compared is None else compared.obstacles
+    verdict = decide(
+        obstacles,
+        similar=compared is not None and compared.similarity > limit.threshold,
+        liveness=probe.liveness if params.liveness == "require" else None,
+        advice=None if compared is None else compared.probe.advice,
     )
-
-
-def _answer(
-    limit: Limit,
-    *,
-    reason: Obstacle | Literal["below_threshold"] | None,
-    num_faces: int,
-    similarity: float | None = None,
-    face: Face | None = None,
-    reference_face: Face | None = None,
-) -> VerifyResult:
-    """Verified is where nothing stood in the way."""
+    table = None if compared is None or obstacles else info.calibration
     return VerifyResult(
-        verified=reason is None,
-        similarity=similarity,
+        decision=verdict.decision,
+        verified=verdict.decision == "match",
+        reason=verdict.reasons[0] if verdict.reasons else None,
+        reasons=verdict.reasons,
+        advice=verdict.advice,
+        similarity=None if compared is None else compared.similarity,
         threshold=limit.threshold,
         threshold_from=limit.given_by,
-        estimated_fmr=limit.estimated_fmr,
-        reason=reason,
-        num_faces=num_faces,
-        face=face,
-        reference_face=reference_face,
+        estimated_fmr=None if table is None else table.fmr_at(limit.threshold),
+        fmr_bounds=None
+        if table is None or compared is None
+        else false_matches.bounds(limit.threshold, table, measured=compared.measured),
+        liveness=probe.liveness,
+        num_faces=probe.count,
+        face=_face(probe) if compared is None else compared.face,
+        reference_face=None if reference is None else _face(reference),
+        reference_recognisability=None if compared is None else compared.reference,
     )
 
 
-def _stored(reference: ReferenceEmbedding | None, info: EngineInfo) -> Sequence[float]:
+def _stored(reference: ReferenceEmbedding | None, info: EngineInfo) -> ReferenceEmbedding:
     if reference is None:
         raise JobError(ErrorCode.INVALID_REQUEST, "verify needs a reference image or a reference embedding.")
-    return comparing.checked(reference, info, name="The reference embedding")
+    comparing.checked(reference, info, name="The reference embedding")
+    return reference
+
+
+def _face(side: Side) -> Face | None:
+    return None if side.found is None else side.found.face
+
+
+def _missing(probe: Side, reference: Side | None) -> list[Obstacle]:
+    """Why there is nothing to compare, of the image first."""
+    missing: list[Obstacle] = [] if probe.reason is None else [probe.reason]
+    if reference is not None and reference.reason is not None:
+        missing.append(of_reference(reference.reason))
+    return missing
+
+
+def _look(picture: Picture, params: VerifyParams, work: Work, *, judge: bool) -> Side:
+    """Find and align the one face of a picture; `judge` reads its liveness too."""
+    chosen = one(work.find(picture, params), picture, params)
+    if chosen.face is None:
+        side = Side(chosen.count, chosen.reason)
+        return replace(side, liveness=Liveness(outcome="not_evaluated", reason=chosen.reason)) if judge else side
+    picture, [face] = work.in_detail(picture, [chosen.face])
+    crops = work.align(picture, [face])
+    if not judge:
+        return Side(chosen.count, None, Found(face, answers.face(picture, face), crops))
+    liveness = work.liveness(picture, face)
+    found = Found(face, answers.face(picture, face, liveness=liveness), crops)
+    return Side(chosen.count, None, found, liveness)
+
+
+def _compare(probe: Side, reference: Side | ReferenceEmbedding | None, work: Work) -> Comparison | None:
+    """Embed what is there and compare it; None where either face is missing."""
+    if probe.found is None or reference is None:
+        return None
+    faces = [probe.found]
+    if isinstance(reference, Side):
+        if reference.found is None:
+            return None
+        faces.append(reference.found)
+    crops = np.concatenate([found.crops for found in faces])
+    embedding, *others = work.embed(crops, [found.detection for found in faces])
+    if isinstance(reference, Side):
+        vector, verdict = others[0].vector, others[0].recognisability or RECOGNISABLE
+    else:
+        vector, verdict = reference.vector, _recognisability(reference, work.engine.info)
+    return Comparison(
+        similarity=comparing.cosine(embedding, vector),
+        face=probe.found.face.model_copy(update={"embedding": embedding}),
+        probe=embedding.recognisability or RECOGNISABLE,
+        reference=verdict,
+    )
+
+
+def _recognisability(reference: ReferenceEmbedding, info: EngineInfo) -> Recognisability:
+    """What is known about a stored embedding: its own verdict where that refuses it, else what its vector says.
+
+    The roll of its face is not known, and its raw length only where it came with it: a vector may have any scale.
+    """
+    if reference.recognisability is not None and not reference.recognisability.recognisable:
+        return reference.recognisability
+    vector = np.asarray(reference.vector, np.float64)
+    measure = info.recognisability if reference.length is not None else replace(info.recognisability, min_length=None)
+    [verdict] = measure.judge((vector / np.linalg.norm(vector) * (reference.length or 1.0))[None, :], [0.0])
+    return verdict

@@ -42,17 +42,24 @@ def faces(count: int, *, embedded: bool = False) -> dict[str, Any]:
 
 
 def verify(*, similarity: float | None, verified: bool = False, reason: str | None = None) -> dict[str, Any]:
+    decision = "match" if verified else "no_match" if reason in {None, "below_threshold", "spoof"} else "inconclusive"
     return {
         "kind": "verify",
+        "decision": decision,
         "verified": verified,
+        "reason": reason,
+        "reasons": [] if reason is None else [reason],
+        "advice": None if verified else "Take another picture.",
         "similarity": similarity,
         "threshold": 0.5,
         "threshold_from": "request",
         "estimated_fmr": None,
-        "reason": reason,
+        "fmr_bounds": None,
+        "liveness": NOT_EVALUATED,
         "num_faces": 1,
         "face": None,
         "reference_face": None,
+        "reference_recognisability": None,
     }
 
 

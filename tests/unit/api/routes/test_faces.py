@@ -196,14 +196,9 @@ def test_verify_says_that_it_is_another_face(gateway: Gateway) -> None:
     }
 
 
-@pytest.mark.parametrize("stored", [True, False])
-def test_verify_refuses_a_face_that_cannot_be_recognised(gateway: Gateway, *, stored: bool) -> None:
-    result, fields = unrecognizable(), {}
-    if stored:
-        result = {**verify(similarity=0.8), "face": {**face(), "embedding": embedding(DARK)}}
-        fields = {"stored_embedding": STORED}
+def test_verify_without_a_stored_embedding_refuses_a_face_that_cannot_be_recognised(gateway: Gateway) -> None:
     expected = {"success": False, "verified": False, "message": "Face cannot be recognised. Find better light."}
-    assert answer(gateway, "/verify", result, **fields) == expected
+    assert answer(gateway, "/verify", unrecognizable()) == expected
 
 
 def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway) -> None:
@@ -216,6 +211,7 @@ def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway)
         "select": "all",
         "ignore_below": 0.0,
         "threshold": 0.35,
+        "liveness": "off",
         "reference_embedding": {"vector": UNIT},
     }
 
@@ -225,6 +221,21 @@ def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway)
 )
 def test_verify_needs_exactly_one_face(gateway: Gateway, reason: str, message: str) -> None:
     result = verify(similarity=None, reason=reason)
+    expected = {"success": False, "verified": False, "message": message}
+    assert answer(gateway, "/verify", result, stored_embedding=STORED) == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("unrecognisable", "Face cannot be recognised. Take another picture."),
+        ("reference_unrecognisable", "Stored face cannot be recognised. Take another picture."),
+    ],
+)
+def test_verify_refuses_an_unrecognisable_face_without_its_similarity(
+    gateway: Gateway, reason: str, message: str
+) -> None:
+    result = verify(similarity=0.91, reason=reason)
     expected = {"success": False, "verified": False, "message": message}
     assert answer(gateway, "/verify", result, stored_embedding=STORED) == expected
 

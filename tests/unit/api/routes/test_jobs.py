@@ -120,6 +120,15 @@ def test_a_reference_embedding_reaches_the_worker_and_is_not_echoed(gateway: Gat
     assert "-0.5" not in gateway.get(answer.headers["location"]).text
 
 
+def test_a_reference_embedding_is_accepted_as_a_result_gave_it(gateway: Gateway) -> None:
+    gateway.worker.script = lambda _: verify(similarity=0.9, verified=True)
+    recognisability = {"recognisable": False, "score": 0.1, "reasons": ["degraded"], "advice": "More light."}
+    embedding = {"vector": UNIT, "length": 3.0, "contract": "contract-a", "recognisability": recognisability}
+    answer = gateway.post("/v1/jobs", json=body(operation="verify", reference={"embedding": embedding}))
+    assert answer.status_code == 202, answer.json()
+    assert gateway.worker.claims[0].job.params["reference_embedding"] == embedding
+
+
 def test_a_reference_embedding_may_come_as_a_json_part(gateway: Gateway) -> None:
     reference = json.dumps({"embedding": {"vector": UNIT}})
     files = {"image": ("a.jpg", JPEG), "reference": ("emb.json", reference.encode(), "application/json")}

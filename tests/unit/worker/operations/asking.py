@@ -22,7 +22,7 @@ from worker.engine.base import (
     Search,
     Vectors,
 )
-from worker.engine.calibration import Calibration, Point
+from worker.engine.calibration import Calibration, Point, Population
 from worker.engine.fake import FakeEngine
 from worker.images import Picture
 from worker.operations import Work
@@ -133,6 +133,9 @@ TABLE = Calibration(
     source="made up",
     impostor_pairs=1_000_000,
     points=(Point(1e-2, 0.3), Point(1e-3, 0.4), Point(1e-4, 0.6)),
+    populations=(
+        Population("one group", "12 people", source="made up", people=12, points=(Point(0.1, 0.4), Point(0.01, 0.6))),
+    ),
 )
 
 
