@@ -1,6 +1,7 @@
 """What a face is to both sides: its fields in a result, and how two embeddings are compared."""
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -189,20 +190,38 @@ def checked_vector(values: Sequence[float], *, name: str) -> Sequence[float]:
     """Return `values` if they can be compared by cosine.
 
     Raises:
-        EmbeddingError: empty or over-long, a number that is not finite, or a length of zero.
+        EmbeddingError: empty or over-long, a number that is not finite, or a length below `MIN_NORM`.
+    """
+    unit(values, name=name)
+    return values
+
+
+def unit(values: Sequence[float], *, name: str) -> list[float]:
+    """The direction of a vector: the same numbers divided by their Euclidean length, computed in float64.
+
+    The largest component is divided out first. Squares of large components would overflow, and inf / inf is NaN;
+    squares of small ones would vanish (Blue, "A Portable Fortran Program to Find the Euclidean Norm", 1978).
+
+    Raises:
+        EmbeddingError: empty or over-long, a number that is not finite, or a length below `MIN_NORM`.
     """
     if not 0 < len(values) <= MAX_DIMENSIONS:
         raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, f"{name} must have 1 to {MAX_DIMENSIONS} numbers.")
-    if not all(math.isfinite(value) for value in values):
-        raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, f"{name} holds a number that is not finite.")
-    norm = math.hypot(*values)
-    if not (MIN_NORM < norm < math.inf):
-        raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, f"{name} has no usable length: its norm is {norm:.3g}.")
-    return values
+    if not all(map(math.isfinite, values)):
+        raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, f"{name} contains a number that is not finite.")
+    largest = max(map(abs, values))
+    scaled = [value / largest for value in values] if largest else []
+    length = math.hypot(*scaled)
+    if largest * length < MIN_NORM:
+        detail = f"{name} is too short to have a direction: its length is below {MIN_NORM:g}."
+        raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, detail)
+    return [value / length for value in scaled]
 
 
 def cosine(first: Sequence[float], second: Sequence[float]) -> float:
     """Cosine similarity of two vectors, -1 to 1; neither needs to be a unit vector.
+
+    Gateway and worker both compare with this function. Scaling either vector changes the result by rounding only.
 
     Raises:
         EmbeddingError: unequal lengths, or a vector that cannot be compared.
@@ -211,8 +230,6 @@ def cosine(first: Sequence[float], second: Sequence[float]) -> float:
         raise EmbeddingError(
             ErrorCode.INVALID_EMBEDDING, f"The embeddings differ in length: {len(first)} and {len(second)} numbers."
         )
-    one = checked_vector(first, name="the first embedding")
-    two = checked_vector(second, name="the second embedding")
-    scale = math.hypot(*one) * math.hypot(*two)
-    dot = math.fsum(a * b for a, b in zip(one, two, strict=True))
-    return max(-1.0, min(1.0, dot / scale))
+    one, other = unit(first, name="the first embedding"), unit(second, name="the second embedding")
+    # Two unit vectors: every product is finite, and only rounding can leave the range.
+    return max(-1.0, min(1.0, math.fsum(map(operator.mul, one, other))))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ErrorCode, JobError
-from shared.faces import Embedding, checked_vector
+from shared.faces import Embedding, checked_vector, cosine
 from shared.operations import ReferenceEmbedding
 from worker.engine.base import EngineInfo
 
@@ -32,12 +32,6 @@ def checked(reference: ReferenceEmbedding, info: EngineInfo, *, name: str) -> Se
     return checked_vector(reference.vector, name=name)
 
 
-def cosine(probe: Embedding, other: Sequence[float]) -> float:
-    """Cosine of a unit vector and any other, -1 to 1."""
-    vector = np.asarray(other, dtype=np.float64)
-    return float(np.clip(np.dot(probe.vector, vector / np.linalg.norm(vector)), -1.0, 1.0))
-
-
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """Which of several embeddings are one person."""
@@ -53,9 +47,7 @@ def agreement(embeddings: Sequence[Embedding], *, match: float) -> Agreement:
     Where no such majority is, as with two that do not match, nobody belongs: which of them is the stranger cannot be
     told. Of equal candidates the one with the higher similarities is taken, then the first.
     """
-    between: NDArray[np.float64] = np.clip(
-        np.array([[cosine(a, b.vector) for b in embeddings] for a in embeddings]), -1, 1
-    )
+    between: NDArray[np.float64] = np.array([[cosine(a.vector, b.vector) for b in embeddings] for a in embeddings])
     np.fill_diagonal(between, -1.0)
     matches = between > match
     centre = max(range(len(embeddings)), key=lambda index: (int(matches[index].sum()), float(between[index].sum())))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shared.faces import Check, CheckName, Embedding, Face, Liveness
+from shared.faces import Check, CheckName, Embedding, Face, Liveness, cosine
 from shared.operations import Duplicate, ImageVerdict, RegisterParams, RegisterResult
 from shared.quality import QualityLimits, QualityPolicy
 from worker.engine.base import EngineInfo
@@ -138,7 +138,7 @@ def _compare(examined: Sequence[Examined], *, match: float) -> None:
 
 def _duplicates(embedding: Embedding, known: Sequence[Sequence[float]]) -> list[Duplicate]:
     """Every known embedding with its similarity, the most similar first."""
-    found = [Duplicate(index=index, similarity=comparing.cosine(embedding, other)) for index, other in enumerate(known)]
+    found = [Duplicate(index=index, similarity=cosine(embedding.vector, other)) for index, other in enumerate(known)]
     return sorted(found, key=lambda each: -each.similarity)
 
 

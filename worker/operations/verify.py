@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from shared.errors import ErrorCode, JobError
-from shared.faces import Face, Liveness, Recognisability
+from shared.faces import Face, Liveness, Recognisability, cosine
 from shared.operations import FaceReason, ReferenceEmbedding, VerifyParams, VerifyResult
 from worker.engine.base import Crops, Detection, EngineInfo
 from worker.images import Picture
@@ -156,7 +156,7 @@ def _compare(probe: Side, reference: Side | ReferenceEmbedding | None, work: Wor
     else:
         vector, verdict = reference.vector, _recognisability(reference, work.engine.info)
     return Comparison(
-        similarity=comparing.cosine(embedding, vector),
+        similarity=cosine(embedding.vector, vector),
         face=probe.found.face.model_copy(update={"embedding": embedding}),
         probe=embedding.recognisability or RECOGNISABLE,
         reference=verdict,

@@ -131,6 +131,16 @@ def test_the_threshold_itself_is_no_match(make_gateway: MakeGateway) -> None:
     assert compare(make_gateway(match_threshold=1.0), [1, 0], [2, 0])["is_match"] is False
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "similarity"),
+    [([1e200, 0], [-1e200, 0], -1.0), ([1.79e308, 0], [1, 1], 0.7071), ([1e308, 1e308], [1e-3, 1e-3], 1.0)],
+)
+def test_compare_is_right_for_numbers_whose_squares_overflow(
+    gateway: Gateway, first: list[float], second: list[float], similarity: float
+) -> None:
+    assert compare(gateway, first, second)["similarity"] == similarity
+
+
 def test_compare_takes_the_threshold_from_the_settings(make_gateway: MakeGateway) -> None:
     assert compare(make_gateway(match_threshold=0.95), [1, 0], [1, 0.5])["is_match"] is False
 
