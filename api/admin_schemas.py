@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.job_content import rfc3339
 from shared.storage.audit import Entry
-from shared.tenants import ApiKey, Quotas, Scope, Tenant
+from shared.tenants import MIN_RATE, ApiKey, Quotas, Scope, Tenant
 
 _TENANT_ID = Field(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="1 to 40 of a-z, 0-9, _ and -.", examples=["acme"])
 _SCOPES = Field(min_length=1, max_length=len(Scope), description="What the key may do.")
@@ -21,7 +21,7 @@ class QuotasBody(_Body):
     """How much a tenant may have; null leaves it to the settings of the service."""
 
     rate: float | None = Field(
-        default=None, strict=True, gt=0, le=1e6, description="Requests per second of each of its keys."
+        default=None, strict=True, ge=MIN_RATE, le=1e6, description="Requests per second of each of its keys."
     )
     burst: int | None = Field(default=None, strict=True, ge=1, le=1_000_000, description="Requests of a key at once.")
     jobs: int | None = Field(

@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from shared.errors import SettingsError
 from shared.settings import Seconds, SecondsOrNever, SharedSettings, from_text, listed
+from shared.tenants import MIN_RATE
 from shared.urls import UrlError, read_url
 
 ALGORITHMS: Final = frozenset(
@@ -57,11 +58,14 @@ class AuthSettings(SharedSettings):
         default="scope", min_length=1, description="The claim with the scopes, as a text with spaces or a list."
     )
     rate_limit: float = Field(
-        default=100.0, gt=0, le=1e6, description="Requests per second of one key, over time; a tenant may have its own."
+        default=100.0,
+        ge=MIN_RATE,
+        le=1e6,
+        description="Requests per second of one key, over time; a tenant may have its own.",
     )
     rate_burst: int = Field(default=200, ge=1, le=1_000_000, description="Requests of one key at once.")
-    rate_total: float = Field(
-        default=0.0, ge=0, le=1e6, description="Requests per second of all keys of one gateway together; 0 = no limit."
+    rate_total: Literal[0] | Annotated[float, Field(ge=MIN_RATE, le=1e6)] = Field(
+        default=0, description="Requests per second of all keys of one gateway together; 0 = no limit."
     )
     gateways: int = Field(
         default=1,

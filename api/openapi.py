@@ -118,8 +118,8 @@ CANCEL_AFTER: Final[dict[str, Any]] = {
     "name": "Cancel-After",
     "in": "header",
     "required": False,
-    "description": "How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds. One that no "
-    "worker has started by then ends as `expired`.",
+    "description": "How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds; at most "
+    "30 days. A job that no worker has started by then ends as `expired`.",
     "schema": {"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)?$"},
     "example": "30s",
 }

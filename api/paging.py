@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
 from typing import Final
 
 from shared.errors import ErrorCode, FieldError, RequestError
@@ -13,50 +14,58 @@ from shared.storage.listing import JobFilter, Position
 _CURSOR: Final = re.compile(r"(?:[A-Za-z0-9_-]{4}){4,50}[A-Za-z0-9_-]{0,3}")
 _SEAL: Final = 9
 """Bytes; a whole number of base64 groups."""
+LATEST: Final = 1e11
+"""Seconds since the epoch, in the year 5138: no record is younger."""
 
 
 def write_cursor(position: Position, wanted: JobFilter) -> str:
-    """A text that leads to the page after this position of this list."""
-    place = json.dumps([position.created_at, position.job_id], separators=(",", ":")).encode()
-    return urlsafe_b64encode(_seal(place, wanted) + place).decode().rstrip("=")
+    """A text that leads to the page after this position of this list of jobs."""
+    return _write(position.created_at, position.job_id, of=wanted)
 
 
 def read_cursor(text: str, wanted: JobFilter) -> Position:
-    """Where the page begins.
-
-    The seal keeps damage and mix-ups out. It needs no secret: whoever forges one sees no more than the list shows.
+    """Where the page of jobs begins.
 
     Raises:
         RequestError: `invalid_request`: the cursor was not given out for this list.
     """
-    if _CURSOR.fullmatch(text) and len(text) % 4 != 1:
-        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        place = raw[_SEAL:]
-        if raw[:_SEAL] == _seal(place, wanted):
-            created_at, job_id = json.loads(place)
-            position = Position(float(created_at), str(job_id))
-            if write_cursor(position, wanted) == text and is_job_id(position.job_id):
-                return position
-    raise _foreign()
+    position = Position(*_read(text, of=wanted))
+    if not is_job_id(position.job_id):
+        raise _foreign()
+    return position
 
 
 def write_delivery_cursor(position: tuple[float, str], *, of: str) -> str:
     """A text that leads to the page after this position of the list of one endpoint."""
-    place = json.dumps(position, separators=(",", ":")).encode()
-    return urlsafe_b64encode(_seal(place, of) + place).decode().rstrip("=")
+    return _write(*position, of=of)
 
 
 def read_delivery_cursor(text: str, *, of: str) -> tuple[float, str]:
-    """Where the page begins.
+    """Where the page of deliveries begins.
 
     Raises:
         RequestError: `invalid_request`: the cursor was not given out for this list.
     """
+    return _read(text, of=of)
+
+
+def _write(at: float, name: str, *, of: object) -> str:
+    place = json.dumps([at, name], separators=(",", ":")).encode()
+    return urlsafe_b64encode(_seal(place, of) + place).decode().rstrip("=")
+
+
+def _read(text: str, *, of: object) -> tuple[float, str]:
+    """Time and name of a position.
+
+    The seal keeps damage and mix-ups out. It needs no secret, because a forged cursor shows no more than the list does;
+    so whatever is inside is checked like any other input.
+    """
     if _CURSOR.fullmatch(text) and len(text) % 4 != 1:
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        if raw[:_SEAL] == _seal(raw[_SEAL:], of):
-            created_at, name = json.loads(raw[_SEAL:])
-            return float(created_at), str(name)
+        with suppress(ValueError, TypeError, OverflowError):  # neither JSON, nor a pair, nor a number
+            at, name = json.loads(raw[_SEAL:])
+            if 0 <= float(at) <= LATEST and isinstance(name, str) and _write(float(at), name, of=of) == text:
+                return float(at), name
     raise _foreign()
 
 

@@ -11,6 +11,8 @@ from shared.errors import ErrorCode, FieldError, RequestError
 MAX_PREFER: Final = 1024
 """Characters of a Prefer header that is read; a longer one is no honest preference."""
 MAX_KEY: Final = 255
+MAX_CANCEL_AFTER: Final = timedelta(days=30)
+"""A job that may wait longer than this is better submitted later."""
 
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _DELTA_SECONDS: Final = re.compile(r'"?([0-9]{1,9})"?')
@@ -50,17 +52,21 @@ def granted_wait(asked: int | None, limit: timedelta) -> int | None:
 
 
 def read_cancel_after(headers: Sequence[str]) -> timedelta | None:
-    """How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds.
+    """How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds; at most 30 days.
 
     Raises:
         RequestError: `invalid_request`.
     """
     if not headers:
         return None
-    found = _DURATION.fullmatch(headers[0].strip())
-    if len(headers) > 1 or found is None or int(found[1]) == 0:
-        _refuse("Cancel-After", "must be one duration above 0, such as 30s, 500ms, 2m, 1h or 30 (seconds)")
-    return timedelta(**{_UNITS[found[2] or "s"]: int(found[1])})
+    match = _DURATION.fullmatch(headers[0].strip())
+    delay = timedelta(**{_UNITS[match[2] or "s"]: int(match[1])}) if match else timedelta(0)
+    if len(headers) > 1 or not timedelta(0) < delay <= MAX_CANCEL_AFTER:
+        _refuse(
+            "Cancel-After",
+            "must be one duration above 0 and at most 30 days, such as 30s, 500ms, 2m, 1h or 30 (seconds)",
+        )
+    return delay
 
 
 def read_idempotency_key(headers: Sequence[str]) -> str | None:

@@ -35,6 +35,7 @@ FRAME_BODY: Final[dict[str, Any]] = {
                         "sequence": {
                             "type": "integer",
                             "minimum": 0,
+                            "maximum": 2**53 - 1,
                             "description": "Number of the picture; each greater than the one before.",
                         },
                         "taken_at": {

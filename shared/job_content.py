@@ -21,6 +21,11 @@ METRICS: Final = (
 )
 """Shown always, null where the operation does not have the stage."""
 
+EMBEDDINGS: Final = ("reference_embedding", "known_embeddings")
+"""Parameters that hold embeddings: biometric data, and up to 64 x 512 numbers."""
+LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""The last second that RFC 3339 can express."""
+
 _PROVENANCE: Final = tuple(field.name for field in fields(Provenance))
 
 
@@ -37,7 +42,7 @@ def job_summary(job: Job) -> dict[str, Any]:
         "expires_at": rfc3339(job.expires_at),
         "start_by": rfc3339(job.start_by),
         "attempts": job.attempts,
-        "params": _without_vector(job.params),
+        "params": outlined(job.params),
         "metadata": job.metadata,
         "image_origin": job.image_origin,
         "reference_origin": job.reference_origin,
@@ -92,20 +97,26 @@ def transition_content(step: Transition) -> dict[str, Any]:
 
 
 def rfc3339(seconds: float | None) -> str | None:
-    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
+    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond; clamped to the years 1970 to 9999."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(min(max(seconds, 0.0), LAST), tz=UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
-def _without_vector(params: dict[str, Any]) -> dict[str, Any]:
+def outlined(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with an outline in place of each embedding; what is outlined already stays as it is."""
     shown = dict(params)
-    if reference := params.get("reference_embedding"):
-        shown["reference_embedding"] = _outline(reference)
-    if known := params.get("known_embeddings"):
-        shown["known_embeddings"] = [_outline(embedding) for embedding in known]
+    for name in EMBEDDINGS:
+        if value := params.get(name):
+            shown[name] = [_outline(each) for each in value] if isinstance(value, list) else _outline(value)
     return shown
 
 
 def _outline(embedding: Mapping[str, Any]) -> dict[str, Any]:
+    if "vector" not in embedding:
+        return dict(embedding)
     return {"dimensions": len(embedding["vector"]), "contract": embedding.get("contract")}

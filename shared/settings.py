@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -35,11 +35,15 @@ def _seconds(text: str) -> timedelta:
         raise ValueError(msg) from None
 
 
-Seconds = Annotated[timedelta, from_text(_seconds), Field(gt=timedelta(0))]
-"""A duration, given as a number of seconds."""
+SHORTEST: Final = timedelta(milliseconds=10)
+LONGEST: Final = timedelta(days=3660)
+"""The range of every duration: ten years added to today is still a date, and 10 ms are still worth waiting for."""
 
-SecondsOrNever = Annotated[timedelta, from_text(_seconds), Field(ge=timedelta(0))]
-"""A duration that may be 0, which turns off what it is for."""
+Seconds = Annotated[timedelta, from_text(_seconds), Field(ge=SHORTEST, le=LONGEST)]
+"""A duration, given as a number of seconds from 0.01 to ten years."""
+
+SecondsOrNever = Annotated[timedelta, from_text(_seconds), Field(ge=timedelta(0), le=LONGEST)]
+"""A duration of at most ten years that may be 0, which turns off what it is for."""
 
 
 class SharedSettings(BaseSettings):
@@ -71,11 +75,15 @@ class SharedSettings(BaseSettings):
     )
     lease: Seconds = Field(
         default=timedelta(seconds=10),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
         description="How long a worker may stay silent before its job is given to another one, in seconds.",
     )
     max_attempts: int = Field(default=3, ge=1, le=20, description="Starts of one job before it fails as `worker_lost`.")
     result_ttl: Seconds = Field(
-        default=timedelta(hours=24), description="How long a finished job can be read, in seconds."
+        default=timedelta(hours=24),
+        ge=timedelta(seconds=1),
+        description="How long a finished job can be read, in seconds.",
     )
     retry_window: SecondsOrNever = Field(
         default=timedelta(hours=1),

@@ -13,6 +13,8 @@ from typing import Any, Final
 DEFAULT: Final = "default"
 """Whose everything is where nobody authenticates, and what was on record before there were tenants."""
 MAX_POLICY_BYTES: Final = 4096
+MIN_RATE: Final = 0.001
+"""Requests per second: one in a quarter of an hour. Below it, waiting times outgrow what a clock can hold."""
 
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _KEY: Final = re.compile(r"vk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")

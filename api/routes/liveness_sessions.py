@@ -274,7 +274,7 @@ def _number(form: Form, name: str, *, whole: bool = False) -> float:
     text = form.texts.get(name, "")
     try:
         value = float(int(text)) if whole else float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         value = math.nan
     if not 0 <= value < MOST_SEQUENCE:
         wrong = "must be a whole number from 0 on" if whole else "must be milliseconds of the client's clock, from 0 on"

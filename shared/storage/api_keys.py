@@ -8,7 +8,7 @@ import redis
 
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
-from shared.storage.records import pairs
+from shared.storage.records import pairs, readable
 from shared.storage.tenants import read_tenant
 from shared.tenants import DEFAULT, ApiKey, Scope, Tenant
 
@@ -69,7 +69,7 @@ class ApiKeys:
                 for name in ids:
                     asked.hgetall(keys.api_key(name.decode()))
                 rows = cast("list[dict[bytes, bytes]]", asked.execute())
-        return [_read(row) for row in rows if row]
+        return list(readable("api_key", filter(None, rows), _read))
 
     def expire(self, key_id: str, *, at: float) -> ApiKey | None:
         """The key is good until then at the latest; None where there is none."""

@@ -10,6 +10,7 @@ import redis
 
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
+from shared.storage.records import readable
 
 MOST: Final = 100_000
 """Entries that are kept of one tenant, about: the oldest go first."""
@@ -59,7 +60,7 @@ class Audit:
                 "list[tuple[bytes, dict[bytes, bytes]]]",
                 self._client.xrevrange(keys.audit(tenant), top, "-", count=limit),
             )
-        return [_read(tenant, name.decode(), fields) for name, fields in rows]
+        return list(readable("audit", rows, lambda row: _read(tenant, row[0].decode(), row[1])))
 
     def forget(self, tenant: str) -> bool:
         """Erase a tenant's log; False where there was none."""

@@ -14,7 +14,7 @@ from shared.storage import keys, scripts
 from shared.storage.admission import Limits, refuse_where_full
 from shared.storage.connection import store_errors
 from shared.storage.idempotency import NO_KEY, Reservation, refuse_where_lost
-from shared.storage.records import new_job_json, read_batch, read_job, tenant_text
+from shared.storage.records import new_job_json, read_batch, read_job, readable, tenant_text
 from shared.storage.results import Results
 from shared.tenants import DEFAULT
 
@@ -123,7 +123,8 @@ class Batches:
                 for job_id in ids:
                     asked.hgetall(keys.job(shard, job_id.decode()))
                 rows = cast("list[dict[bytes, bytes]]", asked.execute())
-        return [(number, read_job(row)) for number, row in enumerate(rows, start) if row]
+        present = ((number, row) for number, row in enumerate(rows, start) if row)
+        return list(readable("job", present, lambda numbered: (numbered[0], read_job(numbered[1]))))
 
     def cancel(self, batch_id: str, *, tenant: str = DEFAULT) -> Batch | None:
         """End what has not ended; the batch then, or None where there is none."""

@@ -11,7 +11,7 @@ from shared.jobs import Batch, Job
 from shared.liveness_sessions import Session
 from shared.storage import keys, scripts
 from shared.storage.connection import primaries, store_errors
-from shared.storage.records import read_batch, read_job
+from shared.storage.records import read_batch, read_job, readable
 from shared.storage.sessions import read_session
 from shared.tenants import DEFAULT, ApiKey
 from shared.webhooks import Endpoint
@@ -42,12 +42,9 @@ class Belongings:
         yield from self._ledger.api_keys.of(tenant)
         yield from self._ledger.endpoints.all(tenant=tenant)
         for shard in range(self._ledger.shards):
-            for fields in self._owned(shard, "batch", tenant):
-                yield read_batch(fields)
-            for fields in self._owned(shard, "session", tenant):
-                yield read_session(fields)
-            for fields in self._owned(shard, "job", tenant):
-                yield read_job(fields)
+            yield from readable("batch", self._owned(shard, "batch", tenant), read_batch)
+            yield from readable("session", self._owned(shard, "session", tenant), read_session)
+            yield from readable("job", self._owned(shard, "job", tenant), read_job)
 
     def erase(self, tenant: str) -> Counter[str]:
         """Erase what the tenant has; how much there was of each kind. Whoever works at it is stopped.

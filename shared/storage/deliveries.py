@@ -17,7 +17,7 @@ from shared.jobs import new_batch_id, shard_of
 from shared.storage import keys, scripts
 from shared.storage.connection import is_cluster, store_errors
 from shared.storage.delivery_records import Row, event_texts, read_delivery, read_row
-from shared.storage.records import pairs
+from shared.storage.records import pairs, readable
 from shared.tenants import DEFAULT
 from shared.webhooks import (
     Attempt,
@@ -332,4 +332,5 @@ class Deliveries:
                 asked.hgetall(keys.delivery(shard, name))
                 asked.hgetall(keys.event(shard, f"evt_{name.split('_')[1]}"))
             rows = cast("list[dict[bytes, bytes]]", asked.execute())
-        return [read_delivery(row, event) for row, event in zip(rows[::2], rows[1::2], strict=True) if row and event]
+        present = ((row, event) for row, event in zip(rows[::2], rows[1::2], strict=True) if row and event)
+        return list(readable("delivery", present, lambda pair: read_delivery(*pair)))

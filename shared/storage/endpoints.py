@@ -10,7 +10,7 @@ import redis
 from shared.errors import ErrorCode, RequestError
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
-from shared.storage.records import pairs, tenant_text
+from shared.storage.records import pairs, readable, tenant_text
 from shared.tenants import DEFAULT
 from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, EventType, PayloadForm, Secret
 
@@ -73,7 +73,7 @@ class Endpoints:
                 for name in ids:
                     asked.hgetall(keys.endpoint(name.decode()))
                 rows = cast("list[dict[bytes, bytes]]", asked.execute())
-        return [_read(row) for row in rows if row]
+        return list(readable("endpoint", filter(None, rows), _read))
 
     def listening(self, shard: int, event_type: EventType, *, tenant: str = DEFAULT) -> list[str]:
         """The ids of the tenant's endpoints that are to be told of an event of this type on this shard, now."""

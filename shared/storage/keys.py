@@ -10,6 +10,7 @@ vultus:{n}:image:ID     string   the image's bytes                              
                                                                                 retried VULTUS_RETRY_WINDOW more
 vultus:{n}:reference:ID string   the reference image's bytes                    as the image's
 vultus:{n}:more:ID      list     further images of the same person              as the image's
+vultus:{n}:embeddings:ID string  embeddings that came in its parameters         as the image's
 vultus:{n}:urls:ID      hash     where its images are to be fetched             until they are; else as the images
 vultus:{n}:batch:ID     hash     one batch                                      until it is completed, then its TTL
 vultus:{n}:batch_jobs:ID list    the ids of its jobs, in the order of the items as the batch
@@ -103,6 +104,11 @@ def reference(shard: int, job_id: str) -> str:
 def more(shard: int, job_id: str) -> str:
     """The bytes of further images."""
     return f"{prefix(shard)}more:{job_id}"
+
+
+def embeddings(shard: int, job_id: str) -> str:
+    """The embeddings that came in the job's parameters, as JSON."""
+    return f"{prefix(shard)}embeddings:{job_id}"
 
 
 def urls(shard: int, job_id: str) -> str:

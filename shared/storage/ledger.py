@@ -28,7 +28,15 @@ from shared.storage.fetches import Fetches
 from shared.storage.idempotency import NO_KEY, Idempotency, Reservation, refuse_where_lost
 from shared.storage.listing import Listing
 from shared.storage.measures import Measures
-from shared.storage.records import failure_json, new_job_json, pairs, provenance_json, read_job, result_json
+from shared.storage.records import (
+    failure_json,
+    new_job_json,
+    pairs,
+    provenance_json,
+    read_job,
+    result_json,
+    with_embeddings,
+)
 from shared.storage.results import Results
 from shared.storage.sessions import Sessions
 from shared.storage.tenants import Tenants
@@ -172,8 +180,8 @@ class Ledger:
             if found and len(found) == 1:
                 raise TriedBeforeError
             if found:
-                token, flat, image, reference, more = found
-                job = read_job(pairs(flat))
+                token, flat, image, reference, more, embeddings = found
+                job = with_embeddings(read_job(pairs(flat)), embeddings)
                 return Claim(job=job, token=token.decode(), image=image, reference=reference, more=tuple(more))
         if away is not None:
             raise away

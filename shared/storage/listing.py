@@ -9,7 +9,7 @@ from shared.jobs import Job, Status, shard_of
 from shared.operations import SUBMITTABLE, Operation
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
-from shared.storage.records import read_job
+from shared.storage.records import read_job, readable
 from shared.tenants import DEFAULT
 
 DEAD: Final = "dead"
@@ -110,8 +110,9 @@ class Listing:
                 asked.hmget(keys.job(shard_of(job_id), job_id), *FIELDS)
             rows = cast("list[list[Any]]", asked.execute())
         # One that expired a moment ago may still be in the index.
-        return [
-            read_job({name.encode(): value for name, value in zip(FIELDS, row, strict=True) if value is not None})
+        records = (
+            {name.encode(): value for name, value in zip(FIELDS, row, strict=True) if value is not None}
             for row in rows
             if row[0] is not None
-        ]
+        )
+        return list(readable("job", records, read_job))

@@ -1,20 +1,36 @@
 """A job's record as the ledger keeps it: its fields written as text, and read again."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import structlog
 from pydantic_core import from_json, to_json
 
 from shared.causes import Cause
 from shared.errors import ErrorCode
+from shared.job_content import EMBEDDINGS, outlined
 from shared.jobs import Batch, BatchStatus, Job, JobFailure, NewJob, Priority, Provenance, Status, Transition
 from shared.operations import Operation
 from shared.tenants import DEFAULT
 
+R = TypeVar("R")
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
 _PROVENANCE = frozenset(field.name for field in fields(Provenance))
+
+
+def readable(kind: str, rows: Iterable[R], read: Callable[[R], T]) -> Iterator[T]:
+    """Read each row that can be read; log the others, so that one bad record does not hide the rest of a list."""
+    for row in rows:
+        try:
+            yield read(row)
+        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
+            log.warning("record.unreadable", kind=kind, error=type(error).__name__)
 
 
 def failure_json(failure: JobFailure | None) -> str:
@@ -45,7 +61,7 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
     record = {
         "id": job.id,
         "operation": job.operation.value,
-        "params": json.dumps(dict(job.params)),
+        "params": json.dumps(outlined(job.params)),
         "metadata": json.dumps(dict(job.metadata)),
         "priority": job.priority.value,
         "tenant": tenant_text(job.tenant),
@@ -58,7 +74,9 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
     }
     images = {"image": job.image, "reference": job.reference, "more": job.more}
     urls = _without_none({"image": job.image_url, "reference": job.reference_url})
+    embeddings = {name: job.params[name] for name in EMBEDDINGS if job.params.get(name)}
     more = {
+        "embeddings": json.dumps(embeddings) if embeddings else None,
         "urls": urls or None,
         "start_within": None if job.start_within is None else job.start_within.total_seconds(),
         "refused": None if job.refused is None else failure_json(job.refused),
@@ -132,6 +150,11 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
         cause=Cause(text("request_id"), text("traceparent")),
         history=_history(found.get("history", b"")),
     )
+
+
+def with_embeddings(job: Job, embeddings: bytes | None) -> Job:
+    """The job with the embeddings of its parameters, which are kept apart: lists need only their outline."""
+    return job if embeddings is None else replace(job, params={**job.params, **json.loads(embeddings)})
 
 
 def _failure(error: Mapping[str, Any]) -> JobFailure:

@@ -8,7 +8,7 @@ import redis
 
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
-from shared.storage.records import pairs
+from shared.storage.records import pairs, readable
 from shared.tenants import DEFAULT, Quotas, Tenant
 
 
@@ -46,7 +46,7 @@ class Tenants:
                 for name in ids:
                     asked.hgetall(keys.tenant(name))
                 rows = cast("list[dict[bytes, bytes]]", asked.execute())
-        found = [read_tenant(row) for row in rows if row]
+        found = list(readable("tenant", filter(None, rows), read_tenant))
         return found if any(tenant.id == DEFAULT for tenant in found) else [*found, Tenant(DEFAULT)]
 
     def replace(self, tenant: Tenant) -> Tenant | None:

@@ -48,7 +48,7 @@ local function first_of(line)
         redis.call('ZADD', prefix .. 'leases', now + ARGV[3], id)
         return {token, redis.call('HGETALL', job),
           redis.call('GET', prefix .. 'image:' .. id), redis.call('GET', prefix .. 'reference:' .. id),
-          redis.call('LRANGE', prefix .. 'more:' .. id, 0, -1)}
+          redis.call('LRANGE', prefix .. 'more:' .. id, 0, -1), redis.call('GET', prefix .. 'embeddings:' .. id)}
       end
     end
   end

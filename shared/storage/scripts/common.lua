@@ -4,7 +4,8 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local BAND = 1e10  -- seconds between the places of two priorities in line: more than any clock says
 local BANDS = {high = 0, normal = 1, low = 2}
-local MATERIAL = {'image:', 'reference:', 'more:', 'urls:'}  -- what a job works on: gone with its end, or kept for a retry
+-- What a job works on: erased when it ends, or kept for a retry.
+local MATERIAL = {'image:', 'reference:', 'more:', 'embeddings:', 'urls:'}
 local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
 local telling = {job = true, batch = true}  -- false where one is erased: it is to be as if it had never been
 
@@ -151,6 +152,7 @@ local function admit(job, place)
     record[#record + 1] = value
   end
   local key = prefix .. 'job:' .. job.fields.id
+  if job.embeddings then redis.call('SET', prefix .. 'embeddings:' .. job.fields.id, job.embeddings) end
   redis.call('HSET', key, 'attempts', 0, 'created_at', stamp(created), 'line',
     stamp(BANDS[job.fields.priority] * BAND + created + place * 1e-5), unpack(record))
   count('accepted ' .. job.fields.operation)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.paging import read_cursor, write_cursor
+from api.paging import _seal, read_cursor, read_delivery_cursor, write_cursor, write_delivery_cursor
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Status, new_job_id
 from shared.storage.listing import JobFilter, Position
@@ -46,3 +46,22 @@ def test_garbage_is_refused(text: str) -> None:
 @given(st.binary(max_size=150))
 def test_sealed_garbage_is_refused(raw: bytes) -> None:
     assert refused(urlsafe_b64encode(raw).decode().rstrip("="))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        b"not json", b"[]", b"[1]", b"[1,2]", b'{"a":1}', b"null", b'["x","y"]', b'[null,"a"]', b'[NaN,"a"]',
+        b'[Infinity,"a"]', b'[1e999,"a"]', b'[-1,"a"]', b'[1e12,"a"]', b'[1,"a","b"]', b"[" * 120, b"\xff\xfe\xfd" * 9,
+    ],
+)  # fmt: skip
+def test_a_forged_cursor_is_refused_whatever_its_seal_covers(place: bytes) -> None:
+    job_list = urlsafe_b64encode(_seal(place, ALL) + place).decode().rstrip("=")
+    assert refused(job_list)
+    deliveries = urlsafe_b64encode(_seal(place, "whe_1") + place).decode().rstrip("=")
+    with pytest.raises(RequestError, match="invalid_request"):
+        read_delivery_cursor(deliveries, of="whe_1")
+
+
+def test_a_delivery_cursor_leads_back_to_its_position() -> None:
+    assert read_delivery_cursor(write_delivery_cursor((12.5, "dlv_1"), of="whe_1"), of="whe_1") == (12.5, "dlv_1")

@@ -59,7 +59,7 @@ def test_respond_async_is_read_as_rfc_7240_says(headers: list[str], asked: bool)
         ("1h", timedelta(hours=1)),
         ("30", timedelta(seconds=30)),
         (" 30s ", timedelta(seconds=30)),
-        ("999999999h", timedelta(hours=999999999)),
+        ("720h", timedelta(days=30)),
     ],
 )
 def test_a_deadline_is_read(text: str, wanted: timedelta) -> None:
@@ -83,6 +83,8 @@ def test_a_deadline_is_read(text: str, wanted: timedelta) -> None:
         ["1" * 10],
         ["1s", "1s"],
         ["1s, 2s"],
+        ["721h"],
+        ["999999999h"],
     ],
 )
 def test_a_deadline_that_is_none_is_refused(headers: list[str]) -> None:

@@ -29,6 +29,12 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
     [
         ("VULTUS_LEASE", "soon", "a number of seconds, such as 30 or 0.5 (got 'soon')"),
         ("VULTUS_LEASE", "-1", "greater than"),
+        ("VULTUS_LEASE", "0.0001", "greater than"),
+        ("VULTUS_LEASE", "1e9", "less than"),
+        ("VULTUS_LEASE", "nan", "a number of seconds"),
+        ("VULTUS_RESULT_TTL", "1e13", "less than"),
+        ("VULTUS_RESULT_TTL", "1e-9", "greater than"),
+        ("VULTUS_RETRY_WINDOW", "1e10", "less than"),
         ("VULTUS_LEASE", "inf", "a number of seconds"),
         ("VULTUS_SHARDS", "0", "greater than or equal to 1"),
         ("VULTUS_MAX_ATTEMPTS", "many", "valid integer"),

@@ -55,7 +55,18 @@ def test_a_tenant_is_registered_once(operator: Operator) -> None:
     problem(operator("POST", "/tenants", json={"id": DEFAULT}), 409, "tenant_exists")
 
 
-@pytest.mark.parametrize("asked", [{"id": "A"}, {"id": ""}, {"id": "a", "quotas": {"jobs": -1}}, {"id": "a", "x": 1}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"id": "A"},
+        {"id": ""},
+        {"id": "a", "quotas": {"jobs": -1}},
+        {"id": "a", "quotas": {"rate": 1e-320}},
+        {"id": "a", "quotas": {"rate": 1e300}},
+        {"id": "a", "quotas": {"burst": 10**30}},
+        {"id": "a", "x": 1},
+    ],
+)
 def test_a_tenant_that_is_not_valid_is_refused(operator: Operator, asked: dict[str, Any]) -> None:
     problem(operator("POST", "/tenants", json=asked), 422, "invalid_request")
 

@@ -303,7 +303,17 @@ def test_a_file_that_is_no_picture_is_refused_and_does_not_count(
 
 
 @pytest.mark.parametrize(
-    "fields", [{"sequence": "-1"}, {"sequence": "1.5"}, {"sequence": "x"}, {"taken_at": "nan"}, {"taken_at": "inf"}]
+    "fields",
+    [
+        {"sequence": "-1"},
+        {"sequence": "1.5"},
+        {"sequence": "x"},
+        {"sequence": "9" * 309},
+        {"sequence": "9" * 5000},
+        {"taken_at": "1e308"},
+        {"taken_at": "nan"},
+        {"taken_at": "inf"},
+    ],
 )
 def test_numbers_that_are_none_are_refused(client: Client, fields: dict[str, str]) -> None:
     (error,) = problem(client.post(fields=fields), 422, "invalid_request")["errors"]
