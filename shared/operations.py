@@ -17,11 +17,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.errors import ErrorCode, FieldError, RequestError
-from shared.faces import AttributeName, Check, CheckName, Embedding, Face, Liveness, Recognisability, Strict
+from shared.faces import AttributeName, Box, Check, CheckName, Embedding, Face, Liveness, Recognisability, Strict
 from shared.quality import Profile, QualityLimits, QualityPolicy
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Select = Literal["all", "largest", "center"]
+Select = Literal["prominent", "all", "largest", "center"]
 
 
 def _listed(value: Any) -> Any:
@@ -37,6 +37,8 @@ def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 MAX_SIDES: Final = 3
+MAX_OTHER_FACES: Final = 10
+"""Faces that a result about one person lists beside it."""
 MAX_IMAGES: Final = 5
 """Images of one registration."""
 MAX_KNOWN: Final = 64
@@ -101,18 +103,30 @@ class FindParams(Strict):
     max_faces: int = Field(default=100, ge=1, le=100, description="Keep at most this many faces, the largest first.")
     select: Select = Field(
         default="all",
-        description="Which of the faces kept is meant. `largest`: the one with the largest box. `center`: the one "
-        "with the largest box area less twice the squared distance from its centre to the image's. `all`: every one; "
-        "an operation about one person then refuses several.",
+        description="Which of the faces are meant. `all`: every face; an operation about one person then refuses "
+        "several. `prominent`: the face that stands out by size and position, and any face comparable to it. "
+        "`largest`: the face with the largest box. `center`: the face with the largest box area minus twice the "
+        "squared distance from its center to the image's.",
+    )
+    clamp_boxes: bool = Field(
+        default=False,
+        description="Limit boxes to the image. By default, the box of a face at the border may reach outside of it.",
     )
 
 
 class OneFaceParams(FindParams):
     """How the one face is chosen where an operation is about one person."""
 
+    select: Select = Field(
+        default="prominent",
+        description="Which face is the person. `prominent`: the face that stands out by size and position; fails with "
+        "`multiple_faces` only if another face is comparable, and ignores faces less than 75 % inside the image. "
+        "`all`: fails if several faces count. `largest`: the face with the largest box. `center`: the face with the "
+        "largest box area minus twice the squared distance from its center to the image's.",
+    )
     ignore_below: Share = Field(
         default=0.05,
-        description="Faces whose box area is below this share of the largest one's are bystanders: not counted.",
+        description="Faces whose box area is below this share of the largest face's are bystanders and not counted.",
     )
 
 
@@ -243,6 +257,31 @@ class FacesResult(Strict):
 
 
 FaceReason = Literal["no_face", "multiple_faces"]
+OtherFaceReason = Literal["comparable", "less_prominent", "small", "outside"]
+
+
+class OtherFace(Strict):
+    """A face of the image that was not chosen as the person."""
+
+    box: Box = Field(description="x1, y1, x2, y2 in pixels of the upright image.")
+    score: float = Field(ge=0, le=1, description="Detection score.")
+    prominence: float = Field(
+        ge=0, le=1, description="Its weight by size and position, as a share of the highest in the image."
+    )
+    reason: OtherFaceReason = Field(
+        description="Why it was not chosen. `comparable`: it may be the person as well, so no face was chosen. "
+        "`less_prominent`: another face was chosen. `small`: below `ignore_below`. `outside`: less than 75 % of its "
+        "box is inside the image."
+    )
+
+
+OtherFaces = Annotated[
+    list[OtherFace],
+    Field(
+        max_length=MAX_OTHER_FACES,
+        description=f"Faces that were not chosen, the most prominent first; at most {MAX_OTHER_FACES}.",
+    ),
+]
 ThresholdFrom = Literal["request", "fmr", "setting", "pack"]
 
 
@@ -320,6 +359,8 @@ class VerifyResult(Strict):
     reference_recognisability: Recognisability | None = Field(
         default=None, description="Of the reference face, or as it came with the reference embedding."
     )
+    other_faces: OtherFaces = Field(default_factory=list)
+    reference_other_faces: OtherFaces = Field(default_factory=list)
 
 
 class LivenessResult(Strict):
@@ -330,6 +371,7 @@ class LivenessResult(Strict):
     reason: FaceReason | None
     num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     face: Face | None = None
+    other_faces: OtherFaces = Field(default_factory=list)
 
 
 class ImageVerdict(Strict):
@@ -342,6 +384,7 @@ class ImageVerdict(Strict):
     num_faces: int = Field(ge=0, description="Faces counted in it, before one was selected.")
     liveness: Liveness
     face: Face | None = None
+    other_faces: OtherFaces = Field(default_factory=list)
 
 
 class Duplicate(Strict):
@@ -368,6 +411,7 @@ class RegisterResult(Strict):
     num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     liveness: Liveness
     face: Face | None = None
+    other_faces: OtherFaces = Field(default_factory=list)
     embedding: Embedding | None = Field(
         default=None,
         description="Of several images: their mean direction as a unit vector, and the mean of their lengths.",
@@ -389,6 +433,7 @@ class FrameResult(Strict):
     reason: FaceReason | None
     num_faces: int = Field(ge=0, description="Faces counted in the image.")
     face: Face | None = None
+    other_faces: OtherFaces = Field(default_factory=list)
     picture: str = Field(description="Fingerprint of the whole picture: 256 bits as hexadecimal digits.")
     match_threshold: float = Field(description="The same person means similarity > match_threshold.")
 

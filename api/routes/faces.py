@@ -40,10 +40,10 @@ from shared.operations import (
     VerifyResult,
 )
 
-EVERY_FACE: Final = 0.0
-"""The classic service counts every face, however small: no bystanders."""
 AS_BEFORE: Final = FindParams(full_size=True)
 """The classic service reads every photo whole; at half its size the length of an embedding moves by up to 5 %."""
+ONE_AS_BEFORE: Final[dict[str, Any]] = {"full_size": True, "select": "all", "ignore_below": 0.0}
+"""For calls about one person: the classic service counts every face, however small, and refuses several."""
 DECIMALS: Final = 4
 
 NO_FACE: Final = "No face detected"
@@ -193,8 +193,7 @@ def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> Veri
     vector = list(checked_vector(parse(Vector, stored, within="stored_embedding"), name="stored_embedding"))
     check_size(vector, backend.roll.required(), name="stored_embedding")
     return VerifyParams(
-        full_size=True,
-        ignore_below=EVERY_FACE,
+        **ONE_AS_BEFORE,
         threshold=settings.match_threshold,
         reference_embedding=ReferenceEmbedding(vector=vector),
     )
@@ -220,7 +219,7 @@ async def _verify_nothing(
 async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> LivenessAnswer:
     """Say whether the face was in front of the camera. A face that the model is unsure of is not live."""
     form = await read_form(request)
-    params = LivenessParams(full_size=True, ignore_below=EVERY_FACE)
+    params = LivenessParams(**ONE_AS_BEFORE)
     result = await _run(LivenessResult, Operation.LIVENESS, params, form, request, caller, backend, settings)
     if result.reason is not None:
         message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
@@ -251,7 +250,7 @@ async def register(request: Request, caller: JobsWriter, backend: BackendDep, se
     """Run every check of a registration; give the embedding if all pass, else name the first that failed."""
     form = await read_form(request)
     skip = _flag(form, "skip_liveness")
-    params = RegisterParams(full_size=True, ignore_below=EVERY_FACE, skip_liveness=skip)
+    params = RegisterParams(**ONE_AS_BEFORE, skip_liveness=skip)
     result = await _run(RegisterResult, Operation.REGISTER, params, form, request, caller, backend, settings)
     score = result.liveness.score
     confidence = None if score is None else round(score, DECIMALS)

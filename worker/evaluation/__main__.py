@@ -116,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--pictures", type=Path, help="folder that the table's paths begin in (the table's own)")
     common.add_argument("--pack", help="model pack (VULTUS_PACK)")
     common.add_argument("--models-dir", type=Path, help="folder of the packs (VULTUS_MODELS_DIR)")
-    common.add_argument("--select", choices=get_args(Select), default="all", help="which of several faces is meant")
+    common.add_argument(
+        "--select", choices=get_args(Select), default="prominent", help="which of several faces is meant"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     pairs = commands.add_parser("pairs", parents=[common], help="false-match and false-non-match rates, and a table")
     pairs.add_argument("table", type=Path, help="CSV with image1, image2, same; or image, person for every pair")

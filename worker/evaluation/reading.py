@@ -15,7 +15,7 @@ from shared.faces import Liveness
 from shared.operations import FaceReason, OneFaceParams
 from worker.engine.base import Detection, Engine
 from worker.images import Picture, decode
-from worker.operations import Work, choosing, enough
+from worker.operations import Work, enough, person
 
 REASONS: Final[dict[FaceReason, str]] = {"no_face": "no face was found", "multiple_faces": "several faces count"}
 
@@ -57,11 +57,10 @@ class Reader:
                     path.read_bytes(), max_pixels=self.max_pixels, enough=enough(self.params, self.engine.info)
                 )
                 work = Work(engine=self.engine, clock=_untimed, image=picture)
-                chosen = choosing.one(work.find(picture, self.params), picture, self.params)
-                if chosen.face is None:
-                    return REASONS[chosen.reason]
-                whole, [face] = work.in_detail(picture, [chosen.face])
-                return read(work, whole, face)
+                subject = person.find(picture, self.params, work)
+                if subject.face is None:
+                    return REASONS[subject.reason or "no_face"]
+                return read(work, subject.picture, subject.face)
             except VultusError as error:
                 return error.detail
 

@@ -1,11 +1,17 @@
 """Says what was found in the words of a result, in pixels of the whole upright image."""
 
-from shared.faces import Embedding, Eyes, Face, FaceAttributes, Liveness, Pose, Quality
-from shared.operations import FacesResult, ImageInfo
+from collections.abc import Sequence
+from typing import Final
+
+from shared.faces import Box, Embedding, Eyes, Face, FaceAttributes, Liveness, Pose, Quality
+from shared.operations import MAX_OTHER_FACES, FacesResult, ImageInfo, OtherFace
 from worker.engine import base
 from worker.engine.base import Detection
 from worker.engine.quality import measure
 from worker.images import Picture
+from worker.operations.choosing import Other
+
+SHARE_DECIMALS: Final = 3
 
 
 def face(
@@ -16,11 +22,12 @@ def face(
     liveness: Liveness | None = None,
     embedding: Embedding | None = None,
     attributes: FaceAttributes | None = None,
+    clamp: bool = False,
 ) -> Face:
-    """One face; its quality is measured here where it was not before."""
+    """One face; its quality is measured here unless given. `clamp` limits the box to the picture."""
     whole = enlarged(picture, found)
     return Face(
-        box=whole.box,
+        box=clamped(picture, whole.box) if clamp else whole.box,
         landmarks=list(whole.landmarks),
         score=found.score,
         quality=quality or quality_of(picture, found),
@@ -33,6 +40,34 @@ def face(
 def faces(picture: Picture, found: list[Face]) -> FacesResult:
     """The answer of an operation about every face."""
     return FacesResult(image=ImageInfo(width=picture.width, height=picture.height), faces=found)
+
+
+def others(picture: Picture, found: Sequence[Other], *, clamp: bool) -> list[OtherFace]:
+    """The most prominent of the faces that were not chosen."""
+    listed = []
+    for other in found[:MAX_OTHER_FACES]:
+        box = enlarged(picture, other.face).box
+        listed.append(
+            OtherFace(
+                box=clamped(picture, box) if clamp else box,
+                score=other.face.score,
+                prominence=round(other.prominence, SHARE_DECIMALS),
+                reason=other.reason,
+            )
+        )
+    return listed
+
+
+def clamped(picture: Picture, box: Box) -> Box:
+    """A box in pixels of the whole image, limited to the image; a box entirely outside ends up empty on the border."""
+    x1, y1, x2, y2 = box
+    width, height = float(picture.width), float(picture.height)
+    return (
+        min(max(x1, 0.0), width),
+        min(max(y1, 0.0), height),
+        min(max(x2, 0.0), width),
+        min(max(y2, 0.0), height),
+    )
 
 
 def enlarged(picture: Picture, found: Detection) -> Detection:

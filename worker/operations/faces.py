@@ -14,14 +14,19 @@ from worker.operations.work import Work
 
 def detect(params: FindParams, work: Work) -> FacesResult:
     """Where the faces are."""
-    return answers.faces(work.image, [answers.face(work.image, face) for face in _meant(params, work)])
+    return answers.faces(
+        work.image, [answers.face(work.image, face, clamp=params.clamp_boxes) for face in _meant(params, work)]
+    )
 
 
 def embed(params: FindParams, work: Work) -> FacesResult:
     """Where the faces are, with an embedding each."""
     picture, found = work.in_detail(work.image, _meant(params, work))
     vectors = work.embed(work.align(picture, found), found) if found else []
-    return answers.faces(picture, [answers.face(picture, f, embedding=v) for f, v in zip(found, vectors, strict=True)])
+    return answers.faces(
+        picture,
+        [answers.face(picture, f, embedding=v, clamp=params.clamp_boxes) for f, v in zip(found, vectors, strict=True)],
+    )
 
 
 def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
@@ -40,7 +45,7 @@ def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
     return answers.faces(
         picture,
         [
-            answers.face(picture, f, embedding=v, liveness=live, attributes=a)
+            answers.face(picture, f, embedding=v, liveness=live, attributes=a, clamp=params.clamp_boxes)
             for f, v, live, a in zip(found, vectors, readings, said, strict=True)
         ],
     )

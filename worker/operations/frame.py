@@ -8,8 +8,7 @@ import numpy as np
 from shared.faces import AttributeName
 from shared.operations import FrameParams, FrameResult, ImageInfo
 from worker.engine.base import Image
-from worker.operations import answers
-from worker.operations.choosing import one
+from worker.operations import answers, person
 from worker.operations.work import Work
 
 WANTED: Final[tuple[AttributeName, ...]] = ("pose", "eyes")
@@ -23,19 +22,20 @@ def frame(params: FrameParams, work: Work) -> FrameResult:
     Raises:
         JobError: `liveness_unavailable` where the pack has no liveness model.
     """
-    chosen = one(work.find(work.image, params), work.image, params)
+    subject = person.find(work.image, params, work)
     image = ImageInfo(width=work.image.width, height=work.image.height)
     picture_mark = fingerprint(work.image.pixels)
     limit = work.engine.info.thresholds.match
-    if chosen.face is None:
+    if subject.face is None:
         return FrameResult(
             image=image,
-            reason=chosen.reason,
-            num_faces=chosen.count,
+            reason=subject.reason,
+            num_faces=subject.count,
+            other_faces=subject.others,
             picture=picture_mark,
             match_threshold=limit,
         )
-    picture, found = work.in_detail(work.image, [chosen.face])
+    picture, found = subject.picture, [subject.face]
     (embedding,) = work.embed(work.align(picture, found), found)
     names = [name for name in WANTED if name in work.engine.info.attributes]
     face = answers.face(
@@ -44,9 +44,16 @@ def frame(params: FrameParams, work: Work) -> FrameResult:
         embedding=embedding,
         liveness=work.liveness(picture, found[0]),
         attributes=work.attributes(picture, found, names)[0] if names else None,
+        clamp=params.clamp_boxes,
     )
     return FrameResult(
-        image=image, reason=None, num_faces=chosen.count, face=face, picture=picture_mark, match_threshold=limit
+        image=image,
+        reason=None,
+        num_faces=subject.count,
+        face=face,
+        other_faces=subject.others,
+        picture=picture_mark,
+        match_threshold=limit,
     )
 
 

@@ -2,23 +2,27 @@
 
 from shared.faces import Liveness
 from shared.operations import LivenessParams, LivenessResult
-from worker.operations import answers
-from worker.operations.choosing import one
+from worker.operations import answers, person
 from worker.operations.work import Work
 
 
 def liveness(params: LivenessParams, work: Work) -> LivenessResult:
-    """Read the passive liveness of the one face; nothing is read where it is not clear which face is meant.
+    """Read the passive liveness of the one face; nothing is read if it is not clear which face is meant.
 
     Raises:
         JobError: `liveness_unavailable` where the pack has no liveness model.
     """
-    chosen = one(work.find(work.image, params), work.image, params)
-    if chosen.face is None:
-        reading = Liveness(outcome="not_evaluated", reason=chosen.reason)
-        return LivenessResult(liveness=reading, reason=chosen.reason, num_faces=chosen.count)
-    picture, [face] = work.in_detail(work.image, [chosen.face])
-    reading = work.liveness(picture, face, threshold=params.threshold)
+    subject = person.find(work.image, params, work)
+    if subject.face is None:
+        reading = Liveness(outcome="not_evaluated", reason=subject.reason)
+        face = None
+    else:
+        reading = work.liveness(subject.picture, subject.face, threshold=params.threshold)
+        face = answers.face(subject.picture, subject.face, liveness=reading, clamp=params.clamp_boxes)
     return LivenessResult(
-        liveness=reading, reason=None, num_faces=chosen.count, face=answers.face(picture, face, liveness=reading)
+        liveness=reading,
+        reason=subject.reason,
+        num_faces=subject.count,
+        face=face,
+        other_faces=subject.others,
     )

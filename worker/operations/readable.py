@@ -5,11 +5,10 @@ from typing import Final, Literal
 from worker.engine.base import Detection
 from worker.engine.five_points import five_point_pose
 from worker.images import Picture
+from worker.operations.choosing import LEAST_INSIDE, share_inside
 
 Rejection = Literal["cut_by_border", "too_small", "too_oblique"]
 
-LEAST_INSIDE: Final = 0.75
-"""Share of the box inside the picture; the InsightFace add-on draws its line at 0.70 of a smaller crop."""
 LEAST_WIDTH: Final = 40.0
 """Pixels of the whole image. The model sees 128 for a face in its surroundings: below this, its pixels are made up."""
 MOST_YAW: Final = 50.0
@@ -18,10 +17,8 @@ MOST_YAW: Final = 50.0
 
 def rejection(picture: Picture, face: Detection) -> Rejection | None:
     """Why a liveness model could not judge this face; None where it can."""
-    x1, y1, x2, y2 = face.box
-    high, wide = picture.pixels.shape[:2]
-    inside = max(0.0, min(x2, wide) - max(x1, 0.0)) * max(0.0, min(y2, high) - max(y1, 0.0))
-    if inside < LEAST_INSIDE * face.area:
+    x1, _, x2, _ = face.box
+    if share_inside(face, picture) < LEAST_INSIDE:
         return "cut_by_border"
     if (x2 - x1) * picture.scale[0] < LEAST_WIDTH:
         return "too_small"

@@ -10,8 +10,8 @@ from shared.operations import Duplicate, ImageVerdict, RegisterParams, RegisterR
 from shared.quality import QualityLimits, QualityPolicy
 from worker.engine.base import EngineInfo
 from worker.images import Picture
-from worker.operations import answers, comparing, gates
-from worker.operations.choosing import one
+from worker.operations import answers, comparing, gates, person
+from worker.operations.person import Person
 from worker.operations.work import Work
 
 
@@ -20,7 +20,7 @@ class Examined:
     """One image and what its checks say so far."""
 
     clear: Check
-    count: int
+    subject: Person
     reading: Liveness
     seen: gates.Seen | None = None
     face: Face | None = None
@@ -67,9 +67,10 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         registered=reason is None,
         reason=reason,
         checks=checks,
-        num_faces=shown.count,
+        num_faces=shown.subject.count,
         liveness=shown.reading,
         face=shown.face,
+        other_faces=shown.subject.others,
         embedding=embedding if reason is None else None,
         accepted=len(accepted),
         images=[_verdict(index, image) for index, image in enumerate(examined)] if work.more else [],
@@ -79,22 +80,24 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
 
 def _examine(picture: Picture, params: RegisterParams, work: Work) -> Examined:
     """Find the one face and read all that needs no embedding."""
-    chosen = one(work.find(picture, params), picture, params)
-    clear = gates.one_face(chosen.count, chosen=chosen.face is not None, exactly=params.select == "all")
+    subject = person.find(picture, params, work)
+    exactly = params.select in {"all", "prominent"}
+    faces = subject.candidates if exactly else subject.count
+    clear = gates.one_face(faces, chosen=subject.face is not None, exactly=exactly)
     reading = Liveness(outcome="not_evaluated", reason="skipped" if params.skip_liveness else clear.name)
-    if chosen.face is None:
-        return Examined(clear, chosen.count, reading, checks=[clear])
-    picture, [face] = work.in_detail(picture, [chosen.face])
+    if subject.face is None:
+        return Examined(clear, subject, reading, checks=[clear])
+    picture, face = subject.picture, subject.face
     quality = answers.quality_of(picture, face)
     pose, eyes = work.head(picture, face)
     if not params.skip_liveness:
         reading = work.liveness(picture, face)
     return Examined(
         clear,
-        chosen.count,
+        subject,
         reading,
         seen=gates.Seen(face, quality, pose, eyes),
-        face=answers.face(picture, face, quality=quality, liveness=reading),
+        face=answers.face(picture, face, quality=quality, liveness=reading, clamp=params.clamp_boxes),
         picture=picture,
     )
 
@@ -148,7 +151,8 @@ def _verdict(index: int, image: Examined) -> ImageVerdict:
         accepted=image.failed is None,
         reason=image.failed,
         checks=image.checks,
-        num_faces=image.count,
+        num_faces=image.subject.count,
         liveness=image.reading,
         face=image.face,
+        other_faces=image.subject.others,
     )

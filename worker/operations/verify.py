@@ -7,12 +7,12 @@ import numpy as np
 
 from shared.errors import ErrorCode, JobError
 from shared.faces import Face, Liveness, Recognisability, cosine
-from shared.operations import FaceReason, ReferenceEmbedding, VerifyParams, VerifyResult
+from shared.operations import ReferenceEmbedding, VerifyParams, VerifyResult
 from worker.engine.base import Crops, Detection, EngineInfo
 from worker.images import Picture
-from worker.operations import answers, comparing, false_matches
-from worker.operations.choosing import one
+from worker.operations import answers, comparing, false_matches, person
 from worker.operations.decision import Obstacle, decide, of_reference
+from worker.operations.person import Person
 from worker.operations.work import Work
 
 RECOGNISABLE: Final = Recognisability(recognisable=True)
@@ -32,8 +32,7 @@ class Found:
 class Side:
     """What one picture has to compare: a face, or the reason why there is none."""
 
-    count: int
-    reason: FaceReason | None
+    subject: Person
     found: Found | None = None
     liveness: Liveness = NOT_REQUESTED
 
@@ -99,10 +98,12 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
         if table is None or compared is None
         else false_matches.bounds(limit.threshold, table, measured=compared.measured),
         liveness=probe.liveness,
-        num_faces=probe.count,
+        num_faces=probe.subject.count,
         face=_face(probe) if compared is None else compared.face,
         reference_face=None if reference is None else _face(reference),
         reference_recognisability=None if compared is None else compared.reference,
+        other_faces=probe.subject.others,
+        reference_other_faces=[] if reference is None else reference.subject.others,
     )
 
 
@@ -119,25 +120,25 @@ def _face(side: Side) -> Face | None:
 
 def _missing(probe: Side, reference: Side | None) -> list[Obstacle]:
     """Why there is nothing to compare, of the image first."""
-    missing: list[Obstacle] = [] if probe.reason is None else [probe.reason]
-    if reference is not None and reference.reason is not None:
-        missing.append(of_reference(reference.reason))
+    missing: list[Obstacle] = [] if probe.subject.reason is None else [probe.subject.reason]
+    if reference is not None and reference.subject.reason is not None:
+        missing.append(of_reference(reference.subject.reason))
     return missing
 
 
 def _look(picture: Picture, params: VerifyParams, work: Work, *, judge: bool) -> Side:
     """Find and align the one face of a picture; `judge` reads its liveness too."""
-    chosen = one(work.find(picture, params), picture, params)
-    if chosen.face is None:
-        side = Side(chosen.count, chosen.reason)
-        return replace(side, liveness=Liveness(outcome="not_evaluated", reason=chosen.reason)) if judge else side
-    picture, [face] = work.in_detail(picture, [chosen.face])
+    subject = person.find(picture, params, work)
+    if subject.face is None:
+        side = Side(subject)
+        return replace(side, liveness=Liveness(outcome="not_evaluated", reason=subject.reason)) if judge else side
+    picture, face = subject.picture, subject.face
     crops = work.align(picture, [face])
     if not judge:
-        return Side(chosen.count, None, Found(face, answers.face(picture, face), crops))
+        return Side(subject, Found(face, answers.face(picture, face, clamp=params.clamp_boxes), crops))
     liveness = work.liveness(picture, face)
-    found = Found(face, answers.face(picture, face, liveness=liveness), crops)
-    return Side(chosen.count, None, found, liveness)
+    found = Found(face, answers.face(picture, face, liveness=liveness, clamp=params.clamp_boxes), crops)
+    return Side(subject, found, liveness)
 
 
 def _compare(probe: Side, reference: Side | ReferenceEmbedding | None, work: Work) -> Comparison | None:

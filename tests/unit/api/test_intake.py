@@ -63,4 +63,5 @@ def test_parameters_that_were_not_given_and_have_no_default_are_left_out() -> No
         "max_faces": 100,
         "min_face_px": 0.0,
         "select": "all",
+        "clamp_boxes": False,
     }

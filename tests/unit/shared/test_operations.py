@@ -18,6 +18,8 @@ FOR_EVERY_OPERATION: list[dict[str, Any]] = [
     {"min_face_px": 0},
     {"min_face_px": 40.5},
     {"select": "all"},
+    {"select": "prominent"},
+    {"clamp_boxes": True},
     {"select": "largest"},
     {"select": "center"},
     {"max_faces": 1},
@@ -100,7 +102,7 @@ def test_unknown_attributes_are_refused(names: Any) -> None:
         optional={
             "det_size": st.lists(st.integers(2, 60).map(lambda n: 32 * n), min_size=1, max_size=3),
             "min_face_px": st.floats(0, 65_535),
-            "select": st.sampled_from(["all", "largest", "center"]),
+            "select": st.sampled_from(["prominent", "all", "largest", "center"]),
             "attributes": st.lists(st.sampled_from(["age_gender", "landmarks_106", "landmarks_68"]), max_size=4),
         },
     )

@@ -219,6 +219,7 @@ def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway)
         "max_faces": 100,
         "min_face_px": 0.0,
         "select": "all",
+        "clamp_boxes": False,
         "ignore_below": 0.0,
         "threshold": 0.35,
         "liveness": "off",

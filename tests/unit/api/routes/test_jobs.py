@@ -49,7 +49,7 @@ def test_a_queued_job_has_every_field(gateway: Gateway) -> None:
         "finished_at": None,
         "expires_at": None,
         "attempts": 0,
-        "params": {"full_size": False, "max_faces": 5, "min_face_px": 0.0, "select": "all"},
+        "params": {"full_size": False, "max_faces": 5, "min_face_px": 0.0, "select": "all", "clamp_boxes": False},
         "metadata": {"case": "A-17"},
         "image_origin": None,
         "reference_origin": None,

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     for name, colour in {"white": WHITE, "white2": WHITE, "pink": PINK, "yellow": YELLOW}.items():
         (tmp_path / f"{name}.png").write_bytes(encoded(one_face(colour)))
     (tmp_path / "none.png").write_bytes(encoded(scene()))
-    (tmp_path / "two.png").write_bytes(encoded(scene(((10, 10, 90, 90), WHITE), ((150, 10, 250, 110), PINK))))
+    (tmp_path / "two.png").write_bytes(encoded(scene(((40, 60, 140, 160), WHITE), ((180, 60, 280, 160), PINK))))
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     return tmp_path
 

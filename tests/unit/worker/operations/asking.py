@@ -44,7 +44,7 @@ def picture(*faces: tuple[tuple[int, int, int, int], Colour], fraction: int = 1)
 
 
 ONE = picture(((100, 50, 220, 200), WHITE))
-TWO = picture(((20, 50, 120, 180), WHITE), ((200, 50, 360, 250), PINK))
+TWO = picture(((30, 60, 170, 240), WHITE), ((200, 50, 360, 250), PINK))
 NONE = picture()
 
 

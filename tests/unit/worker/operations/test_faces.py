@@ -15,7 +15,7 @@ from worker.engine.fake import FakeEngine
 def test_detect_gives_every_face_the_largest_first() -> None:
     result = run(Operation.DETECT, TWO)
     assert isinstance(result, FacesResult)
-    assert [face.box for face in result.faces] == [(200, 50, 360, 250), (20, 50, 120, 180)]
+    assert [face.box for face in result.faces] == [(200, 50, 360, 250), (30, 60, 170, 240)]
     assert (result.image.width, result.image.height) == (400, 300)
 
 
@@ -49,8 +49,8 @@ def test_the_search_is_handed_to_the_engine() -> None:
 
 
 def test_faces_with_a_short_side_are_left_out() -> None:
-    assert [face.box[0] for face in run(Operation.DETECT, TWO, min_face_px=100.0).faces] == [200, 20]
-    assert [face.box[0] for face in run(Operation.DETECT, TWO, min_face_px=100.5).faces] == [200]
+    assert [face.box[0] for face in run(Operation.DETECT, TWO, min_face_px=140.0).faces] == [200, 30]
+    assert [face.box[0] for face in run(Operation.DETECT, TWO, min_face_px=140.5).faces] == [200]
 
 
 def test_everything_is_answered_in_pixels_of_the_whole_image() -> None:
@@ -102,7 +102,7 @@ def test_a_face_without_a_direction_fails_the_job() -> None:
 
 
 def test_analyze_reads_liveness_of_every_face() -> None:
-    faces = run(Operation.ANALYZE, picture(((20, 50, 120, 180), WHITE), ((200, 50, 360, 250), YELLOW))).faces
+    faces = run(Operation.ANALYZE, picture(((30, 60, 170, 240), WHITE), ((200, 50, 360, 250), YELLOW))).faces
     assert [face.liveness.outcome for face in faces] == ["spoof", "live"]
 
 

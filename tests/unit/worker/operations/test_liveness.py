@@ -31,7 +31,7 @@ def test_liveness_is_not_evaluated_without_exactly_one_face(image: Picture, reas
 def test_bystanders_do_not_count_unless_asked() -> None:
     wall = picture(((100, 50, 300, 250), WHITE), ((350, 10, 370, 40), WHITE))
     assert run(Operation.LIVENESS, wall).num_faces == 1
-    assert run(Operation.LIVENESS, wall, ignore_below=0.0).reason == "multiple_faces"
+    assert run(Operation.LIVENESS, wall, select="all", ignore_below=0.0).reason == "multiple_faces"
 
 
 @pytest.mark.parametrize(("select", "outcome"), [("largest", "spoof"), ("center", "live")])
