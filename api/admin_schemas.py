@@ -3,21 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from shared.job_content import rfc3339
 from shared.storage.audit import Entry
+from shared.submitted import Submitted
 from shared.tenants import MIN_RATE, ApiKey, Quotas, Scope, Tenant
 
 _TENANT_ID = Field(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="1 to 40 of a-z, 0-9, _ and -.", examples=["acme"])
 _SCOPES = Field(min_length=1, max_length=len(Scope), description="What the key may do.")
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class QuotasBody(_Body):
+class QuotasBody(Submitted):
     """How much a tenant may have; null leaves it to the settings of the service."""
 
     rate: float | None = Field(
@@ -29,7 +26,7 @@ class QuotasBody(_Body):
     )
 
 
-class TenantSubmission(_Body):
+class TenantSubmission(Submitted):
     """A new tenant."""
 
     id: str = _TENANT_ID
@@ -40,7 +37,7 @@ class TenantSubmission(_Body):
     )
 
 
-class TenantChange(_Body):
+class TenantChange(Submitted):
     """What is to be another way; what is left out stays."""
 
     name: str | None = Field(default=None, max_length=200)
@@ -74,7 +71,7 @@ class Erased(BaseModel):
     nothing_left: bool
 
 
-class KeySubmission(_Body):
+class KeySubmission(Submitted):
     """A new key."""
 
     tenant: str = _TENANT_ID
@@ -85,7 +82,7 @@ class KeySubmission(_Body):
     )
 
 
-class KeyRotation(_Body):
+class KeyRotation(Submitted):
     """How a key is followed by another."""
 
     overlap_seconds: float = Field(

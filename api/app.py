@@ -25,6 +25,7 @@ from api.auth import open_gate
 from api.auth_settings import check_auth
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.draining import Drain
+from api.encodings import PlainBodies
 from api.lines import guarded
 from api.middleware import BodyLimit, Edge, OwnNames
 from api.openapi import complete
@@ -159,6 +160,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     app.add_exception_handler(HTTPException, problems.answer_http)
     app.add_middleware(Witness, audit=lambda: app.state.audit)
     app.add_middleware(BodyLimit, limit=_limits(settings))
+    app.add_middleware(PlainBodies)
     app.add_middleware(
         Uploads, budget=settings.upload_budget_bytes, grace=settings.upload_grace, rate=settings.upload_min_rate
     )

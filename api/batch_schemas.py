@@ -9,13 +9,14 @@ from shared.faces import Strict
 from shared.job_content import job_content, rfc3339
 from shared.jobs import Batch, BatchStatus, Job, Priority, Status
 from shared.operations import Operation
+from shared.submitted import Submitted
 
 BATCH_ID: Final = "batch_00019b8d3c1a386d5a7c90e1d24f68ab0c"
 MAX_PART: Final = 100
 """Jobs in one answer: with embeddings of several faces each they are some megabytes."""
 
 
-class ItemFields(Strict):
+class ItemFields(Submitted):
     """What one item has of its own; where it says nothing, the batch's fields hold."""
 
     operation: Operation | None = None
@@ -30,7 +31,7 @@ class BatchItem(ItemFields):
     image: ImageSource
 
 
-class BatchSubmission(Strict):
+class BatchSubmission(Submitted):
     """The JSON form of `POST /v1/batches`."""
 
     operation: Operation | None = Field(default=None, description="Of every item that names none.")

@@ -8,8 +8,9 @@ from typing import Any, Final, NoReturn
 
 import structlog
 
+from api.base64_text import decoded
 from api.batch_schemas import BatchSubmission, ItemFields
-from api.bodies import Form, parse, parse_object
+from api.bodies import Form, FormFields, parse, parse_object
 from api.intake import limits, new_job
 from api.schemas import ReferenceSource
 from api.settings import ApiSettings
@@ -17,7 +18,6 @@ from api.submissions import (
     check_metadata,
     checked_webhook,
     compose,
-    decoded,
     read_operation,
     read_priority,
     read_webhook_spec,
@@ -32,8 +32,12 @@ from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
 from shared.webhooks import EventType, Webhook
 
-FORM_FIELDS: Final = frozenset({"operation", "params", "priority", "metadata", "items", "webhook"})
 IMAGES: Final = "images"
+FORM_FIELDS: Final = FormFields(
+    files=frozenset({IMAGES}),
+    texts=frozenset({"operation", "params", "priority", "metadata", "items", "webhook"}),
+    repeated=IMAGES,
+)
 EVENTS: Final = (EventType.BATCH_COMPLETED,)
 
 log = structlog.get_logger(__name__)
@@ -83,18 +87,18 @@ class BatchOrder:
         }
 
 
-def from_album(images: Sequence[bytes], form: Form, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
+def from_form(form: Form, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
     """The batch that a multipart body asks for: its files, in their order, and fields for all or for each of them.
 
     Raises:
         RequestError: the request as a whole is wrong.
     """
-    texts = form.texts
+    texts, images, listed = form.texts, form.files.get(IMAGES, ()), form.json("items")
     operation = read_operation(texts["operation"]) if "operation" in texts else None
-    params = parse_object(texts.get("params"), name="params")
-    metadata = parse_object(texts.get("metadata"), name="metadata")
+    params = parse_object(form.json("params"), name="params")
+    metadata = parse_object(form.json("metadata"), name="metadata")
     check_metadata(metadata)
-    fields = parse(list[ItemFields], texts["items"], within="items") if "items" in texts else []
+    fields = [] if listed is None else parse(list[ItemFields], listed, within="items")
     _check_count(len(images), most=most, field=IMAGES)
     if fields and len(fields) != len(images):
         _refuse("items", f"has {len(fields)} entries for {len(images)} images; give one for each, in their order")
@@ -102,7 +106,7 @@ def from_album(images: Sequence[bytes], form: Form, *, most: int, hooks: Webhook
         _item(number, each, operation=operation, params=params, image=image)
         for number, (image, each) in enumerate(zip(images, fields or [ItemFields()] * len(images), strict=True))
     ]
-    webhook = read_webhook_spec(texts.get("webhook"), hooks=hooks, events=EVENTS)
+    webhook = read_webhook_spec(form.json("webhook"), hooks=hooks, events=EVENTS)
     return BatchOrder(items, metadata, read_priority(texts.get("priority")), webhook)
 
 

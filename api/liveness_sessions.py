@@ -14,13 +14,14 @@ from anyio import to_thread
 
 from api.asking import ask
 from api.backend import Backend
+from api.base64_text import decoded
 from api.challenges import Memory, drawn, is_repeat, refusal
 from api.images import inspect_image
 from api.intake import Submission, limits, new_id
 from api.judgement import judge
 from api.session_schemas import SessionRequest
 from api.settings import ApiSettings
-from api.submissions import check_metadata, check_size, checked_webhook, decoded
+from api.submissions import check_metadata, check_size, checked_webhook
 from shared.errors import ErrorCode, FieldError, JobError, RequestError
 from shared.faces import checked_vector
 from shared.jobs import Job, NewJob, Priority, Status, shard_of

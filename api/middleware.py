@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from http import HTTPStatus
@@ -192,10 +192,12 @@ async def refuse_unread(
     receive: Receive,
     send: Send,
     retry_after: timedelta | None = None,
+    headers: Mapping[str, str] | None = None,
     drain: bool = True,
 ) -> None:
     """Answer a request whose body is not wanted, then close; without `drain` its rest is not waited for."""
-    response = problem(code, detail, scope=scope, retry_after=retry_after, headers={"Connection": "close"})
+    more = {"Connection": "close", **(headers or {})}
+    response = problem(code, detail, scope=scope, retry_after=retry_after, headers=more)
     # A server that closes while the client still sends makes the client see a reset instead of the answer:
     # so the answer goes out whole, then the rest of the body is swallowed, then the response ends.
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})

@@ -24,6 +24,7 @@ IMAGE_TYPES: Final = {"contentType": "image/jpeg, image/png, image/webp, image/b
 
 IMAGE_CODES: Final = (
     ErrorCode.INVALID_REQUEST,
+    ErrorCode.MALFORMED_FORM,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.REQUEST_TOO_LARGE,
     ErrorCode.REQUEST_TIMEOUT,

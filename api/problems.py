@@ -30,6 +30,7 @@ class Kind(NamedTuple):
 TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.INVALID_REQUEST: Kind(422, "The request is not valid"),
     ErrorCode.MALFORMED_JSON: Kind(400, "The JSON cannot be read"),
+    ErrorCode.MALFORMED_FORM: Kind(400, "The form cannot be read"),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: Kind(415, "The content type is not taken here"),
     ErrorCode.REQUEST_TOO_LARGE: Kind(413, "The request is too large"),
     ErrorCode.MALFORMED_REQUEST: Kind(400, "The request is no HTTP"),
@@ -177,13 +178,23 @@ async def answer_error(request: Request, error: Exception) -> Response:
 async def answer_validation(request: Request, error: Exception) -> Response:
     """Starlette's handler for FastAPI's own check of path and query."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    wrongs = error.errors()
+    if any(wrong["type"] == "json_invalid" for wrong in wrongs):
+        return problem(ErrorCode.MALFORMED_JSON, "The body is not valid JSON.", scope=request.scope)
+    if any(wrong["loc"] == ("body",) for wrong in wrongs) and not _says_json(request):
+        detail = "This call takes application/json."
+        return problem(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail, scope=request.scope)
     fields = (
-        FieldError(field=".".join(str(part) for part in wrong["loc"][1:]), detail=wrong["msg"])
-        for wrong in error.errors()
+        FieldError(field=".".join(str(part) for part in wrong["loc"][1:]), detail=wrong["msg"]) for wrong in wrongs
     )
     return problem(
         ErrorCode.INVALID_REQUEST, "A parameter of the request is not valid.", scope=request.scope, fields=fields
     )
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 async def answer_http(request: Request, error: Exception) -> Response:

@@ -15,9 +15,10 @@ from pydantic import (
 )
 
 from shared.errors import ErrorCode
-from shared.faces import MAX_DIMENSIONS, Recognisability, Strict
+from shared.faces import MAX_DIMENSIONS, Recognisability
 from shared.jobs import Priority, Status
 from shared.operations import MAX_IMAGES, Operation, Result
+from shared.submitted import Submitted
 from shared.urls import MAX_URL
 from shared.webhooks import SUBSCRIBABLE, EventType, PayloadForm
 
@@ -62,17 +63,13 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = Field(default=None, description="The wrong fields, where there are any.")
 
 
-class ImageSource(Strict):
-    """An image of a JSON body: exactly one of its bytes and its address."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"oneOf": [{"required": ["base64"]}, {"required": ["url"]}]},
-    )
+class ImageSource(Submitted):
+    """An image of a JSON body: exactly one of `base64` and `url`."""
 
     base64: str | None = Field(
-        default=None, description="The image file, base64 (RFC 4648 section 4), without a `data:` prefix."
+        default=None,
+        description="The image file in base64. The URL-safe alphabet, line breaks, missing padding and a `data:` "
+        "prefix are accepted.",
     )
     url: str | None = Field(
         default=None,
@@ -89,7 +86,7 @@ class ImageSource(Strict):
         return self
 
 
-class ReferenceVector(Strict):
+class ReferenceVector(Submitted):
     """An embedding that was made before. The `embedding` of an earlier result is accepted as it is."""
 
     vector: Vector = Field(
@@ -107,14 +104,8 @@ class ReferenceVector(Strict):
     )
 
 
-class ReferenceSource(Strict):
-    """What the face is compared with: exactly one of a second image, its address and an embedding."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"oneOf": [{"required": [name]} for name in ("base64", "url", "embedding")]},
-    )
+class ReferenceSource(Submitted):
+    """What the face is compared with: exactly one of `base64`, `url` and `embedding`."""
 
     base64: str | None = Field(default=None, description="A second image file, base64.")
     url: str | None = Field(default=None, max_length=MAX_URL, description="Where the service fetches a second image.")
@@ -132,7 +123,7 @@ WebhookEvents = Annotated[list[EventType], Field(min_length=1, max_length=10), A
 """Types of events that may be asked for."""
 
 
-class WebhookSpec(Strict):
+class WebhookSpec(Submitted):
     """Who is told of the end: an address that comes with the job."""
 
     url: str = Field(min_length=1, max_length=MAX_URL, description="Where the callback is posted, `https://` only.")
@@ -144,17 +135,11 @@ class WebhookSpec(Strict):
     )
 
 
-class JobSubmission(Strict):
-    """What to do with which image; the JSON form of `POST /v1/jobs`."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"oneOf": [{"required": ["image"]}, {"required": ["images"]}]},
-    )
+class JobSubmission(Submitted):
+    """The JSON form of `POST /v1/jobs`. Exactly one of `image` and `images` is required."""
 
     operation: Operation
-    image: ImageSource | None = None
+    image: ImageSource | None = Field(default=None, description="The image to analyze.")
     images: list[ImageSource] | None = Field(
         default=None,
         min_length=1,

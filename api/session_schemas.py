@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field, model_validator
 from api.challenges import Hint, memory_of, progress_of
 from api.motions import Evidence
 from api.schemas import MAX_METADATA_BYTES, JobWebhook, ReferenceVector, Time, WebhookSpec
-from shared.faces import Strict
 from shared.job_content import rfc3339, webhook_content
 from shared.liveness_sessions import TURNS, Reason, Session, SessionStatus, Step
+from shared.submitted import Submitted
 
 SESSION_ID: Final = "live_00019b8d3c1a386d5a7c90e1d24f68ab0c"
 
@@ -17,7 +17,7 @@ Movement = Literal[Step.TURN_LEFT, Step.TURN_RIGHT, Step.LOOK_UP, Step.COME_CLOS
 USUAL: Final[tuple[Movement, ...]] = (Step.TURN_LEFT, Step.TURN_RIGHT, Step.LOOK_UP, Step.COME_CLOSER)
 
 
-class SessionReference(Strict):
+class SessionReference(Submitted):
     """Whom the person must be: exactly one of an image file and an embedding."""
 
     base64: str | None = Field(default=None, description="An image file, base64; one face. It is not kept.")
@@ -31,7 +31,7 @@ class SessionReference(Strict):
         return self
 
 
-class SessionRequest(Strict):
+class SessionRequest(Submitted):
     """A session that is to be opened; everything may be left out."""
 
     movements: int = Field(default=3, ge=1, le=6, description="How many movements are asked for.")

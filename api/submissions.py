@@ -1,12 +1,12 @@
 """From the body of `POST /v1/jobs`, in either form, to what is submitted."""
 
-import base64
 import json
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Final, NoReturn
 
-from api.bodies import Form, parse, parse_object
+from api.base64_text import decoded
+from api.bodies import Form, FormFields, parse, parse_object
 from api.intake import Submission
 from api.schemas import MAX_METADATA_BYTES, ImageSource, JobSubmission, ReferenceSource, ReferenceVector, WebhookSpec
 from api.url_policy import UrlPolicy
@@ -27,8 +27,11 @@ from shared.operations import (
 from shared.storage.presence import WorkerInfo
 from shared.webhooks import JOB_EVENTS, EventType, Webhook
 
-FORM_FIELDS: Final = frozenset(
-    {"operation", "image", "image_url", "reference", "params", "metadata", "priority", "webhook"}
+FORM_FIELDS: Final = FormFields(
+    files=frozenset({"image"}),
+    texts=frozenset({"operation", "image_url", "params", "metadata", "priority", "webhook"}),
+    either=frozenset({"reference"}),
+    repeated="image",
 )
 
 
@@ -45,20 +48,20 @@ def from_form(form: Form, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submiss
         EmbeddingError: the reference embedding cannot be compared.
         ImageError: the reference is empty.
     """
-    raw = form.texts.get("reference")
+    raw = form.json("reference")
     url = form.texts.get("image_url")
-    if url is not None and "image" in {*form.files, *form.texts}:
+    if url is not None and "image" in form.files:
         _refuse("image_url", "give either image or image_url, not both")
-    webhook = read_webhook_spec(form.texts.get("webhook"), hooks=hooks, events=JOB_EVENTS)
+    webhook = read_webhook_spec(form.json("webhook"), hooks=hooks, events=JOB_EVENTS)
     submission = compose(
         operation=read_operation(form.texts.get("operation")),
         image=form.file("image") if url is None else b"",
-        more=form.more,
+        more=form.files.get("image", ())[1:],
         image_url=None if url is None else str(policy.check(url, field="image_url")),
-        reference=form.files.get("reference"),
+        reference=form.file("reference") if "reference" in form.files else None,
         source=parse(ReferenceSource, raw, within="reference") if raw is not None else None,
-        params=parse_object(form.texts.get("params"), name="params"),
-        metadata=parse_object(form.texts.get("metadata"), name="metadata"),
+        params=parse_object(form.json("params"), name="params"),
+        metadata=parse_object(form.json("metadata"), name="metadata"),
         priority=read_priority(form.texts.get("priority")),
         policy=policy,
     )
@@ -175,7 +178,7 @@ def compose(
     """
     read_operation(operation)
     _check_finite(params)
-    if "reference_embedding" in params:
+    if params.get("reference_embedding") is not None:
         _refuse("params.reference_embedding", 'give it as reference: {"embedding": {"vector": [...]}}')
     checked = parse_params(operation, params)
     if isinstance(checked, RegisterParams):
@@ -258,19 +261,6 @@ def read_priority(text: str | None) -> Priority:
         return Priority(text or Priority.NORMAL)
     except ValueError:
         _refuse("priority", f"must be one of {', '.join(Priority)}")
-
-
-def decoded(text: str, *, field: str) -> bytes:
-    """The bytes of a base64 text.
-
-    Raises:
-        RequestError: `invalid_request`.
-    """
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        hint = "; leave out the data: prefix" if text.startswith("data:") else ""
-        _refuse(field, f"is not valid base64{hint}")
 
 
 def _check_finite(params: dict[str, Any]) -> None:

@@ -6,11 +6,11 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from api.schemas import JobBody, Time, WebhookEvents, only_rfc3339
 from shared.errors import ErrorCode
-from shared.faces import Strict
 from shared.job_content import rfc3339
 from shared.jobs import Status
 from shared.liveness_sessions import Reason, SessionStatus
 from shared.operations import Operation
+from shared.submitted import Submitted
 from shared.urls import MAX_URL
 from shared.webhooks import Attempt, Delivery, DeliveryStatus, DisabledReason, Endpoint, EventType, PayloadForm, Secret
 
@@ -20,7 +20,7 @@ MAX_OVERLAP: Final = 7 * 86400
 MAX_PAGE: Final = 100
 
 
-class EndpointSubmission(Strict):
+class EndpointSubmission(Submitted):
     """An endpoint to register."""
 
     url: str = Field(min_length=1, max_length=MAX_URL, description="Where callbacks are posted, `https://` only.")
@@ -33,7 +33,7 @@ class EndpointSubmission(Strict):
     )
 
 
-class EndpointChange(Strict):
+class EndpointChange(Submitted):
     """What is to change of an endpoint; the rest stays."""
 
     url: str | None = Field(default=None, min_length=1, max_length=MAX_URL)
@@ -44,7 +44,7 @@ class EndpointChange(Strict):
     headers: dict[str, str] | None = Field(default=None, description="Instead of those before.")
 
 
-class Rotation(Strict):
+class Rotation(Submitted):
     """How a secret is changed."""
 
     overlap_seconds: int = Field(
@@ -160,7 +160,7 @@ class DeliveryQuery(BaseModel):
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
 
-class ResendFailed(Strict):
+class ResendFailed(Submitted):
     """What is to be sent again."""
 
     since: Annotated[AwareDatetime, BeforeValidator(only_rfc3339)] = Field(

@@ -24,6 +24,7 @@ class ErrorCode(StrEnum):
 
     INVALID_REQUEST = "invalid_request"
     MALFORMED_JSON = "malformed_json"
+    MALFORMED_FORM = "malformed_form"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     REQUEST_TOO_LARGE = "request_too_large"
     MALFORMED_REQUEST = "malformed_request"

@@ -19,16 +19,19 @@ from pydantic_core import PydanticCustomError
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.faces import AttributeName, Box, Check, CheckName, Embedding, Face, Liveness, Recognisability, Strict
 from shared.quality import Profile, QualityLimits, QualityPolicy
+from shared.submitted import Submitted
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Select = Literal["prominent", "all", "largest", "center"]
 
 
 def _listed(value: Any) -> Any:
+    """One side as a list; a list of one to three, ascending: what descends is likely meant as a width and a height."""
     sides = value if isinstance(value, list | tuple) else [value]
-    if not 1 <= len(sides) <= MAX_SIDES:
+    whole = all(isinstance(side, int) for side in sides)
+    if not 1 <= len(sides) <= MAX_SIDES or (whole and list(sides) != sorted(sides)):
         kind = "sides"
-        raise PydanticCustomError(kind, "Give one side or a list of one to three")
+        raise PydanticCustomError(kind, _SIDES)
     return sides
 
 
@@ -39,6 +42,10 @@ def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
 MAX_SIDES: Final = 3
 MAX_OTHER_FACES: Final = 10
 """Faces that a result about one person lists beside it."""
+_SIDES: Final = (
+    "must be the side of a square, such as 640, or a list of up to three sides in ascending order, each a multiple of "
+    "32 from 64 to 1920; a list is not a width and a height"
+)
 MAX_IMAGES: Final = 5
 """Images of one registration."""
 MAX_KNOWN: Final = 64
@@ -77,7 +84,7 @@ SUBMITTABLE: Final = tuple(operation for operation in Operation if operation is 
 """The operations that can be submitted and listed."""
 
 
-class FindParams(Strict):
+class FindParams(Submitted):
     """How faces are found; the base of every operation's parameters."""
 
     det_size: Sides | None = Field(
@@ -140,7 +147,7 @@ class AnalyzeParams(FindParams):
     )
 
 
-class ReferenceEmbedding(Strict):
+class ReferenceEmbedding(Submitted):
     """A reference that was embedded before. An embedding of an earlier result is accepted as it is."""
 
     vector: list[float] = Field(min_length=1, max_length=4096)

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from shared.faces import Strict
+from shared.submitted import Submitted
 
 Profile = Literal["off", "standard", "strict"]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -12,7 +12,7 @@ _Grey = Annotated[float, Field(ge=0, le=255)]
 _Degrees = Annotated[float, Field(ge=0, le=90)]
 
 
-class QualityLimits(Strict):
+class QualityLimits(Submitted):
     """Single limits. What is null is the profile's; a limit at its loosest never fails."""
 
     min_detection_score: _Share | None = Field(default=None, description="Detection score.")
@@ -42,7 +42,7 @@ class QualityLimits(Strict):
         return QualityLimits(**{**_given(others), **_given(self)})
 
 
-class QualityPolicy(Strict):
+class QualityPolicy(Submitted):
     """A profile and the limits in place of its own: what a caller is held to where a request says nothing."""
 
     profile: Profile = "standard"

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from api.answers import json_answer
 from api.backend import Backend
 from api.batch_schemas import BatchBody, BatchJobs, BatchPart, batch_content, batch_path, jobs_content
-from api.batches import FORM_FIELDS, IMAGES, from_album, from_manifest, new_id, submit
-from api.bodies import media_type, read_album, refuse_media_type
+from api.batches import FORM_FIELDS, from_form, from_manifest, new_id, submit
+from api.bodies import MAX_PARTS, media_type, read_form, refuse_media_type
 from api.deps import BackendDep, JobsReader, JobsWriter, SettingsDep
 from api.idempotency import fingerprint, known_as, reserved
 from api.openapi import BATCH_BODY, BATCH_READ_CODES, IDEMPOTENCY_KEY, JOB_HEADERS, PREFER, REPLAYED, problem_responses
@@ -53,6 +53,7 @@ BatchIdDep = Annotated[str, Depends(_batch_id)]
         **problem_responses(
             ErrorCode.INVALID_REQUEST,
             ErrorCode.MALFORMED_JSON,
+            ErrorCode.MALFORMED_FORM,
             ErrorCode.INVALID_EMBEDDING,
             ErrorCode.WEBHOOKS_OFF,
             ErrorCode.WEBHOOK_URL_REFUSED,
@@ -82,12 +83,8 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
     async with reserved(backend.ledger, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
         if kind == "multipart/form-data":
-            read = partial(
-                from_album,
-                *await read_album(request, images=IMAGES, known=FORM_FIELDS, most=most),
-                most=most,
-                hooks=settings.webhook_policy,
-            )
+            form = await read_form(request, FORM_FIELDS, most=most + MAX_PARTS)
+            read = partial(from_form, form, most=most, hooks=settings.webhook_policy)
         elif kind == "application/json":
             read = partial(from_manifest, await request.body(), most=most, hooks=settings.webhook_policy)
         else:

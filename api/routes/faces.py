@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from api.asking import ask
 from api.auth import Caller
 from api.backend import Backend
-from api.bodies import Form, media_type, parse, read_form, refuse_media_type
+from api.bodies import Form, FormFields, media_type, parse, read_form, refuse_media_type
 from api.classic_schemas import (
     CompareAnswer,
     CompareRequest,
@@ -40,6 +40,10 @@ from shared.operations import (
     VerifyResult,
 )
 
+FORM_FIELDS: Final = FormFields(
+    files=frozenset({"file"}), texts=frozenset({"stored_embedding", "skip_liveness"}), ignore_unknown=True
+)
+"""The classic service ignored other fields, and so must this one."""
 AS_BEFORE: Final = FindParams(full_size=True)
 """The classic service reads every photo whole; at half its size the length of an embedding moves by up to 5 %."""
 ONE_AS_BEFORE: Final[dict[str, Any]] = {"full_size": True, "select": "all", "ignore_below": 0.0}
@@ -79,7 +83,7 @@ R = TypeVar("R", bound=BaseModel)
 )
 async def detect(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> DetectAnswer:
     """Count the faces of an image, and say where the face is if there is exactly one."""
-    form = await read_form(request)
+    form = await read_form(request, FORM_FIELDS)
     faces = (await _run(FacesResult, Operation.DETECT, AS_BEFORE, form, request, caller, backend, settings)).faces
     if len(faces) == 1:
         face = faces[0]
@@ -103,7 +107,7 @@ async def extract_embedding(
     request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep
 ) -> EmbeddingAnswer:
     """Give the raw embedding of the face if there is exactly one."""
-    form = await read_form(request)
+    form = await read_form(request, FORM_FIELDS)
     faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, request, caller, backend, settings)).faces
     if len(faces) == 1:
         if refused := _unrecognisable(faces[0]):
@@ -165,9 +169,9 @@ async def compare(request: Request, _: JobsWriter, settings: SettingsDep) -> Com
 )
 async def verify(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> VerifyAnswer:
     """Say whether the face is the one of the stored embedding; without one, give the face's embedding."""
-    form = await read_form(request)
-    stored = form.texts.get("stored_embedding")
-    if not stored:
+    form = await read_form(request, FORM_FIELDS)
+    stored = form.json("stored_embedding")
+    if stored is None:
         return await _verify_nothing(form, request, caller, backend, settings)
     params = await to_thread.run_sync(_verify_params, stored, backend, settings)
     result = await _run(VerifyResult, Operation.VERIFY, params, form, request, caller, backend, settings)
@@ -218,7 +222,7 @@ async def _verify_nothing(
 )
 async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> LivenessAnswer:
     """Say whether the face was in front of the camera. A face that the model is unsure of is not live."""
-    form = await read_form(request)
+    form = await read_form(request, FORM_FIELDS)
     params = LivenessParams(**ONE_AS_BEFORE)
     result = await _run(LivenessResult, Operation.LIVENESS, params, form, request, caller, backend, settings)
     if result.reason is not None:
@@ -248,7 +252,7 @@ async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, se
 )
 async def register(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> RegisterAnswer:
     """Run every check of a registration; give the embedding if all pass, else name the first that failed."""
-    form = await read_form(request)
+    form = await read_form(request, FORM_FIELDS)
     skip = _flag(form, "skip_liveness")
     params = RegisterParams(**ONE_AS_BEFORE, skip_liveness=skip)
     result = await _run(RegisterResult, Operation.REGISTER, params, form, request, caller, backend, settings)
@@ -316,7 +320,7 @@ def _raw(embedding: Embedding | None) -> list[float] | None:
 
 
 def _flag(form: Form, name: str) -> bool:
-    given: Any = form.texts.get(name, "") or "false"
+    given: Any = form.json(name) or "false"
     try:
         return TypeAdapter(bool).validate_python(given)
     except ValidationError:

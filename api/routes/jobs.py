@@ -89,7 +89,7 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
     async with reserved(backend.ledger, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
         if kind == "multipart/form-data":
-            form = await read_form(request, known=FORM_FIELDS, repeated="image")
+            form = await read_form(request, FORM_FIELDS)
             read = partial(from_form, form, policy=policy, hooks=hooks)
         elif kind == "application/json":
             read = partial(from_json, await request.body(), policy=policy, hooks=hooks)

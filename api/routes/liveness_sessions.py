@@ -14,7 +14,7 @@ from starlette.responses import Response
 from api.answers import json_answer
 from api.auth import Gate
 from api.backend import Backend
-from api.bodies import Form, media_type, parse, read_form, refuse_media_type
+from api.bodies import Form, FormFields, media_type, parse, read_form, refuse_media_type
 from api.client_tokens import check, issue
 from api.deps import CLIENT_TOKEN, PUBLIC, BackendDep, GateDep, JobsWriter, ReaderOrClient, SettingsDep
 from api.liveness_sessions import Frame, open_session, read, session_ended, settled, take_frame
@@ -38,7 +38,7 @@ from shared.tenants import Quotas, Scope
 
 AFTERWARDS: Final = 60
 """Seconds for which a client token is good beyond its session's time: the client may still read how it ended."""
-FRAME_FIELDS: Final = frozenset({"image", "sequence", "taken_at"})
+FRAME_FIELDS: Final = FormFields(files=frozenset({"image"}), texts=frozenset({"sequence", "taken_at"}))
 MOST_SEQUENCE: Final = 2**53
 READ_CODES: Final = (ErrorCode.SESSION_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 
@@ -195,7 +195,7 @@ async def post_frame(
     """
     check(session_token or "", session_id=session_id, now=time.time(), secrets=settings.token_secrets)
     quotas = await _behind(session_id, backend, gate)
-    form = await read_form(request, known=FRAME_FIELDS)
+    form = await read_form(request, FRAME_FIELDS)
     frame = Frame(
         image=form.file("image"),
         sequence=int(_number(form, "sequence", whole=True)),

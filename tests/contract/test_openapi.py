@@ -135,8 +135,6 @@ def test_the_form_and_the_json_of_a_job_have_the_same_fields() -> None:
     # in JSON an address is image: {"url": ...}, and several images, repeated in a form, are a list of their own
     assert set(form["properties"]) - {"image_url"} == set(model["properties"]) - {"images"}
     assert set(form["required"]) == set(model["required"])
-    assert form["oneOf"] == [{"required": ["image"]}, {"required": ["image_url"]}]
-    assert model["oneOf"] == [{"required": ["image"]}, {"required": ["images"]}]
 
 
 def test_the_parameters_of_every_operation_are_described() -> None:

@@ -13,7 +13,7 @@ from api.bodies import parse_object, read_form
 from api.images import inspect_image
 from api.paging import read_cursor
 from api.preferences import read_cancel_after, read_idempotency_key, read_prefer
-from api.submissions import check_metadata
+from api.submissions import FORM_FIELDS, check_metadata
 from shared.errors import ImageError, RequestError
 from shared.storage.listing import JobFilter
 from tests.corpus import damage, images
@@ -67,7 +67,7 @@ def form(data: bytes) -> None:
     kind = b"multipart/form-data; " + parameters
     request = Request({"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", kind)]}, receive)
     with suppress(RequestError):
-        asyncio.run(read_form(request))
+        asyncio.run(read_form(request, FORM_FIELDS))
 
 
 def words(data: bytes) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import RequestError
-from shared.operations import AnalyzeParams, Operation, parse_params
+from shared.operations import PARAMS, AnalyzeParams, Operation, parse_params
 
 FOR_EVERY_OPERATION: list[dict[str, Any]] = [
     {"det_size": 64},
@@ -32,14 +32,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"det_size": 640.0}, "params.det_size.0"),
     ({"det_size": "640"}, "params.det_size.0"),
     ({"det_size": True}, "params.det_size.0"),
-    ({"det_size": [640, 100]}, "params.det_size.1"),
+    ({"det_size": [100, 640]}, "params.det_size.0"),
+    ({"det_size": [640, 480]}, "params.det_size"),
     ({"det_size": []}, "params.det_size"),
     ({"det_size": [64, 128, 256, 512]}, "params.det_size"),
     ({"min_face_px": -1}, "params.min_face_px"),
     ({"min_face_px": 70_000}, "params.min_face_px"),
     ({"min_face_px": "big"}, "params.min_face_px"),
     ({"select": "centre"}, "params.select"),
-    ({"select": None}, "params.select"),
 ]
 
 
@@ -59,9 +59,34 @@ def test_a_wrong_parameter_is_refused_once_and_by_its_name(
     assert [error.field for error in caught.value.fields] == [field]
 
 
-def test_sides_come_ascending_and_once() -> None:
-    assert parse_params(Operation.DETECT, {"det_size": [640, 128, 640]}).det_size == (128, 640)
+def test_sides_are_ascending_and_a_repeated_side_counts_once() -> None:
+    assert parse_params(Operation.DETECT, {"det_size": [128, 640, 640]}).det_size == (128, 640)
+    assert parse_params(Operation.DETECT, {"det_size": [640, 640]}).det_size == (640,)
     assert parse_params(Operation.DETECT, {"det_size": 320}).det_size == (320,)
+
+
+def test_a_width_and_a_height_in_det_size_are_explained() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_params(Operation.DETECT, {"det_size": [640, 480]})
+    detail = caught.value.fields[0].detail
+    assert all(word in detail for word in ("square", "ascending", "multiple of 32", "not a width and a height"))
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+def test_a_null_parameter_is_the_same_as_none(operation: Operation) -> None:
+    fields = PARAMS[operation].model_fields
+    assert parse_params(operation, dict.fromkeys(fields)) == parse_params(operation, {})
+
+
+def test_a_null_counts_as_left_out_in_nested_objects_and_never_where_a_value_is_required() -> None:
+    limits = {"quality_limits": {"max_yaw": None}, "known_embeddings": None, "quality": None}
+    assert parse_params(Operation.REGISTER, limits) == parse_params(Operation.REGISTER, {})
+    with pytest.raises(RequestError) as caught:
+        parse_params(Operation.REGISTER, {"known_embeddings": [{"vector": None}]})
+    assert [error.field for error in caught.value.fields] == ["params.known_embeddings.0.vector"]
+    with pytest.raises(RequestError) as caught:
+        parse_params(Operation.REGISTER, {"colour": None})
+    assert [error.field for error in caught.value.fields] == ["params.colour"]
 
 
 def test_attributes_are_for_analyze_alone() -> None:
@@ -100,7 +125,7 @@ def test_unknown_attributes_are_refused(names: Any) -> None:
     st.fixed_dictionaries(
         {},
         optional={
-            "det_size": st.lists(st.integers(2, 60).map(lambda n: 32 * n), min_size=1, max_size=3),
+            "det_size": st.lists(st.integers(2, 60).map(lambda n: 32 * n), min_size=1, max_size=3).map(sorted),
             "min_face_px": st.floats(0, 65_535),
             "select": st.sampled_from(["prominent", "all", "largest", "center"]),
             "attributes": st.lists(st.sampled_from(["age_gender", "landmarks_106", "landmarks_68"]), max_size=4),

@@ -166,7 +166,8 @@ def test_more_items_than_allowed_are_refused(make_gateway: MakeGateway) -> None:
     assert wrong_fields(gateway.post("/v1/batches", json=manifest({}, {}, {}))) == {
         "items": "has 3 entries; a batch takes 1 to 2"
     }
-    assert "Too many files" in problem(send(gateway, JPEG, JPEG, JPEG), 422, "invalid_request")["detail"]
+    assert wrong_fields(send(gateway, JPEG, JPEG, JPEG)) == {"images": "has 3 entries; a batch takes 1 to 2"}
+    assert "more than 34 parts" in problem(send(gateway, *[JPEG] * 40), 422, "invalid_request")["detail"]
 
 
 def test_a_form_without_images_or_with_other_fields_is_refused(gateway: Gateway) -> None:

@@ -223,8 +223,6 @@ def test_missing_parts_are_named(gateway: Gateway) -> None:
 
 
 def test_an_image_that_came_as_text_is_told_apart_from_a_missing_one(gateway: Gateway) -> None:
-    answer = gateway.post("/v1/jobs", files={"x": ("a", b"")}, data={"operation": "detect", "image": "hello"})
-    assert "image" not in named(answer)
     answer = gateway.post("/v1/jobs", files={"operation": (None, "detect"), "image": (None, "hello")})
     assert "not text" in problem(answer, 422, "invalid_request")["errors"][0]["detail"]
 
@@ -287,7 +285,7 @@ def test_images_by_url_are_said_to_be_off(gateway: Gateway) -> None:
     assert named(gateway.submit("verify", JPEG, reference=reference), 422, "image_urls_off") == ["reference.url"]
 
 
-@pytest.mark.parametrize("text", ["not base64!", "data:image/jpeg;base64," + B64, B64[:-1] + "ü"])
+@pytest.mark.parametrize("text", ["not base64!", "data:image/jpeg," + B64, B64[:-1] + "ü"])
 def test_broken_base64_is_named(gateway: Gateway, text: str) -> None:
     assert named(gateway.post("/v1/jobs", json=body(image={"base64": text}))) == ["image.base64"]
 
@@ -336,7 +334,7 @@ def test_another_content_type_is_unsupported(gateway: Gateway, kind: str) -> Non
 
 def test_a_form_without_a_boundary_is_invalid(gateway: Gateway) -> None:
     answer = gateway.post("/v1/jobs", content=b"--x", headers={"Content-Type": "multipart/form-data"})
-    problem(answer, 422, "invalid_request")
+    assert "boundary" in problem(answer, 400, "malformed_form")["detail"]
 
 
 def test_a_full_queue_is_503_and_says_when_to_come_back(make_gateway: MakeGateway) -> None:

@@ -1,0 +1,48 @@
+"""The base of everything that callers send as JSON: a null counts as a field that was left out."""
+
+from typing import Any
+
+from pydantic import GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from shared.faces import Strict
+
+
+class Submitted(Strict):
+    """A wire object from a caller. Serializers of many languages write null for what nobody set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or None not in given.values():
+            return given
+        fields = cls.model_fields
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None or name not in fields or fields[name].is_required()
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """As callers see it: each field that may be left out may also be null."""
+        described: dict[str, Any] = handler(core)
+        schema = handler.resolve_ref_schema(described)
+        required = schema.get("required", ())
+        for name, field in schema.get("properties", {}).items():
+            if name not in required:
+                schema["properties"][name] = nullable(field)
+        return described
+
+
+def nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same JSON schema, with null allowed; what describes the field stays outside the alternatives."""
+    null = {"type": "null"}
+    if null in schema.get("anyOf", ()):
+        return schema
+    outside: dict[str, Any] = {
+        key: schema[key] for key in ("title", "description", "default", "examples") if key in schema
+    }
+    inside = {key: value for key, value in schema.items() if key not in outside}
+    alternatives = inside["anyOf"] if inside.keys() == {"anyOf"} else [inside]
+    return {"anyOf": [*alternatives, null], **outside}

@@ -1,0 +1,59 @@
+"""What callers send: a null counts as left out in every body, and its schema says so."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.admin_schemas import TenantSubmission
+from api.batch_schemas import BatchSubmission
+from api.schemas import JobSubmission
+from api.session_schemas import SessionRequest
+from api.webhook_schemas import EndpointSubmission
+from shared.submitted import Submitted, nullable
+
+ROOTS = (JobSubmission, BatchSubmission, SessionRequest, EndpointSubmission, TenantSubmission)
+"""One of each module, so that all are imported."""
+
+
+def kinds(parent: type[Submitted] = Submitted) -> Iterator[type[Submitted]]:
+    for kind in parent.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+OPTIONAL_ONLY = [kind for kind in kinds() if not any(field.is_required() for field in kind.model_fields.values())]
+CHOICES = {"ImageSource", "ReferenceSource", "SessionReference"}
+"""Need one of their optional fields."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OPTIONAL_ONLY if kind.__name__ not in CHOICES])
+def test_a_body_of_nulls_is_an_empty_body(kind: type[Submitted]) -> None:
+    assert kind.model_validate(dict.fromkeys(kind.model_fields)) == kind.model_validate({})
+
+
+@pytest.mark.parametrize("kind", list(kinds()))
+def test_the_schema_allows_null_exactly_where_a_field_may_be_left_out(kind: type[Submitted]) -> None:
+    schema = kind.model_json_schema()
+    own = schema["$defs"][kind.__name__] if "$ref" in schema else schema
+    for name, field in kind.model_fields.items():
+        allowed = {"type": "null"} in own["properties"][name].get("anyOf", [])
+        assert allowed is not field.is_required(), name
+
+
+def test_every_module_of_bodies_has_some() -> None:
+    modules = {kind.__module__ for kind in kinds()}
+    assert {root.__module__ for root in ROOTS} <= modules
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "string"}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"$ref": "#/x", "default": 1}, {"anyOf": [{"$ref": "#/x"}, {"type": "null"}], "default": 1}),
+        ({"anyOf": [{"type": "string"}]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"anyOf": [{"type": "null"}], "title": "A"}, {"anyOf": [{"type": "null"}], "title": "A"}),
+    ],
+)
+def test_null_is_one_more_alternative(schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert nullable(schema) == expected
