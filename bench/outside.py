@@ -16,8 +16,8 @@ from typing import Any, Final
 from tools.service import Service
 from tools.setup import models_dir
 from tools.stack import Stack, free_port
-from worker.engine.packs import MANIFEST, read
-from worker.engine.reference import needed_alone
+from worker.engine.library_files import library_pack
+from worker.engine.packs import NEEDED
 
 WORKER: Final = "worker.app"
 QUIET: Final = ("warning", "error", "critical")
@@ -61,8 +61,8 @@ def vultus(*, workers: int = 1, app: str = WORKER, **settings: str) -> Iterator[
 def classic() -> Iterator[Classic]:
     """The synchronous service over the original models of a pack, with the options that uvicorn has by itself."""
     port = free_port()
-    folder = models_dir() / os.environ.get("VULTUS_PACK", "compact")
-    with needed_alone(folder, read(folder / MANIFEST)) as models:
+    pack = library_pack(models_dir(), os.environ.get("VULTUS_PACK", "compact"), roles=NEEDED)
+    with pack.opened() as models:
         service = Service(
             "classic",
             [sys.executable, "-W", "ignore", "-m", "uvicorn", "bench.classic:app", "--host", "127.0.0.1",

@@ -6,16 +6,15 @@ import onnxruntime
 from insightface.app import FaceAnalysis
 
 from bench.pieces import Pieces, one_thread, settings
-from worker.engine.packs import MANIFEST, read
-from worker.engine.reference import needed_alone
+from worker.engine.library_files import library_pack
+from worker.engine.packs import NEEDED
 
 
 def face_analysis(*, defaults: bool) -> Pieces:
     """Insightface's own pipeline over the original files; one thread for each session as ours has, or its defaults."""
     told = settings()
     gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and told.provider != "cpu"
-    folder = told.models_dir / told.pack
-    with needed_alone(folder, read(folder / MANIFEST)) as alone:
+    with library_pack(told.models_dir, told.pack, roles=NEEDED).opened() as alone:
         theirs = FaceAnalysis(
             name=alone,
             allowed_modules=["detection", "recognition"],

@@ -86,6 +86,9 @@ def made_by(info: EngineInfo, settings: WorkerSettings, *, root: Path = ROOT) ->
     The code is taken as its bytes: no version number that somebody forgets to raise.
     """
     pack = settings.models_dir / settings.pack
+    described = [pack / "manifest.json", pack / "prepared" / "record.json"]
+    # that engine also runs folders whose manifest names no checksums, or that have none
+    models = sorted(pack.rglob("*.onnx")) if settings.engine == "insightface" else []
     sources = [
         root / "shared" / "faces.py",
         root / "shared" / "operations.py",
@@ -95,7 +98,7 @@ def made_by(info: EngineInfo, settings: WorkerSettings, *, root: Path = ROOT) ->
     return _digest(
         {
             "engine": asdict(info),
-            "pack": [_file(pack / "manifest.json"), _file(pack / "prepared" / "record.json")],
+            "pack": [_file(path) for path in (*described, *models)],
             "settings": settings.model_dump(mode="json", exclude={*SharedSettings.model_fields, *NO_MATTER}),
             "code": {str(path.relative_to(root)): _file(path) for path in sources},
             "libraries": {name: _version(name) for name in LIBRARIES},

@@ -11,7 +11,7 @@ from shared.settings import PREFIX
 from worker.engine import packs
 from worker.engine.fetch import Say
 from worker.engine.install import add, install
-from worker.engine.packs import Manifest
+from worker.engine.packs import MANIFEST, Manifest
 from worker.engine.prepare import prepare, unprepared
 
 
@@ -54,27 +54,38 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
 
 
 def _list(models_dir: Path, *, say: Say) -> None:
-    folders = {path.parent.name for path in models_dir.glob(f"[!.]*/{packs.MANIFEST}")}
+    folders = {
+        path.parent.name for path in models_dir.glob("[!.]*/*") if path.name == MANIFEST or path.suffix == ".onnx"
+    }
     for name in sorted(folders | set(packs.catalog())):
+        folder = models_dir / name
         if name not in folders:
             say(f"{name}: not installed; to install it: make models PACK={name}")
             _describe(packs.read(packs.catalog()[name]), say=say)
-            continue
-        folder = models_dir / name
-        whole = packs.read(folder / packs.MANIFEST)
-        if wrong := packs.damage(folder, whole):
-            state = f"DAMAGED, {wrong}"
-        elif left := unprepared(folder, whole):
-            state = (
-                f"not prepared ({', '.join(left)}), runs slower; to prepare it: python -m worker.models prepare {name}"
-            )
+        elif not (folder / MANIFEST).is_file():
+            say(f"{name}: model files without a manifest in {folder}; VULTUS_ENGINE=insightface runs them unverified")
         else:
-            state = "prepared"
-        say(f"{name}: installed in {folder}, {state}")
-        _describe(whole.present(folder), say=say)
-        for file in whole.files:
-            if file.optional and not (folder / file.name).is_file():
-                say(f"  may have  {file.role} {file.name}; to add it: python -m worker.models add {name} FILE")
+            _list_installed(folder, say=say)
+
+
+def _list_installed(folder: Path, *, say: Say) -> None:
+    name = folder.name
+    try:
+        whole = packs.read(folder / MANIFEST)
+    except SettingsError as error:
+        say(f"{name}: {error}; VULTUS_ENGINE=insightface may run it")
+        return
+    if wrong := packs.damage(folder, whole):
+        state = f"DAMAGED, {wrong}"
+    elif left := unprepared(folder, whole):
+        state = f"not prepared ({', '.join(left)}), runs slower; to prepare it: python -m worker.models prepare {name}"
+    else:
+        state = "prepared"
+    say(f"{name}: installed in {folder}, {state}")
+    _describe(whole.present(folder), say=say)
+    for file in whole.files:
+        if file.optional and not (folder / file.name).is_file():
+            say(f"  may have  {file.role} {file.name}; to add it: python -m worker.models add {name} FILE")
 
 
 def _describe(manifest: Manifest, *, say: Say) -> None:
@@ -98,9 +109,11 @@ def _verify(models_dir: Path, pack: str, *, files_only: bool, say: Say) -> int:
     from worker.engine import reference  # noqa: PLC0415 - models and libraries that the other commands do without
     from worker.engine.devices import choose_device  # noqa: PLC0415
     from worker.engine.insight import InsightEngine  # noqa: PLC0415
+    from worker.engine.library import LibraryEngine  # noqa: PLC0415
 
-    engine = InsightEngine(models_dir, pack=pack, device=choose_device("cpu"))
-    seen = reference.compare(engine, folder, manifest)
+    device = choose_device("cpu")
+    engine = InsightEngine(models_dir, pack=pack, device=device)
+    seen = reference.compare(engine, LibraryEngine(models_dir, pack=pack, device=device))
     if not seen.cosines:
         sys.stderr.write(f"{pack}: insightface finds no face in its own {seen.photograph} with these models\n")
         return 1

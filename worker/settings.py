@@ -24,14 +24,17 @@ def _by_operation(text: str) -> dict[str, str]:
 class WorkerSettings(SharedSettings):
     """Settings of one worker process. Read once at start."""
 
-    engine: Literal["insightface", "fake"] = Field(
-        default="insightface",
-        description="`insightface` runs real models; `fake` finds bright rectangles, for trying out a deployment.",
+    engine: Literal["vultus", "insightface", "fake"] = Field(
+        default="vultus",
+        description="`vultus` runs the models of a pack in this project's own stages; `insightface` runs them through "
+        "that library's `FaceAnalysis`: slower, a reference, and the way for a folder without a manifest; `fake` finds "
+        "bright rectangles, for trying out a deployment.",
     )
     pack: str = Field(
         default="buffalo_l",
         pattern=r"^[A-Za-z0-9_.-]+$",
-        description="Model pack: `buffalo_l`, `compact`, or the name of any folder with a manifest.",
+        description="Model pack: `antelopev2`, `buffalo_l`, `buffalo_m`, `buffalo_s`, `buffalo_sc`, `compact`, or the "
+        "name of any folder with a manifest; with `VULTUS_ENGINE=insightface` also of one with model files alone.",
     )
     models_dir: Path = Field(default=Path("models"), description="Folder that holds one folder for each pack.")
     provider: Literal["auto", "cpu", "cuda", "tensorrt", "openvino"] = Field(

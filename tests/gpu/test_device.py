@@ -19,7 +19,7 @@ from worker.engine.devices import CUDA, HEAVY, choose_device
 from worker.engine.insight import InsightEngine
 from worker.engine.packs import MANIFEST, Role, installed
 from worker.engine.prepare import prepared
-from worker.engine.sessions import OnnxSession, _assigned
+from worker.engine.sessions import OnnxSession, assigned_nodes
 from worker.images import decode
 
 FLAT = 64 << 20
@@ -66,7 +66,7 @@ def test_every_heavy_operator_runs_on_the_gpu(role: Role) -> None:
     assert file is not None
     device = choose_device("cuda")
     session = OnnxSession(prepared(models_dir() / "compact", file, provider=device.provider), device)
-    where = {provider for provider, operator, _ in _assigned(session._session) if operator in HEAVY}
+    where = {provider for provider, operator, _ in assigned_nodes(session._session) if operator in HEAVY}
     assert where == {CUDA}
 
 

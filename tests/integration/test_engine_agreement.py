@@ -19,9 +19,9 @@ from worker.engine.base import Detection, Image, Search
 from worker.engine.detector import Detector
 from worker.engine.devices import Device, choose_device
 from worker.engine.insight import InsightEngine
-from worker.engine.packs import MANIFEST, DetectionPlan, installed, read
+from worker.engine.library_files import library_pack
+from worker.engine.packs import MANIFEST, DetectionPlan, installed
 from worker.engine.prepare import prepared
-from worker.engine.reference import needed_alone
 from worker.engine.sessions import open_session
 from worker.images import decode
 
@@ -46,8 +46,8 @@ def photos() -> tuple[Image, ...]:
 
 @cache
 def insightface() -> Any:
-    folder = models_dir() / "compact"
-    with contextlib.redirect_stdout(io.StringIO()), needed_alone(folder, read(folder / MANIFEST)) as alone:
+    source = library_pack(models_dir(), "compact")
+    with contextlib.redirect_stdout(io.StringIO()), source.opened() as alone:
         app = FaceAnalysis(
             name=alone,
             allowed_modules=["detection", "recognition"],

@@ -36,7 +36,6 @@ def load_engine(settings: WorkerSettings) -> Engine:
 
         return FakeEngine()
     from worker.engine.devices import choose_device  # noqa: PLC0415 - a fake worker needs no inference library
-    from worker.engine.insight import InsightEngine  # noqa: PLC0415
 
     device = choose_device(
         settings.provider,
@@ -49,4 +48,10 @@ def load_engine(settings: WorkerSettings) -> Engine:
         cudnn_search=settings.cudnn_search,
         allow_cpu_fallback=settings.allow_cpu_fallback,
     )
+    if settings.engine == "insightface":
+        from worker.engine.library import LibraryEngine  # noqa: PLC0415 - 46 MB that our own stages do without
+
+        return LibraryEngine(settings.models_dir, pack=settings.pack, device=device)
+    from worker.engine.insight import InsightEngine  # noqa: PLC0415 - a fake worker needs no inference library
+
     return InsightEngine(settings.models_dir, pack=settings.pack, device=device)

@@ -328,10 +328,11 @@ def installed(models_dir: Path, pack: str) -> Manifest:
     if not (folder / MANIFEST).is_file():
         missing = f"Model pack '{pack}' is not installed in {models_dir.absolute()}"
         names = ", ".join(catalog())
+        bare = " (VULTUS_ENGINE=insightface runs a folder without one)" if any(folder.glob("*.onnx")) else ""
         raise SettingsError(
             f"{missing}; {remedy}"
             if known
-            else f"{missing}: no {pack}/{MANIFEST} there. Packs that install by name: {names}"
+            else f"{missing}: no {pack}/{MANIFEST} there{bare}. Packs that install by name: {names}"
         )
     manifest = read(folder / MANIFEST)
     if wrong := damage(folder, manifest):

@@ -77,24 +77,12 @@ class OnnxSession:
     """A model in onnxruntime."""
 
     def __init__(self, path: Path, device: Device) -> None:
-        options = onnxruntime.SessionOptions()
-        # Jobs run in parallel, one on each core; the thread pools of several sessions would spin against each other
-        # (two processes on two cores: 8.4 jobs/s at the defaults, 18.6 with one thread each).
-        options.intra_op_num_threads = device.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Canvases and batches come in many shapes: a memory plan for each would be kept for ever.
-        options.enable_mem_pattern = False
-        _share_one_arena()
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=device.providers)
+            self._session = onnxruntime.InferenceSession(str(path), session_options(device), providers=device.providers)
         except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base but this
             raise unreadable(path, error) from None
         self.name = path.name
-        audit(self.name, device, _assigned(self._session))
+        audit(self.name, device, assigned_nodes(self._session))
         taken = self._session.get_inputs()[0]
         self._input = taken.name
         self.provider = str(self._session.get_providers()[0])
@@ -104,6 +92,23 @@ class OnnxSession:
     def run(self, blob: Blob) -> Outputs:
         """Run the model once."""
         return finite(self._session.run(None, {self._input: blob}), name=self.name)
+
+
+def session_options(device: Device) -> Any:
+    """Options of every onnxruntime session of this process."""
+    options = onnxruntime.SessionOptions()
+    # Jobs run in parallel, one on each core; the thread pools of several sessions would spin against each other
+    # (two processes on two cores: 8.4 jobs/s at the defaults, 18.6 with one thread each).
+    options.intra_op_num_threads = device.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Canvases and batches come in many shapes: a memory plan for each would be kept for ever.
+    options.enable_mem_pattern = False
+    _share_one_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
 
 
 @cache
@@ -122,7 +127,7 @@ def _share_one_arena() -> None:
     )
 
 
-def _assigned(session: Any) -> Iterator[tuple[str, str, str]]:
+def assigned_nodes(session: Any) -> Iterator[tuple[str, str, str]]:
     """Provider, operator and name of every node of a loaded model."""
     for part in session.get_provider_graph_assignment_info():
         for node in part.get_nodes():

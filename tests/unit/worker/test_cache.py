@@ -128,6 +128,14 @@ def test_results_of_other_models_settings_or_code_are_never_given(house: Path) -
     assert now(settings.model_copy(update={"worker_threads": 7})) == now()
 
 
+def test_results_of_other_files_in_a_folder_without_a_manifest_are_never_given(house: Path) -> None:
+    settings = WorkerSettings(engine="insightface", models_dir=house / "models", pack="p")
+    info = FakeEngine().info
+    before = made_by(info, settings, root=house)
+    (house / "models" / "p" / "det.onnx").write_bytes(b"another detector")
+    assert made_by(info, settings, root=house) != before
+
+
 def test_the_cache_is_off_unless_it_is_given_a_time() -> None:
     info = FakeEngine().info
     assert result_cache(AwayResults(), info, WorkerSettings()) is None

@@ -129,6 +129,22 @@ def test_list_shows_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureF
     assert "buffalo_l: not installed; to install it: make models PACK=buffalo_l" in printed
 
 
+def test_list_shows_folders_that_only_insightface_itself_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bare", "foreign"):
+        write_pack(tmp_path, name=name)
+        (tmp_path / name / packs.MANIFEST).unlink()
+    (tmp_path / "foreign" / packs.MANIFEST).write_text('{"manifest_version": 2}')
+    assert models.main(["list", "--models-dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert f"bare: model files without a manifest in {tmp_path / 'bare'}; VULTUS_ENGINE=insightface runs" in printed
+    assert "foreign: " in printed
+    assert "VULTUS_ENGINE=insightface may run it" in printed
+    assert models.main(["verify", "bare", "--models-dir", str(tmp_path)]) == 1
+    assert "(VULTUS_ENGINE=insightface runs a folder without one)" in capsys.readouterr().err
+
+
 def test_prepare_makes_the_graphs_of_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine", flexible=True)
     assert models.main(["prepare", "mine", "--models-dir", str(tmp_path)]) == 0

@@ -11,6 +11,7 @@ from tests.unit.worker.engine.tiny_pack import write_pack
 from worker.engine.devices import Device
 from worker.engine.fake import FakeEngine
 from worker.engine.insight import InsightEngine
+from worker.engine.library import LibraryEngine
 from worker.engine.load import load_engine
 from worker.settings import WorkerSettings
 
@@ -21,8 +22,16 @@ def test_the_fake_engine_is_a_supported_mode() -> None:
 
 def test_the_real_engine_takes_pack_and_folder_from_the_settings(tmp_path: Path) -> None:
     write_pack(tmp_path, name="mine")
-    engine = load_engine(WorkerSettings(engine="insightface", pack="mine", models_dir=tmp_path, provider="cpu"))
+    engine = load_engine(WorkerSettings(engine="vultus", pack="mine", models_dir=tmp_path, provider="cpu"))
     assert isinstance(engine, InsightEngine)
+    assert engine.info.pack == "mine"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_library_is_an_engine_of_its_own(tmp_path: Path) -> None:
+    write_pack(tmp_path, name="mine")
+    engine = load_engine(WorkerSettings(engine="insightface", pack="mine", models_dir=tmp_path, provider="cpu"))
+    assert isinstance(engine, LibraryEngine)
     assert engine.info.pack == "mine"
 
 
@@ -34,7 +43,7 @@ def test_opencv_keeps_to_one_thread() -> None:
 
 def test_a_pack_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not installed"):
-        load_engine(WorkerSettings(engine="insightface", pack="buffalo_l", models_dir=tmp_path))
+        load_engine(WorkerSettings(engine="vultus", pack="buffalo_l", models_dir=tmp_path))
 
 
 def test_a_device_that_is_not_there_stops_the_start(tmp_path: Path) -> None:

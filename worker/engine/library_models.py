@@ -1,0 +1,101 @@
+"""Loads the models of a pack with insightface's own `FaceAnalysis`, on the device that was asked for."""
+
+import contextlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from insightface.app import FaceAnalysis
+from insightface.model_zoo import model_zoo
+
+from shared.errors import SettingsError
+from worker.engine import align, packs
+from worker.engine.base import AttributeName
+from worker.engine.devices import Device, audit
+from worker.engine.library_files import LibraryPack
+from worker.engine.sessions import assigned_nodes, finite, session_options
+
+TASKS: Final[dict[AttributeName, str]] = {
+    "age_gender": "genderage",
+    "landmarks_106": "landmark_2d_106",
+    "landmarks_68": "landmark_3d_68",
+    "pose": "landmark_3d_68",
+}
+"""The library's task behind each attribute."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FiniteSession:
+    """An onnxruntime session in one of the library's models, whose outputs are checked."""
+
+    session: Any
+    name: str
+
+    def run(self, *arguments: Any) -> Any:
+        return finite(self.session.run(*arguments), name=self.name)
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self.session, attribute)
+
+
+def load_models(source: LibraryPack, device: Device) -> dict[str, Any]:
+    """The library's models by its names for their tasks, on this device.
+
+    Raises:
+        SettingsError: they cannot be loaded, lack a detector or a recogniser, or would run on another device.
+    """
+    # The library's alignment calls what scikit-image deprecates, at every face.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"insightface\.")
+    try:
+        with source.opened() as folder, contextlib.redirect_stdout(io.StringIO()):
+            analysis = FaceAnalysis(
+                folder,
+                allowed_modules=["detection", "recognition", *TASKS.values()],
+                providers=device.providers,
+                sess_options=session_options(device),
+                static_shape_sessions=False,  # else every size of a canvas opens a session of its own
+            )
+            analysis.prepare(0)  # a number below zero would move every model to the CPU
+    except Exception as error:  # noqa: BLE001 - the library raises what its libraries raise, and AssertionError
+        raise load_error(source, error) from None
+    models: dict[str, Any] = analysis.models
+    if "recognition" not in models:
+        msg = f"insightface finds no recognition model in {source.folder}"
+        raise SettingsError(msg)
+    if not models["detection"].use_kps:
+        msg = f"The detector in {source.folder} gives no five points, by which faces are aligned"
+        raise SettingsError(msg)
+    for model in models.values():
+        name = Path(model.model_file).name
+        audit(name, device, assigned_nodes(model.session))
+        model.session = _FiniteSession(model.session, name)
+    return models
+
+
+def load_error(source: LibraryPack, error: Exception) -> SettingsError:
+    """One line on why the library cannot load a pack, with the file that it fails on where one alone does."""
+    for file in source.files:
+        try:
+            model_zoo.get_model(str(file), providers=["CPUExecutionProvider"])
+        except Exception as alone:  # noqa: BLE001 - as above
+            return SettingsError(
+                f"insightface cannot load {file}: {reason_of(alone)}; move it out of the folder, or describe the pack "
+                "in a manifest (docs/models.md)"
+            )
+    reason = str(error) and reason_of(error)
+    return SettingsError(f"insightface cannot load {source.folder}: {reason or 'it finds no detection model there'}")
+
+
+def reason_of(error: Exception) -> str:
+    """What the library says, in one line; it asserts without a word."""
+    return (str(error).strip().splitlines() or ["it is not a model that it knows"])[0]
+
+
+def embedding_contract(recogniser: Any, source: LibraryPack) -> str:
+    """The embedding contract: that of our stages where the library feeds the recogniser as they do."""
+    mean, std, side = float(recogniser.input_mean), float(recogniser.input_std), int(recogniser.input_size[0])
+    same = (mean, std, side) == (127.5, 127.5, align.SIZE)
+    fed = packs.PREPROCESSINGS["recognition"][0] if same else f"insightface-{side}-{mean:g}-{std:g}"
+    return packs.contract_of(packs.sha256_of(source.original(recogniser.model_file)), fed, precision="f32")
