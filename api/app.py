@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from api import callbacks, problems
+from api.allocator import return_large_buffers
 from api.audit import AuditLog, Witness
 from api.auth import open_gate
 from api.auth_settings import check_auth
@@ -267,7 +268,13 @@ def _make_room(connections: int) -> None:
 
 def _serve(app: FastAPI, settings: ApiSettings) -> None:
     _make_room(settings.max_connections)
-    config = uvicorn.Config(
+    return_large_buffers()
+    _Server(app, server_config(app, settings)).run()
+
+
+def server_config(app: FastAPI, settings: ApiSettings) -> uvicorn.Config:
+    """How uvicorn is run."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -278,12 +285,12 @@ def _serve(app: FastAPI, settings: ApiSettings) -> None:
         log_config=None,
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=settings.keep_alive.total_seconds(),  # type: ignore[arg-type]  # seconds for call_later
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=round(GRACE.total_seconds()),
     )
-    _Server(app, config).run()
 
 
 if __name__ == "__main__":

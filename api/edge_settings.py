@@ -52,6 +52,12 @@ class EdgeSettings(SharedSettings):
     header_timeout: Seconds = Field(
         default=timedelta(seconds=10), description="How long the head of a request may take to come in, in seconds."
     )
+    keep_alive: Seconds = Field(
+        default=timedelta(seconds=75),
+        description="How long an idle connection is kept between two requests, in seconds. Keep it longer than the "
+        "idle timeout of the proxy or the connection pool in front (60 s in nginx and in most cloud balancers): else a "
+        "request may meet a connection that is just being closed.",
+    )
     upload_grace: Seconds = Field(
         default=timedelta(seconds=20),
         description="How long a body may keep the gateway waiting whatever its size, in seconds; beyond that it must "

@@ -88,6 +88,12 @@ def test_nobody_administers_the_proxy_from_outside_and_events_are_not_held_back(
     assert "flush_interval -1" in CADDYFILE
 
 
+def test_the_proxy_drops_idle_connections_before_the_gateway_does() -> None:
+    kept = re.search(r"keepalive (\d+)s", CADDYFILE)
+    assert kept
+    assert int(kept[1]) < ApiSettings().keep_alive.total_seconds()
+
+
 def test_secrets_come_from_files_that_only_their_readers_get() -> None:
     found = services(SECRETS)
     readers = {name for name, service in found.items() if service.get("secrets")}

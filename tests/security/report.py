@@ -21,7 +21,7 @@ PRODUCT: Final = ("api", "worker", "shared", "tools")
 TESTS: Final = {
     "hostile images, read and decoded": (f"{SECURITY}/test_images.py",),
     "hostile images and requests, whole service": (f"{SECURITY}/test_service.py",),
-    "slow, endless and crowding clients": (f"{SECURITY}/test_lines.py",),
+    "slow, endless and crowding clients": (f"{SECURITY}/test_lines.py", f"{SECURITY}/test_edge_memory.py"),
     "a picture that takes all memory": (f"{SECURITY}/test_memory.py",),
     "inputs that kill or hang a worker": ("tests/integration/test_poison.py",),
     "tenants, keys, tokens, quotas": (

@@ -16,6 +16,8 @@ from tools.stack import LOOPBACK, Stack
 
 HEAD: Final = 1.0
 LIVEZ: Final = b"GET /livez HTTP/1.1\r\n" + HOST
+UNKNOWN: Final = b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
+KEEP_ALIVE: Final = 2.0
 CROWD: Final = 12
 PICTURE: Final = encoded(one_face())
 
@@ -25,6 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = {
         **FAKE,
         "VULTUS_HEADER_TIMEOUT": str(HEAD),
+        "VULTUS_KEEP_ALIVE": str(KEEP_ALIVE),
         "VULTUS_UPLOAD_GRACE": "1",
         "VULTUS_UPLOAD_MIN_RATE": "10000",
         "VULTUS_UPLOAD_BUDGET_BYTES": str(1024 * 1024),
@@ -48,11 +51,24 @@ def test_a_line_that_says_nothing_is_closed(stack: Stack) -> None:
     assert time.monotonic() - began > 0.9 * HEAD
 
 
-def test_a_line_that_is_idle_between_requests_is_closed(stack: Stack) -> None:
+def test_a_line_that_is_idle_between_requests_is_kept_for_as_long_as_set(stack: Stack) -> None:
     with line(stack) as idle:
-        idle.sendall(LIVEZ + b"\r\n")
-        assert read(idle).status == 200
+        for _ in range(2):
+            idle.sendall(LIVEZ + b"\r\n")
+            assert read(idle).status == 200
+            answered = time.monotonic()
         assert idle.recv(1) == b""
+        assert time.monotonic() - answered > 0.9 * KEEP_ALIVE
+
+
+def test_a_request_that_comes_just_before_an_idle_line_would_be_closed_is_answered(stack: Stack) -> None:
+    for moment in (0.5, 0.8):
+        with line(stack) as idle:
+            idle.sendall(LIVEZ + b"\r\n")
+            assert read(idle).status == 200
+            time.sleep(moment * KEEP_ALIVE)
+            idle.sendall(UNKNOWN)
+            assert read(idle).status == 404
 
 
 def test_a_proxy_that_is_trusted_is_believed_that_the_client_came_over_tls(stack: Stack) -> None:
@@ -142,12 +158,24 @@ def test_bodies_beyond_the_budget_are_503_and_those_that_fit_are_taken(stack: St
     assert submitted(stack).status == 202
 
 
-def submitted(stack: Stack) -> Answer:
+def test_an_upload_that_offers_http2_keeps_its_body(stack: Stack) -> None:
+    """As the JDK's client sends it by default, and `curl --http2`."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n"
+    assert submitted(stack, more=offer).status == 202
+
+
+@pytest.mark.parametrize("hosts", [b"", HOST * 2])
+def test_a_request_needs_one_host(stack: Stack, hosts: bytes) -> None:
+    answer = ask(stack.port, b"GET /livez HTTP/1.1\r\n" + hosts + b"\r\n")
+    assert (answer.status, answer.problem["code"]) == (400, "malformed_request")
+
+
+def submitted(stack: Stack, *, more: bytes = b"") -> Answer:
     body = (
         b'--b\r\nContent-Disposition: form-data; name="operation"\r\n\r\ndetect\r\n'
         b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + PICTURE + b"\r\n--b--\r\n"
     )
-    head = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Content-Type: multipart/form-data; boundary=b\r\n"
+    head = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Content-Type: multipart/form-data; boundary=b\r\n" + more
     return ask(stack.port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
