@@ -115,6 +115,15 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "schema": {"type": "string"},
     "example": '"7d9f2c1e-6b1a-4c0e-9f53-1f6f1f0a9b2d"',
 }
+IF_MATCH: Final[dict[str, Any]] = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of the version that you read. If the resource has changed since, the request is "
+    "answered with 412 and changes nothing.",
+    "schema": {"type": "string"},
+    "example": '"3"',
+}
 CANCEL_AFTER: Final[dict[str, Any]] = {
     "name": "Cancel-After",
     "in": "header",

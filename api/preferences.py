@@ -20,6 +20,7 @@ _DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h)?")
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
 _BARE_KEY: Final = re.compile(r"[!#-~]([ -~]*[!-~])?")
 _QUOTED_KEY: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_VERSION_TAG: Final = re.compile(r'"([0-9]{1,15})"')
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 
@@ -67,6 +68,22 @@ def read_cancel_after(headers: Sequence[str]) -> timedelta | None:
             "must be one duration above 0 and at most 30 days, such as 30s, 500ms, 2m, 1h or 30 (seconds)",
         )
     return delay
+
+
+def read_if_match(headers: Sequence[str]) -> frozenset[int] | None:
+    """The versions that `If-Match` (RFC 9110, section 13.1.1) allows; None for any.
+
+    Only tags that `etag` wrote can match; any other tag, and any weak one, matches no version.
+    """
+    tags = [tag.strip() for tag in ",".join(headers).split(",")]
+    if not headers or "*" in tags:
+        return None
+    return frozenset(int(match[1]) for tag in tags if (match := _VERSION_TAG.fullmatch(tag)))
+
+
+def etag(version: int) -> dict[str, str]:
+    """The header that names a version of a resource."""
+    return {"ETag": f'"{version}"'}
 
 
 def read_idempotency_key(headers: Sequence[str]) -> str | None:

@@ -78,6 +78,7 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.IMAGE_URLS_OFF: Kind(422, "Images by URL are off"),
     ErrorCode.IMAGE_URL_REFUSED: Kind(422, "The image's address is not taken"),
     ErrorCode.IMAGE_UNREACHABLE: Kind(422, "The image could not be fetched"),
+    ErrorCode.PRECONDITION_FAILED: Kind(412, "The resource has changed"),
     ErrorCode.METHOD_NOT_ALLOWED: Kind(405, "The method is not allowed here"),
     ErrorCode.QUEUE_FULL: Kind(503, "The queue is full"),
     ErrorCode.NO_WORKER: Kind(503, "No worker is ready"),

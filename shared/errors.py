@@ -72,6 +72,7 @@ class ErrorCode(StrEnum):
     IMAGE_URLS_OFF = "image_urls_off"
     IMAGE_URL_REFUSED = "image_url_refused"
     IMAGE_UNREACHABLE = "image_unreachable"
+    PRECONDITION_FAILED = "precondition_failed"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     QUEUE_FULL = "queue_full"
     NO_WORKER = "no_worker"

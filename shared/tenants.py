@@ -54,6 +54,8 @@ class Tenant:
     quotas: Quotas = field(default_factory=Quotas)
     quality_policy: Mapping[str, Any] = field(default_factory=dict)
     """What its registrations ask for where they do not say it themselves; kept here as it was given."""
+    version: int = 1
+    """Counts the changes of its record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ class Endpoint:
     failing_since: float | None = None
     """The first of the failures that nothing but failures followed."""
     created_at: float = 0.0
+    version: int = 1
+    """Counts the changes of its record; attempts do not change it."""
 
     def active_secrets(self, now: float) -> tuple[str, ...]:
         """What a delivery is signed with now, the newest first."""

@@ -1,13 +1,14 @@
 """Tenants and their keys in dictionaries, beside `tests/memory_ledger.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.storage.api_keys import ApiKeys
 from shared.storage.audit import Audit, Entry
 from shared.storage.tenants import Tenants
+from shared.storage.versions import refuse_stale
 from shared.tenants import DEFAULT, ApiKey, Scope, Tenant, new_key
 
 if TYPE_CHECKING:
@@ -36,12 +37,17 @@ class MemoryTenants(Tenants):
         self._ledger.step()
         return list({DEFAULT: Tenant(DEFAULT), **self.kept}.values())[::-1]
 
-    def replace(self, tenant: Tenant) -> Tenant | None:
+    def change(
+        self, tenant_id: str, changes: Mapping[str, Any], *, versions: Collection[int] | None = None
+    ) -> Tenant | None:
         self._ledger.step()
-        if tenant.id not in {DEFAULT, *self.kept}:
+        tenant = self.kept.get(tenant_id) or (Tenant(DEFAULT) if tenant_id == DEFAULT else None)
+        if tenant is None:
             return None
-        self.kept[tenant.id] = tenant
-        return tenant
+        if versions is not None and tenant.version not in versions:
+            refuse_stale(b"stale")
+        self.kept[tenant_id] = replace(tenant, **changes, version=tenant.version + 1)
+        return self.kept[tenant_id]
 
     def delete(self, tenant_id: str) -> None:
         self._ledger.step()

@@ -3,8 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 
 from anyio import to_thread
@@ -29,7 +29,8 @@ from api.auth import FRESH
 from api.backend import Backend
 from api.batch_schemas import batch_content
 from api.deps import Admin, BackendDep
-from api.openapi import BODY_CODES, problem_responses
+from api.openapi import BODY_CODES, IF_MATCH, problem_responses
+from api.preferences import etag, read_if_match
 from api.session_schemas import session_content
 from api.webhook_schemas import endpoint_content
 from shared.errors import ErrorCode, FieldError, RequestError
@@ -80,7 +81,7 @@ async def register_tenant(request: Request, _: Admin, asked: TenantSubmission, b
     if made is None:
         raise RequestError(ErrorCode.TENANT_EXISTS, "There is a tenant of this id already.")
     request.state.subject = request.state.subject_tenant = made.id
-    return json_answer(tenant_content(made), status=201)
+    return json_answer(tenant_content(made), status=201, headers=etag(made.version))
 
 
 @router.get(
@@ -105,7 +106,7 @@ async def list_tenants(_: Admin, backend: BackendDep) -> Response:
 )
 async def read_tenant(tenant: TenantDep) -> Response:
     """Read a tenant: its name, quotas and policy."""
-    return json_answer(tenant_content(tenant))
+    return json_answer(tenant_content(tenant), headers=etag(tenant.version))
 
 
 @router.patch(
@@ -113,19 +114,22 @@ async def read_tenant(tenant: TenantDep) -> Response:
     summary="Change a tenant",
     response_model=TenantBody,
     response_description="The tenant as it is now.",
-    responses=problem_responses(*TENANT_CODES, *BODY_CODES),
+    responses=problem_responses(*TENANT_CODES, *BODY_CODES, ErrorCode.PRECONDITION_FAILED),
+    openapi_extra={"parameters": [IF_MATCH]},
 )
-async def change_tenant(tenant: TenantDep, asked: TenantChange, backend: BackendDep) -> Response:
-    """Change what is given; the rest stays. It takes effect at every gateway within 3 seconds."""
+async def change_tenant(request: Request, tenant: TenantDep, asked: TenantChange, backend: BackendDep) -> Response:
+    """Change the given fields and no other. The change takes effect at every gateway within 3 seconds."""
     given = asked.model_dump(exclude_none=True, exclude={"quotas", "quality_policy"})
     if asked.quotas is not None:
         given["quotas"] = _quotas(asked.quotas)
     if asked.quality_policy is not None:
         given["quality_policy"] = _policy(asked.quality_policy)
-    changed = await to_thread.run_sync(backend.ledger.tenants.replace, replace(tenant, **given))
+    versions = read_if_match(request.headers.getlist("if-match"))
+    change = partial(backend.ledger.tenants.change, tenant.id, given, versions=versions)
+    changed = await to_thread.run_sync(change)
     if changed is None:
         raise no_such_tenant()
-    return json_answer(tenant_content(changed))
+    return json_answer(tenant_content(changed), headers=etag(changed.version))
 
 
 @router.get(
@@ -163,7 +167,7 @@ async def erase_tenant(request: Request, caller: Admin, tenant: TenantDep, backe
     came up to the end: ask again. That it was erased, by whom and when, stays in the audit log of the caller's tenant.
     """
     request.state.subject_tenant = caller.tenant  # the tenant's own log goes with it
-    await to_thread.run_sync(backend.ledger.tenants.replace, replace(tenant, disabled=True))
+    await to_thread.run_sync(backend.ledger.tenants.change, tenant.id, {"disabled": True})
     await asyncio.sleep(2 * FRESH.total_seconds())  # until the last gateway has heard of it
     erased: Counter[str] = Counter()
     left = True

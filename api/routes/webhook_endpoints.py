@@ -1,19 +1,19 @@
 """Webhook endpoints: register, change, rotate, enable, disable, test, and send again what failed."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Final
 
 from anyio import to_thread
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Body, Depends, Query, Request
 from starlette.responses import Response
 
 from api.answers import json_answer
 from api.deps import BackendDep, SettingsDep, WebhooksAdmin
-from api.openapi import BODY_CODES, problem_responses
+from api.openapi import BODY_CODES, IF_MATCH, problem_responses
 from api.paging import read_delivery_cursor, write_delivery_cursor
+from api.preferences import etag, read_if_match
 from api.webhook_schemas import (
     DeliveryBody,
     DeliveryList,
@@ -83,7 +83,7 @@ async def register_endpoint(
         headers=asked.headers,
     )
     created = await to_thread.run_sync(backend.ledger.endpoints.create, endpoint)
-    return json_answer(endpoint_content(created, secret=secret), status=201)
+    return json_answer(endpoint_content(created, secret=secret), status=201, headers=etag(created.version))
 
 
 @router.get(
@@ -108,7 +108,7 @@ async def list_endpoints(caller: WebhooksAdmin, backend: BackendDep) -> Response
 )
 async def read_endpoint(endpoint: EndpointDep) -> Response:
     """Read an endpoint, without its secrets."""
-    return json_answer(endpoint_content(endpoint))
+    return json_answer(endpoint_content(endpoint), headers=etag(endpoint.version))
 
 
 @router.patch(
@@ -116,12 +116,13 @@ async def read_endpoint(endpoint: EndpointDep) -> Response:
     summary="Change an endpoint",
     response_model=EndpointBody,
     response_description="The endpoint as it is now.",
-    responses=problem_responses(*CODES, *BODY_CODES, ErrorCode.WEBHOOK_URL_REFUSED),
+    responses=problem_responses(*CODES, *BODY_CODES, ErrorCode.WEBHOOK_URL_REFUSED, ErrorCode.PRECONDITION_FAILED),
+    openapi_extra={"parameters": [IF_MATCH]},
 )
 async def change_endpoint(
-    endpoint: EndpointDep, asked: EndpointChange, backend: BackendDep, settings: SettingsDep
+    request: Request, endpoint: EndpointDep, asked: EndpointChange, backend: BackendDep, settings: SettingsDep
 ) -> Response:
-    """Change what is given; the rest stays. What is still to be sent goes out by the new terms."""
+    """Change the given fields and no other. Callbacks that are still to be sent follow the new values."""
     policy = settings.webhook_policy
     if asked.url is not None:
         policy.check_url(asked.url, field="url")
@@ -130,7 +131,8 @@ async def change_endpoint(
     given = asked.model_dump(exclude_none=True)
     if "events" in given:
         given["events"] = tuple(dict.fromkeys(given["events"]))
-    return await _found(lambda: backend.ledger.endpoints.replace(replace(endpoint, **given)))
+    versions = read_if_match(request.headers.getlist("if-match"))
+    return await _found(lambda: backend.ledger.endpoints.change(endpoint.id, given, versions=versions))
 
 
 @router.delete(
@@ -138,11 +140,13 @@ async def change_endpoint(
     status_code=204,
     summary="Delete an endpoint",
     response_description="It is gone, with its secrets.",
-    responses=problem_responses(*CODES),
+    responses=problem_responses(*CODES, ErrorCode.PRECONDITION_FAILED),
+    openapi_extra={"parameters": [IF_MATCH]},
 )
-async def delete_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
-    """Delete an endpoint. What was still to be sent to it is not sent."""
-    if not await to_thread.run_sync(backend.ledger.endpoints.delete, endpoint.id):
+async def delete_endpoint(request: Request, endpoint: EndpointDep, backend: BackendDep) -> Response:
+    """Delete an endpoint. Callbacks that are still to be sent to it are dropped."""
+    versions = read_if_match(request.headers.getlist("if-match"))
+    if not await to_thread.run_sync(partial(backend.ledger.endpoints.delete, endpoint.id, versions=versions)):
         raise no_such_endpoint()
     return Response(status_code=204)
 
@@ -247,7 +251,7 @@ async def _found(read: Callable[[], Endpoint | None], *, secret: str | None = No
     endpoint = await to_thread.run_sync(read)
     if endpoint is None:
         raise no_such_endpoint()
-    return json_answer(endpoint_content(endpoint, secret=secret))
+    return json_answer(endpoint_content(endpoint, secret=secret), headers=etag(endpoint.version))
 
 
 def no_such_endpoint() -> RequestError:

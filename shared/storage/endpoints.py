@@ -1,9 +1,10 @@
 """Webhook endpoints: who asked to be told, kept once, and beside every shard the ids of those who listen."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import redis
 
@@ -11,11 +12,14 @@ from shared.errors import ErrorCode, RequestError
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
 from shared.storage.records import pairs, readable, tenant_text
+from shared.storage.versions import Changes, expected, refuse_stale, written
 from shared.tenants import DEFAULT
 from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, EventType, PayloadForm, Secret
 
 MOST: Final = 1000
 """Endpoints that a tenant may register."""
+MAX_SECRETS: Final = 8
+"""Secrets that an endpoint signs with at once; each adds a signature to every callback."""
 
 
 class Endpoints:
@@ -32,7 +36,8 @@ class Endpoints:
         self._client = client
         self._shards = shards
         self._create = scripts.register(client, "endpoint_create", parts=())
-        self._change = scripts.register(client, "endpoint_change", parts=())
+        self._changes = Changes(client)
+        self._delete = scripts.register(client, "endpoint_delete", parts=())
         self._rotate = scripts.register(client, "endpoint_rotate", parts=())
         self._failed = scripts.register(client, "endpoint_failed", parts=())
 
@@ -42,7 +47,11 @@ class Endpoints:
         Raises:
             RequestError: `too_many_endpoints`.
         """
-        fields = {"id": endpoint.id, "enabled": "1", **_texts(endpoint)}
+        fields = {
+            "id": endpoint.id,
+            "enabled": "1",
+            **written(endpoint, _WRITE),
+        }
         owner = tenant_text(endpoint.tenant)
         if owner is not None:
             fields["tenant"] = owner
@@ -81,9 +90,21 @@ class Endpoints:
             members = cast("set[bytes]", self._client.smembers(keys.listeners(shard, event_type, tenant)))
         return sorted(name.decode() for name in members)
 
-    def replace(self, endpoint: Endpoint) -> Endpoint | None:
-        """Change what its owner decides: address, description, events, payload, headers. None where there is none."""
-        return self._changed(endpoint.id, _texts(endpoint))
+    def change(
+        self, endpoint_id: str, changes: Mapping[str, Any], *, versions: Collection[int] | None = None
+    ) -> Endpoint | None:
+        """Change the named fields of an endpoint and no other; None if there is no such endpoint.
+
+        Args:
+            endpoint_id: whose record.
+            changes: new values by field: `url`, `description`, `events`, `payload`, `include_embeddings`, `headers`.
+            versions: those that the record may have; None for any.
+
+        Raises:
+            RequestError: `precondition_failed`.
+        """
+        texts = {name: _WRITE[name](value) for name, value in changes.items()}
+        return self._changed(endpoint_id, texts, versions=versions)
 
     def enable(self, endpoint_id: str) -> Endpoint | None:
         """Tell it again, of what ends from now on. None where there is none."""
@@ -96,9 +117,9 @@ class Endpoints:
         return self._changed(endpoint_id, fields, stamped=("disabled_at",))
 
     def rotate(self, endpoint_id: str, secret: str, *, overlap: timedelta) -> Endpoint | None:
-        """Sign with a new secret, and with those before for so long. None where there is none."""
+        """Sign with a new secret, and with up to seven older ones for so long. None if there is no such endpoint."""
         with store_errors():
-            row = self._rotate(keys=[keys.endpoint(endpoint_id)], args=[secret, overlap.total_seconds()])
+            row = self._rotate(keys=[keys.endpoint(endpoint_id)], args=[secret, overlap.total_seconds(), MAX_SECRETS])
         return None if row is None else _read(pairs(row))
 
     def failed(self, endpoint_id: str) -> timedelta | None:
@@ -112,19 +133,25 @@ class Endpoints:
         with store_errors():
             self._client.hdel(keys.endpoint(endpoint_id), "failing_since")
 
-    def delete(self, endpoint_id: str) -> bool:
-        """Forget an endpoint and its secrets; False where there was none. What was still to be sent to it is not."""
-        found = self.read(endpoint_id)
-        if found is None:
+    def delete(self, endpoint_id: str, *, versions: Collection[int] | None = None) -> bool:
+        """Erase an endpoint and its secrets; False where there was none. What was still to be sent to it is not.
+
+        The record goes first: a change at the same time then finds none, and takes the endpoint out of the sets again.
+
+        Raises:
+            RequestError: `precondition_failed`.
+        """
+        endpoint = self.read(endpoint_id)
+        if endpoint is None:
             return False
-        with store_errors(), self._client.pipeline(transaction=False) as unheard:
-            for shard in range(self._shards):
-                for event_type in SUBSCRIBABLE:
-                    unheard.srem(keys.listeners(shard, event_type, found.tenant), endpoint_id)
-            unheard.execute()
         with store_errors():
-            self._client.zrem(keys.endpoints(found.tenant), endpoint_id)
-            return bool(self._client.delete(keys.endpoint(endpoint_id)))
+            deleted = self._delete(
+                keys=[keys.endpoint(endpoint_id), keys.endpoints(endpoint.tenant)],
+                args=[endpoint_id, expected(versions)],
+            )
+        refuse_stale(deleted)
+        self._write_listeners(replace(endpoint, enabled=False))
+        return bool(deleted)
 
     def mend(self) -> None:
         """Make the sets beside the shards those of the registry again."""
@@ -155,19 +182,27 @@ class Endpoints:
         *,
         removed: Sequence[str] = (),
         stamped: Sequence[str] = (),
+        versions: Collection[int] | None = None,
     ) -> Endpoint | None:
-        with store_errors():
-            row = self._change(
-                keys=[keys.endpoint(endpoint_id)],
-                args=[json.dumps(fields), json.dumps(removed), json.dumps(stamped)],
-            )
+        key = keys.endpoint(endpoint_id)
+        row = self._changes.apply(key, fields, removed=removed, stamped=stamped, versions=versions)
         if row is None:
             return None
-        endpoint = _read(pairs(row))
+        endpoint = _read(row)
         self._listen(endpoint)
         return endpoint
 
     def _listen(self, endpoint: Endpoint) -> None:
+        """Bring the sets of listeners in line with the record, also where that changes or is deleted meanwhile."""
+        written = endpoint
+        while True:
+            self._write_listeners(written)
+            current = self.read(endpoint.id) or replace(endpoint, enabled=False)
+            if all(_listens(current, event_type) == _listens(written, event_type) for event_type in SUBSCRIBABLE):
+                return
+            written = current
+
+    def _write_listeners(self, endpoint: Endpoint) -> None:
         with store_errors(), self._client.pipeline(transaction=False) as heard:
             for shard in range(self._shards):
                 for event_type in SUBSCRIBABLE:
@@ -180,15 +215,15 @@ def _listens(endpoint: Endpoint, event_type: EventType) -> bool:
     return endpoint.enabled and event_type in endpoint.events
 
 
-def _texts(endpoint: Endpoint) -> dict[str, str]:
-    return {
-        "url": endpoint.url,
-        "description": endpoint.description,
-        "events": json.dumps(endpoint.events),
-        "payload": endpoint.payload.value,
-        "include_embeddings": str(int(endpoint.include_embeddings)),
-        "headers": json.dumps(dict(endpoint.headers)),
-    }
+_WRITE: Final[Mapping[str, Callable[[Any], str]]] = {
+    "url": str,
+    "description": str,
+    "events": json.dumps,
+    "payload": lambda payload: str(payload.value),
+    "include_embeddings": lambda included: str(int(included)),
+    "headers": lambda headers: json.dumps(dict(headers)),
+}
+"""How each field that an owner decides is written."""
 
 
 def _read(fields: Mapping[bytes, bytes]) -> Endpoint:
@@ -209,4 +244,5 @@ def _read(fields: Mapping[bytes, bytes]) -> Endpoint:
         disabled_at=None if disabled_at is None else float(disabled_at),
         failing_since=None if since is None else float(since),
         created_at=float(found["created_at"]),
+        version=int(found["version"]),
     )

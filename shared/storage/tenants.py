@@ -1,14 +1,16 @@
 """The registry of tenants: who they are, what they may have, and whether they are let in."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
+from typing import Any, Final, cast
 
 import redis
 
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
-from shared.storage.records import pairs, readable
+from shared.storage.records import readable
+from shared.storage.versions import Changes, written
 from shared.tenants import DEFAULT, Quotas, Tenant
 
 
@@ -22,12 +24,15 @@ class Tenants:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._create = scripts.register(client, "tenant_create", parts=())
-        self._change = scripts.register(client, "tenant_change", parts=())
+        self._changes = Changes(client)
 
     def create(self, tenant: Tenant) -> Tenant | None:
         """Put a tenant on record; None where there is one of this id."""
         with store_errors():
-            at = self._create(keys=[keys.tenant(tenant.id), keys.TENANTS], args=[tenant.id, json.dumps(_texts(tenant))])
+            at = self._create(
+                keys=[keys.tenant(tenant.id), keys.TENANTS],
+                args=[tenant.id, json.dumps(written(tenant, _WRITE))],
+            )
         return None if at is None else self.read(tenant.id)
 
     def read(self, tenant_id: str) -> Tenant | None:
@@ -49,13 +54,24 @@ class Tenants:
         found = list(readable("tenant", filter(None, rows), read_tenant))
         return found if any(tenant.id == DEFAULT for tenant in found) else [*found, Tenant(DEFAULT)]
 
-    def replace(self, tenant: Tenant) -> Tenant | None:
-        """Change what the operator decides: name, quotas, policy, whether it is let in. None where there is none."""
-        if tenant.id == DEFAULT:
+    def change(
+        self, tenant_id: str, changes: Mapping[str, Any], *, versions: Collection[int] | None = None
+    ) -> Tenant | None:
+        """Change the named fields of a tenant and no other; None if there is no such tenant.
+
+        Args:
+            tenant_id: whose record.
+            changes: new values by field: `name`, `disabled`, `quotas`, `quality_policy`.
+            versions: those that the record may have; None for any.
+
+        Raises:
+            RequestError: `precondition_failed`.
+        """
+        if tenant_id == DEFAULT:
             self.create(Tenant(DEFAULT))  # it needs no record until something is to be said of it
-        with store_errors():
-            row = self._change(keys=[keys.tenant(tenant.id)], args=[json.dumps(_texts(tenant))])
-        return None if row is None else read_tenant(pairs(row))
+        texts = {name: _WRITE[name](value) for name, value in changes.items()}
+        row = self._changes.apply(keys.tenant(tenant_id), texts, versions=versions)
+        return None if row is None else read_tenant(row)
 
     def delete(self, tenant_id: str) -> None:
         """Forget a tenant; what it has is not touched."""
@@ -64,14 +80,13 @@ class Tenants:
             self._client.delete(keys.tenant(tenant_id))
 
 
-def _texts(tenant: Tenant) -> dict[str, str]:
-    quotas = {name: getattr(tenant.quotas, name) for name in ("rate", "burst", "jobs")}
-    return {
-        "name": tenant.name,
-        "disabled": str(int(tenant.disabled)),
-        "quotas": json.dumps(quotas),
-        "quality_policy": json.dumps(dict(tenant.quality_policy)),
-    }
+_WRITE: Final[Mapping[str, Callable[[Any], str]]] = {
+    "name": str,
+    "disabled": lambda disabled: str(int(disabled)),
+    "quotas": lambda quotas: json.dumps(asdict(quotas)),
+    "quality_policy": lambda policy: json.dumps(dict(policy)),
+}
+"""How each field that an operator decides is written."""
 
 
 def read_tenant(fields: Mapping[bytes, bytes]) -> Tenant:
@@ -85,4 +100,5 @@ def read_tenant(fields: Mapping[bytes, bytes]) -> Tenant:
         disabled=found["disabled"] == "1",
         quotas=Quotas(rate=quotas.get("rate"), burst=quotas.get("burst"), jobs=quotas.get("jobs")),
         quality_policy=json.loads(found["quality_policy"]),
+        version=int(found["version"]),
     )

@@ -93,12 +93,12 @@ def test_a_key_needs_a_tenant_and_comes_with_it(ledger: Ledger) -> None:
 def test_the_default_tenant_is_always_there_and_can_be_given_quotas(ledger: Ledger) -> None:
     assert [tenant.id for tenant in ledger.tenants.all()] == [DEFAULT]
     key, _ = put(ledger)
-    changed = ledger.tenants.replace(Tenant(DEFAULT, disabled=True, quality_policy={"min_width": 80}))
+    changed = ledger.tenants.change(DEFAULT, {"disabled": True, "quality_policy": {"min_width": 80}})
     assert changed is not None
     found = ledger.api_keys.find(key.id)
     assert found is not None
     assert (found[1].disabled, found[1].quality_policy) == (True, {"min_width": 80})
-    assert ledger.tenants.replace(Tenant("nobody")) is None
+    assert ledger.tenants.change("nobody", {"name": "x"}) is None
 
 
 def test_the_command_makes_lists_and_revokes_keys(ledger: Ledger, ledger_server: Server) -> None:

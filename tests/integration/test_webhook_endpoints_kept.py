@@ -94,7 +94,7 @@ def test_an_end_is_told_only_where_somebody_listens_to_its_type(ledger: Ledger, 
     failed = ledger.endpoints.create(endpoint(EventType.JOB_FAILED))
     end(ledger)
     assert rows(ledger_server) == []
-    ledger.endpoints.replace(replace(failed, events=(EventType.JOB_SUCCEEDED,)))
+    ledger.endpoints.change(failed.id, {"events": (EventType.JOB_SUCCEEDED,)})
     told = end(ledger)
     (row,) = rows(ledger_server)
     assert (row["id"], row["type"], row["operation"]) == (told, "job.succeeded", "detect")

@@ -5,7 +5,7 @@ if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then return false end
 local time = redis.call('TIME')
 local at = string.format('%.6f', time[1] + time[2] / 1e6)
 for name, value in pairs(cjson.decode(ARGV[2])) do redis.call('HSET', KEYS[1], name, value) end
-redis.call('HSET', KEYS[1], 'created_at', at, 'secrets', cjson.encode({{value = ARGV[3], created_at = tonumber(at)}}))
+redis.call('HSET', KEYS[1], 'version', 1, 'created_at', at, 'secrets', cjson.encode({{value = ARGV[3], created_at = tonumber(at)}}))
 redis.call('ZADD', KEYS[2], at, ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[5])
 return at

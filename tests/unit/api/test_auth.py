@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.auth import FRESH, STRANGERS
-from shared.tenants import Quotas, Scope, Tenant, new_key
+from shared.tenants import Quotas, Scope, new_key
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 from tests.unit.api.pictures import JPEG
 
@@ -106,7 +106,7 @@ def test_a_revoked_key_is_refused_within_seconds(closed: Gateway, monkeypatch: p
 def test_a_disabled_tenant_is_let_in_no_more(closed: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     key = closed.ledger.api_keys.give("acme")
     assert listed(closed, key).status_code == 200
-    closed.ledger.tenants.replace(Tenant("acme", disabled=True))
+    closed.ledger.tenants.change("acme", {"disabled": True})
     pause(closed, FRESH.total_seconds() + 0.1, monkeypatch)
     problem(listed(closed, key), 403, "forbidden")
 
@@ -152,7 +152,7 @@ def test_a_key_that_asks_too_fast_is_told_when_to_come_back(make_gateway: MakeGa
 def test_a_tenant_may_have_a_rate_of_its_own(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(auth="keys", rate_limit=1000.0, rate_burst=1000)
     key = gateway.ledger.api_keys.give("acme")
-    gateway.ledger.tenants.replace(Tenant("acme", quotas=Quotas(rate=0.1, burst=1)))
+    gateway.ledger.tenants.change("acme", {"quotas": Quotas(rate=0.1, burst=1)})
     assert [listed(gateway, key).status_code for _ in range(2)] == [200, 429]
 
 

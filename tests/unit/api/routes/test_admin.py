@@ -27,6 +27,10 @@ class Operator:
     def __call__(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self.gateway.request(method, f"/v1/admin{path}", headers=self.headers, **more)
 
+    def change(self, tenant: str, body: dict[str, Any], *, if_match: str) -> httpx.Response:
+        headers = {**self.headers, "If-Match": if_match}
+        return self.gateway.request("PATCH", f"/v1/admin/tenants/{tenant}", json=body, headers=headers)
+
 
 POLICY = {"profile": "strict", "limits": {"max_yaw": 45.0}}
 
@@ -47,6 +51,19 @@ def test_a_tenant_is_registered_read_listed_and_changed(operator: Operator) -> N
     assert (changed["name"], changed["disabled"], changed["quotas"]["rate"], changed["quality_policy"]) == (
         "Acme", True, 2.0, POLICY,
     )  # fmt: skip
+
+
+def test_a_change_of_an_older_version_is_412_and_changes_nothing(operator: Operator) -> None:
+    tag = operator("POST", "/tenants", json={"id": "acme"}).headers["ETag"]
+    assert operator("GET", "/tenants/acme").headers["ETag"] == tag
+    first = operator.change("acme", {"name": "One"}, if_match=tag)
+    assert first.status_code == 200
+    assert first.headers["ETag"] != tag
+    for stale in (tag, f"W/{first.headers['ETag']}", '"x"'):
+        problem(operator.change("acme", {"name": "Two"}, if_match=stale), 412, "precondition_failed")
+    assert operator("GET", "/tenants/acme").json()["name"] == "One"
+    assert operator.change("acme", {"name": "Three"}, if_match="*").status_code == 200
+    assert operator.change("acme", {"name": "Four"}, if_match=f'"9", {tag}, "3"').status_code == 200
 
 
 def test_a_tenant_is_registered_once(operator: Operator) -> None:

@@ -100,7 +100,7 @@ def test_a_tenants_policy_holds_where_the_request_says_nothing_and_is_no_part_of
     assert params("b", quality_limits={"max_roll": 5})["quality_limits"] == {"max_yaw": 45.0, "max_roll": 5.0}
     other = params("c", quality="off")
     assert (other["quality"], other["quality_limits"]) == ("off", {})
-    gateway.ledger.tenants.replace(Tenant("acme", quality_policy={}))
+    gateway.ledger.tenants.change("acme", {"quality_policy": {}})
     assert params("a") == silent
 
 

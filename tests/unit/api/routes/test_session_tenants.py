@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from shared.tenants import Quotas, Tenant
+from shared.tenants import Quotas
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 from tests.unit.api.pictures import JPEG
 from tests.unit.api.routes.test_liveness_sessions import PATH, SECRET, TWO_TURNS, Client
@@ -22,20 +22,20 @@ def opened_by_acme(closed: Gateway) -> Client:
 
 def test_frames_count_among_the_open_jobs_of_their_tenant(closed: Gateway) -> None:
     client = opened_by_acme(closed)
-    closed.ledger.tenants.replace(Tenant("acme", quotas=Quotas(jobs=0)))
+    closed.ledger.tenants.change("acme", {"quotas": Quotas(jobs=0)})
     problem(client.post(), 429, "quota_exceeded")
     assert client.read()["status"] == "running", "the frame was not taken: it may come again"
 
 
 def test_the_image_of_a_reference_counts_among_them_too(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme")
-    closed.ledger.tenants.replace(Tenant("acme", quotas=Quotas(jobs=0)))
+    closed.ledger.tenants.change("acme", {"quotas": Quotas(jobs=0)})
     asked = {"reference": {"base64": base64.b64encode(JPEG).decode()}}
     problem(closed.post(PATH, json=asked, headers=bearer(key)), 429, "quota_exceeded")
 
 
 def test_clients_of_a_disabled_tenant_are_let_in_no_more(closed: Gateway) -> None:
     client = opened_by_acme(closed)
-    closed.ledger.tenants.replace(Tenant("acme", disabled=True))
+    closed.ledger.tenants.change("acme", {"disabled": True})
     problem(client.post(), 403, "forbidden")
     problem(closed.get(client.path, headers=client.headers), 403, "forbidden")
