@@ -29,7 +29,7 @@ class Quality(Strict):
     """Measured signals of one face, each with its unit; none is a verdict."""
 
     face_width_px: float = Field(description="Width of the box in pixels.")
-    sharpness: float = Field(description="Variance of the Laplacian of the grey face at 128x128; below 60 is blurred.")
+    sharpness: float = Field(description="Variance of the Laplacian of the grey face at 128x128; below 15 is blurred.")
     brightness: float = Field(ge=0, le=255, description="Mean grey value of the face, 0-255; good is 100-165.")
     contrast: float = Field(ge=0, description="Standard deviation of the grey face; good is 30 and up.")
     face_share: float = Field(ge=0, description="Area of the box as a share of the image's.")
@@ -165,8 +165,8 @@ CheckName = Literal[
     "pitch",
     "roll",
     "eyes",
-    "embedding_length",
     "recognisability",
+    "embedding_length",
     "liveness",
     "same_person",
     "duplicate",

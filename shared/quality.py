@@ -1,4 +1,4 @@
-"""What a picture must be like for a registration: profiles of limits, and single limits in their place."""
+"""Quality limits for registrations: profiles, and single limits that override them."""
 
 from typing import Annotated, Final, Literal
 
@@ -54,35 +54,43 @@ class QualityPolicy(Submitted):
             return QualityPolicy(profile=profile, limits=limits)
         return QualityPolicy(profile=self.profile, limits=limits.over(self.limits))
 
-    def effective(self, *, register_score: float) -> QualityLimits:
-        """The limits that hold, `register_score` being the pack's; what is null then is not checked."""
+    def effective(self, *, register_score: float, register_length: float | None = None) -> QualityLimits:
+        """The limits that apply. A limit that is null is not checked.
+
+        `register_score` and `register_length` are the pack's: least detection score, and least length of the raw
+        embedding where it was measured for the pack.
+        """
         own = PROFILES[self.profile]
         if self.profile != "off":
-            own = QualityLimits(min_detection_score=min(1.0, register_score + MARGIN[self.profile])).over(own)
+            score = min(1.0, register_score + SCORE_MARGIN[self.profile])
+            length = None if register_length is None else register_length * LENGTH_FACTOR[self.profile]
+            own = QualityLimits(min_detection_score=score, min_embedding_length=length).over(own)
         return self.limits.over(own)
 
 
-MARGIN: Final[dict[Profile, float]] = {"standard": 0.0, "strict": 0.05}
-"""What a profile asks of the detection score above the pack's own limit."""
+SCORE_MARGIN: Final[dict[Profile, float]] = {"standard": 0.0, "strict": 0.05}
+"""Added to the pack's least detection score."""
+LENGTH_FACTOR: Final[dict[Profile, float]] = {"standard": 1.0, "strict": 1.1}
+"""Multiplies the pack's least embedding length: its scale differs from pack to pack."""
 PROFILES: Final[dict[Profile, QualityLimits]] = {
     "off": QualityLimits(),
     "standard": QualityLimits(
-        min_face_width_px=60,
+        min_face_width_px=48,
         min_face_share=0.01,
         min_inside=0.95,
-        min_sharpness=60,
-        min_brightness=50,
+        min_sharpness=8,
+        min_brightness=40,
         max_brightness=215,
-        min_contrast=20,
+        min_contrast=15,
         max_yaw=35,
         max_pitch=30,
         max_roll=30,
     ),
     "strict": QualityLimits(
-        min_face_width_px=100,
+        min_face_width_px=80,
         min_face_share=0.03,
         min_inside=0.99,
-        min_sharpness=100,
+        min_sharpness=20,
         min_brightness=70,
         max_brightness=200,
         min_contrast=30,
@@ -92,7 +100,7 @@ PROFILES: Final[dict[Profile, QualityLimits]] = {
         min_eyes_open=0.5,
     ),
 }
-"""Measured on labelled pictures; docs/models.md says where each number comes from."""
+"""Set by what each limit does to matching; docs/models.md has the measurements."""
 
 
 def _given(limits: QualityLimits) -> dict[str, float]:

@@ -68,6 +68,7 @@ REGISTER_FAILED: Final = {
     "yaw": "Face turned away. Please look straight at the camera.",
     "pitch": "Face turned up or down. Please hold the camera at the height of your eyes.",
     "roll": "Face not upright. Please hold your head and the camera upright.",
+    "embedding_length": "Face cannot be made out well enough. Please uncover your face and improve lighting.",
     "liveness": "Liveness check failed. Please ensure you are using a live camera feed.",
 }
 

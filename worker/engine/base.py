@@ -41,6 +41,8 @@ class Thresholds:
     """Least detection score for a registration, 0-1."""
     duplicate: float | None = None
     """Registered before means cosine > duplicate; `match` where it was not measured."""
+    register_length: float | None = None
+    """Least length of the raw embedding for a registration, on the model's own scale; None where not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Holds a face to limits: each check with its value, its limit, and what a person at the camera can do."""
+"""Checks a face against limits: each check with its value, its limit, and advice for the person at the camera."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -73,15 +73,13 @@ def duplicate(similarity: float, *, limit: float) -> Check:
     return _check("duplicate", similarity, f"<= {limit:g}", passed=similarity <= limit)
 
 
-def checks(seen: Seen, limits: QualityLimits, *, embedding_length: float | None = None) -> list[Check]:
-    """Every check that has a limit, in the order of `CheckName`; what was not read fails none."""
-    length = (
-        () if embedding_length is None else _least("embedding_length", embedding_length, limits.min_embedding_length)
-    )
-    return [*_checks(seen, limits), *length]
+def embedding_length(length: float, limits: QualityLimits) -> Iterator[Check]:
+    """Whether the raw embedding is long enough, where that has a limit: short ones match their own person less."""
+    yield from _least("embedding_length", length, limits.min_embedding_length)
 
 
-def _checks(seen: Seen, limits: QualityLimits) -> Iterator[Check]:
+def checks(seen: Seen, limits: QualityLimits) -> Iterator[Check]:
+    """Every check of the picture that has a limit, in the order of `CheckName`. What was not read fails none."""
     quality, pose = seen.quality, seen.pose
     yield from _least("detection_score", seen.face.score, limits.min_detection_score)
     yield from _least("face_width", quality.face_width_px, limits.min_face_width_px)

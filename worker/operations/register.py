@@ -47,7 +47,9 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         for index, embedding in enumerate(params.known_embeddings)
     ]
     policy = QualityPolicy().asked(params.quality, params.quality_limits)
-    limits = policy.effective(register_score=info.thresholds.register_score)
+    limits = policy.effective(
+        register_score=info.thresholds.register_score, register_length=info.thresholds.register_length
+    )
     examined = [_examine(picture, params, work) for picture in (work.image, *work.more)]
     _embed(examined, limits, work)
     _compare(examined, match=info.thresholds.match)
@@ -103,7 +105,7 @@ def _examine(picture: Picture, params: RegisterParams, work: Work) -> Examined:
 
 
 def _embed(examined: Sequence[Examined], limits: QualityLimits, work: Work) -> None:
-    """Write down the checks of each image; embed those that pass, or all where the length decides, in one run."""
+    """Run the checks of each image. Embed those that pass, or all where the length has a limit, in one run."""
     for image in examined:
         _hold(image, limits, info=work.engine.info)
     asked = limits.min_embedding_length is not None
@@ -119,11 +121,12 @@ def _embed(examined: Sequence[Examined], limits: QualityLimits, work: Work) -> N
 def _hold(image: Examined, limits: QualityLimits, *, info: EngineInfo) -> None:
     if image.seen is None:
         return
-    length = None if image.embedding is None else image.embedding.length
-    image.checks = [image.clear, *gates.checks(image.seen, limits, embedding_length=length)]
-    verdict = image.embedding and image.embedding.recognisability
-    if verdict and info.recognisability.limits:
-        image.checks.append(gates.recognisability(verdict, limits=info.recognisability.limits))
+    image.checks = [image.clear, *gates.checks(image.seen, limits)]
+    if image.embedding is not None:
+        verdict = image.embedding.recognisability
+        if verdict and info.recognisability.limits:
+            image.checks.append(gates.recognisability(verdict, limits=info.recognisability.limits))
+        image.checks += gates.embedding_length(image.embedding.length, limits)
     if image.reading.outcome != "not_evaluated":
         image.checks.append(gates.liveness(image.reading))
 

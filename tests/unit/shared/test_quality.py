@@ -8,12 +8,13 @@ from pydantic import ValidationError
 from shared.quality import PROFILES, Profile, QualityLimits, QualityPolicy
 
 SCORE = 0.65
+LENGTH = 2.8
 
 
 @pytest.mark.parametrize("limit", QualityLimits.model_fields)
 def test_strict_is_nowhere_looser_than_standard(limit: str) -> None:
     standard, strict = (
-        getattr(QualityPolicy(profile=profile).effective(register_score=SCORE), limit)
+        getattr(QualityPolicy(profile=profile).effective(register_score=SCORE, register_length=LENGTH), limit)
         for profile in ("standard", "strict")
     )
     if standard is not None:
@@ -27,8 +28,23 @@ def test_the_detection_score_is_the_packs_and_strict_asks_for_more() -> None:
     ] == [None, 0.65, pytest.approx(0.7)]
 
 
+def test_the_embedding_length_is_the_packs_and_strict_asks_for_more() -> None:
+    def limit(profile: Profile, length: float | None = LENGTH) -> float | None:
+        policy = QualityPolicy(profile=profile)
+        return policy.effective(register_score=SCORE, register_length=length).min_embedding_length
+
+    assert [limit(profile) for profile in PROFILES] == [None, 2.8, pytest.approx(3.08)]
+    assert [limit(profile, None) for profile in PROFILES] == [None] * 3
+
+
+def test_a_single_limit_replaces_the_packs_embedding_length() -> None:
+    policy = QualityPolicy(limits=QualityLimits(min_embedding_length=0))
+    assert policy.effective(register_score=SCORE, register_length=LENGTH).min_embedding_length == 0
+
+
 def test_off_checks_nothing() -> None:
-    assert QualityPolicy(profile="off").effective(register_score=SCORE) == QualityLimits()
+    policy = QualityPolicy(profile="off")
+    assert policy.effective(register_score=SCORE, register_length=LENGTH) == QualityLimits()
 
 
 def test_a_single_limit_goes_before_the_profiles_and_leaves_the_others() -> None:

@@ -362,6 +362,11 @@ def test_skip_liveness_must_be_a_truth_value(gateway: Gateway) -> None:
         ("face_width", 1, "Face too small. Please move closer to the camera."),
         ("sharpness", 1, "Face sharpness too low. Please hold still and check the focus of the camera."),
         ("brightness", 1, "Face brightness out of range. Please improve lighting."),
+        (
+            "embedding_length",
+            1,
+            "Face cannot be made out well enough. Please uncover your face and improve lighting.",
+        ),
     ],
 )
 def test_a_refused_registration_names_the_check_and_nothing_else(

@@ -41,7 +41,7 @@ def seen(**changes: Any) -> Seen:
 
 def checks(reading: dict[str, Any], limits: QualityLimits) -> list[Check]:
     length = reading.pop("embedding_length", 3.5)
-    return gates.checks(seen(**reading), limits, embedding_length=length)
+    return [*gates.checks(seen(**reading), limits), *gates.embedding_length(length, limits)]
 
 
 def score(value: float) -> dict[str, Any]:
@@ -78,12 +78,12 @@ def test_every_limit_has_a_case() -> None:
 
 
 def test_without_limits_nothing_is_checked() -> None:
-    assert gates.checks(seen(), QualityLimits()) == []
+    assert checks({}, QualityLimits()) == []
 
 
 def test_what_the_pack_cannot_read_fails_nothing() -> None:
     blind = seen(eyes=None)
-    assert gates.checks(blind, QualityLimits(min_eyes_open=0.5, min_embedding_length=9)) == []
+    assert list(gates.checks(blind, QualityLimits(min_eyes_open=0.5, min_embedding_length=9))) == []
 
 
 def test_the_pitch_is_held_to_what_a_frontal_head_reads_by_that_method() -> None:

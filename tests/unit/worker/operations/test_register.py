@@ -118,6 +118,43 @@ def test_the_length_of_the_embedding_is_read_only_where_it_has_a_limit() -> None
     assert ("embed", 1) not in engine.stages
 
 
+class Measured(Recording):
+    """An engine whose pack has a least embedding length."""
+
+    def __init__(self, length: float) -> None:
+        super().__init__()
+        self._length = length
+
+    @property
+    def info(self) -> EngineInfo:
+        return replace(super().info, thresholds=replace(super().info.thresholds, register_length=self._length))
+
+
+@pytest.mark.parametrize(
+    ("quality", "length", "passed"),
+    [("standard", 19.9, True), ("standard", 20.1, False), ("strict", 19.9, False), ("off", 99, None)],
+)
+def test_the_pack_sets_the_least_embedding_length(quality: str, length: float, passed: bool | None) -> None:
+    result = run(Operation.REGISTER, ONE, engine=Measured(length), quality=quality)
+    checks = [check.passed for check in result.checks if check.name == "embedding_length"]
+    assert checks == ([] if passed is None else [passed])
+    assert result.registered == (passed is not False)
+
+
+def test_a_face_that_cannot_be_recognised_is_told_so_before_its_embedding_length() -> None:
+    result = run(Operation.REGISTER, picture(((100, 50, 220, 200), GREEN)), engine=Measured(21))
+    failed = [check.name for check in result.checks if not check.passed]
+    assert failed == ["recognisability", "embedding_length"]
+    assert result.reason == "recognisability"
+
+
+def test_with_a_limit_on_length_every_image_is_embedded_in_one_run() -> None:
+    engine = Measured(15)
+    result = run(Operation.REGISTER, SPOOF, more=[ONE, SAME], engine=engine)
+    assert [stage for stage in engine.stages if stage[0] == "embed"] == [("embed", 3)]
+    assert (result.accepted, len(result.embedding.vector)) == (2, 512)
+
+
 def test_a_face_that_cannot_be_judged_for_liveness_is_told_what_to_do() -> None:
     tiny = picture(((100, 50, 130, 90), WHITE))
     result = run(Operation.REGISTER, tiny, quality="off")
