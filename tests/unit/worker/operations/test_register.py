@@ -27,7 +27,7 @@ def test_registration_passes_with_every_check_and_an_embedding() -> None:
 
 
 def test_registration_lists_every_failure_with_advice_and_keeps_no_embedding() -> None:
-    small_spoof = run(Operation.REGISTER, picture(((100, 50, 150, 120), YELLOW)))
+    small_spoof = run(Operation.REGISTER, picture(((100, 50, 140, 110), YELLOW)))
     failed = {check.name: check.advice for check in small_spoof.checks if not check.passed}
     assert {"face_width", "liveness"} <= set(failed)
     assert all(failed.values())
@@ -71,10 +71,10 @@ def test_a_registration_may_select_one_of_several_faces() -> None:
 
 
 def test_the_width_gate_is_in_pixels_of_the_whole_image() -> None:
-    narrow = ((100, 50, 150, 120), WHITE)
+    narrow = ((100, 50, 140, 110), WHITE)
     widths = [run(Operation.REGISTER, picture(narrow, fraction=by)).checks[2] for by in (1, 2)]
     assert [(check.name, check.value, check.passed) for check in widths] == [
-        ("face_width", 50, False), ("face_width", 100, True),
+        ("face_width", 40, False), ("face_width", 80, True),
     ]  # fmt: skip
 
 
