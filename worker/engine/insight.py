@@ -21,6 +21,7 @@ from worker.engine.base import (
     Vectors,
 )
 from worker.engine.batching import MicroBatcher
+from worker.engine.describe import described
 from worker.engine.detector import GREY, Detector
 from worker.engine.devices import Device
 from worker.engine.packs import Manifest, PackFile, Role
@@ -66,17 +67,12 @@ class InsightEngine:
         self._attributes = AttributeReader(
             {name: session for name in ATTRIBUTES if (session := self._sessions.optional(name, FACE_BUCKETS))}
         )
-        contract, table = manifest.contract(device.precision), manifest.calibration
-        self._info = EngineInfo(
-            pack=manifest.name,
-            contract=contract,
+        self._info = described(
+            manifest,
+            contract=manifest.contract(device.precision),
             provider=self._detector.provider,
-            embedding_size=manifest.embedding_size,
-            liveness_model="+".join(f"{Path(file.name).stem}-{file.sha256[:8]}" for file in judges) or None,
-            thresholds=manifest.thresholds,
             attributes=self._attributes.names,
             largest_side=self._detector.largest_side,
-            calibration=table if table and table.contract == contract else None,
         )
         self._warm_up()
 

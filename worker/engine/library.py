@@ -23,6 +23,7 @@ from worker.engine.base import (
     Thresholds,
     Vectors,
 )
+from worker.engine.describe import described
 from worker.engine.devices import OPENVINO, Device
 from worker.engine.library_files import LibraryPack, library_pack
 from worker.engine.library_models import TASKS, embedding_contract, load_error, load_models, reason_of
@@ -66,20 +67,28 @@ class LibraryEngine:
         self._sizes = (self._fixed,) if self._fixed else planned
         judges = manifest.files_of("liveness") if manifest else ()
         self._liveness = Ensemble([_reader(source.folder, file, device) for file in judges]) if judges else None
+        self._info = self._described(source)
+        self._warm_up()
+
+    def _described(self, source: LibraryPack) -> EngineInfo:
         contract = embedding_contract(self._recogniser, source)
-        table = manifest.calibration if manifest else None
-        self._info = EngineInfo(
+        provider = str(self._detector.session.get_providers()[0])
+        attributes = tuple(name for name, task in TASKS.items() if task in self._models)
+        side = max(map(max, self._sizes))
+        if source.manifest is not None:
+            return described(
+                source.manifest, contract=contract, provider=provider, attributes=attributes, largest_side=side
+            )
+        return EngineInfo(
             pack=source.name,
             contract=contract,
-            provider=str(self._detector.session.get_providers()[0]),
-            embedding_size=manifest.embedding_size if manifest else self._dimension(source),
-            liveness_model="+".join(f"{Path(file.name).stem}-{file.sha256[:8]}" for file in judges) or None,
+            provider=provider,
+            embedding_size=self._dimension(source),
+            liveness_model=None,
             thresholds=self._thresholds,
-            attributes=tuple(name for name, task in TASKS.items() if task in self._models),
-            largest_side=max(map(max, self._sizes)),
-            calibration=table if table and table.contract == contract else None,
+            attributes=attributes,
+            largest_side=side,
         )
-        self._warm_up()
 
     @property
     def info(self) -> EngineInfo:

@@ -1,0 +1,26 @@
+"""Describes an engine by the manifest of its pack."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker.engine.base import AttributeName, EngineInfo
+from worker.engine.packs import Manifest
+
+
+def described(
+    manifest: Manifest, *, contract: str, provider: str, attributes: Sequence[AttributeName], largest_side: int
+) -> EngineInfo:
+    """What an engine is that runs this pack; what was measured with another contract is left out."""
+    table = manifest.calibration
+    judges = manifest.files_of("liveness")
+    return EngineInfo(
+        pack=manifest.name,
+        contract=contract,
+        provider=provider,
+        embedding_size=manifest.embedding_size,
+        liveness_model="+".join(f"{Path(file.name).stem}-{file.sha256[:8]}" for file in judges) or None,
+        thresholds=manifest.thresholds,
+        attributes=tuple(attributes),
+        largest_side=largest_side,
+        calibration=table if table and table.contract == contract else None,
+    )
