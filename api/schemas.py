@@ -97,7 +97,7 @@ class ReferenceVector(Submitted):
         max_length=200,
         description="Contract that came with the vector. Where given, another contract fails the job.",
     )
-    length: float | None = Field(default=None, gt=0, description="Raw length that came with the vector.")
+    length: float | None = Field(default=None, gt=0, le=1e6, description="Raw length that came with the vector.")
     recognisability: Recognisability | None = Field(
         default=None,
         description="What the result said about the face. One that is not recognisable matches nobody.",

@@ -74,10 +74,13 @@ class Recognisability(Strict):
     )
     reasons: list[UnrecognisableReason] = Field(
         default_factory=list,
+        max_length=10,
         description="`degraded`: the embedding resembles those of faces that are dark, blurred or upside down. `weak`: "
         "the raw embedding is too short. `rotated`: the head is turned in the image plane beyond the limit.",
     )
-    advice: str | None = Field(default=None, description="What the person at the camera can do. Null if recognisable.")
+    advice: str | None = Field(
+        default=None, max_length=500, description="What the person at the camera can do. Null if recognisable."
+    )
 
 
 class Embedding(Strict):

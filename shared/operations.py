@@ -152,9 +152,9 @@ class ReferenceEmbedding(Submitted):
 
     vector: list[float] = Field(min_length=1, max_length=4096)
     contract: str | None = Field(
-        default=None, description="Contract of the vector; checked against the pack's where given."
+        default=None, max_length=200, description="Contract of the vector; checked against the pack's where given."
     )
-    length: float | None = Field(default=None, gt=0, description="Raw length that came with the vector.")
+    length: float | None = Field(default=None, gt=0, le=1e6, description="Raw length that came with the vector.")
     recognisability: Recognisability | None = Field(
         default=None, description="What the result said about the face that was embedded."
     )

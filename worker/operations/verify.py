@@ -172,6 +172,8 @@ def _recognisability(reference: ReferenceEmbedding, info: EngineInfo) -> Recogni
     if reference.recognisability is not None and not reference.recognisability.recognisable:
         return reference.recognisability
     vector = np.asarray(reference.vector, np.float64)
+    vector /= np.abs(vector).max()  # squares of a large one would overflow, and its direction would be lost
+    vector *= (reference.length or 1.0) / np.linalg.norm(vector)
     measure = info.recognisability if reference.length is not None else replace(info.recognisability, min_length=None)
-    [verdict] = measure.judge((vector / np.linalg.norm(vector) * (reference.length or 1.0))[None, :], [0.0])
+    [verdict] = measure.judge(vector[None, :], [0.0])
     return verdict

@@ -23,6 +23,7 @@ from tests.unit.worker.operations.asking import (
 )
 from worker.engine.base import EngineInfo
 from worker.engine.fake import FakeEngine
+from worker.engine.recognisability import Measure
 from worker.images import Picture
 from worker.operations.decision import ADVICE
 
@@ -100,6 +101,25 @@ def test_a_stored_embedding_of_an_unrecognisable_face_is_inconclusive(fields: se
     stored = run(Operation.EMBED, BAD).faces[0].embedding.model_dump(include=fields)
     result = run(Operation.VERIFY, BAD, reference_embedding=stored)
     assert result.reasons == ["unrecognisable", "reference_unrecognisable"]
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e200])
+def test_the_scale_of_a_stored_vector_hides_nothing(scale: float) -> None:
+    stored = [value * scale for value in run(Operation.EMBED, BAD).faces[0].embedding.vector]
+    result = run(Operation.VERIFY, ONE, reference_embedding={"vector": stored})
+    assert result.reasons == ["reference_unrecognisable"]
+
+
+def test_a_short_raw_length_counts_only_where_it_came_with_the_vector() -> None:
+    class Strict(FakeEngine):
+        @property
+        def info(self) -> EngineInfo:
+            return replace(super().info, recognisability=Measure(min_length=3.0))
+
+    vector = run(Operation.EMBED, ONE).faces[0].embedding.vector
+    for length, reasons in ((2.9, ["reference_unrecognisable"]), (3.1, []), (None, [])):
+        stored = {"vector": vector, "length": length}
+        assert run(Operation.VERIFY, ONE, reference_embedding=stored, engine=Strict()).reasons == reasons
 
 
 def test_a_stored_embedding_is_refused_on_its_own_word() -> None:
