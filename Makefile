@@ -80,7 +80,7 @@ models: setup  ## list model packs, or install and verify one (PACK=buffalo_s)
 	@$(if $(PACK),$(VENV)/python -m worker.models verify "$(PACK)")
 
 calibrate: setup  ## error rates and thresholds from your own pairs (PAIRS=pairs.csv IMAGES=folder PACK=compact OUT=folder)
-	@test -n "$(PAIRS)" || { echo "name a table: make calibrate PAIRS=pairs.csv  (columns image1,image2,same or image,person)"; exit 2; }
+	@test -n "$(PAIRS)" || { echo "name a table: make calibrate PAIRS=pairs.csv  (columns image1,image2,same or image,person; group where known)"; exit 2; }
 	@VULTUS_PACK="$(EVALUATED)" $(VENV)/python -m worker.evaluation pairs "$(PAIRS)" $(if $(IMAGES),--pictures "$(IMAGES)") --out "$(or $(OUT),.data/calibration)"
 
 liveness-report: setup  ## APCER and BPCER on labelled pictures (LABELS=liveness.csv IMAGES=folder PACK=compact)

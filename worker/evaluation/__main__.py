@@ -17,6 +17,7 @@ from worker.evaluation import report
 from worker.evaluation.attacks import verdict
 from worker.evaluation.comparisons import compared, everyone
 from worker.evaluation.curves import drawing
+from worker.evaluation.groups import Within, grouped
 from worker.evaluation.labels import Pair, Portrait, read_pairs, read_presentations
 from worker.evaluation.rates import Scores, points, table
 from worker.evaluation.reading import Reader
@@ -58,18 +59,30 @@ def _pairs(options: argparse.Namespace, *, say: Say) -> None:
     for line in report.verification(comparisons, match=info.thresholds.match):
         say(line)
     say("")
-    _write(comparisons.scores, info, options, count=len(readings.of), say=say)
+    groups = grouped(labels, readings.of)
+    for line in report.within_groups(groups, comparisons.scores, match=info.thresholds.match):
+        say(line)
+    _write(comparisons.scores, groups, info, options, count=len(readings.of), say=say)
 
 
-def _write(scores: Scores, info: EngineInfo, options: argparse.Namespace, *, count: int, say: Say) -> None:
+def _write(
+    scores: Scores,
+    groups: Sequence[Within],
+    info: EngineInfo,
+    options: argparse.Namespace,
+    *,
+    count: int,
+    say: Say,
+) -> None:
     folder: Path = options.out
     folder.mkdir(parents=True, exist_ok=True)
     title = f"{info.pack}: {len(scores.genuine):,} genuine, {len(scores.impostor):,} impostor pairs"
-    marks = [(point.fmr, point.threshold) for point in points(scores)]
+    marks = [(point.fmr, point.threshold) for point in points(scores.impostors)]
     (folder / CURVE).write_text(drawing(scores, title=title, marks=marks), encoding="utf-8")
     say(f"The curves are in {folder / CURVE}.")
     source = options.source or f"{count} pictures of {options.table.name}"
-    calibration = table(scores, contract=info.contract, source=source)
+    populations = [each for group in groups if (each := group.table(source=source))]
+    calibration = table(scores, contract=info.contract, source=source, populations=populations)
     (folder / CALIBRATION).unlink(missing_ok=True)  # an older one must not pass for this one's
     if calibration is None:
         say(f"No {CALIBRATION}: the pairs support fewer than two false-match rates, and a table needs two.")
@@ -121,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     pairs = commands.add_parser("pairs", parents=[common], help="false-match and false-non-match rates, and a table")
-    pairs.add_argument("table", type=Path, help="CSV with image1, image2, same; or image, person for every pair")
+    pairs.add_argument(
+        "table", type=Path, help="CSV with image1, image2, same; or image, person for every pair; group where known"
+    )
     pairs.add_argument("--out", type=Path, default=Path(".data/calibration"), help="folder of the results")
     pairs.add_argument("--source", help="what the table says of its pictures")
     live = commands.add_parser("liveness", parents=[common], help="APCER and BPCER")

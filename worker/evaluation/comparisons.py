@@ -43,13 +43,23 @@ def compared(pairs: Sequence[Pair], vectors: Mapping[Path, Vector]) -> Compariso
     Raises:
         SettingsError: no pair of the one kind or the other is left.
     """
+    genuine, impostor = _of_pairs(pairs, vectors)
+    return _judged([_array(genuine)], [_array(impostor)], unlike=genuine, alike=impostor)
+
+
+def similarities_of_pairs(pairs: Sequence[Pair], vectors: Mapping[Path, Vector]) -> tuple[Similarities, Similarities]:
+    """Of the pairs of one person and of those of two; either may be empty."""
+    genuine, impostor = _of_pairs(pairs, vectors)
+    return _array(genuine), _array(impostor)
+
+
+def _of_pairs(pairs: Sequence[Pair], vectors: Mapping[Path, Vector]) -> tuple[list[Odd], list[Odd]]:
     known = [pair for pair in pairs if pair.one in vectors and pair.two in vectors]
     found = [
         (pair.same, Odd(float(np.clip(vectors[pair.one] @ vectors[pair.two], -1, 1)), pair.one, pair.two))
         for pair in known
     ]
-    genuine, impostor = ([odd for same, odd in found if same is wanted] for wanted in (True, False))
-    return _judged([_array(genuine)], [_array(impostor)], unlike=genuine, alike=impostor)
+    return [odd for same, odd in found if same], [odd for same, odd in found if not same]
 
 
 def everyone(portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]) -> Comparisons:
@@ -58,6 +68,20 @@ def everyone(portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]) -> C
     Raises:
         SettingsError: no pair of the one kind or the other is left.
     """
+    parts, odd = _each_with_each(portraits, vectors)
+    return _judged(parts[True], parts[False], unlike=odd[True], alike=odd[False])
+
+
+def similarities(portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]) -> tuple[Similarities, Similarities]:
+    """Of pairs of one person and of pairs of two, among these pictures alone; either may be empty."""
+    parts, _ = _each_with_each(portraits, vectors)
+    empty = np.empty(0, np.float32)
+    return np.concatenate([empty, *parts[True]]), np.concatenate([empty, *parts[False]])
+
+
+def _each_with_each(
+    portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]
+) -> tuple[dict[bool, list[Similarities]], dict[bool, list[Odd]]]:
     known = [portrait for portrait in portraits if portrait.picture in vectors]
     people = np.unique([portrait.person for portrait in known], return_inverse=True)[1] if known else np.array([])
     rows = np.array([vectors[portrait.picture] for portrait in known], np.float32)
@@ -76,7 +100,7 @@ def everyone(portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]) -> C
             odd[wanted] += [
                 Odd(float(values[at]), known[start + where[0][at]].picture, known[where[1][at]].picture) for at in order
             ]
-    return _judged(parts[True], parts[False], unlike=odd[True], alike=odd[False])
+    return parts, odd
 
 
 def _judged(

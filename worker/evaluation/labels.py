@@ -23,6 +23,8 @@ class Pair:
     one: Path
     two: Path
     same: bool
+    group: str = ""
+    """Group of people that both belong to; empty where the table names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Portrait:
 
     picture: Path
     person: str
+    group: str = ""
+    """Group of people that the person belongs to; empty where the table names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Presentation:
 def read_pairs(table: Path, *, pictures: Path | None = None) -> list[Pair] | list[Portrait]:
     """Pairs (columns image1, image2, same), or people (image, person) of whom every pair is to be formed.
 
+    A column group, where it is there, names the group of people that a row belongs to, such as those of one site.
     Paths are relative to `pictures`, or to the table's folder. Tables that name a repository beside each path (columns
     repo, path, repo2, path2) are read too: its `/` and `:` are `+` in the name of the folder.
 
@@ -56,7 +61,7 @@ def read_pairs(table: Path, *, pictures: Path | None = None) -> list[Pair] | lis
     rows, columns = _rows(table)
     base = pictures or table.parent
     if {"image", "person"} <= columns:
-        portraits = _each(rows, table, lambda row: Portrait(base / row["image"], _text(row, "person")))
+        portraits = _each(rows, table, lambda row: Portrait(base / row["image"], _text(row, "person"), _group(row)))
         return _there(portraits, lambda portrait: [portrait.picture])
     if {"image1", "image2", "same"} <= columns:
         ends = ("image1", ""), ("image2", "")
@@ -65,7 +70,11 @@ def read_pairs(table: Path, *, pictures: Path | None = None) -> list[Pair] | lis
     else:
         msg = f"{table} needs the columns image1, image2, same, or image, person; it has {', '.join(sorted(columns))}"
         raise SettingsError(msg)
-    pairs = _each(rows, table, lambda row: Pair(_path(row, base, *ends[0]), _path(row, base, *ends[1]), _same(row)))
+    pairs = _each(
+        rows,
+        table,
+        lambda row: Pair(_path(row, base, *ends[0]), _path(row, base, *ends[1]), _same(row), _group(row)),
+    )
     return _there(pairs, lambda pair: [pair.one, pair.two])
 
 
@@ -125,6 +134,10 @@ def _text(row: Row, column: str) -> str:
         msg = f"{column} is empty"
         raise ValueError(msg)
     return text
+
+
+def _group(row: Row) -> str:
+    return (row.get("group") or "").strip()
 
 
 def _same(row: Row) -> bool:

@@ -9,15 +9,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SettingsError
-from worker.engine.calibration import Calibration, Point
+from worker.engine.calibration import Calibration, Point, Population
 from worker.evaluation.intervals import Rate, pairs_needed
 
 TARGETS: Final = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """False-match rates that a table may name."""
 GRAIN: Final = 1e-4
 """Thresholds are rounded up to this: never towards more false matches."""
+LEAST_POINTS: Final = 2
+"""Of a table: it interpolates between them."""
 
 Similarities = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Impostors:
+    """Similarities of pairs of different people; match means similarity > threshold."""
+
+    similarities: Similarities
+
+    @cached_property
+    def ordered(self) -> Similarities:
+        """The similarities, rising."""
+        return np.sort(self.similarities)
+
+    def fmr(self, threshold: float) -> Rate:
+        """False-match rate: share of pairs of different people above the threshold (ISO/IEC 19795-1)."""
+        above = len(self.ordered) - int(np.searchsorted(self.ordered, np.float32(threshold), side="right"))
+        return Rate(above, len(self.ordered))
+
+    def threshold_for(self, fmr: float) -> float:
+        """The lowest threshold, in steps of 0.0001, at which no more than this share of pairs matches."""
+        allowed = int(fmr * len(self.ordered) * (1 + 1e-9))
+        if allowed >= len(self.ordered):
+            return -1.0
+        refused = self.ordered[len(self.ordered) - 1 - allowed]
+        steps = int(np.ceil(round(float(refused) / GRAIN, 3)))
+        return round((steps if np.float32(steps * GRAIN) >= refused else steps + 1) * GRAIN, 4)
 
 
 @dataclass(frozen=True)
@@ -37,13 +65,17 @@ class Scores:
             raise SettingsError(msg)
 
     @cached_property
+    def impostors(self) -> Impostors:
+        """The pairs of different people alone."""
+        return Impostors(self.impostor)
+
+    @cached_property
     def _sorted(self) -> tuple[Similarities, Similarities]:
-        return np.sort(self.genuine), np.sort(self.impostor)
+        return np.sort(self.genuine), self.impostors.ordered
 
     def fmr(self, threshold: float) -> Rate:
         """False-match rate: share of pairs of different people above the threshold (ISO/IEC 19795-1)."""
-        above = len(self.impostor) - int(np.searchsorted(self._sorted[1], np.float32(threshold), side="right"))
-        return Rate(above, len(self.impostor))
+        return self.impostors.fmr(threshold)
 
     def fnmr(self, threshold: float) -> Rate:
         """False-non-match rate: share of pairs of one person that are not above the threshold (ISO/IEC 19795-1)."""
@@ -52,12 +84,7 @@ class Scores:
 
     def threshold_for(self, fmr: float) -> float:
         """The lowest threshold, in steps of 0.0001, at which no more than this share of impostor pairs matches."""
-        allowed = int(fmr * len(self.impostor) * (1 + 1e-9))
-        if allowed >= len(self.impostor):
-            return -1.0
-        refused = self._sorted[1][len(self.impostor) - 1 - allowed]
-        steps = int(np.ceil(round(float(refused) / GRAIN, 3)))
-        return round((steps if np.float32(steps * GRAIN) >= refused else steps + 1) * GRAIN, 4)
+        return self.impostors.threshold_for(fmr)
 
     @cached_property
     def equal(self) -> tuple[float, float]:
@@ -79,21 +106,43 @@ class Scores:
         return fmr, fnmr
 
 
-def points(scores: Scores, targets: Sequence[float] = TARGETS) -> tuple[Point, ...]:
+def points(impostors: Impostors, targets: Sequence[float] = TARGETS) -> tuple[Point, ...]:
     """The places of a table that these pairs can support: 30 false matches or more behind each, thresholds rising."""
     found: list[Point] = []
     for target in targets:
-        if len(scores.impostor) < pairs_needed(target):
+        if len(impostors.similarities) < pairs_needed(target):
             break
-        threshold = scores.threshold_for(target)
+        threshold = impostors.threshold_for(target)
         if not found or threshold > found[-1].threshold:
             found.append(Point(fmr=target, threshold=threshold))
     return tuple(found)
 
 
-def table(scores: Scores, *, contract: str, source: str) -> Calibration | None:
+def table(scores: Scores, *, contract: str, source: str, populations: Sequence[Population] = ()) -> Calibration | None:
     """The calibration of a manifest; None where the pairs are too few for two rates."""
-    supported = points(scores)
-    if len(supported) < 2:  # noqa: PLR2004 - a table interpolates
+    supported = points(scores.impostors)
+    if len(supported) < LEAST_POINTS:
         return None
-    return Calibration(contract=contract, source=source, impostor_pairs=len(scores.impostor), points=supported)
+    return Calibration(
+        contract=contract,
+        source=source,
+        impostor_pairs=len(scores.impostor),
+        points=supported,
+        description="all people of the table",
+        populations=tuple(populations),
+    )
+
+
+def population(name: str, impostors: Impostors, *, people: int | None, source: str) -> Population | None:
+    """The table of one group for a manifest; None where its pairs are too few for two rates."""
+    supported = points(impostors)
+    if len(supported) < LEAST_POINTS:
+        return None
+    return Population(
+        name=name,
+        description=f"people of the group {name}",
+        source=source,
+        points=supported,
+        people=people,
+        impostor_pairs=len(impostors.similarities),
+    )

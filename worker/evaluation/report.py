@@ -1,10 +1,11 @@
 """Says what was counted, in lines for a person: with intervals, and with what the pictures cannot show."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from worker.evaluation.attacks import Group, Verdict
 from worker.evaluation.comparisons import Comparisons, Odd
+from worker.evaluation.groups import Within, worst
 from worker.evaluation.intervals import pairs_needed
 from worker.evaluation.rates import TARGETS, Scores
 
@@ -33,6 +34,34 @@ def verification(comparisons: Comparisons, *, match: float) -> Iterator[str]:
     yield "The most similar pairs of different people, and the least similar of one person (look for wrong labels):"
     yield from (_odd(odd, "different") for odd in comparisons.alike)
     yield from (_odd(odd, "same     ") for odd in comparisons.unlike)
+
+
+def within_groups(groups: Sequence[Within], scores: Scores, *, match: float) -> Iterator[str]:
+    """Rates within each group, the worst by name, and the thresholds that hold a rate in every group."""
+    if not groups:
+        return
+    yield f"Pairs within one group at {match:g}, the pack's threshold:"
+    yield "group             people   false-match rate                        false-non-match rate"
+    for group in groups:
+        people = "?" if group.people is None else group.people
+        yield f"{group.name:<16}  {people:>6}   {group.fmr(match)!s:<38}  {group.fnmr(match)}"
+    bad = worst(groups, match)
+    if bad is not None:
+        yield (
+            f"Worst: {bad.name}, with a false-match rate of {bad.fmr(match)}; over all pairs of the table it is "
+            f"{scores.fmr(match)}."
+        )
+    yield ""
+    yield "for a false-match rate of   threshold in every group"
+    for target in TARGETS:
+        needed = pairs_needed(target)
+        few = [group.name for group in groups if len(group.impostors.similarities) < needed]
+        if few:
+            yield f"{target:>25g}   too few pairs (below {needed:,}) in {', '.join(few)}"
+        else:
+            threshold, name = max((group.impostors.threshold_for(target), group.name) for group in groups)
+            yield f"{target:>25g}   {threshold:9.4f}, set by {name}"
+    yield ""
 
 
 def _recommended(scores: Scores) -> Iterator[str]:

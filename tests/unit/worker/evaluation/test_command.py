@@ -70,6 +70,23 @@ def test_many_people_give_a_table_that_a_manifest_takes(folder: Path) -> None:
     assert [point.fmr for point in made.points] == [0.1, 0.01]
 
 
+def test_groups_have_rates_of_their_own_and_the_worst_is_named(folder: Path) -> None:
+    rows = ["image,person,group"]
+    for number in range(80):
+        near = number < 40
+        colour: Colour = (255, 255, 255 - number // 2) if near else (255 - number % 4 * 16, 255, 255 - number // 4 * 2)
+        (folder / f"{number}.png").write_bytes(encoded(one_face(colour)))
+        rows.append(f"{number}.png,{number // 2},{'near' if near else 'far'}")
+    status, said = run("pairs", table(folder, "\n".join(rows)), "--out", str(folder / "out"), "--source", "Made up.")
+    assert status == 0
+    assert "Pairs within one group at 0.5, the pack's threshold:" in said
+    assert "Worst: near, with a false-match rate of 1" in said
+    assert ", set by near" in said
+    assert "0.01   too few pairs (below 3,000) in far, near" in said
+    made = TypeAdapter(Calibration).validate_python(json.loads((folder / "out" / CALIBRATION).read_text()))
+    assert made.populations == ()
+
+
 def test_a_table_of_an_earlier_run_does_not_stay_behind(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out" / CALIBRATION).write_text("{}")

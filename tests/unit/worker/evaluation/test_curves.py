@@ -16,7 +16,7 @@ SPACE = "{http://www.w3.org/2000/svg}"
 def test_lines_and_marks_stay_inside_of_the_axes(impostors: int) -> None:
     rng = np.random.default_rng(5)
     scores = Scores(rng.uniform(0.3, 1, 60).astype(np.float32), rng.uniform(-0.4, 0.6, impostors).astype(np.float32))
-    marks = [(point.fmr, point.threshold) for point in points(scores)]
+    marks = [(point.fmr, point.threshold) for point in points(scores.impostors)]
     root = ET.fromstring(drawing(scores, title="<pack> & co", marks=marks))  # noqa: S314 - our own
     lines = root.findall(f"{SPACE}polyline")
     assert len(lines) == 2

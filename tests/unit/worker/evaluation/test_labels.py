@@ -39,6 +39,13 @@ def test_people_are_read_from_the_same_command(folder: Path) -> None:
     assert read_pairs(table) == [Portrait(folder / "a.jpg", "anna"), Portrait(folder / "b.jpg", "ben")]
 
 
+def test_a_column_names_the_group_of_a_row(folder: Path) -> None:
+    people = written(folder, "image,person,group\na.jpg,anna,north\nb.jpg,ben, \n")
+    assert [portrait.group for portrait in read_pairs(people)] == ["north", ""]
+    pairs = written(folder, "image1,image2,same,group\na.jpg,b.jpg,0,south\n")
+    assert [pair.group for pair in read_pairs(pairs)] == ["south"]
+
+
 def test_tables_with_repositories_are_read_as_their_folders(folder: Path) -> None:
     table = written(folder, "repo,path,repo2,path2,same\nowner/name,deep/c.jpg,pypi:dist==1,d.jpg,0\n")
     assert read_pairs(table) == [

@@ -64,8 +64,8 @@ def test_rates_need_pairs_of_both_kinds(both: tuple[list[float], list[float]]) -
 
 
 def test_a_table_names_only_rates_with_thirty_false_matches() -> None:
-    assert [point.fmr for point in points(uniform(29_999))] == [0.1, 0.01]
-    assert [point.fmr for point in points(uniform(30_000))] == [0.1, 0.01, 0.001]
+    assert [point.fmr for point in points(uniform(29_999).impostors)] == [0.1, 0.01]
+    assert [point.fmr for point in points(uniform(30_000).impostors)] == [0.1, 0.01, 0.001]
 
 
 def test_too_few_pairs_make_no_table() -> None:
@@ -77,4 +77,4 @@ def test_too_few_pairs_make_no_table() -> None:
 
 def test_rates_with_one_threshold_are_one_point() -> None:
     scores = Scores(np.ones(3, np.float32), np.full(40_000, 0.2, np.float32))
-    assert len(points(scores)) == 1
+    assert len(points(scores.impostors)) == 1
