@@ -43,12 +43,13 @@ def ours() -> InsightEngine:
 
 @cache
 def full_square() -> Detector:
-    """Our detector on the library's canvas, a full square; on a CPU it leaves out what lies beside the picture."""
+    """Our detector as the library looks: once, on a full square, where on a CPU it leaves out what is empty."""
     manifest = installed(models_dir(), "compact")
     file = manifest.file("detection")
     assert file is not None
     session = open_session(prepared(models_dir() / "compact", file), Device())
-    return Detector(session, manifest.detection, threshold=manifest.thresholds.detection, trimmed=False)
+    once = manifest.detection.model_copy(update={"retry_margins": ()})
+    return Detector(session, once, threshold=manifest.thresholds.detection, trimmed=False)
 
 
 def picture(path: Path) -> Image:
