@@ -1,7 +1,7 @@
 """Decodes the bytes of an image to an upright picture."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cv2
@@ -36,7 +36,9 @@ class Picture:
     height: int
     """Pixels of the whole upright image; `pixels` may have fewer."""
     file: bytes | None = None
-    """The file, where `pixels` has fewer."""
+    """The file of a JPEG, which can be read again at another fraction; None of other kinds."""
+    turn: int = 0
+    """Degrees, clockwise, that the picture was turned after it was read: 0, 90, 180 or 270."""
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -47,9 +49,34 @@ class Picture:
         high, wide = self.pixels.shape[:2]
         return self.width / wide, self.height / high
 
+    @property
+    def reduced(self) -> bool:
+        """Whether the file has more pixels than `pixels`, and can be read again."""
+        high, wide = self.pixels.shape[:2]
+        return self.file is not None and (wide, high) != (self.width, self.height)
+
     def whole(self) -> "Picture":
-        """The same picture with every pixel of its file, decoded again where this one has fewer."""
-        return self if self.file is None else decode(self.file, max_pixels=self.width * self.height)
+        """The same picture with every pixel of its file, decoded again if this one has fewer."""
+        return self if not self.reduced else self._read_again(enough=None)
+
+    def at(self, enough: int) -> "Picture":
+        """The picture as `decode` reads it with `enough`; this object if it has every pixel and all are read."""
+        if self.file is None or reduction(self.width, self.height, enough=enough) == 1:
+            return self.whole()
+        return self._read_again(enough=enough)
+
+    def turned(self, degrees: int) -> "Picture":
+        """The picture turned clockwise by a multiple of 90 degrees."""
+        quarters = degrees // 90 % 4
+        if not quarters:
+            return self
+        width, height = (self.width, self.height) if quarters == 2 else (self.height, self.width)  # noqa: PLR2004
+        pixels = np.ascontiguousarray(np.rot90(self.pixels, -quarters))
+        return replace(self, pixels=pixels, width=width, height=height, turn=(self.turn + 90 * quarters) % 360)
+
+    def _read_again(self, *, enough: int | None) -> "Picture":
+        again = decode(self.file or b"", max_pixels=self.width * self.height, enough=enough)
+        return again.turned(self.turn)
 
 
 def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Picture:
@@ -92,7 +119,7 @@ def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Pictur
         width, height = height, width  # EXIF orientation turned it by a quarter
     elif (wide, high) != _divided(width, height, by=divisor):
         raise damaged()  # libjpeg found another size in the file than we did
-    return Picture(np.ascontiguousarray(pixels, np.uint8), width, height, file=data if divisor > 1 else None)
+    return Picture(np.ascontiguousarray(pixels, np.uint8), width, height, file=data if data.startswith(JPEG) else None)
 
 
 def enough_for(sides: Iterable[int]) -> int:

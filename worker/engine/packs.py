@@ -135,8 +135,8 @@ class DetectionPlan(Strict):
         default=((640, 640),), min_length=1, description="Width and height of each pass; the passes are merged."
     )
     retry_margins: tuple[float, ...] = Field(
-        default=(0.5,),
-        description="Where no face was found: grey borders, as a share of each side, to try again with.",
+        default=(0.5, 0.25),
+        description="Gray borders, as a share of each side, to try again with in this order if no face was found.",
     )
 
 

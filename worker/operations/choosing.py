@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from shared.faces import Box
 from shared.operations import FaceReason, OneFaceParams, OtherFaceReason, Select
 from worker.engine.base import Detection
 from worker.images import Picture
@@ -110,6 +111,15 @@ def share_inside(face: Detection, picture: Picture) -> float:
     high, wide = picture.pixels.shape[:2]
     inside = max(0.0, min(x2, wide) - max(x1, 0.0)) * max(0.0, min(y2, high) - max(y1, 0.0))
     return inside / face.area if face.area else 0.0
+
+
+def overlap(one_box: Box, other: Box) -> float:
+    """Intersection over union of two boxes, 0-1."""
+    wide = max(0.0, min(one_box[2], other[2]) - max(one_box[0], other[0]))
+    high = max(0.0, min(one_box[3], other[3]) - max(one_box[1], other[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one_box, other)]
+    union = sum(areas) - wide * high
+    return wide * high / union if union > 0 else 0.0
 
 
 def _relative(faces: Sequence[Detection], picture: Picture) -> list[float]:

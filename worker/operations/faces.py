@@ -7,7 +7,7 @@ from shared.faces import AttributeName, FaceAttributes, Liveness
 from shared.operations import AnalyzeParams, FacesResult, FindParams
 from worker.engine.base import Detection, EngineInfo
 from worker.images import Picture
-from worker.operations import answers
+from worker.operations import answers, views
 from worker.operations.choosing import selected
 from worker.operations.work import Work
 
@@ -36,9 +36,10 @@ def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
         JobError: `attribute_unavailable` where the pack cannot tell an attribute that was asked for by name.
     """
     names = _names(params, work.engine.info)
-    picture, found = work.in_detail(work.image, _meant(params, work))
+    meant = _meant(params, work)
+    picture, found = work.in_detail(work.image, meant)
     vectors = work.embed(work.align(picture, found), found) if found else []
-    readings = [_reading(work, picture, face) for face in found]
+    readings = _readings(meant, params, work, detailed=picture)
     said: Sequence[FaceAttributes | None] = [None] * len(found)
     if found and names:
         said = work.attributes(picture, found, names)
@@ -55,10 +56,11 @@ def _meant(params: FindParams, work: Work) -> list[Detection]:
     return selected(work.find(work.image, params), work.image, select=params.select)
 
 
-def _reading(work: Work, picture: Picture, face: Detection) -> Liveness:
+def _readings(faces: Sequence[Detection], params: FindParams, work: Work, *, detailed: Picture) -> list[Liveness]:
     if work.engine.info.liveness_model is None:
-        return Liveness(outcome="not_evaluated", reason="the pack has no liveness model")
-    return work.liveness(picture, face)
+        return [Liveness(outcome="not_evaluated", reason="the pack has no liveness model")] * len(faces)
+    seen = views.usual(work.image, faces, params, work, detailed=detailed)
+    return [work.liveness(view.picture, view.face) for view in seen]
 
 
 def _names(params: AnalyzeParams, info: EngineInfo) -> Sequence[AttributeName]:

@@ -42,7 +42,7 @@ def frame(params: FrameParams, work: Work) -> FrameResult:
         picture,
         found[0],
         embedding=embedding,
-        liveness=work.liveness(picture, found[0]),
+        liveness=person.liveness(subject, params, work),
         attributes=work.attributes(picture, found, names)[0] if names else None,
         clamp=params.clamp_boxes,
     )

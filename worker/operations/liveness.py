@@ -1,6 +1,5 @@
 """Liveness: is the one face of the image in front of the camera?"""
 
-from shared.faces import Liveness
 from shared.operations import LivenessParams, LivenessResult
 from worker.operations import answers, person
 from worker.operations.work import Work
@@ -13,11 +12,9 @@ def liveness(params: LivenessParams, work: Work) -> LivenessResult:
         JobError: `liveness_unavailable` where the pack has no liveness model.
     """
     subject = person.find(work.image, params, work)
-    if subject.face is None:
-        reading = Liveness(outcome="not_evaluated", reason=subject.reason)
-        face = None
-    else:
-        reading = work.liveness(subject.picture, subject.face, threshold=params.threshold)
+    reading = person.liveness(subject, params, work, threshold=params.threshold)
+    face = None
+    if subject.face is not None:
         face = answers.face(subject.picture, subject.face, liveness=reading, clamp=params.clamp_boxes)
     return LivenessResult(
         liveness=reading,

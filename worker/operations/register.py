@@ -93,7 +93,7 @@ def _examine(picture: Picture, params: RegisterParams, work: Work) -> Examined:
     quality = answers.quality_of(picture, face)
     pose, eyes = work.head(picture, face)
     if not params.skip_liveness:
-        reading = work.liveness(picture, face)
+        reading = person.liveness(subject, params, work)
     return Examined(
         clear,
         subject,

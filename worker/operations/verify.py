@@ -129,16 +129,13 @@ def _missing(probe: Side, reference: Side | None) -> list[Obstacle]:
 def _look(picture: Picture, params: VerifyParams, work: Work, *, judge: bool) -> Side:
     """Find and align the one face of a picture; `judge` reads its liveness too."""
     subject = person.find(picture, params, work)
+    liveness = person.liveness(subject, params, work) if judge else NOT_REQUESTED
     if subject.face is None:
-        side = Side(subject)
-        return replace(side, liveness=Liveness(outcome="not_evaluated", reason=subject.reason)) if judge else side
+        return Side(subject, liveness=liveness)
     picture, face = subject.picture, subject.face
     crops = work.align(picture, [face])
-    if not judge:
-        return Side(subject, Found(face, answers.face(picture, face, clamp=params.clamp_boxes), crops))
-    liveness = work.liveness(picture, face)
-    found = Found(face, answers.face(picture, face, liveness=liveness, clamp=params.clamp_boxes), crops)
-    return Side(subject, found, liveness)
+    shown = answers.face(picture, face, liveness=liveness if judge else None, clamp=params.clamp_boxes)
+    return Side(subject, Found(face, shown, crops), liveness)
 
 
 def _compare(probe: Side, reference: Side | ReferenceEmbedding | None, work: Work) -> Comparison | None:

@@ -62,7 +62,7 @@ class Work:
         file: at 40 pixels an embedding keeps 0.95 of its cosine to the one from the whole picture, at 28 0.84, and
         liveness moves by up to 0.7 (docs/decisions/0011).
         """
-        if picture.file is None or all(choosing.shorter_side(face) >= SIZE for face in faces):
+        if not picture.reduced or all(choosing.shorter_side(face) >= SIZE for face in faces):
             return picture, list(faces)
         with self.clock("decode"):
             return picture.whole(), [answers.enlarged(picture, face) for face in faces]
@@ -136,4 +136,9 @@ class Work:
 
 def enough(params: FindParams, info: EngineInfo) -> int | None:
     """The long side that pictures of a job are worth reading at; None is all of it."""
-    return None if params.full_size else enough_for(params.det_size or (info.largest_side,))
+    return None if params.full_size else usual_side(params, info)
+
+
+def usual_side(params: FindParams, info: EngineInfo) -> int:
+    """The long side that is read unless a job sets `full_size`."""
+    return enough_for(params.det_size or (info.largest_side,))

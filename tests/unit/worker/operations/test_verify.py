@@ -167,7 +167,7 @@ def test_another_person_is_no_match_whatever_liveness_says() -> None:
 def test_only_the_probe_is_read_for_liveness() -> None:
     engine = Recording()
     run(Operation.VERIFY, ONE, reference=ONE, engine=engine, liveness="observe")
-    assert [stage for stage, _ in engine.stages] == ["detect", "align", "liveness", "detect", "align", "embed"]
+    assert [stage for stage, _ in engine.stages] == ["detect", "liveness", "align", "detect", "align", "embed"]
 
 
 def test_without_a_face_liveness_is_not_evaluated() -> None:
