@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from api import callbacks, problems
 from api.allocator import return_large_buffers
@@ -25,10 +24,11 @@ from api.audit import AuditLog, Witness
 from api.auth import open_gate
 from api.auth_settings import check_auth
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
+from api.cors import Cors
 from api.draining import Drain
 from api.encodings import PlainBodies
 from api.lines import guarded
-from api.middleware import BodyLimit, Edge, OwnNames
+from api.middleware import BodyLimit, Edge, HeadAsGet, OwnNames
 from api.openapi import complete
 from api.routes import (
     api_keys,
@@ -65,29 +65,6 @@ FILES: Final = 256
 FRAMES: Final = re.compile(r"/v1/liveness-sessions/[^/]+/frames")
 GRACE: Final = timedelta(seconds=10)
 """How long requests in hand may take once the process stops."""
-CORS: Final[Mapping[str, Any]] = {
-    "allow_methods": ("GET", "POST", "PATCH", "DELETE"),
-    "allow_headers": (
-        "Authorization",
-        "Cancel-After",
-        "Content-Type",
-        "Idempotency-Key",
-        "Last-Event-ID",
-        "Prefer",
-        "Session-Token",
-        "X-API-Key",
-    ),
-    "expose_headers": (
-        "Location",
-        "Retry-After",
-        "Preference-Applied",
-        "Idempotent-Replayed",
-        "RateLimit",
-        "RateLimit-Policy",
-        "X-Request-ID",
-    ),
-}
-"""What listed pages may send and see; never cookies, of which there are none."""
 
 DESCRIPTION: Final = """\
 Face analysis in two forms. **Jobs** (`/v1/jobs`): submit an image, then read, or wait for, the job.
@@ -142,6 +119,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the edge takes one trailing slash away; a redirect would lose the scheme and the body
         generate_unique_id_function=_operation_id,
         separate_input_output_schemas=False,
     )
@@ -166,7 +144,8 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         Uploads, budget=settings.upload_budget_bytes, grace=settings.upload_grace, rate=settings.upload_min_rate
     )
     if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+        app.add_middleware(Cors, origins=settings.cors_origins)
+    app.add_middleware(HeadAsGet)
     if settings.allowed_hosts:
         app.add_middleware(OwnNames, names=settings.allowed_hosts)
     app.add_middleware(Edge, drain=app.state.drain, hsts=settings.hsts_max_age)
@@ -184,7 +163,6 @@ def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
     images_base64 = MAX_IMAGES * settings.max_image_bytes * 4 // 3 + SLACK
 
     def limit(path: str, content_type: str) -> int:
-        path = path.rstrip("/")
         if path in ONE_IMAGE or FRAMES.fullmatch(path):
             return one_image
         if path == "/v1/jobs":

@@ -4,7 +4,6 @@ import ipaddress
 import re
 from datetime import timedelta
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 from pydantic import Field
 from pydantic_settings import NoDecode
@@ -12,6 +11,13 @@ from pydantic_settings import NoDecode
 from shared.settings import Seconds, SecondsOrNever, SharedSettings, from_text, listed
 
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
+_ORIGIN: Final = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[1-9]\d{0,4}))?"
+)
+NO_ORIGINS: Final = frozenset({"file", "data", "blob", "javascript", "about"})
+"""Schemes whose pages share no origin that could be listed: browsers send `null` for them."""
+DEFAULT_PORTS: Final = frozenset({("https", "443"), ("http", "80")})
+"""Ports that browsers leave out."""
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -24,12 +30,15 @@ def _hosts(text: str) -> tuple[str, ...]:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    """Read `https://app.example.org`: a scheme, a host, perhaps a port, and nothing behind them."""
+    """Read `https://app.example.org, capacitor://localhost`: scheme, host and port, as browsers write them."""
     names = listed(text)
     for name in names:
-        parts = urlsplit(name)
-        if parts.scheme not in {"http", "https"} or name != f"{parts.scheme}://{parts.netloc}" or "*" in name:
-            msg = "whole origins without a path, such as https://app.example.org; there is no wildcard"
+        origin = _ORIGIN.fullmatch(name)
+        if not origin or origin["scheme"] in NO_ORIGINS or (origin["scheme"], origin["port"]) in DEFAULT_PORTS:
+            msg = (
+                "whole origins as browsers send them, in lower case, without a path or a default port, such as "
+                "https://app.example.org, capacitor://localhost; there is no wildcard"
+            )
             raise ValueError(msg)
     return names
 
@@ -86,7 +95,8 @@ class EdgeSettings(SharedSettings):
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode, from_text(_origins)] = Field(
         default=(),
-        description="Web pages that may call from a browser, as whole origins (`https://app.example.org`). "
+        description="Web pages and apps that may call from a browser engine, as whole origins "
+        "(`https://app.example.org`, `capacitor://localhost`, `tauri://localhost`, `chrome-extension://...`). "
         "Empty = none.",
     )
     hsts_max_age: SecondsOrNever = Field(

@@ -52,6 +52,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        _drop_trailing_slash(scope)
         path, secure = scope["path"], scope.get("scheme") == "https"
         given = Headers(scope=scope).get(ID_HEADER, "")
         request_id = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
@@ -93,6 +94,13 @@ class Edge:
                 _note(scope, span, status=status, seconds=time.perf_counter() - began)
 
 
+def _drop_trailing_slash(scope: Scope) -> None:
+    """Serve `/detect/` as `/detect`, so that routes, limits, scopes and metrics know one path."""
+    if len(scope["path"]) > 1 and scope["path"].endswith("/"):
+        scope["path"] = scope["path"][:-1]
+        scope["raw_path"] = (scope.get("raw_path") or b"").removesuffix(b"/")
+
+
 def _span(scope: Scope, came_with: str | None) -> AbstractContextManager[Span]:
     if scope["path"] in QUIET:
         return nullcontext(NOTHING)
@@ -122,6 +130,34 @@ def _note(scope: Scope, span: Span, *, status: int, seconds: float) -> None:
 def _template(scope: Scope) -> str:
     """The path as it stands in OpenAPI; an unknown path is not repeated in the log."""
     return getattr(scope.get("route"), "path", None) or "-"
+
+
+class HeadAsGet:
+    """Answers `HEAD` wherever `GET` is answered: with its headers, without its body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        complete = False
+
+        async def headers_only(message: Message) -> None:
+            nonlocal complete
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif not complete:
+                complete = True  # a stream has no end that a HEAD could wait for
+                await send({"type": "http.response.body", "body": b""})
+
+        get = {**scope, "method": "GET"}
+        try:
+            await self._app(get, receive, headers_only)
+        finally:
+            scope.update({name: get[name] for name in ("route",) if name in get})
 
 
 class OwnNames:

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -37,6 +39,7 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.HEADERS_TOO_LARGE: Kind(431, "The request's head is too large"),
     ErrorCode.REQUEST_TIMEOUT: Kind(408, "The request came too slowly"),
     ErrorCode.HOST_REFUSED: Kind(421, "The gateway has another name"),
+    ErrorCode.CORS_REFUSED: Kind(403, "The cross-origin request is refused"),
     ErrorCode.GATEWAY_BUSY: Kind(503, "The gateway has no room"),
     ErrorCode.EMPTY_IMAGE: Kind(400, "The image is empty"),
     ErrorCode.INVALID_IMAGE: Kind(400, "The image is not valid"),
@@ -198,14 +201,24 @@ def _says_json(request: Request) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
+def is_preflight(method: str, headers: Headers) -> bool:
+    """Whether a browser asks here if a page of another origin may call."""
+    return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
+
+
 async def answer_http(request: Request, error: Exception) -> Response:
     """Starlette's handler for the framework's own errors: unknown paths, wrong methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     code = _BY_STATUS.get(error.status_code, ErrorCode.INVALID_REQUEST)
     headers = dict(error.headers or {})
-    allowed = _methods(request.app.openapi(), request.scope["path"]) if "Allow" in headers else []
-    if allowed:
-        headers["Allow"] = ", ".join(allowed)
+    if "Allow" in headers:
+        allowed = _methods(request.app.openapi(), request.scope["path"]) or headers["Allow"].split(", ")
+        headers["Allow"] = ", ".join(sorted({*allowed, "OPTIONS", *(["HEAD"] if "GET" in allowed else [])}))
+        if is_preflight(request.method, request.headers):
+            detail = "Pages of other origins may not call: VULTUS_CORS_ORIGINS lists none."
+            return problem(ErrorCode.CORS_REFUSED, detail, scope=request.scope)
+        if request.method == "OPTIONS":
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
     return problem(code, _DETAILS.get(code, TABLE[code].title + "."), scope=request.scope, headers=headers)
 
 

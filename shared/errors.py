@@ -31,6 +31,7 @@ class ErrorCode(StrEnum):
     HEADERS_TOO_LARGE = "headers_too_large"
     REQUEST_TIMEOUT = "request_timeout"
     HOST_REFUSED = "host_refused"
+    CORS_REFUSED = "cors_refused"
     GATEWAY_BUSY = "gateway_busy"
     EMPTY_IMAGE = "empty_image"
     INVALID_IMAGE = "invalid_image"

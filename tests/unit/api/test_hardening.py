@@ -79,19 +79,65 @@ def test_under_a_name_that_is_not_ours_only_probes_are_answered(make_gateway: Ma
     assert gateway.get(JOB, headers={"Host": "faces.example.org:443"}).status_code == 404
 
 
+PAGE = "https://app.example.org"
+ASKED = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+
+
 def test_no_foreign_page_may_call_unless_it_is_listed(make_gateway: MakeGateway) -> None:
-    asked = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
     closed = make_gateway()
-    assert not [name for name in closed.get("/livez", headers=asked).headers if name.startswith("access-control")]
-    problem(closed.request("OPTIONS", "/v1/jobs", headers=asked), 405, "method_not_allowed")
-    listed = make_gateway(cors_origins="https://app.example.org")
-    allowed = listed.request("OPTIONS", "/v1/jobs", headers=asked)
-    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://app.example.org")
+    assert not [name for name in closed.get("/livez", headers=ASKED).headers if name.startswith("access-control")]
+    problem(closed.request("OPTIONS", "/v1/jobs", headers=ASKED), 403, "cors_refused")
+    listed = make_gateway(cors_origins=PAGE)
+    allowed = listed.request("OPTIONS", "/v1/jobs", headers=ASKED)
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, PAGE)
     assert "access-control-allow-credentials" not in allowed.headers
-    answer = listed.get("/livez", headers=asked)
-    assert answer.headers["access-control-allow-origin"] == "https://app.example.org"
-    other = listed.request("OPTIONS", "/v1/jobs", headers={**asked, "Origin": "https://evil.test"})
-    assert "access-control-allow-origin" not in other.headers
+    answer = listed.get("/livez", headers=ASKED)
+    assert answer.headers["access-control-allow-origin"] == PAGE
+
+
+@pytest.mark.parametrize("wrong", [{"Origin": "https://evil.test"}, {"Access-Control-Request-Method": "TRACE"}])
+def test_a_refused_preflight_is_a_problem(make_gateway: MakeGateway, wrong: dict[str, str]) -> None:
+    answer = make_gateway(cors_origins=PAGE).request("OPTIONS", "/v1/jobs", headers={**ASKED, **wrong})
+    problem(answer, 403, "cors_refused")
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_listed_page_may_send_any_header_and_see_ours(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(cors_origins=PAGE)
+    names = "baggage,idempotency-key,if-match,prefer,traceparent,tracestate,x-api-key,x-request-id,x-datadog-trace-id"
+    allowed = gateway.request(
+        "OPTIONS",
+        "/v1/jobs/x",
+        headers={
+            **ASKED,
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": names,
+            "Access-Control-Request-Private-Network": "true",
+        },
+    )
+    assert (allowed.status_code, allowed.headers["access-control-allow-headers"]) == (200, names)
+    assert "PATCH" in allowed.headers["access-control-allow-methods"]
+    assert allowed.headers["access-control-allow-private-network"] == "true"
+    seen = gateway.get("/livez", headers={"Origin": PAGE}).headers["access-control-expose-headers"]
+    assert {"ETag", "Location", "Retry-After", "X-Request-ID"} <= set(seen.split(", "))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "chrome-extension://aapocclcgogkmnckokdopfmhonfmgoek",
+        "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+        "http://localhost:5173",
+        "https://[::1]:8443",
+    ],
+)
+def test_apps_and_extensions_are_origins_too(make_gateway: MakeGateway, origin: str) -> None:
+    answer = make_gateway(cors_origins=f"{PAGE}, {origin}").get("/livez", headers={"Origin": origin})
+    assert answer.headers["access-control-allow-origin"] == origin
 
 
 @pytest.mark.parametrize(
@@ -101,6 +147,11 @@ def test_no_foreign_page_may_call_unless_it_is_listed(make_gateway: MakeGateway)
         ("cors_origins", "https://*.example.org"),
         ("cors_origins", "app.example.org"),
         ("cors_origins", "https://app.example.org/"),
+        ("cors_origins", "https://app.example.org:443"),
+        ("cors_origins", "https://App.example.org"),
+        ("cors_origins", "capacitor://*"),
+        ("cors_origins", "null"),
+        ("cors_origins", "file://localhost"),
         ("allowed_hosts", "faces.example.org:443"),
         ("allowed_hosts", "*"),
         ("trusted_proxies", "*"),

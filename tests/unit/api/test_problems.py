@@ -62,14 +62,23 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_one(gateway: Gateway, 
 @pytest.mark.parametrize(
     ("path", "methods"),
     [
-        ("/v1/jobs", "GET, POST"),
-        ("/v1/jobs/job_00" + "0" * 32, "DELETE, GET"),
-        ("/v1/jobs/x/cancel", "POST"),
-        ("/docs", "GET"),
+        ("/v1/jobs", "GET, HEAD, OPTIONS, POST"),
+        ("/v1/jobs/job_00" + "0" * 32, "DELETE, GET, HEAD, OPTIONS"),
+        ("/v1/jobs/x/cancel", "OPTIONS, POST"),
+        ("/docs", "GET, HEAD, OPTIONS"),
+        *((path, "GET, HEAD, OPTIONS") for path in ("/", "/health", "/livez", "/readyz")),
     ],
 )
 def test_every_method_of_a_path_is_named(gateway: Gateway, path: str, methods: str) -> None:
-    assert gateway.request("OPTIONS", path).headers["allow"] == methods
+    answer = gateway.request("OPTIONS", path)
+    assert (answer.status_code, answer.content, answer.headers["allow"]) == (204, b"", methods)
+    refused = gateway.request("PUT", path)
+    expect(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == methods
+
+
+def test_options_of_an_unknown_path_is_a_problem(gateway: Gateway) -> None:
+    expect(gateway.request("OPTIONS", "/nowhere"), 404, "not_found")
 
 
 def test_what_nobody_foresaw_is_a_500_without_a_trace(
