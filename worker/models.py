@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
             add(models_dir, options.pack, options.file, say=say)
         elif options.command == "prepare":
             prepare(models_dir / options.pack, packs.installed(models_dir, options.pack), say=say)
+        elif options.command == "measure":
+            _measure(models_dir, options.pack, cache=options.cache or models_dir / ".cache", say=say)
         elif options.command == "verify":
             return _verify(models_dir, options.pack, files_only=options.files_only, say=say)
         else:
@@ -138,6 +140,17 @@ def _source(text: str) -> Path:
     raise argparse.ArgumentTypeError(msg)
 
 
+def _measure(models_dir: Path, pack: str, *, cache: Path, say: Say) -> None:
+    """Print the measurement of a pack's recognition model, as `worker/engine/measured` keeps it."""
+    from worker.engine.centroids import measured  # noqa: PLC0415 - models and libraries that other commands do without
+
+    result = measured(models_dir / pack, packs.installed(models_dir, pack), cache=cache)
+    if isinstance(result, str):
+        msg = f"{pack}: {result}"
+        raise SettingsError(msg)
+    say(result.model_dump_json(indent=2))
+
+
 def _accepted(manifest: Manifest, *, already: bool, say: Say) -> bool:
     say(f"{manifest.name}: {manifest.licence.text}\nSee {manifest.licence.url}")
     if already:
@@ -177,6 +190,11 @@ def _parser() -> argparse.ArgumentParser:
     checking = commands.add_parser("verify", parents=[common], help="check files, graphs and embeddings of a pack")
     checking.add_argument("pack")
     checking.add_argument("--files-only", action="store_true", help="check the files against their hashes, run nothing")
+    measuring = commands.add_parser(
+        "measure", parents=[common], help="print the centroids of faces that a pack's recogniser cannot recognise"
+    )
+    measuring.add_argument("pack")
+    measuring.add_argument("--cache", type=Path, help="folder of downloaded archives (MODELS_DIR/.cache)")
     return parser
 
 

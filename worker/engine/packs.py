@@ -140,6 +140,14 @@ class DetectionPlan(Strict):
     )
 
 
+class RecognisabilityLimits(Strict):
+    """Limits of recognisability in place of the measured ones; `make calibrate` suggests them. Null keeps the other."""
+
+    max_similarity: float | None = Field(default=None, ge=-1, le=1, description="Cosine to the nearest centroid.")
+    min_length: float | None = Field(default=None, ge=0, description="Length of the raw embedding.")
+    max_roll: float | None = Field(default=None, ge=0, le=180, description="Degrees by five points, to either side.")
+
+
 class Manifest(Strict):
     """A pack: its files with their hashes, how they are fed, and the limits that were measured for them."""
 
@@ -149,6 +157,7 @@ class Manifest(Strict):
     embedding_size: int = Field(ge=1, le=4096)
     thresholds: Thresholds
     calibration: Calibration | None = Field(default=None, description="Measured false-match rates of the match limit.")
+    recognisability: RecognisabilityLimits | None = None
     detection: DetectionPlan = DetectionPlan()
     archives: tuple[Archive, ...] = ()
     files: tuple[PackFile, ...]

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -11,7 +12,9 @@ from pydantic import ValidationError
 
 from shared.errors import SettingsError
 from shared.faces import Strict
+from worker.engine.centroids import MAX_ROLL, Measurement, known, measured
 from worker.engine.packs import Manifest, PackFile, PlainName, Sha256, sha256_of
+from worker.engine.recognisability import Measure
 
 if TYPE_CHECKING:
     from worker.engine.rewriting import Rewritten
@@ -60,6 +63,8 @@ class Record(Strict):
     format: Literal[1]
     version: int
     files: dict[PlainName, Prepared]
+    recognisability: Measurement | None = None
+    """Of a recognition model that no measurement comes with this version for."""
 
 
 def prepared(folder: Path, file: PackFile, *, provider: str = CPU) -> Path:
@@ -99,7 +104,13 @@ def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> 
     try:
         target.mkdir(exist_ok=True)
         files = {file.name: _prepare(folder / file.name, file, target) for file in _models(folder, manifest)}
-        record = Record(format=1, version=VERSION, files=files)
+        measurement = _measurement(folder, manifest)
+        record = Record(
+            format=1,
+            version=VERSION,
+            files=files,
+            recognisability=measurement if isinstance(measurement, Measurement) else None,
+        )
         _replace(target / RECORD, (record.model_dump_json(indent=2) + "\n").encode())
         wanted = {RECORD, *(graph.name for entry in files.values() for graph in entry.graphs)}
         for left in target.iterdir():
@@ -116,7 +127,41 @@ def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> 
     equal = f"answers within {most:.0e} of the originals'" if most else "answers the same to the bit"
     within = equal if count else "the pack runs as it came"
     say(f"{manifest.name}: prepared {count} of {len(files)} models, {within}")
+    if isinstance(measurement, Measurement):
+        people = measurement.portraits
+        say(f"{manifest.name}: measured recognisability with {people} portraits; the limits are provisional")
+    elif measurement is not None:
+        say(f"{manifest.name}: no measure of recognisability: {measurement}")
     return record
+
+
+def recognisability(folder: Path, manifest: Manifest) -> Measure:
+    """What tells faces that the pack in `folder` cannot recognise, with the limits that its manifest sets.
+
+    A pack without centroids still refuses heads that lie on their side.
+    """
+    file = next(file for file in manifest.files if file.role == "recognition")
+    measurement = known(file.sha256) or _recorded(folder, file)
+    if measurement is None:
+        log.warning("pack.unmeasured", pack=manifest.name, detail="it has no measure of recognisability: prepare it")
+    measure = Measure(max_roll=MAX_ROLL) if measurement is None else measurement.measure()
+    own = manifest.recognisability
+    return measure if own is None else replace(measure, **own.model_dump(exclude_none=True))
+
+
+def _recorded(folder: Path, file: PackFile) -> Measurement | None:
+    try:
+        record = Record.model_validate_json((folder / FOLDER / RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    measurement = record.recognisability
+    return measurement if measurement and measurement.recogniser == file.sha256 else None
+
+
+def _measurement(folder: Path, manifest: Manifest) -> Measurement | str | None:
+    """The measurement, or why there is none; None where one comes with this version."""
+    file = next(file for file in manifest.files if file.role == "recognition")
+    return measured(folder, manifest) if known(file.sha256) is None else None
 
 
 def _models(folder: Path, manifest: Manifest) -> Iterator[PackFile]:
