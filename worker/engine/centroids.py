@@ -96,7 +96,7 @@ def measured(folder: Path, manifest: Manifest, *, cache: Path | None = None) -> 
     pictures, portraits = at_hand(cache)
     if not portraits:
         return "no portrait is at hand: scikit-image is not installed, or is another version"
-    file = next(file for file in manifest.files if file.role == "recognition")
+    file = manifest.recogniser
     try:
         session = open_session(folder / file.name, Device())
         model = Recogniser(session, dimension=manifest.embedding_size, batch=BATCH)

@@ -5,12 +5,22 @@ from pathlib import Path
 
 from worker.engine.base import AttributeName, EngineInfo
 from worker.engine.packs import Manifest
+from worker.engine.prepare import recognisability
 
 
 def described(
-    manifest: Manifest, *, contract: str, provider: str, attributes: Sequence[AttributeName], largest_side: int
+    manifest: Manifest,
+    *,
+    folder: Path,
+    contract: str,
+    provider: str,
+    attributes: Sequence[AttributeName],
+    largest_side: int,
 ) -> EngineInfo:
-    """What an engine is that runs this pack; what was measured with another contract is left out."""
+    """What an engine is that runs the pack in `folder`; a calibration for another contract is left out.
+
+    The measure of recognisability holds for every precision: bf16 moves embeddings by up to 0.0006 in cosine.
+    """
     table = manifest.calibration
     judges = manifest.files_of("liveness")
     return EngineInfo(
@@ -22,5 +32,6 @@ def described(
         thresholds=manifest.thresholds,
         attributes=tuple(attributes),
         largest_side=largest_side,
+        recognisability=recognisability(folder, manifest.recogniser.sha256, limits=manifest.recognisability),
         calibration=table if table and table.contract == contract else None,
     )

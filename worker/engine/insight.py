@@ -69,6 +69,7 @@ class InsightEngine:
         )
         self._info = described(
             manifest,
+            folder=models_dir / pack,
             contract=manifest.contract(device.precision),
             provider=self._detector.provider,
             attributes=self._attributes.names,

@@ -27,9 +27,9 @@ from worker.engine.describe import described
 from worker.engine.devices import OPENVINO, Device
 from worker.engine.library_files import LibraryPack, library_pack
 from worker.engine.library_models import TASKS, embedding_contract, load_error, load_models, reason_of
-from worker.engine.packs import PackFile
+from worker.engine.packs import PackFile, sha256_of
 from worker.engine.passive import READERS, Ensemble
-from worker.engine.prepare import prepared
+from worker.engine.prepare import prepared, recognisability
 from worker.engine.sessions import open_session
 
 THRESHOLDS: Final = Thresholds(detection=0.5, match=0.4, live=0.5, spoof=0.3, register_score=0.6)
@@ -77,7 +77,12 @@ class LibraryEngine:
         side = max(map(max, self._sizes))
         if source.manifest is not None:
             return described(
-                source.manifest, contract=contract, provider=provider, attributes=attributes, largest_side=side
+                source.manifest,
+                folder=source.folder,
+                contract=contract,
+                provider=provider,
+                attributes=attributes,
+                largest_side=side,
             )
         return EngineInfo(
             pack=source.name,
@@ -88,6 +93,9 @@ class LibraryEngine:
             thresholds=self._thresholds,
             attributes=attributes,
             largest_side=side,
+            recognisability=recognisability(
+                source.folder, sha256_of(source.original(self._recogniser.model_file))
+            ),
         )
 
     @property

@@ -224,6 +224,11 @@ class Manifest(Strict):
         """The file of this role, or None where the pack has none."""
         return next((file for file in self.files if file.role == role), None)
 
+    @property
+    def recogniser(self) -> PackFile:
+        """The recognition file, which every pack has."""
+        return next(file for file in self.files if file.role == "recognition")
+
     def files_of(self, role: Role) -> tuple[PackFile, ...]:
         """The files of this role, in their order; only liveness may have several, whose scores are averaged."""
         return tuple(file for file in self.files if file.role == role)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from shared.errors import SettingsError
 from shared.faces import Strict
 from worker.engine.centroids import MAX_ROLL, Measurement, known, measured
-from worker.engine.packs import Manifest, PackFile, PlainName, Sha256, sha256_of
+from worker.engine.packs import Manifest, PackFile, PlainName, RecognisabilityLimits, Sha256, sha256_of
 from worker.engine.recognisability import Measure
 
 if TYPE_CHECKING:
@@ -135,33 +135,33 @@ def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> 
     return record
 
 
-def recognisability(folder: Path, manifest: Manifest) -> Measure:
-    """What tells faces that the pack in `folder` cannot recognise, with the limits that its manifest sets.
+def recognisability(folder: Path, recogniser: str, *, limits: RecognisabilityLimits | None = None) -> Measure:
+    """What tells faces that a pack cannot recognise. Without a measurement, heads that lie on their side still are.
 
-    A pack without centroids still refuses heads that lie on their side.
+    Args:
+        folder: the pack's files.
+        recogniser: checksum of its recognition model.
+        limits: those of its manifest, which go before the measured ones.
     """
-    file = next(file for file in manifest.files if file.role == "recognition")
-    measurement = known(file.sha256) or _recorded(folder, file)
+    measurement = known(recogniser) or _recorded(folder, recogniser)
     if measurement is None:
-        log.warning("pack.unmeasured", pack=manifest.name, detail="it has no measure of recognisability: prepare it")
+        log.warning("pack.unmeasured", pack=folder.name, detail="no measure of recognisability: prepare the pack")
     measure = Measure(max_roll=MAX_ROLL) if measurement is None else measurement.measure()
-    own = manifest.recognisability
-    return measure if own is None else replace(measure, **own.model_dump(exclude_none=True))
+    return measure if limits is None else replace(measure, **limits.model_dump(exclude_none=True))
 
 
-def _recorded(folder: Path, file: PackFile) -> Measurement | None:
+def _recorded(folder: Path, recogniser: str) -> Measurement | None:
     try:
         record = Record.model_validate_json((folder / FOLDER / RECORD).read_bytes())
     except (OSError, ValidationError):
         return None
     measurement = record.recognisability
-    return measurement if measurement and measurement.recogniser == file.sha256 else None
+    return measurement if measurement and measurement.recogniser == recogniser else None
 
 
 def _measurement(folder: Path, manifest: Manifest) -> Measurement | str | None:
     """The measurement, or why there is none; None where one comes with this version."""
-    file = next(file for file in manifest.files if file.role == "recognition")
-    return measured(folder, manifest) if known(file.sha256) is None else None
+    return measured(folder, manifest) if known(manifest.recogniser.sha256) is None else None
 
 
 def _models(folder: Path, manifest: Manifest) -> Iterator[PackFile]:

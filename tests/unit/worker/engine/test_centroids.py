@@ -81,7 +81,7 @@ def test_a_prepared_pack_has_a_measure_and_an_unprepared_one_says_so(folder: Pat
     assert (bare.centroids, bare.max_roll) == ((), 40.0)
     said: list[str] = []
     prepare.prepare(folder, packs.read(folder / packs.MANIFEST), say=said.append)
-    assert "measured recognisability with 1 portrait" in said[0]
+    assert "measured recognisability with 1 portrait" in said[-1]
     with capture_logs() as logs:
         measure = InsightEngine(folder.parent, pack="tiny", device=Device()).info.recognisability
     assert "pack.unmeasured" not in {entry["event"] for entry in logs}
@@ -96,14 +96,15 @@ def test_a_measurement_of_another_model_is_not_taken(folder: Path) -> None:
     assert read.recognisability is not None
     other = read.recognisability.model_copy(update={"recogniser": "0" * 64})
     record.write_text(read.model_copy(update={"recognisability": other}).model_dump_json())
-    assert prepare.recognisability(folder, packs.read(folder / packs.MANIFEST)).centroids == ()
+    recogniser = packs.read(folder / packs.MANIFEST).recogniser.sha256
+    assert prepare.recognisability(folder, recogniser).centroids == ()
 
 
 def test_limits_of_the_manifest_go_before_the_measured_ones(folder: Path) -> None:
     manifest = packs.read(folder / packs.MANIFEST)
     own = packs.RecognisabilityLimits(max_similarity=0.2, min_length=5.0)
     prepare.prepare(folder, manifest, say=lambda _: None)
-    measure = prepare.recognisability(folder, manifest.model_copy(update={"recognisability": own}))
+    measure = prepare.recognisability(folder, manifest.recogniser.sha256, limits=own)
     assert (measure.max_similarity, measure.min_length, measure.max_roll) == (0.2, 5.0, 40.0)
 
 
