@@ -93,9 +93,7 @@ class LibraryEngine:
             thresholds=self._thresholds,
             attributes=attributes,
             largest_side=side,
-            recognisability=recognisability(
-                source.folder, sha256_of(source.original(self._recogniser.model_file))
-            ),
+            recognisability=recognisability(source.folder, sha256_of(source.original(self._recogniser.model_file))),
         )
 
     @property
