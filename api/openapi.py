@@ -1,4 +1,4 @@
-"""What OpenAPI says beyond FastAPI's own reading of the code: request bodies read by hand, and every problem."""
+"""What OpenAPI says beyond FastAPI's own reading of the code: parameters, headers, and every problem."""
 
 from collections import defaultdict
 from typing import Any, Final
@@ -10,17 +10,15 @@ from api.batch_schemas import BatchSubmission
 from api.classic_schemas import CompareRequest
 from api.preferences import MAX_KEY
 from api.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
-from api.schemas import JobBody, JobSubmission, Problem, TransitionEvent, WebhookSpec
+from api.request_bodies import FORMS, REF
+from api.schemas import JobBody, JobSubmission, Problem, TransitionEvent
 from api.session_schemas import SessionRequest
 from shared.errors import ErrorCode
-from shared.jobs import Priority, Status
-from shared.operations import MAX_IMAGES, PARAMS, SUBMITTABLE
+from shared.jobs import Status
+from shared.operations import PARAMS, SUBMITTABLE
 
-REF: Final = "#/components/schemas/{model}"
 _EXAMPLE_ID: Final = "req_5f2c0e9a7b1d4c3e8f60a1b2"
 _RETRY_AFTER: Final = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
-FILE: Final = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP, by its content."}
-IMAGE_TYPES: Final = {"contentType": "image/jpeg, image/png, image/webp, image/bmp"}
 
 IMAGE_CODES: Final = (
     ErrorCode.INVALID_REQUEST,
@@ -170,96 +168,6 @@ def _example(code: ErrorCode) -> dict[str, Any]:
     }
 
 
-def classic_body(**more: dict[str, Any]) -> dict[str, Any]:
-    """The `openapi_extra` of a classic endpoint: `file`, and more text fields."""
-    schema = {"type": "object", "required": ["file"], "properties": {"file": FILE, **more}}
-    content = {"multipart/form-data": {"schema": schema, "encoding": {"file": IMAGE_TYPES}}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-COMPARE_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": REF.format(model=CompareRequest.__name__)}}},
-    }
-}
-
-_REFERENCE_TEXT: Final = '{"embedding": {"vector": [0.0123, -0.0456], "contract": null}}'
-JOB_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["operation"],
-                    "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}],
-                    "additionalProperties": False,
-                    "properties": {
-                        "operation": {"type": "string", "enum": [operation.value for operation in SUBMITTABLE]},
-                        "image": {
-                            **FILE,
-                            "description": f"{FILE['description']} Repeated up to {MAX_IMAGES} times for `register`.",
-                        },
-                        "image_url": {
-                            "type": "string",
-                            "description": "Instead of the file: where the service fetches it, `https://` only; taken "
-                            "where the operator has allowed the host.",
-                        },
-                        "reference": {
-                            "description": "For `verify`: a second image file, or JSON text with its `url` or with an "
-                            "`embedding`.",
-                            "oneOf": [
-                                {"type": "string", "format": "binary"},
-                                {"type": "string", "contentMediaType": "application/json"},
-                            ],
-                        },
-                        "params": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "JSON object: the parameters of the operation.",
-                        },
-                        "metadata": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "JSON object: yours, given back with the job.",
-                        },
-                        "priority": {"$ref": REF.format(model=Priority.__name__)},
-                        "webhook": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "contentSchema": {"$ref": REF.format(model=WebhookSpec.__name__)},
-                            "description": "JSON object: who is told of the end, beside the registered endpoints.",
-                        },
-                    },
-                },
-                "encoding": {"image": IMAGE_TYPES},
-                "examples": {
-                    "detect": {"value": {"operation": "detect", "image": "(file)"}},
-                    "verify against an embedding": {
-                        "value": {"operation": "verify", "image": "(file)", "reference": _REFERENCE_TEXT}
-                    },
-                },
-            },
-            "application/json": {
-                "schema": {"$ref": REF.format(model=JobSubmission.__name__)},
-                "examples": {
-                    "detect": {"value": {"operation": "detect", "image": {"base64": "/9j/4AAQSkZJRg=="}}},
-                    "verify against an image": {
-                        "value": {
-                            "operation": "verify",
-                            "image": {"base64": "/9j/4AAQSkZJRg=="},
-                            "reference": {"base64": "/9j/4AAQSkZJRg=="},
-                            "params": {"threshold": 0.4},
-                            "metadata": {"case": "A-17"},
-                        }
-                    },
-                },
-            },
-        },
-    }
-}
-
 _AT: Final = "2026-11-24T09:30:00.125Z"
 EVENT_STREAM: Final[dict[str, Any]] = {
     "description": "Named by the status, with the number of the transition as id and a TransitionEvent as data; then "
@@ -284,56 +192,6 @@ EVENT_STREAM: Final[dict[str, Any]] = {
             "example": f'event: queued\ndata: {{"number":1,"status":"queued","at":"{_AT}"}}\nid: 1\n\n: ping\n\n',
         }
     },
-}
-
-
-_JSON_TEXT: Final = {"type": "string", "contentMediaType": "application/json"}
-BATCH_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "images": {"type": "array", "items": FILE, "minItems": 1},
-                        "operation": {"type": "string", "enum": [operation.value for operation in SUBMITTABLE]},
-                        "params": {**_JSON_TEXT, "description": "JSON object: the parameters of every item."},
-                        "priority": {"type": "string", "enum": [priority.value for priority in Priority]},
-                        "metadata": {**_JSON_TEXT, "description": "JSON object: yours, given back with the batch."},
-                        "webhook": {
-                            **_JSON_TEXT,
-                            "contentSchema": {"$ref": REF.format(model=WebhookSpec.__name__)},
-                            "description": "JSON object: who is told of the completion.",
-                        },
-                        "items": {
-                            **_JSON_TEXT,
-                            "description": "JSON array with an object for each image, in their order: `operation`, "
-                            "`params`, `metadata`, `reference` of that item.",
-                        },
-                    },
-                },
-                "encoding": {"images": IMAGE_TYPES},
-                "examples": {"detect": {"value": {"operation": "detect", "images": ["(file)", "(file)"]}}},
-            },
-            "application/json": {
-                "schema": {"$ref": REF.format(model=BatchSubmission.__name__)},
-                "examples": {
-                    "detect": {
-                        "value": {
-                            "operation": "detect",
-                            "items": [
-                                {"image": {"base64": "/9j/4AAQSkZJRg=="}, "metadata": {"row": 1}},
-                                {"image": {"base64": "/9j/4AAQSkZJRg=="}, "params": {"max_faces": 1}},
-                            ],
-                        }
-                    }
-                },
-            },
-        },
-    }
 }
 
 
@@ -368,21 +226,39 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         Problem, JobBody, JobSubmission, BatchSubmission, TransitionEvent, CompareRequest, SessionRequest,
         *params.values(),
     ]  # fmt: skip
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for name, schema in definitions["$defs"].items():
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REF)
+    for name, schema in (definitions["$defs"] | FORMS).items():
         schemas.setdefault(name, schema)
     # In a request the embedding goes into `reference`; the parameter is how the worker gets it.
     schemas["VerifyParams"]["properties"].pop("reference_embedding")
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["JobSubmission"]["properties"]["params"] = {
+        "title": "Params",
         "description": "Parameters of the operation: "
         + ", ".join(
             f"`{operation}` takes {kind.__name__}" for operation, kind in PARAMS.items() if operation in SUBMITTABLE
         )
         + ".",
-        "anyOf": [{"$ref": REF.format(model=name)} for name in params],
+        "anyOf": [*({"$ref": REF.format(model=name)} for name in params), {"type": "null"}],
     }
     document["components"]["schemas"] = dict(sorted(schemas.items()))
+    _unroll_tuples(document)
     return document
+
+
+def _unroll_tuples(node: Any) -> None:
+    """Describe tuples as arrays of a fixed length: many generators know `items` and have no notion of `prefixItems`."""
+    if isinstance(node, dict):
+        if isinstance(node.get("prefixItems"), list):
+            kinds = [dict(item) for item in node.pop("prefixItems")]
+            for kind in kinds:
+                kind.pop("description", None)
+            alternatives = [kind for place, kind in enumerate(kinds) if kind not in kinds[:place]]
+            node["items"] = alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
+        for value in node.values():
+            _unroll_tuples(value)
+    elif isinstance(node, list):
+        for value in node:
+            _unroll_tuples(value)

@@ -1,5 +1,6 @@
 """The base of everything that callers send as JSON: a null counts as a field that was left out."""
 
+import json
 from typing import Any
 
 from pydantic import GetJsonSchemaHandler, model_validator
@@ -25,13 +26,16 @@ class Submitted(Strict):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """As callers see it: each field that may be left out may also be null."""
+        """As callers see it: each field that may be left out may also be null, and defaults stand in descriptions.
+
+        Generators take a `default` as a reason to require the field, or to send it always.
+        """
         described: dict[str, Any] = handler(core)
         schema = handler.resolve_ref_schema(described)
         required = schema.get("required", ())
         for name, field in schema.get("properties", {}).items():
             if name not in required:
-                schema["properties"][name] = nullable(field)
+                schema["properties"][name] = nullable(_without_default(field))
         return described
 
 
@@ -40,9 +44,16 @@ def nullable(schema: dict[str, Any]) -> dict[str, Any]:
     null = {"type": "null"}
     if null in schema.get("anyOf", ()):
         return schema
-    outside: dict[str, Any] = {
-        key: schema[key] for key in ("title", "description", "default", "examples") if key in schema
-    }
+    outside: dict[str, Any] = {key: schema[key] for key in ("title", "description", "examples") if key in schema}
     inside = {key: value for key, value in schema.items() if key not in outside}
     alternatives = inside["anyOf"] if inside.keys() == {"anyOf"} else [inside]
     return {"anyOf": [*alternatives, null], **outside}
+
+
+def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
+    plain = {key: value for key, value in schema.items() if key != "default"}
+    default = schema.get("default")
+    if default is None or isinstance(default, dict):
+        return plain
+    sentence = f"Default: `{json.dumps(default)}`."
+    return plain | {"description": f"{schema['description']} {sentence}" if "description" in schema else sentence}

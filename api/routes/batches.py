@@ -17,8 +17,9 @@ from api.batches import FORM_FIELDS, from_form, from_manifest, new_id, submit
 from api.bodies import MAX_PARTS, media_type, read_form, refuse_media_type
 from api.deps import BackendDep, JobsReader, JobsWriter, SettingsDep
 from api.idempotency import fingerprint, known_as, reserved
-from api.openapi import BATCH_BODY, BATCH_READ_CODES, IDEMPOTENCY_KEY, JOB_HEADERS, PREFER, REPLAYED, problem_responses
+from api.openapi import BATCH_READ_CODES, IDEMPOTENCY_KEY, JOB_HEADERS, PREFER, REPLAYED, problem_responses
 from api.preferences import granted_wait, read_idempotency_key, read_prefer
+from api.request_bodies import BATCH_BODY
 from api.waiting import Watch
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Batch, BatchStatus, is_batch_id

@@ -21,7 +21,8 @@ from api.classic_schemas import (
 )
 from api.deps import BackendDep, JobsWriter, SettingsDep
 from api.intake import Submission, new_id
-from api.openapi import CLASSIC_CODES, COMPARE_BODY, classic_body, problem_responses
+from api.openapi import CLASSIC_CODES, problem_responses
+from api.request_bodies import COMPARE_BODY, IMAGE_BODY, REGISTER_BODY, VERIFY_BODY
 from api.schemas import Vector
 from api.settings import ApiSettings
 from api.submissions import check_size
@@ -80,7 +81,7 @@ R = TypeVar("R", bound=BaseModel)
     "/detect",
     summary="Find the face",
     responses=problem_responses(*CLASSIC_CODES),
-    openapi_extra=classic_body(),
+    openapi_extra=IMAGE_BODY,
 )
 async def detect(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> DetectAnswer:
     """Count the faces of an image, and say where the face is if there is exactly one."""
@@ -102,7 +103,7 @@ async def detect(request: Request, caller: JobsWriter, backend: BackendDep, sett
     "/extract-embedding",
     summary="Embed the face",
     responses=problem_responses(*CLASSIC_CODES),
-    openapi_extra=classic_body(),
+    openapi_extra=IMAGE_BODY,
 )
 async def extract_embedding(
     request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep
@@ -164,9 +165,7 @@ async def compare(request: Request, _: JobsWriter, settings: SettingsDep) -> Com
         ErrorCode.INVALID_EMBEDDING,
         ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
     ),
-    openapi_extra=classic_body(
-        stored_embedding={"type": "string", "description": "JSON array of numbers; without it the call embeds only."}
-    ),
+    openapi_extra=VERIFY_BODY,
 )
 async def verify(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> VerifyAnswer:
     """Say whether the face is the one of the stored embedding; without one, give the face's embedding."""
@@ -219,7 +218,7 @@ async def _verify_nothing(
     "/liveness",
     summary="Is the face live?",
     responses=problem_responses(*CLASSIC_CODES, ErrorCode.LIVENESS_UNAVAILABLE),
-    openapi_extra=classic_body(),
+    openapi_extra=IMAGE_BODY,
 )
 async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> LivenessAnswer:
     """Say whether the face was in front of the camera. A face that the model is unsure of is not live."""
@@ -242,14 +241,7 @@ async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, se
     summary="Check a face for registration and embed it",
     response_model_exclude_none=True,
     responses=problem_responses(*CLASSIC_CODES, ErrorCode.LIVENESS_UNAVAILABLE),
-    openapi_extra=classic_body(
-        skip_liveness={
-            "type": "string",
-            "enum": ["true", "t", "yes", "y", "on", "1", "false", "f", "no", "n", "off", "0", ""],
-            "default": "false",
-            "description": "Leave the liveness check out. Upper case is taken too.",
-        }
-    ),
+    openapi_extra=REGISTER_BODY,
 )
 async def register(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> RegisterAnswer:
     """Run every check of a registration; give the embedding if all pass, else name the first that failed."""

@@ -20,7 +20,6 @@ from api.openapi import (
     CANCEL_AFTER,
     IDEMPOTENCY_KEY,
     IMAGE_CODES,
-    JOB_BODY,
     JOB_HEADERS,
     PREFER,
     READ_CODES,
@@ -29,6 +28,7 @@ from api.openapi import (
 )
 from api.paging import read_cursor, write_cursor
 from api.preferences import granted_wait, read_cancel_after, read_idempotency_key, read_prefer
+from api.request_bodies import JOB_BODY
 from api.schemas import JobBody, JobList, JobQuery
 from api.submissions import FORM_FIELDS, check_size, from_form, from_json
 from shared import causes

@@ -20,7 +20,7 @@ from api.deps import CLIENT_TOKEN, PUBLIC, BackendDep, GateDep, JobsWriter, Read
 from api.liveness_sessions import Frame, open_session, read, session_ended, settled, take_frame
 from api.openapi import IMAGE_CODES, JOB_HEADERS, PREFER, problem_responses
 from api.preferences import granted_wait, read_prefer
-from api.session_openapi import FRAME_BODY, SESSION_BODY
+from api.request_bodies import FRAME_BODY, SESSION_BODY
 from api.session_schemas import (
     ClientSession,
     OpenedSession,
