@@ -5,6 +5,7 @@ WORKERS ?= 1
 PACK ?=
 EVALUATED := $(or $(PACK),$(VULTUS_PACK),compact)
 LIVENESS_LABELS := $(or $(LABELS),$(or $(VULTUS_TEST_DATA),../shared/data)/liveness.csv)
+EFFECTS_LABELS := $(or $(LABELS),$(or $(VULTUS_TEST_DATA),../shared/data)/pairs.csv)
 VENV := .venv/bin
 USUAL := jobs:read,jobs:write
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
@@ -13,7 +14,7 @@ export ORT_DISABLE_TELEMETRY := 1
 # not $(abspath ...), which takes a folder with spaces in its name for several
 export VULTUS_MODELS_DIR := $(if $(filter /%,$(firstword $(MODELS))),$(MODELS),$(CURDIR)/$(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short soak fuzz sbom security bench key models calibrate liveness-report lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short soak fuzz sbom security bench key models calibrate liveness-report effects lock snapshot clean dev-setup
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -86,6 +87,10 @@ calibrate: setup  ## error rates and thresholds from your own pairs (PAIRS=pairs
 liveness-report: setup  ## APCER and BPCER on labelled pictures (LABELS=liveness.csv IMAGES=folder PACK=compact)
 	@test -e "$(LIVENESS_LABELS)" || { echo "no labelled pictures at $(LIVENESS_LABELS): name a table (columns image,label,attack) with LABELS=, or their folder with VULTUS_TEST_DATA"; exit 1; }
 	@VULTUS_PACK="$(EVALUATED)" $(VENV)/python -m worker.evaluation liveness "$(LIVENESS_LABELS)" $(if $(IMAGES),--pictures "$(IMAGES)")
+
+effects: setup  ## what damage and quality gates do to decisions on labelled pictures (LABELS=people.csv IMAGES=folder PACK=compact)
+	@test -e "$(EFFECTS_LABELS)" || { echo "no labelled pictures at $(EFFECTS_LABELS): name a table (columns image,person or image1,image2,same) with LABELS=, or their folder with VULTUS_TEST_DATA"; exit 1; }
+	@VULTUS_PACK="$(EVALUATED)" $(VENV)/python -m worker.evaluation effects "$(EFFECTS_LABELS)" $(if $(IMAGES),--pictures "$(IMAGES)")
 
 snapshot: dev-setup  ## write the OpenAPI document that the contract test compares with
 	@$(VENV)/python -m tests.contract.snapshot

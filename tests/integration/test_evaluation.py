@@ -44,6 +44,15 @@ def test_the_labelled_screens_are_refused_and_the_live_pass() -> None:
     assert "Too few to name a rate: screen, live" in text
 
 
+def test_the_table_of_effects_is_printed_for_the_labelled_pairs() -> None:
+    text = said("effects", "--pictures", str(labelled("pairs.csv").parent), "--most", "4")
+    lines = text.splitlines()
+    undamaged = next(line for line in lines if line.startswith("undamaged"))
+    assert undamaged.replace(" %", "%").split()[1:4] == ["100.0%", "0.0%", "0.0%"]
+    assert len([line for line in lines if line.startswith("as they are")]) == 3
+    assert "Gaussian blur, 4 % of the face's width" in text
+
+
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole service over the installed files with this version's table, and with a threshold of the operator's."""

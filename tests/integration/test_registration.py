@@ -78,7 +78,9 @@ def test_a_known_embedding_of_other_models_fails_the_job(stack: Stack) -> None:
 
 
 def test_strict_limits_refuse_with_every_reason_and_advice(stack: Stack) -> None:
-    result = registered(stack, [ASTRONAUT], quality="strict", quality_limits={"min_face_share": 0.5})["result"]
+    result = registered(
+        stack, [ASTRONAUT], quality="strict", quality_limits={"min_face_share": 0.5, "min_face_width_px": 100}
+    )["result"]
     failed = {check["name"]: check["advice"] for check in result["checks"] if not check["passed"]}
     assert set(failed) == {"face_width", "face_share"}
     assert all(advice.endswith(".") for advice in failed.values())

@@ -1,4 +1,4 @@
-"""Command line: `python -m worker.evaluation pairs | liveness`, on the pictures of a labelled table."""
+"""Command line: `python -m worker.evaluation pairs | liveness | effects`, on the pictures of a labelled table."""
 
 import argparse
 import json
@@ -17,8 +17,11 @@ from worker.evaluation import report
 from worker.evaluation.attacks import verdict
 from worker.evaluation.comparisons import compared, everyone
 from worker.evaluation.curves import drawing
+from worker.evaluation.effects import effects
+from worker.evaluation.effects_laboratory import laboratory
 from worker.evaluation.groups import Within, grouped
 from worker.evaluation.labels import Pair, Portrait, read_pairs, read_presentations
+from worker.evaluation.people import people
 from worker.evaluation.rates import Scores, points, table
 from worker.evaluation.reading import Reader
 from worker.settings import WorkerSettings
@@ -26,6 +29,7 @@ from worker.threads import job_threads
 
 CALIBRATION: Final = "calibration.json"
 CURVE: Final = "curve.svg"
+PAIRS: Final = "pairs.csv"
 
 Say = Callable[[str], object]
 
@@ -34,17 +38,14 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = print) -> int:
     """Run one command. Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        if options.command == "pairs":
-            _pairs(options, say=say)
-        else:
-            _liveness(options, say=say)
+        COMMANDS[options.command](options, say)
     except (SettingsError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
-def _pairs(options: argparse.Namespace, *, say: Say) -> None:
+def _pairs(options: argparse.Namespace, say: Say) -> None:
     labels = read_pairs(options.table, pictures=options.pictures)
     pairs = [label for label in labels if isinstance(label, Pair)]
     portraits = [label for label in labels if isinstance(label, Portrait)]
@@ -91,7 +92,7 @@ def _write(
     say(f"The table is in {folder / CALIBRATION}: give it to the pack's manifest as `calibration`.")
 
 
-def _liveness(options: argparse.Namespace, *, say: Say) -> None:
+def _liveness(options: argparse.Namespace, say: Say) -> None:
     shown = read_presentations(options.table, pictures=options.pictures)
     reader = _reader(options)
     info = reader.engine.info
@@ -107,6 +108,31 @@ def _liveness(options: argparse.Namespace, *, say: Say) -> None:
     counted = verdict(shown, readings.of)
     for line in report.liveness(counted, live=info.thresholds.live, spoof=info.thresholds.spoof):
         say(line)
+
+
+def _effects(options: argparse.Namespace, say: Say) -> None:
+    table = options.table or (options.pictures or Path()) / PAIRS
+    labelled = people(read_pairs(table, pictures=options.pictures), most=options.most)
+    reader = _reader(options)
+    info = reader.engine.info
+    say(f"{info.pack}, {info.contract}, {info.provider}: reading {len(labelled.pictures)} pictures")
+    read = laboratory(
+        reader.engine, labelled, params=reader.params, max_pixels=reader.max_pixels, threads=reader.threads
+    )
+    for line in report.refusals(read.refused):
+        say(line)
+    if not read.samples:
+        msg = f"None of the pictures of {table} has a face that is clearly meant."
+        raise SettingsError(msg)
+    for line in effects(read):
+        say(line)
+
+
+COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Say], None]]] = {
+    "pairs": _pairs,
+    "liveness": _liveness,
+    "effects": _effects,
+}
 
 
 def _reader(options: argparse.Namespace) -> Reader:
@@ -141,6 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     pairs.add_argument("--source", help="what the table says of its pictures")
     live = commands.add_parser("liveness", parents=[common], help="APCER and BPCER")
     live.add_argument("table", type=Path, help="CSV with image, label (live, spoof), attack (its kind)")
+    measured = commands.add_parser("effects", parents=[common], help="what damage and quality gates do to decisions")
+    measured.add_argument("table", type=Path, nargs="?", help=f"as for pairs; {PAIRS} in the folder of the pictures")
+    measured.add_argument(
+        "--most", type=int, default=40, help="pictures to read, spread over the people; 40 take two minutes of CPU"
+    )
     return parser
 
 

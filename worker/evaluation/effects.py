@@ -1,0 +1,19 @@
+"""Prints a table of measured effects: what damage, quality gates and rules do to decisions on labelled pictures."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from worker.evaluation.effects_damage import damage
+from worker.evaluation.effects_laboratory import Laboratory
+from worker.evaluation.effects_registration import registration
+
+Section = Callable[[Laboratory], Iterator[str]]
+SECTIONS: Final[tuple[Section, ...]] = (damage, registration)
+"""Each measures one thing and yields its part of the table, in this order."""
+
+
+def effects(laboratory: Laboratory, sections: tuple[Section, ...] = SECTIONS) -> Iterator[str]:
+    """The lines of the table, with an empty line before each section."""
+    for section in sections:
+        yield ""
+        yield from section(laboratory)
