@@ -17,7 +17,7 @@ from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.storage.api_keys import ApiKeys
 from shared.storage.ledger import Ledger
 from shared.storage.tenants import Tenants
-from shared.tenants import DEFAULT, Quotas, Scope, Tenant, read_key
+from shared.tenants import ANYTHING, DEFAULT, Grant, Quotas, Scope, Tenant, read_key
 
 FRESH: Final = timedelta(seconds=3)
 """How long a key that was read is taken as it was: a revoked one is let in no longer than this."""
@@ -25,6 +25,9 @@ STRANGERS: Final = 50.0
 """Keys that no gateway has seen lately and that are looked up each second: guessing keeps no thread from the store."""
 MOST: Final = 10_000
 """Keys remembered."""
+
+TOKEN: Final = "jwt:"  # noqa: S105 - a prefix, no secret
+"""Before the subject of a token, where a caller is named."""
 
 T = TypeVar("T")
 
@@ -40,6 +43,14 @@ class Caller:
     quotas: Quotas = field(default_factory=Quotas)
     quality_policy: Mapping[str, Any] = field(default_factory=dict)
     """What the tenant's registrations ask for where they do not say it themselves."""
+    since: float | None = None
+    """When the tenant was created; None where nobody authenticates."""
+
+    @property
+    def grant(self) -> Grant:
+        """What the step that accepts this caller's work checks again."""
+        key = None if self.key is None or self.key.startswith(TOKEN) else self.key
+        return Grant(jobs=self.quotas.jobs, key=key, since=self.since)
 
     def require(self, scopes: Iterable[str]) -> None:
         """Return where the caller has all of these scopes.
@@ -89,19 +100,19 @@ class Gate:
         _let_in(tenant)
         return caller, self._count(caller)
 
-    async def behind_client(self, tenant_id: str) -> Quotas:
-        """How much a tenant may have whose client shows a client token instead of a key.
+    async def behind_client(self, tenant_id: str) -> Grant:
+        """What a client is granted that shows a client token of this tenant instead of a key.
 
         Raises:
             RequestError: `forbidden` where the tenant is disabled.
             UnavailableError: `store_unavailable`.
         """
         if self._settings.auth == "off":
-            return Quotas()
+            return ANYTHING
         tenant = await self._tenants.get(tenant_id)
         if tenant is None:
-            return Quotas()  # erased since: what asks for its session finds that out
-        return _let_in(tenant).quotas
+            return ANYTHING  # erased since: what asks for its session finds that out
+        return Grant(jobs=_let_in(tenant).quotas.jobs, since=tenant.created_at)
 
     async def _identify(self, shown: str) -> tuple[Caller, Tenant]:
         parts = read_key(shown)
@@ -116,7 +127,7 @@ class Gate:
             known = await self._tenants.get(claims.tenant)
             if known is None:
                 raise RequestError(ErrorCode.FORBIDDEN, "There is no tenant of the name that the token has.")
-            return _caller(known, claims.scopes, f"jwt:{claims.subject}"), known
+            return _caller(known, claims.scopes, f"{TOKEN}{claims.subject}"), known
         raise refused()
 
     def _count(self, caller: Caller) -> Taken:
@@ -156,7 +167,14 @@ def _let_in(tenant: Tenant) -> Tenant:
 
 
 def _caller(tenant: Tenant, scopes: frozenset[Scope], key: str) -> Caller:
-    return Caller(tenant.id, scopes, key, quotas=tenant.quotas, quality_policy=tenant.quality_policy)
+    return Caller(
+        tenant.id,
+        scopes,
+        key,
+        quotas=tenant.quotas,
+        quality_policy=tenant.quality_policy,
+        since=tenant.created_at,
+    )
 
 
 def _shown(headers: Headers) -> str:

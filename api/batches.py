@@ -30,6 +30,7 @@ from shared.jobs import JobFailure, NewJob, Priority, new_batch_id, new_job_id, 
 from shared.operations import Operation
 from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
+from shared.tenants import Grant
 from shared.webhooks import EventType, Webhook
 
 IMAGES: Final = "images"
@@ -148,7 +149,7 @@ def submit(
     doorbell: Doorbell,
     settings: ApiSettings,
     tenant: str,
-    of_tenant: int | None,
+    grant: Grant,
     quality_policy: Mapping[str, Any],
     under: Reservation = NO_KEY,
 ) -> None:
@@ -166,7 +167,7 @@ def submit(
         batch_id,
         jobs,
         metadata=order.metadata,
-        limits=limits(settings, tenant=tenant, of_tenant=of_tenant),
+        limits=limits(settings, tenant=tenant, grant=grant),
         result_ttl=settings.result_ttl,
         webhook=None if order.webhook is None else asdict(order.webhook),
         cause=causes.current(),

@@ -20,7 +20,7 @@ from shared.quality import QualityPolicy
 from shared.storage.admission import Limits
 from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
-from shared.tenants import DEFAULT
+from shared.tenants import ANYTHING, DEFAULT, Grant
 from shared.webhooks import Webhook
 
 log = structlog.get_logger(__name__)
@@ -43,8 +43,8 @@ class Submission:
     start_within: timedelta | None = None
     webhook: Webhook | None = None
     tenant: str = DEFAULT
-    of_tenant: int | None = None
-    """Jobs that the tenant may have open; None = as many as there is room for."""
+    grant: Grant = ANYTHING
+    """What its caller was granted when it was let in."""
     quality_policy: Mapping[str, Any] = field(default_factory=dict)
     """What the tenant's registrations are held to where they do not say it; no part of what was asked for."""
 
@@ -104,9 +104,9 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
     )
 
 
-def limits(settings: ApiSettings, *, tenant: str, of_tenant: int | None) -> Limits:
+def limits(settings: ApiSettings, *, tenant: str, grant: Grant) -> Limits:
     """How much may wait, of all and of this tenant."""
-    return Limits(settings.queue_limit, settings.queue_age_limit, of_tenant=of_tenant, tenant=tenant)
+    return Limits(settings.queue_limit, settings.queue_age_limit, grant=grant, tenant=tenant)
 
 
 def submit(
@@ -137,7 +137,7 @@ def submit(
     """
     new = new_job(submission, job_id=job_id, settings=settings, result_ttl=result_ttl)
     accepted = ledger.accept(
-        new, limits=limits(settings, tenant=submission.tenant, of_tenant=submission.of_tenant), under=under
+        new, limits=limits(settings, tenant=submission.tenant, grant=submission.grant), under=under
     )
     if new.image_url is None and new.reference_url is None:
         doorbell.ring()

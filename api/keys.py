@@ -97,10 +97,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what was asked against the ledger of `VULTUS_LEDGER_URL`; the exit status."""
     asked = _parser().parse_args(arguments)
     try:
-        with closing(connect(load(ApiSettings).ledger_url)) as client:
-            keys = ApiKeys(client)
+        settings = load(ApiSettings)
+        with closing(connect(settings.ledger_url)) as client:
+            keys = ApiKeys(client, shards=settings.shards)
             if asked.act == "create":
-                said = _create(asked, keys, Tenants(client))
+                said = _create(asked, keys, Tenants(client, shards=settings.shards))
             elif asked.act == "list":
                 said = _lines(keys.of(asked.tenant))
             else:

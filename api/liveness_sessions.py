@@ -28,6 +28,7 @@ from shared.jobs import Job, NewJob, Priority, Status, shard_of
 from shared.liveness_sessions import FrameInWork, NewSession, Session, SessionStatus, Step, new_session_id
 from shared.operations import FrameParams, FrameResult, Operation
 from shared.storage.sessions import frame_in_work, no_such_session
+from shared.tenants import ANYTHING, Grant
 from shared.webhooks import EventType
 
 EVENTS: Final = (EventType.SESSION_COMPLETED,)
@@ -65,12 +66,12 @@ async def open_session(
     request: SessionRequest,
     *,
     tenant: str,
-    of_tenant: int | None = None,
+    grant: Grant = ANYTHING,
     backend: Backend,
     settings: ApiSettings,
     dice: random.Random | None = None,
 ) -> Session:
-    """Draw a challenge and put its session on record. The job of a reference is one of the tenant's `of_tenant`.
+    """Draw a challenge and put its session on record. The job of a reference counts against the tenant's quota.
 
     Raises:
         RequestError: a field is wrong, or the reference has not exactly one face.
@@ -82,7 +83,7 @@ async def open_session(
     webhook = checked_webhook(request.webhook, hooks=settings.webhook_policy, events=EVENTS)
     if Step.BLINK in request.kinds:
         await to_thread.run_sync(_check_eyes, backend)
-    reference = await _reference(request, tenant=tenant, of_tenant=of_tenant, backend=backend, settings=settings)
+    reference = await _reference(request, tenant=tenant, grant=grant, backend=backend, settings=settings)
     new = NewSession(
         id=new_session_id(shard=shard_of(new_id(backend.ledger)), now_ms=time.time_ns() // 1_000_000),
         steps=drawn(tuple(request.kinds), request.movements, dice=dice or random.SystemRandom()),
@@ -98,7 +99,7 @@ async def open_session(
 
     def keep() -> Session:
         backend.ledger.pressure.refuse_where_high()
-        backend.ledger.sessions.open(new)
+        backend.ledger.sessions.open(new, grant=grant)
         return read(backend, new.id)
 
     session = await to_thread.run_sync(keep)
@@ -112,7 +113,7 @@ def _check_eyes(backend: Backend) -> None:
 
 
 async def _reference(
-    request: SessionRequest, *, tenant: str, of_tenant: int | None, backend: Backend, settings: ApiSettings
+    request: SessionRequest, *, tenant: str, grant: Grant, backend: Backend, settings: ApiSettings
 ) -> list[float] | None:
     """The embedding of whom the person must be. The job of an image is erased as soon as it is read."""
     given = request.reference
@@ -131,9 +132,7 @@ async def _reference(
             )
         return vector
     image = decoded(given.base64 or "", field="reference.base64")
-    asked = Submission(
-        Operation.FRAME, FrameParams(), image=image, priority=Priority.HIGH, tenant=tenant, of_tenant=of_tenant
-    )
+    asked = Submission(Operation.FRAME, FrameParams(), image=image, priority=Priority.HIGH, tenant=tenant, grant=grant)
     job_id = new_id(backend.ledger)
     result = await ask(FrameResult, asked, job_id=job_id, backend=backend, settings=settings)
     await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=tenant))
@@ -187,7 +186,7 @@ def _result(job: Job | None) -> FrameResult | None:
 
 
 async def take_frame(
-    session_id: str, frame: Frame, *, of_tenant: int | None = None, backend: Backend, settings: ApiSettings
+    session_id: str, frame: Frame, *, grant: Grant = ANYTHING, backend: Backend, settings: ApiSettings
 ) -> tuple[Session, bool]:
     """Put a frame in work and wait for what it comes to; the session then, and whether the frame has been judged.
 
@@ -201,7 +200,7 @@ async def take_frame(
     clock = asyncio.get_running_loop().time
     deadline = clock() + settings.sync_timeout.total_seconds()
     with backend.waiting.watch(job_id) as watch:
-        session = await to_thread.run_sync(partial(_take, session_id, frame, job_id, of_tenant, backend, settings))
+        session = await to_thread.run_sync(partial(_take, session_id, frame, job_id, grant, backend, settings))
         while session.frame is not None:
             left = min(deadline, backend.waiting.last_call or deadline) - clock()
             if left <= 0:
@@ -213,9 +212,7 @@ async def take_frame(
     return session, True
 
 
-def _take(
-    session_id: str, frame: Frame, job_id: str, of_tenant: int | None, backend: Backend, settings: ApiSettings
-) -> Session:
+def _take(session_id: str, frame: Frame, job_id: str, grant: Grant, backend: Backend, settings: ApiSettings) -> Session:
     """The session with the frame in work; or as it is where the frame ended it, or was sent before."""
     ledger = backend.ledger
     seen = _Seen(digest=frame.digest, sequence=frame.sequence)
@@ -234,7 +231,7 @@ def _take(
                 return read(backend, session_id)
             continue
         held = FrameInWork(job_id=job_id, taken_at=frame.taken_at, received_at=0.0, **seen)
-        most = limits(settings, tenant=session.tenant, of_tenant=of_tenant)
+        most = limits(settings, tenant=session.tenant, grant=grant)
         if ledger.sessions.take(session, held, _job(session, frame, job_id), limits=most):
             backend.doorbell.ring()
             return read(backend, session_id)

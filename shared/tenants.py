@@ -43,6 +43,22 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """What a caller was granted when it was let in. The step that accepts its work checks it again."""
+
+    jobs: int | None = None
+    """Jobs that the tenant may have waiting or running; None for any number."""
+    key: str | None = None
+    """Public part of the API key; None for tokens, which nobody revokes."""
+    since: float | None = None
+    """When the tenant was created, so that a namesake is told from it; None where nobody authenticates."""
+
+
+ANYTHING: Final = Grant()
+"""Where nobody authenticates there is nothing to check again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """One tenant. Times are seconds since the epoch by the ledger's clock."""
 

@@ -131,7 +131,7 @@ class MemoryLedger(Ledger):
         open_jobs = sum(
             not record.job.status.is_terminal for record in self.records.values() if record.job.tenant == limits.tenant
         )
-        if limits.of_tenant is not None and open_jobs + coming > limits.of_tenant:
+        if limits.grant.jobs is not None and open_jobs + coming > limits.grant.jobs:
             raise beyond_quota(open_jobs)
         if len(self.pending) + len(self.fetches.held) >= limits.depth:
             raise UnavailableError(ErrorCode.QUEUE_FULL, "The queue is full. Nothing was accepted.")

@@ -7,6 +7,7 @@ from shared.jobs import NewJob
 from shared.liveness_sessions import GRACE, FrameInWork, NewSession, Reason, Session, SessionStatus
 from shared.storage.admission import Limits
 from shared.storage.sessions import Sessions, frame_in_work, no_such_session
+from shared.tenants import ANYTHING, Grant
 
 if TYPE_CHECKING:
     from tests.memory_ledger import MemoryLedger
@@ -21,7 +22,7 @@ class MemorySessions(Sessions):
         self.news: dict[str, NewSession] = {}
         self.told: list[tuple[str, SessionStatus, Reason | None]] = []
 
-    def open(self, new: NewSession) -> None:
+    def open(self, new: NewSession, *, grant: Grant = ANYTHING) -> None:  # noqa: ARG002 - nothing is fenced here
         with self._ledger.lock:
             now = self._ledger.step()
             if new.id not in self.kept:

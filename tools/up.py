@@ -87,7 +87,7 @@ def _access(stack: Stack) -> str:
     if stack.environment.get("VULTUS_AUTH", "off") == "off":
         return "NO AUTHENTICATION: whoever reaches this port may do everything; it listens on this machine only"
     with stack.ledger.client() as client:
-        keys = ApiKeys(client)
+        keys = ApiKeys(client, shards=1)
         if "keys" not in stack.environment["VULTUS_AUTH"] or keys.of(DEFAULT):
             return "closed: calls need a key or token (docs/authentication.md)"
         public, whole, digest = new_key()

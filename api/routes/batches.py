@@ -105,7 +105,7 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
                 doorbell=backend.doorbell,
                 settings=settings,
                 tenant=caller.tenant,
-                of_tenant=caller.quotas.jobs,
+                grant=caller.grant,
                 quality_policy=caller.quality_policy,
                 under=reservation.sealed(mark),
             )

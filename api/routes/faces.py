@@ -288,7 +288,7 @@ async def _run(
         image=form.file("file"),
         params=params,
         tenant=caller.tenant,
-        of_tenant=caller.quotas.jobs,
+        grant=caller.grant,
         quality_policy=caller.quality_policy,
     )
     job_id = request.state.subject = new_id(backend.ledger)

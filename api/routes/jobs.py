@@ -106,7 +106,7 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
                 read(),
                 start_within=start_within,
                 tenant=caller.tenant,
-                of_tenant=caller.quotas.jobs,
+                grant=caller.grant,
                 quality_policy=caller.quality_policy,
             )
             mark = fingerprint(submission.content) if key is not None else ""
@@ -256,7 +256,7 @@ async def retry_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep, s
     """
 
     def retry() -> Job:
-        most = limits(settings, tenant=caller.tenant, of_tenant=caller.quotas.jobs)
+        most = limits(settings, tenant=caller.tenant, grant=caller.grant)
         fresh = new_id(backend.ledger, shard=shard_of(job_id))
         job = backend.ledger.retry(job_id, new_id=fresh, limits=most, tenant=caller.tenant, cause=causes.current())
         if job.id == fresh:

@@ -34,7 +34,7 @@ from shared.errors import ErrorCode, FieldError, RequestError
 from shared.job_content import rfc3339
 from shared.liveness_sessions import Session, SessionStatus, is_session_id
 from shared.storage.sessions import no_such_session
-from shared.tenants import Quotas, Scope
+from shared.tenants import Grant, Scope
 
 AFTERWARDS: Final = 60
 """Seconds for which a client token is good beyond its session's time: the client may still read how it ended."""
@@ -109,9 +109,7 @@ async def open_liveness_session(
         refuse_media_type("application/json")
     asked = parse(SessionRequest, body or b"{}")
     issue("", expires_at=0, secrets=settings.token_secrets)  # refuse before anything is done where there is no secret
-    session = await open_session(
-        asked, tenant=caller.tenant, of_tenant=caller.quotas.jobs, backend=backend, settings=settings
-    )
+    session = await open_session(asked, tenant=caller.tenant, grant=caller.grant, backend=backend, settings=settings)
     # By the clock that tokens are checked with, not the ledger's.
     expires_at = math.ceil(time.time()) + asked.seconds + AFTERWARDS
     content = {
@@ -194,14 +192,14 @@ async def post_frame(
     never mirrored.
     """
     check(session_token or "", session_id=session_id, now=time.time(), secrets=settings.token_secrets)
-    quotas = await _behind(session_id, backend, gate)
+    grant = await _behind(session_id, backend, gate)
     form = await read_form(request, FRAME_FIELDS)
     frame = Frame(
         image=form.file("image"),
         sequence=int(_number(form, "sequence", whole=True)),
         taken_at=_number(form, "taken_at") / 1000,
     )
-    session, judged = await take_frame(session_id, frame, of_tenant=quotas.jobs, backend=backend, settings=settings)
+    session, judged = await take_frame(session_id, frame, grant=grant, backend=backend, settings=settings)
     more = {} if judged else {"Retry-After": "1"}
     return json_answer(client_content(session), status=200 if judged else 202, headers=more)
 
@@ -246,8 +244,8 @@ async def delete_liveness_session(session_id: SessionIdDep, caller: JobsWriter, 
     return Response(status_code=204)
 
 
-async def _behind(session_id: str, backend: Backend, gate: Gate) -> Quotas:
-    """The quotas of the tenant whose session a client shows a token of.
+async def _behind(session_id: str, backend: Backend, gate: Gate) -> Grant:
+    """The grant of the tenant whose session a client shows a token of.
 
     Raises:
         RequestError: `session_not_found`, or `forbidden` where the tenant is disabled.

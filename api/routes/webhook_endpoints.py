@@ -82,7 +82,7 @@ async def register_endpoint(
         include_embeddings=asked.include_embeddings,
         headers=asked.headers,
     )
-    created = await to_thread.run_sync(backend.ledger.endpoints.create, endpoint)
+    created = await to_thread.run_sync(partial(backend.ledger.endpoints.create, endpoint, grant=caller.grant))
     return json_answer(endpoint_content(created, secret=secret), status=201, headers=etag(created.version))
 
 

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import redis
 
-from shared.errors import ErrorCode, UnavailableError
+from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Status
 from shared.operations import Operation
 from shared.storage import keys
 from shared.storage.connection import primaries, store_errors
-from shared.tenants import DEFAULT
+from shared.tenants import ANYTHING, DEFAULT, Grant
 
 HIGH: Final = 0.7
 """Share of `maxmemory` above which nothing new is taken: what runs must still be able to end."""
@@ -35,22 +35,42 @@ class Limits:
 
     depth: int
     age: timedelta = timedelta(minutes=10)
-    of_tenant: int | None = None
-    """Jobs that the tenant may have waiting or running; None = as many as there is room for."""
+    grant: Grant = ANYTHING
     tenant: str = DEFAULT
 
     def of_one(self, shards: int) -> tuple[int, float, str]:
-        """The limits of one of so many shards: jobs, seconds, the tenant's quota with where its jobs are counted."""
-        quota = ""
-        if self.of_tenant is not None:
+        """The limits of one of so many shards: jobs, seconds, the grant with where the tenant's jobs are counted."""
+        quota: dict[str, Any] = {}
+        if self.grant.jobs is not None:
             shelves = [
                 f"{status}:{operation}{keys.apart(self.tenant)}"
                 for status in Status
                 if not status.is_terminal
                 for operation in Operation
             ]
-            quota = json.dumps({"most": -(-self.of_tenant // shards), "shelves": shelves})
-        return -(-self.depth // shards), self.age.total_seconds(), quota
+            quota = {"most": -(-self.grant.jobs // shards), "shelves": shelves}
+        return -(-self.depth // shards), self.age.total_seconds(), grant_json(self.grant, tenant=self.tenant, **quota)
+
+
+def grant_json(grant: Grant, *, tenant: str, **quota: Any) -> str:
+    """A grant as `scripts/common.lua` reads it."""
+    checked: dict[str, Any] = {} if grant.since is None else {"since": grant.since}
+    if checked and grant.key is not None:
+        checked["key"] = keys.fence_mark("key", grant.key)
+    return json.dumps({"tenant": keys.fence_mark("tenant", tenant), **checked, **quota})
+
+
+def refuse_where_void(answer: Sequence[Any]) -> None:
+    """Return unless a script found that what the caller was granted is void by now.
+
+    Raises:
+        RequestError: `forbidden` if its tenant was disabled or erased; `unauthenticated` if its key was revoked.
+    """
+    if answer[0] != b"void":
+        return
+    if answer[1] == b"key":
+        raise RequestError(ErrorCode.UNAUTHENTICATED, "The API key was revoked. Nothing was accepted.")
+    raise RequestError(ErrorCode.FORBIDDEN, "The tenant was disabled or erased. Nothing was accepted.")
 
 
 def refuse_where_full(answer: Sequence[Any], limits: tuple[int, float, str]) -> None:
@@ -59,7 +79,9 @@ def refuse_where_full(answer: Sequence[Any], limits: tuple[int, float, str]) -> 
     Raises:
         UnavailableError: `queue_full`, with the time that a tenth of the line takes at the rate measured;
             `quota_exceeded`.
+        RequestError: `forbidden` or `unauthenticated`: the caller may no longer do what it was let in for.
     """
+    refuse_where_void(answer)
     if answer[0] == b"quota":
         raise beyond_quota(int(answer[1]))
     if answer[0] != b"full":

@@ -8,6 +8,7 @@ import redis
 
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
+from shared.storage.fences import Fences
 from shared.storage.records import pairs, readable
 from shared.storage.tenants import read_tenant
 from shared.tenants import DEFAULT, ApiKey, Scope, Tenant
@@ -20,8 +21,9 @@ class ApiKeys:
         UnavailableError: `store_unavailable`.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
+        self._fences = Fences(client, shards=shards)
         self._create = scripts.register(client, "key_create", parts=())
         self._find = scripts.register(client, "key_find", parts=())
         self._expire = scripts.register(client, "key_expire", parts=())
@@ -78,7 +80,11 @@ class ApiKeys:
         return None if row is None else _read(pairs(row))
 
     def revoke(self, key: ApiKey) -> bool:
-        """Erase a key; False where somebody else just did. Every gateway stops taking it within seconds."""
+        """Erase a key; False where somebody else just did.
+
+        From now on nothing is accepted that comes with it. Every gateway refuses it at the door within seconds.
+        """
+        self._fences.close_key(key.id)
         with store_errors():
             return bool(self._revoke(keys=[keys.api_key(key.id), keys.api_keys(key.tenant)], args=[key.id]))
 

@@ -10,10 +10,11 @@ import redis
 
 from shared.errors import ErrorCode, RequestError
 from shared.storage import keys, scripts
+from shared.storage.admission import refuse_where_void
 from shared.storage.connection import store_errors
 from shared.storage.records import pairs, readable, tenant_text
 from shared.storage.versions import Changes, expected, refuse_stale, written
-from shared.tenants import DEFAULT
+from shared.tenants import ANYTHING, DEFAULT, Grant
 from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, EventType, PayloadForm, Secret
 
 MOST: Final = 1000
@@ -41,11 +42,11 @@ class Endpoints:
         self._rotate = scripts.register(client, "endpoint_rotate", parts=())
         self._failed = scripts.register(client, "endpoint_failed", parts=())
 
-    def create(self, endpoint: Endpoint) -> Endpoint:
+    def create(self, endpoint: Endpoint, *, grant: Grant = ANYTHING) -> Endpoint:
         """Put an endpoint with its one secret on record, enabled; it is told of what ends from now on.
 
         Raises:
-            RequestError: `too_many_endpoints`.
+            RequestError: `too_many_endpoints`; `forbidden`: the tenant was disabled or erased.
         """
         fields = {
             "id": endpoint.id,
@@ -57,9 +58,23 @@ class Endpoints:
             fields["tenant"] = owner
         with store_errors():
             at = self._create(
-                keys=[keys.endpoint(endpoint.id), keys.endpoints(endpoint.tenant), keys.ENDPOINT_TENANTS],
-                args=[endpoint.id, json.dumps(fields), endpoint.secrets[0].value, MOST, endpoint.tenant],
+                keys=[
+                    keys.endpoint(endpoint.id),
+                    keys.endpoints(endpoint.tenant),
+                    keys.ENDPOINT_TENANTS,
+                    keys.webhook_fence(endpoint.tenant),
+                ],
+                args=[
+                    endpoint.id,
+                    json.dumps(fields),
+                    endpoint.secrets[0].value,
+                    MOST,
+                    endpoint.tenant,
+                    "" if grant.since is None else repr(grant.since),
+                ],
             )
+        if at == b"void":
+            refuse_where_void([b"void", b"tenant"])
         if at is None:
             raise RequestError(ErrorCode.TOO_MANY_ENDPOINTS, f"There are {MOST} endpoints already, which is the most.")
         created = self.read(endpoint.id)

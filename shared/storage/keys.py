@@ -31,6 +31,8 @@ vultus:{n}:expiry       zset     what the index must forget, by when            
 vultus:{n}:outbox       list     ends that somebody is to be told of, as JSON   a row leaves when it is fanned out
 vultus:{n}:listeners:T  set      endpoints that ask for events of type T;       an id leaves with its endpoint
                                  `:TENANT` behind it, but for the default's
+vultus:{n}:closed:MARK  string   "all", or the time before which what a tenant  while it is disabled; a day after its
+                                 or an API key was granted is void              erasure, or revocation
 vultus:{n}:ended:T      string   how many jobs ended in 5 seconds               60 s
 vultus:{n}:turns        string   how many claims there were, for fairness       -
 vultus:{n}:counts       hash     how often what happened, by the words of       -
@@ -38,7 +40,8 @@ vultus:{n}:counts       hash     how often what happened, by the words of       
 vultus:{n}:ends         channel  "ID status" at every end                       -
 vultus:{n}:moves        channel  "ID status" at every transition                -
 vultus:{n}:told         channel  that something is to be sent                   -
-vultus:{n}:cancels      channel  "ID" of jobs taken from a worker               -
+vultus:{n}:cancels      channel  "ID" of jobs taken import hashlib
+from a worker               -
 vultus:{n}:event:ID     hash     one event (`deliveries.py`)                    while a delivery is pending, then
                                                                                 VULTUS_WEBHOOK_FAILED_TTL
 vultus:{n}:delivery:ID  hash     one event for one destination                  until it is delivered, then
@@ -65,6 +68,7 @@ vultus:{workers}:*      hash     who is at work (see `presence.py`)             
 A job that has not ended has no TTL: an accepted job is never dropped by a clock.
 """
 
+import hashlib
 from typing import Final
 
 from shared.tenants import DEFAULT
@@ -194,6 +198,22 @@ def delivery_log(shard: int, destination: str) -> str:
 def due(shard: int) -> str:
     """The destinations that something waits for."""
     return f"{prefix(shard)}due"
+
+
+def fences(shards: int, kind: str, name: str) -> list[str]:
+    """Where a tenant or an API key is shut out: on every shard, and beside the webhook endpoints."""
+    mark = fence_mark(kind, name)
+    return [f"{slot}closed:{mark}" for slot in [*map(prefix, range(shards)), f"{ROOT}:{{webhooks}}:"]]
+
+
+def fence_mark(kind: str, name: str) -> str:
+    """A digest in place of the name: a fence outlives the erasure of its tenant, of which no trace may stay."""
+    return hashlib.sha256(f"{kind}:{name}".encode()).hexdigest()[:24]
+
+
+def webhook_fence(tenant: str) -> str:
+    """The fence of a tenant beside the webhook endpoints."""
+    return fences(0, "tenant", tenant)[0]
 
 
 def endpoint(endpoint_id: str) -> str:

@@ -10,10 +10,10 @@ from shared.errors import ErrorCode, RequestError
 from shared.jobs import NewJob, shard_of
 from shared.liveness_sessions import GRACE, FrameInWork, NewSession, Reason, Session, SessionStatus, Step
 from shared.storage import keys, scripts
-from shared.storage.admission import Limits, refuse_where_full
+from shared.storage.admission import Limits, grant_json, refuse_where_full, refuse_where_void
 from shared.storage.connection import store_errors
 from shared.storage.records import new_job_json, tenant_text
-from shared.tenants import DEFAULT
+from shared.tenants import ANYTHING, DEFAULT, Grant
 
 PARTS: Final = ("common", "sessions")
 
@@ -34,8 +34,12 @@ class Sessions:
         self._close = scripts.register(client, "session_close", parts=PARTS)
         self._delete = scripts.register(client, "session_delete", parts=PARTS)
 
-    def open(self, new: NewSession) -> None:
-        """Put a session on record; its time runs from now on."""
+    def open(self, new: NewSession, *, grant: Grant = ANYTHING) -> None:
+        """Put a session on record; its time runs from now on.
+
+        Raises:
+            RequestError: `forbidden` or `unauthenticated`: the grant is void by now.
+        """
         shard = shard_of(new.id)
         fields = {
             "id": new.id,
@@ -49,10 +53,16 @@ class Sessions:
             **({} if new.webhook is None else {"webhook": json.dumps(dict(new.webhook))}),
         }
         with store_errors():
-            self._open(
+            answer = self._open(
                 keys=[keys.session(shard, new.id)],
-                args=[keys.prefix(shard), json.dumps(fields), new.length.total_seconds()],
+                args=[
+                    keys.prefix(shard),
+                    json.dumps(fields),
+                    new.length.total_seconds(),
+                    grant_json(grant, tenant=new.tenant),
+                ],
             )
+        refuse_where_void(answer)
 
     def read(self, session_id: str, *, tenant: str | None = None) -> Session | None:
         """The session, or None where the tenant has none of this id, or no more. Without a tenant: whosever it is."""

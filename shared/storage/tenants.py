@@ -9,6 +9,7 @@ import redis
 
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
+from shared.storage.fences import FOR_GOOD, Fences
 from shared.storage.records import readable
 from shared.storage.versions import Changes, written
 from shared.tenants import DEFAULT, Quotas, Tenant
@@ -21,8 +22,9 @@ class Tenants:
         UnavailableError: `store_unavailable`.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
+        self._fences = Fences(client, shards=shards)
         self._create = scripts.register(client, "tenant_create", parts=())
         self._changes = Changes(client)
 
@@ -33,7 +35,10 @@ class Tenants:
                 keys=[keys.tenant(tenant.id), keys.TENANTS],
                 args=[tenant.id, json.dumps(written(tenant, _WRITE))],
             )
-        return None if at is None else self.read(tenant.id)
+        if at is None:
+            return None
+        self._fences.renew_tenant(tenant.id, created_at=float(at))
+        return self.read(tenant.id)
 
     def read(self, tenant_id: str) -> Tenant | None:
         """The tenant, or None where there is none."""
@@ -71,10 +76,25 @@ class Tenants:
             self.create(Tenant(DEFAULT))  # it needs no record until something is to be said of it
         texts = {name: _WRITE[name](value) for name, value in changes.items()}
         row = self._changes.apply(keys.tenant(tenant_id), texts, versions=versions)
-        return None if row is None else read_tenant(row)
+        if row is None:
+            return None
+        if "disabled" in changes:
+            self._fence(tenant_id)
+        return read_tenant(row)
+
+    def _fence(self, tenant_id: str) -> None:
+        """Bring the fences in line with the record, also where that changes meanwhile."""
+        fenced: bool | None = None
+        while (tenant := self.read(tenant_id)) is not None and tenant.disabled is not fenced:
+            fenced = tenant.disabled
+            (self._fences.close_tenant if fenced else self._fences.open_tenant)(tenant_id)
 
     def delete(self, tenant_id: str) -> None:
-        """Forget a tenant; what it has is not touched."""
+        """Forget a tenant; what it has is not touched. What was granted to it stays void, but for the default one."""
+        if tenant_id == DEFAULT:
+            self._fences.open_tenant(tenant_id)
+        else:
+            self._fences.close_tenant(tenant_id, expires=FOR_GOOD)
         with store_errors():
             self._client.zrem(keys.TENANTS, tenant_id)
             self._client.delete(keys.tenant(tenant_id))

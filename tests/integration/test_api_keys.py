@@ -135,7 +135,7 @@ def test_a_closed_service_lets_keys_in_and_a_revoked_one_out_within_seconds(tmp_
         headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
         assert httpx.get(f"{stack.url}/v1/jobs", headers=headers).status_code == 200
         with stack.ledger.client() as client:
-            keys = ApiKeys(client)
+            keys = ApiKeys(client, shards=1)
             (key,) = keys.of("acme")
             assert keys.revoke(key)
         until = time.monotonic() + 6

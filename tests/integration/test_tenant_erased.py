@@ -41,9 +41,9 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 
 def made(client: redis.Redis, tenant: str, *scopes: Scope) -> dict[str, str]:
-    Tenants(client).create(Tenant(tenant))
+    Tenants(client, shards=1).create(Tenant(tenant))
     public, whole, digest = new_key()
-    assert ApiKeys(client).create(ApiKey(public, tenant, frozenset(scopes), digest)) is not None
+    assert ApiKeys(client, shards=1).create(ApiKey(public, tenant, frozenset(scopes), digest)) is not None
     return {"Authorization": f"Bearer {whole}"}
 
 

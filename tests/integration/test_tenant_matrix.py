@@ -75,9 +75,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def made(client: Any, tenant: str, scopes: frozenset[Scope]) -> str:
-    Tenants(client).create(Tenant(tenant))
+    Tenants(client, shards=1).create(Tenant(tenant))
     public, whole, digest = new_key()
-    assert ApiKeys(client).create(ApiKey(public, tenant, scopes, digest)) is not None
+    assert ApiKeys(client, shards=1).create(ApiKey(public, tenant, scopes, digest)) is not None
     return whole
 
 

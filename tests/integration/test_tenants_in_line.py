@@ -13,7 +13,7 @@ from shared.storage import keys
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
-from shared.tenants import DEFAULT
+from shared.tenants import DEFAULT, Grant
 from tests.integration.servers import Server
 
 HOUR = timedelta(hours=1)
@@ -28,7 +28,7 @@ def new(tenant: str, priority: Priority = Priority.NORMAL) -> NewJob:
 def put(ledger: Ledger, tenant: str, count: int, *, quota: int | None = None) -> list[str]:
     jobs = [new(tenant) for _ in range(count)]
     for job in jobs:
-        ledger.accept(job, limits=Limits(10_000, of_tenant=quota, tenant=tenant))
+        ledger.accept(job, limits=Limits(10_000, grant=Grant(jobs=quota), tenant=tenant))
     return [job.id for job in jobs]
 
 
@@ -117,7 +117,7 @@ def test_a_burst_does_not_slip_past_the_quota(ledger: Ledger) -> None:
 
 
 def test_a_batch_counts_with_all_its_items_and_so_does_a_retry(ledger: Ledger) -> None:
-    limits = Limits(1000, of_tenant=3, tenant="a")
+    limits = Limits(1000, grant=Grant(jobs=3), tenant="a")
     name = new_batch_id(shard=0, now_ms=1)
     with pytest.raises(UnavailableError) as refused:
         ledger.batches.accept(

@@ -1,6 +1,6 @@
 -- accept: queued, on record and in line, in one step. The same id twice is the same job.
 -- KEYS job
--- ARGV prefix job(JSON) most age quota digest token fingerprint image reference further_image...
+-- ARGV prefix job(JSON) most age grant(JSON) digest token fingerprint image reference further_image...
 local job = cjson.decode(ARGV[2])
 local id = job.fields.id
 if redis.call('EXISTS', KEYS[1]) == 1 then

@@ -1,6 +1,6 @@
 -- accept_batch: all jobs of a batch in one step. Their images were put there before, to go by themselves unless kept now.
 -- KEYS batch
--- ARGV prefix id fields(JSON) jobs(JSON) most age quota digest token fingerprint
+-- ARGV prefix id fields(JSON) jobs(JSON) most age grant(JSON) digest token fingerprint
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {'known', redis.call('HGET', KEYS[1], 'created_at'), depth()}
 end

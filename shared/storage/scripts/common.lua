@@ -174,14 +174,26 @@ end
 
 local function depth() return redis.call('ZCARD', prefix .. 'pending') + redis.call('ZCARD', prefix .. 'fetch') end
 
--- Why no more work is taken, or nil: the tenant has as many jobs open as its `quota` lets it, `coming` ones counted; the
--- line is as long as `most`, or its first has waited longer than `age` seconds.
--- With it goes how many jobs ended in the last half minute.
-local function refusal(most, age, quota, coming)
-  if quota ~= '' then
-    local known, open = cjson.decode(quota), 0
-    for _, shelf in ipairs(known.shelves) do open = open + redis.call('ZCARD', prefix .. 'index:' .. shelf) end
-    if open + coming > known.most then return {'quota', open} end
+-- Whether what a caller was granted is void by now: its tenant was disabled or erased, or its key revoked.
+-- `grant` is a table with the marks of `tenant` and perhaps `key`, and `since`; without `since` nothing is void.
+local function void(grant)
+  if not grant.since then return false end
+  local fence = redis.call('GET', prefix .. 'closed:' .. grant.tenant)
+  if fence and (fence == 'all' or tonumber(fence) > grant.since) then return 'tenant' end
+  return grant.key and redis.call('EXISTS', prefix .. 'closed:' .. grant.key) == 1 and 'key'
+end
+
+-- Returns why no more work is accepted, or nil. The grant is void; or the tenant would have more jobs open than its quota,
+-- the `coming` ones included; or the queue is as long as `most`, or its first job has waited longer than `age` seconds. The
+-- last comes with the number of jobs that ended in the last half minute.
+local function refusal(most, age, granted, coming)
+  local grant = cjson.decode(granted)
+  local why = void(grant)
+  if why then return {'void', why} end
+  if grant.most then
+    local open = 0
+    for _, shelf in ipairs(grant.shelves) do open = open + redis.call('ZCARD', prefix .. 'index:' .. shelf) end
+    if open + coming > grant.most then return {'quota', open} end
   end
   local waiting = depth()
   local oldest = 0

@@ -1,6 +1,8 @@
 -- endpoint_create: a webhook endpoint on record, unless there are too many. Answers its time of creation, or nothing.
--- KEYS endpoint endpoints tenants
--- ARGV id fields(JSON of texts) secret most tenant
+-- KEYS endpoint endpoints tenants fence
+-- ARGV id fields(JSON of texts) secret most tenant since
+local fence = redis.call('GET', KEYS[4])
+if fence and ARGV[6] ~= '' and (fence == 'all' or tonumber(fence) > tonumber(ARGV[6])) then return 'void' end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then return false end
 local time = redis.call('TIME')
 local at = string.format('%.6f', time[1] + time[2] / 1e6)

@@ -1,7 +1,7 @@
 -- session_take: a frame becomes the one in work of its session, and a job in line. What comes too late, or as one too
 -- many, ends the session instead. While it is in work only the session's own end stops it: a slow queue fails nobody.
 -- KEYS session
--- ARGV prefix id version job(JSON) image digest sequence taken_at most age quota
+-- ARGV prefix id version job(JSON) image digest sequence taken_at most age grant(JSON)
 local id = ARGV[2]
 local found = redis.call('HMGET', KEYS[1], 'status', 'job', 'version', 'ends_at', 'step_ends_at', 'frames',
   'most_frames', 'step_length')

@@ -43,7 +43,7 @@ def test_one_selected_face_is_the_only_one_answered_and_worked_on(operation: Ope
 
 def test_the_search_is_handed_to_the_engine() -> None:
     engine = Recording()
-    run(Operation.DETECT, TWO, engine=engine, det_size=[640, 320], det_threshold=0.3)
+    run(Operation.DETECT, TWO, engine=engine, det_size=[320, 640], det_threshold=0.3)
     run(Operation.DETECT, TWO, engine=engine)
     assert engine.searches == [Search(threshold=0.3, sizes=(320, 640)), AS_THE_PACK_SAYS]
 
