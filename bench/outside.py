@@ -6,13 +6,13 @@ import sys
 import tempfile
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tools.loopback import urlopen
 from tools.service import Service
 from tools.setup import models_dir
 from tools.stack import Stack, free_port
@@ -121,7 +121,7 @@ def _wait_for(url: str, service: Service) -> None:
     while time.monotonic() < deadline:
         if service.exit_code() is not None:
             raise RuntimeError("the service to compare with ended at start: " + " / ".join(service.last_lines[-3:]))
-        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own loopback URL
+        with contextlib.suppress(urllib.error.URLError, OSError), urlopen(url, timeout=2):
             return
         time.sleep(0.1)
     raise TimeoutError(url)

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import requests
-
+from tools.loopback import session
 from tools.setup import ROOT
 from tools.stack import Stack, free_port
 
@@ -101,13 +100,14 @@ class Pool:
         self.per_second.append(jobs / (time.perf_counter() - begin))
 
     def _job(self) -> None:
-        answer = requests.post(
-            f"{self.stack.url}/v1/jobs",
-            data={"operation": "embed"},
-            files={"image": PICTURE.read_bytes()},
-            headers={"Prefer": "wait=30"},
-            timeout=60,
-        )
+        with session() as direct:
+            answer = direct.post(
+                f"{self.stack.url}/v1/jobs",
+                data={"operation": "embed"},
+                files={"image": PICTURE.read_bytes()},
+                headers={"Prefer": "wait=30"},
+                timeout=60,
+            )
         if answer.json()["status"] != "succeeded":
             raise RuntimeError(answer.text)
 

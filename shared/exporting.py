@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+import requests
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -34,7 +35,7 @@ class OpenTelemetry:
         resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", process)})
         # Not at exit: how long that may take is ours to say, in `close`.
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=_direct())))
         self._tracer = self._provider.get_tracer("vultus")
 
     @contextmanager
@@ -81,6 +82,13 @@ class _Span:
 
     def fail(self, word: str) -> None:
         self._span.set_status(Status(StatusCode.ERROR, word))
+
+
+def _direct() -> requests.Session:
+    """A session that goes through no proxy of the environment; only OpenTelemetry's own variables count."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
 
 
 def _context(parent: str | None) -> Context:

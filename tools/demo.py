@@ -17,6 +17,7 @@ import cv2
 import requests
 
 from shared.signing import new_secret
+from tools.loopback import session
 from tools.receiver import TO_THIS_MACHINE, Callback, receiving
 from tools.setup import ROOT
 from tools.stack import Stack, StackError, free_port
@@ -170,7 +171,8 @@ def _submit_and_be_called(url: str, source: Path, receiver: str, heard: "queue.Q
 
 def _post(url: str, source: Path, *, headers: dict[str, str] | None = None, **form: str) -> requests.Response:
     files = {"image": (source.name, source.read_bytes())}
-    return requests.post(f"{url}/v1/jobs", data=form, files=files, headers=headers, timeout=JOB_WITHIN + 10)
+    with session() as direct:
+        return direct.post(f"{url}/v1/jobs", data=form, files=files, headers=headers, timeout=JOB_WITHIN + 10)
 
 
 def _refusal(source: Path, answer: requests.Response) -> str:
@@ -180,7 +182,7 @@ def _refusal(source: Path, answer: requests.Response) -> str:
 
 def _events(url: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Server-sent events as name and data, until the stream ends."""
-    with requests.get(url, stream=True, timeout=JOB_WITHIN) as stream:
+    with session() as direct, direct.get(url, stream=True, timeout=JOB_WITHIN) as stream:
         stream.raise_for_status()
         name, data = "message", ""
         for line in stream.iter_lines(decode_unicode=True):

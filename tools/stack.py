@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ import redis
 from api.settings import ApiSettings
 from shared.errors import SettingsError
 from shared.settings import load, names, refuse_unknown
+from tools.loopback import urlopen
 from tools.service import Service, Sink, describe
 from tools.setup import ROOT, models_dir
 from worker.settings import WorkerSettings
@@ -267,7 +267,7 @@ class Stack:
 
     def _answers(self, path: str) -> bytes | None:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=2) as answer:  # noqa: S310 - our own loopback URL
+            with urlopen(self.url + path, timeout=2) as answer:
                 return bytes(answer.read())
         except (urllib.error.URLError, OSError):
             return None

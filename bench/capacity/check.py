@@ -13,7 +13,6 @@ import heapq
 import json
 import statistics
 import sys
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +22,7 @@ from typing import Final
 from bench import client, outside, pictures
 from bench.capacity.simulation import Leg, Seen, Station, in_order, one_of, poisson, simulate
 from bench.statistic import percentile
+from tools.loopback import urlopen
 from tools.stack import Stack
 
 RUNS: Final = 200
@@ -120,7 +120,7 @@ def drive(stack: Stack, picture: pictures.Picture, times: Sequence[float]) -> li
 
 
 def _read(stack: Stack, job_id: str) -> Done:
-    with urllib.request.urlopen(f"{stack.url}/v1/jobs/{job_id}?wait=60", timeout=70) as answer:  # noqa: S310 - our own
+    with urlopen(f"{stack.url}/v1/jobs/{job_id}?wait=60", timeout=70) as answer:
         job = json.load(answer)
     if job["status"] != "succeeded":
         raise client.LoadError(json.dumps(job)[:600])

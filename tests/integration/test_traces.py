@@ -11,6 +11,7 @@ from tests.integration.collector import Collector, Seen
 from tests.integration.fetching_site import leave
 from tests.integration.hostile import Hostile
 from tests.integration.watched_stack import PHOTO, Watched, soon, watched
+from tests.proxies import DEAD_PROXIES
 
 FAKE_STAGES = {"decode", "detect", "align", "embed"}
 
@@ -33,6 +34,7 @@ def web() -> Iterator[Hostile]:
 @pytest.fixture(scope="module")
 def seen(collector: Collector, web: Hostile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     settings = {
+        **DEAD_PROXIES,  # neither fetches nor spans nor callbacks go through a proxy of the environment
         **leave(web),
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",

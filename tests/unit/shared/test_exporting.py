@@ -19,7 +19,7 @@ class Kept:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.exporter = InMemorySpanExporter()
-        monkeypatch.setattr(exporting, "OTLPSpanExporter", lambda: self.exporter)
+        monkeypatch.setattr(exporting, "OTLPSpanExporter", lambda **_: self.exporter)
         self.tracer = OpenTelemetry("vultus-test")
 
     def spans(self) -> list[ReadableSpan]:

@@ -1,0 +1,44 @@
+"""Only known modules use HTTP clients that take proxies from the environment."""
+
+import ast
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tools.setup import ROOT
+
+CLIENTS: Final = {"requests", "httpx", "aiohttp", "urllib.request", "urllib3"}
+"""Clients that read `http_proxy` and its siblings unless told otherwise."""
+ALLOWED: Final = {
+    "shared/exporting.py": "spans, through a session that ignores the environment",
+    "worker/engine/fetch.py": "archives of models, which an operator fetches through the proxy of the machine",
+    "tools/loopback.py": "the one place for calls to this machine",
+    "tools/demo.py": "types and status codes; its calls are those of tools/loopback.py",
+    "tools/audit.py": "known holes of dependencies, asked on the internet",
+}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("folder", ["api", "worker", "shared", "tools", "bench"])
+def test_no_other_module_takes_proxies_from_the_environment(folder: str) -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / folder).rglob("*.py")
+        if any(name == client or name.startswith(client + ".") for name in imported(path) for client in CLIENTS)
+    }
+    assert found <= set(ALLOWED)
+
+
+def test_the_demo_sends_nothing_by_itself() -> None:
+    text = (ROOT / "tools" / "demo.py").read_text(encoding="utf-8")
+    assert not [verb for verb in ("get", "post", "put", "request", "Session") if f"requests.{verb}(" in text]
