@@ -23,7 +23,7 @@ from api.session_schemas import SessionRequest
 from api.settings import ApiSettings
 from api.submissions import check_metadata, check_size, checked_webhook
 from shared.errors import ErrorCode, FieldError, JobError, RequestError
-from shared.faces import checked_vector
+from shared.faces import Recognisability, checked_vector
 from shared.jobs import Job, NewJob, Priority, Status, shard_of
 from shared.liveness_sessions import FrameInWork, NewSession, Session, SessionStatus, Step, new_session_id
 from shared.operations import FrameParams, FrameResult, Operation
@@ -130,6 +130,7 @@ async def _reference(
                 f"The reference embedding has contract {given.embedding.contract}; "
                 f"the models here have {', '.join(sorted(contracts))}.",
             )
+        _check_recognisable(given.embedding.recognisability, field="reference.embedding")
         return vector
     image = decoded(given.base64 or "", field="reference.base64")
     asked = Submission(Operation.FRAME, FrameParams(), image=image, priority=Priority.HIGH, tenant=tenant, grant=grant)
@@ -138,11 +139,15 @@ async def _reference(
     await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=tenant))
     if result.face is None or result.face.embedding is None:
         _refuse("reference.base64", f"must show exactly one face; it shows {result.num_faces}")
-    verdict = result.face.embedding.recognisability
+    _check_recognisable(result.face.embedding.recognisability, field="reference.base64")
+    return result.face.embedding.vector
+
+
+def _check_recognisable(verdict: Recognisability | None, *, field: str) -> None:
+    """Refuse a face that cannot be recognised; with no verdict, nothing is known against it."""
     if verdict is not None and not verdict.recognisable:
         why = ", ".join(verdict.reasons)
-        _refuse("reference.base64", f"shows a face that cannot be recognised ({why}). {verdict.advice}")
-    return result.face.embedding.vector
+        _refuse(field, f"shows a face that cannot be recognised ({why}). {verdict.advice or ''}".rstrip())
 
 
 def read(backend: Backend, session_id: str, *, tenant: str | None = None) -> Session:

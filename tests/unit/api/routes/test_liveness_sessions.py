@@ -408,6 +408,16 @@ def test_a_reference_image_must_show_a_face_that_can_be_recognised(gateway: Gate
     assert gateway.ledger.records == {}
 
 
+def test_a_reference_embedding_must_be_of_a_face_that_can_be_recognised(gateway: Gateway) -> None:
+    gateway.presence.workers = [replace(WORKER, embedding_size=64)]
+    embedding = {"vector": vector(3, 1), "length": 3.0, "contract": WORKER.embedding_contract}
+    dark = {"recognisable": False, "reasons": ["degraded"], "advice": "Find better light."}
+    answer = gateway.post(PATH, json={"reference": {"embedding": {**embedding, "recognisability": dark}}})
+    [error] = problem(answer, 422, "invalid_request")["errors"]
+    assert error["field"] == "reference.embedding"
+    assert "Find better light." in error["detail"]
+
+
 def test_a_reference_embedding_must_fit_the_models(gateway: Gateway) -> None:
     gateway.presence.workers = [replace(WORKER, embedding_size=64)]
     fitting = {"vector": vector(3, 1), "contract": WORKER.embedding_contract}
