@@ -1,6 +1,9 @@
 """Who calls: the tenant, the key and the scopes that stand behind a request, and whether it may ask just now."""
 
+import asyncio
+import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -195,13 +198,19 @@ def _shown(headers: Headers) -> str:
 
 
 class _Recent(Generic[T]):
-    """Records as they were at most a moment ago. While one is read anew, others are given it as it was."""
+    """Records as they were at most `FRESH` ago. Lives on the event loop.
+
+    A record in use is read again at half that age, once for all who ask, while they are answered from what is known.
+    Names without a record are remembered apart, so that guessing pushes no record out.
+    """
 
     def __init__(self, read: Callable[[str], T | None], *, now: Callable[[], float], buckets: Buckets) -> None:
         self._read = read
         self._now = now
         self._buckets = buckets
-        self._known: dict[str, tuple[float, T | None]] = {}
+        self._known: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._absent: OrderedDict[str, float] = OrderedDict()
+        self._reads: dict[str, asyncio.Task[T | None]] = {}
 
     async def get(self, name: str) -> T | None:
         """The record, or None where there is none.
@@ -210,22 +219,45 @@ class _Recent(Generic[T]):
             UnavailableError: `store_unavailable`; `rate_limited` where too many unknown ones are asked for.
         """
         now, fresh = self._now(), FRESH.total_seconds()
-        read_at, known = self._known.get(name, (-1e9, None))
-        if now - read_at < fresh:
-            return known
-        if known is None:
+        if name in self._known:
+            read_at, record = self._known[name]
+            self._known.move_to_end(name)
+            if now - read_at >= fresh / 2:
+                renewal = self._reading(name)
+                if now - read_at >= fresh:
+                    return await asyncio.shield(renewal)
+            return record
+        if now - self._absent.get(name, -math.inf) < fresh:
+            return None
+        if name not in self._reads:
             taken = self._buckets.take(" strangers", rate=STRANGERS, burst=round(STRANGERS))
             if not taken.allowed:
-                detail = "Too many unknown keys are shown just now."
+                detail = "Too many requests with unknown API keys. Try again in a moment."
                 raise RateLimitedError(detail, taken)
-        elif now - read_at < 2 * fresh:
-            self._known[name] = (now, known)
-        try:
-            found = await to_thread.run_sync(self._read, name)
-        except UnavailableError:
-            self._known.pop(name, None)
-            raise
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[name] = (now, found)
-        return found
+        return await asyncio.shield(self._reading(name))
+
+    def _reading(self, name: str) -> asyncio.Task[T | None]:
+        """The read of this record that is under way, begun now where there is none."""
+        if name not in self._reads:
+            task = self._reads[name] = asyncio.create_task(self._renew(name))
+            task.add_done_callback(lambda done: self._ended(name, done))
+        return self._reads[name]
+
+    def _ended(self, name: str, task: asyncio.Task[T | None]) -> None:
+        del self._reads[name]
+        if not task.cancelled():
+            task.exception()  # whoever waits for the read gets it; a renewal that nobody waits for may fail silently
+
+    async def _renew(self, name: str) -> T | None:
+        now = self._now()  # of the start: what changes during the read may be missed by it
+        record = await to_thread.run_sync(self._read, name)
+        self._known.pop(name, None)
+        self._absent.pop(name, None)
+        if record is None:
+            self._absent[name] = now
+        else:
+            self._known[name] = (now, record)
+        for kept in (self._known, self._absent):
+            while len(kept) > MOST:
+                kept.popitem(last=False)
+        return record

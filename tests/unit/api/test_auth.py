@@ -103,6 +103,30 @@ def test_a_revoked_key_is_refused_within_seconds(closed: Gateway, monkeypatch: p
     problem(listed(closed, key), 401, "unauthenticated")
 
 
+def test_a_revoked_key_in_constant_use_is_refused_within_the_promised_time(
+    closed: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    assert listed(closed, key).status_code == 200
+    closed.ledger.api_keys.kept.clear()
+    step, passed = 0.25, 0.0
+    while listed(closed, key).status_code == 200:
+        pause(closed, step, monkeypatch)
+        passed += step
+    assert passed <= FRESH.total_seconds()
+
+
+def test_strangers_push_no_honest_key_out(closed: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth.MOST", 3)
+    key = closed.ledger.api_keys.give("acme")
+    assert listed(closed, key).status_code == 200
+    for _ in range(10):
+        problem(listed(closed, new_key()[1]), 401, "unauthenticated")
+    reads = closed.ledger.api_keys.found
+    assert listed(closed, key).status_code == 200
+    assert closed.ledger.api_keys.found == reads
+
+
 def test_a_disabled_tenant_is_let_in_no_more(closed: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     key = closed.ledger.api_keys.give("acme")
     assert listed(closed, key).status_code == 200
