@@ -59,8 +59,8 @@ class FormFields:
 class Form:
     """The fields of a multipart body that are not blank."""
 
-    files: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def file(self, name: str) -> bytes:
         """The first file of this field.

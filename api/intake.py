@@ -32,9 +32,9 @@ class Submission:
 
     operation: Operation
     params: FindParams
-    image: bytes = b""
-    reference: bytes = b""
-    more: tuple[bytes, ...] = ()
+    image: bytes = field(default=b"", repr=False)
+    reference: bytes = field(default=b"", repr=False)
+    more: tuple[bytes, ...] = field(default=(), repr=False)
     """Further images of the same person, for a registration."""
     image_url: str | None = field(default=None, repr=False)
     reference_url: str | None = field(default=None, repr=False)

@@ -21,7 +21,7 @@ class Part:
     """One part of a multipart body."""
 
     name: str
-    data: bytes
+    data: bytes = field(repr=False)
     media_type: str = ""
     """Its content type without parameters, in lower case; empty where it has none."""
     charset: str = ""

@@ -127,6 +127,10 @@ def test_a_form_is_read_the_same_in_pieces_of_any_size(chunk: int) -> None:
     )
 
 
+def test_a_form_shows_nothing_of_its_fields_in_a_log() -> None:
+    assert repr(read(WHOLE + END)) == "Form()"
+
+
 def test_a_form_that_is_cut_off_anywhere_is_malformed() -> None:
     whole = OPERATION + part(b'name="params"', b'{"max_faces": 1}') + b"--b--"
     for length in range(len(whole)):
