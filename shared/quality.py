@@ -82,7 +82,7 @@ PROFILES: Final[dict[Profile, QualityLimits]] = {
         min_brightness=40,
         max_brightness=215,
         min_contrast=15,
-        max_yaw=35,
+        max_yaw=40,
         max_pitch=30,
         max_roll=30,
     ),

@@ -107,7 +107,7 @@ def test_strict_refuses_shut_or_covered_eyes() -> None:
 def test_an_angle_says_how_it_was_read() -> None:
     checks = {check.name: check for check in run(Operation.REGISTER, ONE).checks}
     assert checks["yaw"].method == "model"
-    assert checks["yaw"].limit == "-35..35"
+    assert checks["yaw"].limit == "-40..40"
     assert checks["border"].method is None
 
 
