@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
@@ -23,7 +24,8 @@ from worker.evaluation.groups import Within, grouped
 from worker.evaluation.labels import Pair, Portrait, read_pairs, read_presentations
 from worker.evaluation.people import people
 from worker.evaluation.rates import Scores, points, table
-from worker.evaluation.reading import Reader
+from worker.evaluation.reading import Reader, vectors
+from worker.evaluation.recognition import recognition
 from worker.settings import WorkerSettings
 from worker.threads import job_threads
 
@@ -56,11 +58,16 @@ def _pairs(options: argparse.Namespace, say: Say) -> None:
     readings = reader.embeddings(pictures)
     for line in report.refusals(readings.refused):
         say(line)
-    comparisons = compared(pairs, readings.of) if pairs else everyone(portraits, readings.of)
+    embedded = vectors(readings.of)
+    compare = partial(compared, pairs) if pairs else partial(everyone, portraits)
+    comparisons = compare(embedded)
+    match, measure = info.thresholds.match, info.recognisability
+    for line in recognition(readings.of, embedded, compare, measure=measure, match=match):
+        say(line)
     for line in report.verification(comparisons, match=info.thresholds.match):
         say(line)
     say("")
-    groups = grouped(labels, readings.of)
+    groups = grouped(labels, embedded)
     for line in report.within_groups(groups, comparisons.scores, match=info.thresholds.match):
         say(line)
     _write(comparisons.scores, groups, info, options, count=len(readings.of), say=say)

@@ -1,6 +1,6 @@
 """Reads labelled pictures as a job would: the one face of each, its embedding or its liveness."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import VultusError
-from shared.faces import Liveness
+from shared.faces import Embedding, Liveness
 from shared.operations import FaceReason, OneFaceParams
 from worker.engine.base import Detection, Engine
 from worker.images import Picture, decode
@@ -40,8 +40,8 @@ class Reader:
     max_pixels: int
     threads: int
 
-    def embeddings(self, pictures: Sequence[Path]) -> Readings[Vector]:
-        """Unit embeddings, shape (dimension,), float32."""
+    def embeddings(self, pictures: Sequence[Path]) -> Readings[Embedding]:
+        """Embeddings, each with its recognisability."""
         return self._read(pictures, _embedding)
 
     def liveness(self, pictures: Sequence[Path]) -> Readings[Liveness]:
@@ -74,9 +74,14 @@ class Reader:
         return readings
 
 
-def _embedding(work: Work, picture: Picture, face: Detection) -> Vector:
+def vectors(embeddings: Mapping[Path, Embedding]) -> dict[Path, Vector]:
+    """Unit vectors, each of shape (dimension,), float32."""
+    return {path: np.asarray(embedding.vector, np.float32) for path, embedding in embeddings.items()}
+
+
+def _embedding(work: Work, picture: Picture, face: Detection) -> Embedding:
     [embedding] = work.embed(work.align(picture, [face]), [face])
-    return np.asarray(embedding.vector, np.float32)
+    return embedding
 
 
 def _liveness(work: Work, picture: Picture, face: Detection) -> Liveness | str:
