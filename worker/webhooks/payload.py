@@ -30,8 +30,8 @@ def body(event: Event, *, base_url: str, job: Job | None, full: bool, embeddings
     if job is None:
         return _written(event, {**thin, "reason": ERASED})
     shown = job_content(job)
-    if not embeddings:
-        shown = _without_embeddings(shown)
+    if not embeddings:  # those of the result alone: metadata belongs to the caller, whatever its keys are called
+        shown = {**shown, "result": _without_embeddings(shown["result"])}
     urls = {name: url and base_url + url for name, url in shown["urls"].items()}
     whole = _written(event, {**shown, "url": thin["url"], "full": True, "urls": urls})
     return whole if len(whole) <= most else _written(event, {**thin, "reason": TOO_LARGE})

@@ -1,7 +1,11 @@
 """What a callback says: no biometric data unless it was asked for, and never more than a body may hold."""
 
 import json
+from dataclasses import replace
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.jobs import Job, Status
 from shared.operations import Operation
@@ -57,6 +61,28 @@ def test_a_full_body_is_the_job_without_its_embeddings() -> None:
 
 def test_embeddings_go_where_they_were_asked_for() -> None:
     assert said(full=True, embeddings=True)["data"]["result"]["faces"] == [FACE]
+
+
+def test_metadata_reaches_the_receiver_as_the_caller_wrote_it() -> None:
+    metadata = {"embedding": "mine", "nested": [{"embedding": {"model": "theirs"}, "known_embeddings": 3}]}
+    job = replace(JOB, metadata=metadata)
+    data = said(job=job, full=True)["data"]
+    assert data["metadata"] == metadata
+    assert data["result"]["faces"] == [{"box": [1, 2, 3, 4]}]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["embedding", "result", "data", "x"]),
+        st.recursive(
+            st.none() | st.integers(-9, 9) | st.text(max_size=3),
+            lambda value: st.lists(value, max_size=3) | st.dictionaries(st.sampled_from(["embedding", "y"]), value),
+            max_leaves=8,
+        ),
+    )
+)
+def test_no_metadata_is_changed_by_a_callback(metadata: dict[str, Any]) -> None:
+    assert said(job=replace(JOB, metadata=metadata), full=True)["data"]["metadata"] == metadata
 
 
 def test_a_job_that_is_gone_leaves_a_thin_body_that_says_so() -> None:
