@@ -45,6 +45,8 @@ class Submission:
     tenant: str = DEFAULT
     grant: Grant = ANYTHING
     """What its caller was granted when it was let in."""
+    session: str | None = None
+    """The liveness session that the image belongs to; no endpoint hears of such a job."""
     quality_policy: Mapping[str, Any] = field(default_factory=dict)
     """What the tenant's registrations are held to where they do not say it; no part of what was asked for."""
 
@@ -100,6 +102,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         webhook=None if submission.webhook is None else asdict(submission.webhook),
         tenant=submission.tenant,
         cause=causes.current(),
+        session=submission.session,
         result_ttl=result_ttl,
     )
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, NoReturn, TypedDict
 
 import structlog
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from api.asking import ask
 from api.backend import Backend
@@ -83,9 +83,12 @@ async def open_session(
     webhook = checked_webhook(request.webhook, hooks=settings.webhook_policy, events=EVENTS)
     if Step.BLINK in request.kinds:
         await to_thread.run_sync(_check_eyes, backend)
-    reference = await _reference(request, tenant=tenant, grant=grant, backend=backend, settings=settings)
+    session_id = new_session_id(shard=shard_of(new_id(backend.ledger)), now_ms=time.time_ns() // 1_000_000)
+    reference = await _reference(
+        request, session_id=session_id, tenant=tenant, grant=grant, backend=backend, settings=settings
+    )
     new = NewSession(
-        id=new_session_id(shard=shard_of(new_id(backend.ledger)), now_ms=time.time_ns() // 1_000_000),
+        id=session_id,
         steps=drawn(tuple(request.kinds), request.movements, dice=dice or random.SystemRandom()),
         length=timedelta(seconds=request.seconds),
         step_length=timedelta(seconds=request.step_seconds),
@@ -113,9 +116,9 @@ def _check_eyes(backend: Backend) -> None:
 
 
 async def _reference(
-    request: SessionRequest, *, tenant: str, grant: Grant, backend: Backend, settings: ApiSettings
+    request: SessionRequest, *, session_id: str, tenant: str, grant: Grant, backend: Backend, settings: ApiSettings
 ) -> list[float] | None:
-    """The embedding of whom the person must be. The job of an image is erased as soon as it is read."""
+    """The embedding of the person that the session expects."""
     given = request.reference
     if given is None:
         return None
@@ -133,14 +136,30 @@ async def _reference(
         _check_recognisable(given.embedding.recognisability, field="reference.embedding")
         return vector
     image = decoded(given.base64 or "", field="reference.base64")
-    asked = Submission(Operation.FRAME, FrameParams(), image=image, priority=Priority.HIGH, tenant=tenant, grant=grant)
-    job_id = new_id(backend.ledger)
-    result = await ask(FrameResult, asked, job_id=job_id, backend=backend, settings=settings)
-    await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=tenant))
+    submission = Submission(
+        Operation.FRAME,
+        FrameParams(),
+        image=image,
+        priority=Priority.HIGH,
+        tenant=tenant,
+        grant=grant,
+        session=session_id,
+    )
+    result = await _analysed(submission, backend=backend, settings=settings)
     if result.face is None or result.face.embedding is None:
         _refuse("reference.base64", f"must show exactly one face; it shows {result.num_faces}")
     _check_recognisable(result.face.embedding.recognisability, field="reference.base64")
     return result.face.embedding.vector
+
+
+async def _analysed(submission: Submission, *, backend: Backend, settings: ApiSettings) -> FrameResult:
+    """The result of a job that is erased whatever becomes of it, also when the caller hangs up."""
+    job_id = new_id(backend.ledger)
+    try:
+        return await ask(FrameResult, submission, job_id=job_id, backend=backend, settings=settings)
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=submission.tenant))
 
 
 def _check_recognisable(verdict: Recognisability | None, *, field: str) -> None:

@@ -150,7 +150,8 @@ class NewJob:
     cause: Cause = UNKNOWN
     """The request that submits it."""
     session: str | None = None
-    """The liveness session whose frame this is: nobody else is told of its end, and no list shows it."""
+    """The liveness session whose frame or reference this is: no endpoint hears of its end, no list shows it, and its
+    image is not kept for a retry."""
     refused: JobFailure | None = None
     """Set for an item of a batch that was not taken: it is born failed."""
 

@@ -105,7 +105,7 @@ class MemoryLedger(Ledger):
         """Every end."""
         record = self.records[job_id]
         record.token = None
-        if not (record.images and (failure := more.get("error")) and failure.retryable):
+        if record.new.session or not (record.images and (failure := more.get("error")) and failure.retryable):
             record.images = None
         if job_id in self.pending:
             self.pending.remove(job_id)

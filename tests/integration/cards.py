@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.liveness_sessions import Step
 
-WHITE, PINK = (255, 255, 255), (255, 200, 255)
+WHITE, PINK, WALL = (255, 255, 255), (255, 200, 255), (40, 40, 40)
 WIDTH, HEIGHT = 640, 480
 
 
@@ -31,7 +31,7 @@ class Card:
 
     def jpeg(self) -> bytes:
         """The picture."""
-        image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+        image = np.full((HEIGHT, WIDTH, 3), WALL, np.uint8)
         x, y = 320 + self.number * 7 % 60, 240 + self.number * 5 % 40
         half, high = self.size / 2 * self.narrow, self.size / 2
         left, right = (high * min(1.0, 1 + side * self.yaw / 90) for side in (1, -1))

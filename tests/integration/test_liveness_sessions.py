@@ -1,5 +1,6 @@
 """Liveness sessions end to end: real gateway, store, worker (fake engine), courier; cards take the place of heads."""
 
+import base64
 import json
 import queue
 import threading
@@ -13,7 +14,8 @@ import requests
 from shared.liveness_sessions import Step
 from shared.signing import new_secret
 from shared.storage import keys
-from tests.integration.cards import PINK, Card, movement
+from shared.webhooks import EventType
+from tests.integration.cards import PINK, WALL, Card, movement
 from tests.stacks import FAKE, serving
 from tools.receiver import TO_THIS_MACHINE, Callback, receiving
 from tools.stack import Stack
@@ -91,6 +93,32 @@ def test_a_willing_person_passes_and_the_callback_says_so(service: Stack) -> Non
     assert [each["status"] for each in body["steps"]] == ["passed"] * 6
     assert body["metadata"] == {"case": 7}
     assert requests.get(f"{service.url}/v1/jobs", timeout=10).json()["jobs"] == []
+
+
+@pytest.mark.parametrize("shown", ["a face", "no face"])
+def test_no_endpoint_is_told_of_the_job_of_a_reference(service: Stack, shown: str) -> None:
+    url = f"{service.url}/v1/webhook-endpoints"
+    body = {
+        "url": "http://127.0.0.1:65000/",
+        "events": [event.value for event in EventType if event is not EventType.TEST],
+    }
+    endpoint = requests.post(url, json=body, timeout=30)
+    assert endpoint.status_code == 201, endpoint.text
+    before = job_events(service)
+    image = (Card() if shown == "a face" else Card(colour=WALL)).jpeg()
+    asked = {**ONE_TURN, "reference": {"base64": base64.b64encode(image).decode()}}
+    answer = requests.post(f"{service.url}{PATH}", json=asked, timeout=30)
+    assert answer.status_code == (201 if shown == "a face" else 422), answer.text
+    assert job_events(service) == before  # its job has ended, so an event would be on record by now
+    assert requests.delete(f"{url}/{endpoint.json()['id']}", timeout=30).status_code == 204
+
+
+def job_events(service: Stack) -> set[bytes]:
+    """What was or is to be told of the ends of jobs."""
+    with service.ledger.client() as client:
+        rows = [row for key in client.scan_iter("*:outbox") for row in client.lrange(key, 0, -1) if b'"job.' in row]
+        events = [key for key in client.scan_iter("*:event:*") if (client.hget(key, "type") or b"").startswith(b"job.")]
+        return {*rows, *events}
 
 
 Cheat = Callable[[Client, Card], dict[str, Any]]

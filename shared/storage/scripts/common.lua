@@ -86,7 +86,7 @@ local function settle(batch)
 end
 
 -- A job ends here and nowhere else. `more` holds further fields of its record, by turns name and value; for `keep`
--- seconds its images stay, for a retry. A frame of a session is told to nobody, and its image never stays.
+-- seconds its images stay, for a retry. A frame or reference of a session tells no endpoint, and its image never stays.
 local function conclude(id, to, more, keep, dead)
   local job = prefix .. 'job:' .. id
   local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation',

@@ -392,6 +392,17 @@ def test_a_reference_image_is_embedded_at_once_and_not_kept(gateway: Gateway) ->
     assert (told["status"], told["reason"]) == ("failed", "not_the_reference")
 
 
+@pytest.mark.parametrize(
+    "outcome", [None, JobFailure(ErrorCode.MODEL_FAILURE, "The model failed.", retryable=True)], ids=["late", "failed"]
+)
+def test_a_reference_that_was_not_analysed_leaves_no_job(make_gateway: MakeGateway, outcome: JobFailure | None) -> None:
+    gateway = make_gateway(session_secrets=SECRET, sync_timeout=0.2)
+    gateway.worker.script = None if outcome is None else lambda _: outcome
+    answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
+    assert answer.status_code == (504 if outcome is None else 500)
+    assert gateway.ledger.records == {}
+
+
 def test_a_reference_image_must_show_one_face(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: result(None).model_dump(mode="json")
     answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
