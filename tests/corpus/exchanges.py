@@ -7,6 +7,7 @@ from typing import Final
 HOST: Final = b"Host: 127.0.0.1\r\n"
 REFUSED: Final = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 422, 431, 501})
 FINE: Final = frozenset({200, 202})
+CHUNKED: Final = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
 DEEP: Final = 100_000
 FRACTION: Final = "a fraction of 100,000 digits"
 """Long, and a number all the same."""
@@ -202,6 +203,21 @@ def lines() -> Iterator[Exchange]:
         + b"\r\n",
         "a header of 1 MB": b"GET /livez HTTP/1.1\r\n" + HOST + b"X-A: " + b"y" * 1_000_000 + b"\r\n\r\n",
         "an address of 1 MB": b"GET /" + b"y" * 1_000_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+        "no host": b"GET /livez HTTP/1.1\r\n\r\n",
+        "two hosts": b"GET /livez HTTP/1.1\r\n" + HOST * 2 + b"\r\n",
+        "another host in the address": b"GET http://elsewhere.example/livez HTTP/1.1\r\n" + HOST + b"\r\n",
+        "chunks within gzip": b"POST /v1/jobs HTTP/1.1\r\n"
+        + HOST
+        + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "chunks in HTTP/1.0": b"POST /v1/jobs HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "a trailer of 1 MB": CHUNKED + b"0\r\nX-A: " + b"y" * 1_000_000 + b"\r\n\r\n",
+        "100,000 trailers": CHUNKED + b"0\r\n" + b"X-A: y\r\n" * 100_000 + b"\r\n",
+        "a chunk extension of 1 MB": CHUNKED + b"1;a=" + b"y" * 1_000_000 + b"\r\na\r\n0\r\n\r\n",
+        "200,000 chunks of one byte": CHUNKED + b"1\r\na\r\n" * 200_000 + b"0\r\n\r\n",
+        "10,000 requests at once": (b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n") * 10_000,
+        "an upgrade with a body": b"POST /v1/jobs HTTP/1.1\r\n"
+        + HOST
+        + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
         "an upgrade": b"GET /v1/jobs HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     }.items():
         yield Exchange(f"line: {name}", sent, REFUSED | FINE)
