@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ErrorCode, JobError
-from shared.faces import Embedding, checked_vector, cosine
+from shared.faces import Embedding, Recognisability, checked_vector, cosine
 from shared.operations import ReferenceEmbedding
 from worker.engine.base import EngineInfo
+
+LEAST_WEIGHT: Final = 0.01
+"""Score by which an image without one, or with a score of 0, is weighted: never nothing."""
 
 
 def checked(reference: ReferenceEmbedding, info: EngineInfo, *, name: str) -> Sequence[float]:
@@ -61,14 +65,18 @@ def agreement(embeddings: Sequence[Embedding], *, match: float) -> Agreement:
 
 
 def template(embeddings: Sequence[Embedding]) -> Embedding:
-    """One embedding of several of one person: the mean of the unit vectors, made a unit vector; the mean length.
+    """One embedding of several of one person: the weighted mean of the unit vectors, as a unit vector; the mean length.
+
+    An image weighs as much as its raw embedding is long, times its recognisability score where there is one: a bad
+    picture among good ones then moves the template less (docs/models.md, "Recognisability").
 
     Raises:
         JobError: `model_failure` where they cancel each other out.
     """
     if len(embeddings) == 1:
         return embeddings[0]
-    mean = np.mean([embedding.vector for embedding in embeddings], axis=0)
+    weights = [embedding.length * _score(embedding) for embedding in embeddings]
+    mean = np.average([embedding.vector for embedding in embeddings], axis=0, weights=weights)
     length = float(np.linalg.norm(mean))
     if length == 0:
         raise JobError(ErrorCode.MODEL_FAILURE, "The embeddings of the images cancel each other out.")
@@ -76,4 +84,20 @@ def template(embeddings: Sequence[Embedding]) -> Embedding:
         vector=(mean / length).tolist(),
         length=float(np.mean([embedding.length for embedding in embeddings])),
         contract=embeddings[0].contract,
+        recognisability=_joined([embedding.recognisability for embedding in embeddings]),
     )
+
+
+def _score(embedding: Embedding) -> float:
+    verdict = embedding.recognisability
+    return LEAST_WEIGHT if verdict is None or verdict.score is None else max(verdict.score, LEAST_WEIGHT)
+
+
+def _joined(verdicts: Sequence[Recognisability | None]) -> Recognisability | None:
+    """That of a template: its mean score, if all members were judged and can be recognised; else None."""
+    known = [verdict for verdict in verdicts if verdict is not None and verdict.recognisable]
+    if len(known) < len(verdicts):
+        return None
+    scores = [verdict.score for verdict in known if verdict.score is not None]
+    mean = round(float(np.mean(scores)), 4) if len(scores) == len(known) else None
+    return Recognisability(recognisable=True, score=mean)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import EmbeddingError, ErrorCode, JobError, VultusError
-from shared.faces import Embedding
+from shared.faces import Embedding, Recognisability
 from shared.operations import ReferenceEmbedding
 from worker.engine.fake import FakeEngine
 from worker.operations.comparing import agreement, checked, template
@@ -54,10 +54,37 @@ def test_a_majority_or_nobody(angles: list[float], match: float) -> None:
     assert all(similarity > match for similarity, member in together if member)
 
 
+def scored(degrees: float, score: float | None, *, recognisable: bool = True) -> Embedding:
+    verdict = Recognisability(recognisable=recognisable, score=score)
+    return at(degrees).model_copy(update={"recognisability": verdict})
+
+
 def test_the_template_is_the_mean_direction_and_the_mean_length() -> None:
-    made = template([at(0, length=2.0), at(60, length=4.0)])
+    made = template([at(0, length=3.0), at(60, length=3.0)])
     assert made.vector == pytest.approx(at(30).vector)
-    assert (made.length, made.contract) == (3.0, "c")
+    assert (made.length, made.contract, made.recognisability) == (3.0, "c", None)
+
+
+def test_a_template_leans_to_the_image_with_the_longer_raw_embedding() -> None:
+    made = template([at(0, length=2.0), at(90, length=4.0)])
+    assert made.vector == pytest.approx([1 / 5**0.5, 2 / 5**0.5])
+    assert made.length == 3.0
+
+
+def test_a_template_leans_to_the_image_that_can_be_recognised_better() -> None:
+    made = template([scored(0, 0.4), scored(90, 0.8)])
+    assert made.vector == pytest.approx([1 / 5**0.5, 2 / 5**0.5])
+    assert made.recognisability == Recognisability(recognisable=True, score=0.6)
+
+
+@pytest.mark.parametrize("other", [at(20), scored(20, 0.2, recognisable=False)])
+def test_a_template_has_no_verdict_unless_every_image_can_be_recognised(other: Embedding) -> None:
+    assert template([scored(0, 0.9), other]).recognisability is None
+
+
+def test_a_template_without_scores_has_none_and_a_score_of_zero_still_counts() -> None:
+    assert template([scored(0, None), scored(20, None)]).recognisability == Recognisability(recognisable=True)
+    assert template([scored(0, 0.0), scored(60, 0.0)]).vector == pytest.approx(at(30).vector)
 
 
 def test_the_template_of_one_is_itself() -> None:
