@@ -24,7 +24,7 @@ from worker.evaluation.groups import Within, grouped
 from worker.evaluation.labels import Pair, Portrait, read_pairs, read_presentations
 from worker.evaluation.people import people
 from worker.evaluation.rates import Scores, points, table
-from worker.evaluation.reading import Reader, vectors
+from worker.evaluation.reading import Reader, decided, vectors
 from worker.evaluation.recognition import recognition
 from worker.settings import WorkerSettings
 from worker.threads import job_threads
@@ -58,19 +58,19 @@ def _pairs(options: argparse.Namespace, say: Say) -> None:
     readings = reader.embeddings(pictures)
     for line in report.refusals(readings.refused):
         say(line)
-    embedded = vectors(readings.of)
     compare = partial(compared, pairs) if pairs else partial(everyone, portraits)
-    comparisons = compare(embedded)
     match, measure = info.thresholds.match, info.recognisability
-    for line in recognition(readings.of, embedded, compare, measure=measure, match=match):
+    for line in recognition(readings.of, vectors(readings.of), compare, measure=measure, match=match):
         say(line)
+    recognised = vectors(decided(readings.of))
+    comparisons = compare(recognised)
     for line in report.verification(comparisons, match=info.thresholds.match):
         say(line)
     say("")
-    groups = grouped(labels, embedded)
+    groups = grouped(labels, recognised)
     for line in report.within_groups(groups, comparisons.scores, match=info.thresholds.match):
         say(line)
-    _write(comparisons.scores, groups, info, options, count=len(readings.of), say=say)
+    _write(comparisons.scores, groups, info, options, count=len(recognised), say=say)
 
 
 def _write(

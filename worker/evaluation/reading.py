@@ -79,6 +79,13 @@ def vectors(embeddings: Mapping[Path, Embedding]) -> dict[Path, Vector]:
     return {path: np.asarray(embedding.vector, np.float32) for path, embedding in embeddings.items()}
 
 
+def decided(embeddings: Mapping[Path, Embedding]) -> dict[Path, Embedding]:
+    """Those of faces that can be recognised: a verification gives no decision about the others."""
+    return {
+        path: each for path, each in embeddings.items() if not each.recognisability or each.recognisability.recognisable
+    }
+
+
 def _embedding(work: Work, picture: Picture, face: Detection) -> Embedding:
     [embedding] = work.embed(work.align(picture, [face]), [face])
     return embedding

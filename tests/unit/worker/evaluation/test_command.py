@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from tests.pictures import PINK, WHITE, YELLOW, Colour, encoded, one_face, scene
+from tests.pictures import GREEN, PINK, WHITE, YELLOW, Colour, encoded, one_face, scene
 from worker.engine.calibration import Calibration
 from worker.evaluation.__main__ import CALIBRATION, CURVE, main
 
@@ -68,6 +68,15 @@ def test_many_people_give_a_table_that_a_manifest_takes(folder: Path) -> None:
     made = TypeAdapter(Calibration).validate_python(json.loads((folder / "out" / CALIBRATION).read_text()))
     assert (made.contract, made.source, made.impostor_pairs) == ("vultus-emb-fake-v1", "Made up.", 3120)
     assert [point.fmr for point in made.points] == [0.1, 0.01]
+
+
+def test_a_face_that_cannot_be_recognised_counts_in_no_rate(folder: Path) -> None:
+    (folder / "bad.png").write_bytes(encoded(one_face(GREEN)))
+    rows = "white.png,white2.png,1\nwhite.png,pink.png,0\nbad.png,pink.png,0\n"
+    status, said = run("pairs", table(folder, "image1,image2,same\n" + rows), "--out", str(folder / "out"))
+    assert status == 0
+    assert "1 pairs of the same person, 1 of different people" in said
+    assert "bad.png: degraded" in said
 
 
 def test_groups_have_rates_of_their_own_and_the_worst_is_named(folder: Path) -> None:
