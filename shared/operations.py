@@ -115,6 +115,12 @@ class FindParams(Submitted):
         "`largest`: the face with the largest box. `center`: the face with the largest box area minus twice the "
         "squared distance from its center to the image's.",
     )
+    auto_orient: bool = Field(
+        default=False,
+        description="If no face is found, or the largest one cannot be recognized as it is, try the image turned by "
+        "90, 180 and 270 degrees and use the orientation whose face can be recognized best. The result says "
+        "`orientation`; its positions are in the turned image.",
+    )
     clamp_boxes: bool = Field(
         default=False,
         description="Limit boxes to the image. By default, the box of a face at the border may reach outside of it.",
@@ -130,6 +136,12 @@ class OneFaceParams(FindParams):
         "`multiple_faces` only if another face is comparable, and ignores faces less than 75 % inside the image. "
         "`all`: fails if several faces count. `largest`: the face with the largest box. `center`: the face with the "
         "largest box area minus twice the squared distance from its center to the image's.",
+    )
+    auto_orient: bool = Field(
+        default=True,
+        description="If no face is found, or the face cannot be recognized as it is, try the image turned by 90, 180 "
+        "and 270 degrees and use the orientation whose face can be recognized best. The result says `orientation`; "
+        "its positions are in the turned image.",
     )
     ignore_below: Share = Field(
         default=0.05,
@@ -232,7 +244,9 @@ class RegisterParams(OneFaceParams):
 
 
 class FrameParams(OneFaceParams):
-    """Parameters of `frame`."""
+    """Parameters of `frame`. A camera that delivers pictures on their side is set up wrong, so none is turned."""
+
+    auto_orient: bool = False
 
 
 Params = FindParams | AnalyzeParams | VerifyParams | LivenessParams | RegisterParams
@@ -248,11 +262,22 @@ PARAMS: dict[Operation, type[FindParams]] = {
 }
 
 
+Orientation = Annotated[
+    int,
+    Field(
+        json_schema_extra={"enum": [0, 90, 180, 270]},
+        description="Degrees, clockwise, that `auto_orient` turned the image after EXIF orientation was applied. All "
+        "positions are in pixels of the turned image.",
+    ),
+]
+
+
 class ImageInfo(Strict):
     """The upright image that the boxes refer to."""
 
-    width: int = Field(ge=1, description="Pixels, after EXIF orientation.")
-    height: int = Field(ge=1, description="Pixels, after EXIF orientation.")
+    width: int = Field(ge=1, description="Pixels, after EXIF orientation and `orientation`.")
+    height: int = Field(ge=1, description="Pixels, after EXIF orientation and `orientation`.")
+    orientation: Orientation = 0
 
 
 class FacesResult(Strict):
@@ -368,6 +393,8 @@ class VerifyResult(Strict):
     )
     other_faces: OtherFaces = Field(default_factory=list)
     reference_other_faces: OtherFaces = Field(default_factory=list)
+    orientation: Orientation = 0
+    reference_orientation: Orientation = 0
 
 
 class LivenessResult(Strict):
@@ -379,6 +406,7 @@ class LivenessResult(Strict):
     num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     face: Face | None = None
     other_faces: OtherFaces = Field(default_factory=list)
+    orientation: Orientation = 0
 
 
 class ImageVerdict(Strict):
@@ -392,6 +420,7 @@ class ImageVerdict(Strict):
     liveness: Liveness
     face: Face | None = None
     other_faces: OtherFaces = Field(default_factory=list)
+    orientation: Orientation = 0
 
 
 class Duplicate(Strict):
@@ -419,6 +448,7 @@ class RegisterResult(Strict):
     liveness: Liveness
     face: Face | None = None
     other_faces: OtherFaces = Field(default_factory=list)
+    orientation: Orientation = 0
     embedding: Embedding | None = Field(
         default=None,
         description="Of several images: their mean direction as a unit vector, and the mean of their lengths.",

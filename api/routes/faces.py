@@ -47,8 +47,8 @@ FORM_FIELDS: Final = FormFields(
 """The classic service ignored other fields, and so must this one."""
 AS_BEFORE: Final = FindParams(full_size=True)
 """The classic service reads every photo whole; at half its size the length of an embedding moves by up to 5 %."""
-ONE_AS_BEFORE: Final[dict[str, Any]] = {"full_size": True, "select": "all", "ignore_below": 0.0}
-"""For calls about one person: the classic service counts every face, however small, and refuses several."""
+ONE_AS_BEFORE: Final[dict[str, Any]] = {"full_size": True, "select": "all", "ignore_below": 0.0, "auto_orient": False}
+"""For calls about one person: the classic service counts every face, however small, and turns no picture."""
 DECIMALS: Final = 4
 
 NO_FACE: Final = "No face detected"

@@ -39,7 +39,9 @@ def face(
 
 def faces(picture: Picture, found: list[Face]) -> FacesResult:
     """The answer of an operation about every face."""
-    return FacesResult(image=ImageInfo(width=picture.width, height=picture.height), faces=found)
+    return FacesResult(
+        image=ImageInfo(width=picture.width, height=picture.height, orientation=picture.turn), faces=found
+    )
 
 
 def others(picture: Picture, found: Sequence[Other], *, clamp: bool) -> list[OtherFace]:

@@ -1,27 +1,34 @@
 """The operations on every face: detect finds them, embed adds embeddings, analyze adds all that the pack can say."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from shared.errors import ErrorCode, JobError
 from shared.faces import AttributeName, FaceAttributes, Liveness
 from shared.operations import AnalyzeParams, FacesResult, FindParams
 from worker.engine.base import Detection, EngineInfo
 from worker.images import Picture
-from worker.operations import answers, views
+from worker.operations import answers, orientation, views
 from worker.operations.choosing import selected
 from worker.operations.work import Work
 
 
+class Sight(NamedTuple):
+    """A picture and faces in it."""
+
+    picture: Picture
+    faces: list[Detection]
+
+
 def detect(params: FindParams, work: Work) -> FacesResult:
     """Where the faces are."""
-    return answers.faces(
-        work.image, [answers.face(work.image, face, clamp=params.clamp_boxes) for face in _meant(params, work)]
-    )
+    image, meant = _meant(params, work)
+    return answers.faces(image, [answers.face(image, face, clamp=params.clamp_boxes) for face in meant])
 
 
 def embed(params: FindParams, work: Work) -> FacesResult:
     """Where the faces are, with an embedding each."""
-    picture, found = work.in_detail(work.image, _meant(params, work))
+    picture, found = work.in_detail(*_meant(params, work))
     vectors = work.embed(work.align(picture, found), found) if found else []
     return answers.faces(
         picture,
@@ -36,10 +43,10 @@ def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
         JobError: `attribute_unavailable` where the pack cannot tell an attribute that was asked for by name.
     """
     names = _names(params, work.engine.info)
-    meant = _meant(params, work)
-    picture, found = work.in_detail(work.image, meant)
+    image, meant = _meant(params, work)
+    picture, found = work.in_detail(image, meant)
     vectors = work.embed(work.align(picture, found), found) if found else []
-    readings = _readings(meant, params, work, detailed=picture)
+    readings = _readings(image, meant, params, work, detailed=picture)
     said: Sequence[FaceAttributes | None] = [None] * len(found)
     if found and names:
         said = work.attributes(picture, found, names)
@@ -52,14 +59,38 @@ def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
     )
 
 
-def _meant(params: FindParams, work: Work) -> list[Detection]:
-    return selected(work.find(work.image, params), work.image, select=params.select)
+def _meant(params: FindParams, work: Work) -> Sight:
+    """The faces that are meant, and the picture that they are in, which `auto_orient` may have turned."""
+
+    def look(picture: Picture) -> Sight:
+        return Sight(picture, selected(work.find(picture, params), picture, select=params.select))
+
+    def largest(sight: Sight) -> tuple[Picture, Detection] | None:
+        if not sight.faces:
+            return None
+        picture, [face] = work.in_detail(sight.picture, sight.faces[:1])
+        return picture, face
+
+    sight = look(work.image)
+    if not params.auto_orient or _readable(largest(sight), work):
+        return sight
+    best = orientation.best(work.image, work, look=look, face_of=largest)
+    return sight if best is None else best[0]
 
 
-def _readings(faces: Sequence[Detection], params: FindParams, work: Work, *, detailed: Picture) -> list[Liveness]:
+def _readable(found: tuple[Picture, Detection] | None, work: Work) -> bool:
+    if found is None or orientation.on_its_side(found[1]):
+        return False
+    [embedding] = work.embed(work.align(found[0], [found[1]]), [found[1]])
+    return not orientation.unrecognisable(embedding)
+
+
+def _readings(
+    image: Picture, faces: Sequence[Detection], params: FindParams, work: Work, *, detailed: Picture
+) -> list[Liveness]:
     if work.engine.info.liveness_model is None:
         return [Liveness(outcome="not_evaluated", reason="the pack has no liveness model")] * len(faces)
-    seen = views.usual(work.image, faces, params, work, detailed=detailed)
+    seen = views.usual(image, faces, params, work, detailed=detailed)
     return [work.liveness(view.picture, view.face) for view in seen]
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from shared.faces import Check, CheckName, Liveness, PoseMethod, Quality, Recognisability
 from shared.quality import QualityLimits
 from worker.engine.base import Detection, HeadPose
+from worker.engine.five_points import five_point_pose
 
 ADVICE: Final[dict[CheckName, str]] = {
     "one_face": "Make sure that exactly one face is visible.",
@@ -91,14 +92,18 @@ def checks(seen: Seen, limits: QualityLimits) -> Iterator[Check]:
         bright = 255.0 if limits.max_brightness is None else limits.max_brightness
         yield _between("brightness", quality.brightness, dark, bright)
     yield from _least("contrast", quality.contrast, limits.min_contrast)
-    said = pose.method if pose.error is None else f"{pose.method}, within {pose.error:g} degrees"
-    angles: tuple[tuple[CheckName, float, float, float | None], ...] = (
-        ("yaw", pose.yaw, 0.0, limits.max_yaw),
-        ("pitch", pose.pitch, LEVEL[pose.method], limits.max_pitch),
-        ("roll", pose.roll, 0.0, limits.max_roll),
+    points = five_point_pose(seen.face)
+    steeper = max(
+        pose, points, key=lambda each: abs(each.roll)
+    )  # a pose model reads -22 where the head lies on its side
+    angles: tuple[tuple[CheckName, HeadPose, float, float, float | None], ...] = (
+        ("yaw", pose, pose.yaw, 0.0, limits.max_yaw),
+        ("pitch", pose, pose.pitch, LEVEL[pose.method], limits.max_pitch),
+        ("roll", steeper, steeper.roll, 0.0, limits.max_roll),
     )
-    for name, value, level, most in angles:
+    for name, read, value, level, most in angles:
         if most is not None:
+            said = read.method if read.error is None else f"{read.method}, within {read.error:g} degrees"
             yield _between(name, value, level - most, level + most).model_copy(update={"method": said})
     if seen.eyes is not None:
         yield from _least("eyes", max(seen.eyes), limits.min_eyes_open)

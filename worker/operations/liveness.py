@@ -8,11 +8,18 @@ from worker.operations.work import Work
 def liveness(params: LivenessParams, work: Work) -> LivenessResult:
     """Read the passive liveness of the one face; nothing is read if it is not clear which face is meant.
 
+    With `auto_orient`, a face that is not live is embedded to see whether it is upside down.
+
     Raises:
         JobError: `liveness_unavailable` where the pack has no liveness model.
     """
     subject = person.find(work.image, params, work)
     reading = person.liveness(subject, params, work, threshold=params.threshold)
+    measured = work.engine.info.recognisability.limits is not None
+    if params.auto_orient and measured and subject.face and not subject.oriented and reading.outcome != "live":
+        [(turned, _)] = person.embed([subject], params, work)
+        if turned.image is not subject.image:
+            subject, reading = turned, person.liveness(turned, params, work, threshold=params.threshold)
     face = None
     if subject.face is not None:
         face = answers.face(subject.picture, subject.face, liveness=reading, clamp=params.clamp_boxes)
@@ -22,4 +29,5 @@ def liveness(params: LivenessParams, work: Work) -> LivenessResult:
         num_faces=subject.count,
         face=face,
         other_faces=subject.others,
+        orientation=subject.image.turn,
     )

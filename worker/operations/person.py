@@ -1,12 +1,15 @@
-"""Finds the one person that an operation is about, and what to read the face from."""
+"""Finds the one person that an operation is about, upright, and what to read the face from."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from shared.faces import Liveness
+import numpy as np
+
+from shared.faces import Embedding, Liveness
 from shared.operations import FaceReason, OneFaceParams, OtherFace
 from worker.engine.base import Detection
 from worker.images import Picture
-from worker.operations import answers, choosing, views
+from worker.operations import answers, choosing, orientation, views
 from worker.operations.work import Work
 
 
@@ -15,7 +18,7 @@ class Person:
     """The face of the person in a picture, or why none was chosen."""
 
     image: Picture
-    """As it was searched."""
+    """As it was searched; turned, if that was needed to read the face."""
     detection: Detection | None
     """In the pixels of `image`."""
     picture: Picture
@@ -30,10 +33,45 @@ class Person:
     """Counted faces that may be the person; more than one is ambiguous."""
     others: list[OtherFace]
     """The most prominent of the other faces, for the result."""
+    embedding: Embedding | None = None
+    """Where it had to be made to find the orientation."""
+    oriented: bool = False
+    """Whether the other orientations were tried."""
 
 
 def find(picture: Picture, params: OneFaceParams, work: Work) -> Person:
-    """Detect the faces of a picture and choose the person."""
+    """Detect the faces of a picture and choose the person.
+
+    With `auto_orient`, the other orientations are tried if no face is found, or if the face is on its side.
+    """
+    person = _find(picture, params, work)
+    if params.auto_orient and (not person.count or (person.face and orientation.on_its_side(person.face))):
+        return _oriented(person, params, work)
+    return person
+
+
+def embed(persons: Sequence[Person], params: OneFaceParams, work: Work) -> list[tuple[Person, Embedding]]:
+    """Embed persons that have a face, in one run.
+
+    With `auto_orient`, a picture whose face cannot be recognised is tried in the other orientations; the person that is
+    returned is then in the turned picture.
+    """
+    pending = [(person.picture, person.face) for person in persons if person.embedding is None and person.face]
+    crops = [work.align(picture, [face]) for picture, face in pending]
+    made = iter(work.embed(np.concatenate(crops), [face for _, face in pending]) if crops else [])
+    embedded = [(person, person.embedding or next(made)) for person in persons if person.face]
+    return [_reconsidered(person, embedding, params, work) for person, embedding in embedded]
+
+
+def liveness(person: Person, params: OneFaceParams, work: Work, *, threshold: float | None = None) -> Liveness:
+    """Read the person's liveness; not evaluated if no face was chosen."""
+    if person.detection is None:
+        return Liveness(outcome="not_evaluated", reason=person.reason)
+    [view] = views.usual(person.image, [person.detection], params, work, detailed=person.picture)
+    return work.liveness(view.picture, view.face, threshold=threshold)
+
+
+def _find(picture: Picture, params: OneFaceParams, work: Work) -> Person:
     chosen = choosing.one(work.find(picture, params), picture, params)
     others = answers.others(picture, chosen.others, clamp=params.clamp_boxes)
     if chosen.face is None:
@@ -42,9 +80,22 @@ def find(picture: Picture, params: OneFaceParams, work: Work) -> Person:
     return Person(picture, chosen.face, detailed, face, None, chosen.count, chosen.candidates, others)
 
 
-def liveness(subject: Person, params: OneFaceParams, work: Work, *, threshold: float | None = None) -> Liveness:
-    """Read the person's liveness; not evaluated if no face was chosen."""
-    if subject.detection is None:
-        return Liveness(outcome="not_evaluated", reason=subject.reason)
-    [view] = views.usual(subject.image, [subject.detection], params, work, detailed=subject.picture)
-    return work.liveness(view.picture, view.face, threshold=threshold)
+def _reconsidered(person: Person, embedding: Embedding, params: OneFaceParams, work: Work) -> tuple[Person, Embedding]:
+    if not params.auto_orient or person.oriented or not orientation.unrecognisable(embedding):
+        return person, embedding
+    turned = _oriented(person, params, work)
+    return turned, turned.embedding or embedding
+
+
+def _oriented(person: Person, params: OneFaceParams, work: Work) -> Person:
+    """The person in the best of the other orientations; as it was if none is better."""
+    best = orientation.best(
+        person.image,
+        work,
+        look=lambda picture: _find(picture, params, work),
+        face_of=lambda other: None if other.face is None else (other.picture, other.face),
+    )
+    if best is None:
+        return replace(person, oriented=True)
+    turned, embedding = best
+    return replace(turned, embedding=embedding, oriented=True)

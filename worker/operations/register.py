@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from shared.faces import Check, CheckName, Embedding, Face, Liveness, cosine
 from shared.operations import Duplicate, ImageVerdict, RegisterParams, RegisterResult
 from shared.quality import QualityLimits, QualityPolicy
 from worker.engine.base import EngineInfo
-from worker.images import Picture
 from worker.operations import answers, comparing, gates, person
 from worker.operations.person import Person
 from worker.operations.work import Work
@@ -24,7 +21,6 @@ class Examined:
     reading: Liveness
     seen: gates.Seen | None = None
     face: Face | None = None
-    picture: Picture | None = None
     checks: list[Check] = field(default_factory=list)
     embedding: Embedding | None = None
 
@@ -50,8 +46,9 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
     limits = policy.effective(
         register_score=info.thresholds.register_score, register_length=info.thresholds.register_length
     )
-    examined = [_examine(picture, params, work) for picture in (work.image, *work.more)]
-    _embed(examined, limits, work)
+    subjects = [person.find(picture, params, work) for picture in (work.image, *work.more)]
+    examined = [_examine(subject, params, work) for subject in subjects]
+    examined = _embed(examined, limits, params, work)
     _compare(examined, match=info.thresholds.match)
     accepted = [image for image in examined if image.failed is None]
     shown = (accepted or examined)[0]
@@ -73,6 +70,7 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         liveness=shown.reading,
         face=shown.face,
         other_faces=shown.subject.others,
+        orientation=shown.subject.image.turn,
         embedding=embedding if reason is None else None,
         accepted=len(accepted),
         images=[_verdict(index, image) for index, image in enumerate(examined)] if work.more else [],
@@ -80,9 +78,8 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
     )
 
 
-def _examine(picture: Picture, params: RegisterParams, work: Work) -> Examined:
+def _examine(subject: Person, params: RegisterParams, work: Work) -> Examined:
     """Find the one face and read all that needs no embedding."""
-    subject = person.find(picture, params, work)
     exactly = params.select in {"all", "prominent"}
     faces = subject.candidates if exactly else subject.count
     clear = gates.one_face(faces, chosen=subject.face is not None, exactly=exactly)
@@ -100,22 +97,32 @@ def _examine(picture: Picture, params: RegisterParams, work: Work) -> Examined:
         reading,
         seen=gates.Seen(face, quality, pose, eyes),
         face=answers.face(picture, face, quality=quality, liveness=reading, clamp=params.clamp_boxes),
-        picture=picture,
     )
 
 
-def _embed(examined: Sequence[Examined], limits: QualityLimits, work: Work) -> None:
-    """Run the checks of each image. Embed those that pass, or all where the length has a limit, in one run."""
+def _embed(examined: Sequence[Examined], limits: QualityLimits, params: RegisterParams, work: Work) -> list[Examined]:
+    """Run the checks of each image and embed, in one run, those that pass.
+
+    All are embedded where the length has a limit, or where the embedding may say that the picture has to be turned. A
+    turned picture is examined again.
+    """
+    info = work.engine.info
     for image in examined:
-        _hold(image, limits, info=work.engine.info)
-    asked = limits.min_embedding_length is not None
-    embedded = [image for image in examined if asked or image.failed is None]
-    crops = [work.align(image.picture, [image.seen.face]) for image in embedded if image.picture and image.seen]
-    faces = [image.seen.face for image in embedded if image.picture and image.seen]
-    embeddings = work.embed(np.concatenate(crops), faces) if crops else []
-    for image, embedding in zip((image for image in embedded if image.seen), embeddings, strict=True):
-        image.embedding = embedding
-        _hold(image, limits, info=work.engine.info)
+        _hold(image, limits, info=info)
+    every = limits.min_embedding_length is not None or (params.auto_orient and info.recognisability.limits is not None)
+    wanted = [image for image in examined if image.seen and (every or image.failed is None)]
+    embedded = iter(person.embed([image.subject for image in wanted], params, work))
+    result = []
+    for image in examined:
+        if any(image is each for each in wanted):
+            subject, embedding = next(embedded)
+            again = image if subject.image is image.subject.image else _examine(subject, params, work)
+            again.embedding = embedding
+            _hold(again, limits, info=info)
+            result.append(again)
+        else:
+            result.append(image)
+    return result
 
 
 def _hold(image: Examined, limits: QualityLimits, *, info: EngineInfo) -> None:
@@ -158,4 +165,5 @@ def _verdict(index: int, image: Examined) -> ImageVerdict:
         liveness=image.reading,
         face=image.face,
         other_faces=image.subject.others,
+        orientation=image.subject.image.turn,
     )

@@ -1,15 +1,15 @@
 """Verify: is the face of the image the one of a reference image or embedding, and is it live where that is required?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from shared.errors import ErrorCode, JobError
-from shared.faces import Face, Liveness, Recognisability, cosine
+from shared.faces import Embedding, Face, Liveness, Recognisability, cosine
 from shared.operations import ReferenceEmbedding, VerifyParams, VerifyResult
-from worker.engine.base import Crops, Detection, EngineInfo
-from worker.images import Picture
+from worker.engine.base import EngineInfo
 from worker.operations import answers, comparing, false_matches, person
 from worker.operations.decision import Obstacle, decide, of_reference
 from worker.operations.person import Person
@@ -20,20 +20,11 @@ NOT_REQUESTED: Final = Liveness(outcome="not_evaluated", reason="not_requested")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The one face of a picture, ready to be embedded."""
-
-    detection: Detection
-    face: Face
-    crops: Crops
-
-
-@dataclass(frozen=True, slots=True)
 class Side:
     """What one picture has to compare: a face, or the reason why there is none."""
 
     subject: Person
-    found: Found | None = None
+    face: Face | None = None
     liveness: Liveness = NOT_REQUESTED
 
 
@@ -73,9 +64,14 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
         raise JobError(ErrorCode.LIVENESS_UNAVAILABLE, f"The model pack {info.pack} has no passive liveness model.")
     limit = false_matches.match_limit(params, info, setting=work.verify_threshold)
     stored = None if work.reference is not None else _stored(params.reference_embedding, info)
-    probe = _look(work.image, params, work, judge=params.liveness != "off")
-    reference = None if work.reference is None else _look(work.reference, params, work, judge=False)
-    compared = _compare(probe, reference or stored, work)
+    subjects = [person.find(image, params, work) for image in (work.image, work.reference) if image is not None]
+    embeddings: list[Embedding] = []
+    if all(subject.face for subject in subjects):
+        embedded = person.embed(subjects, params, work)
+        subjects, embeddings = [subject for subject, _ in embedded], [embedding for _, embedding in embedded]
+    probe = _side(subjects[0], params, work, judge=params.liveness != "off")
+    reference = None if work.reference is None else _side(subjects[1], params, work, judge=False)
+    compared = _compare(probe, embeddings, stored, info)
     obstacles = _missing(probe, reference) if compared is None else compared.obstacles
     verdict = decide(
         obstacles,
@@ -99,11 +95,13 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
         else false_matches.bounds(limit.threshold, table, measured=compared.measured),
         liveness=probe.liveness,
         num_faces=probe.subject.count,
-        face=_face(probe) if compared is None else compared.face,
-        reference_face=None if reference is None else _face(reference),
+        face=probe.face if compared is None else compared.face,
+        reference_face=None if reference is None else reference.face,
         reference_recognisability=None if compared is None else compared.reference,
         other_faces=probe.subject.others,
         reference_other_faces=[] if reference is None else reference.subject.others,
+        orientation=probe.subject.image.turn,
+        reference_orientation=0 if reference is None else reference.subject.image.turn,
     )
 
 
@@ -114,10 +112,6 @@ def _stored(reference: ReferenceEmbedding | None, info: EngineInfo) -> Reference
     return reference
 
 
-def _face(side: Side) -> Face | None:
-    return None if side.found is None else side.found.face
-
-
 def _missing(probe: Side, reference: Side | None) -> list[Obstacle]:
     """Why there is nothing to compare, of the image first."""
     missing: list[Obstacle] = [] if probe.subject.reason is None else [probe.subject.reason]
@@ -126,36 +120,30 @@ def _missing(probe: Side, reference: Side | None) -> list[Obstacle]:
     return missing
 
 
-def _look(picture: Picture, params: VerifyParams, work: Work, *, judge: bool) -> Side:
-    """Find and align the one face of a picture; `judge` reads its liveness too."""
-    subject = person.find(picture, params, work)
+def _side(subject: Person, params: VerifyParams, work: Work, *, judge: bool) -> Side:
+    """Describe the face of one picture; `judge` reads its liveness too."""
     liveness = person.liveness(subject, params, work) if judge else NOT_REQUESTED
     if subject.face is None:
         return Side(subject, liveness=liveness)
-    picture, face = subject.picture, subject.face
-    crops = work.align(picture, [face])
-    shown = answers.face(picture, face, liveness=liveness if judge else None, clamp=params.clamp_boxes)
-    return Side(subject, Found(face, shown, crops), liveness)
+    shown = liveness if judge else None
+    face = answers.face(subject.picture, subject.face, liveness=shown, clamp=params.clamp_boxes)
+    return Side(subject, face, liveness)
 
 
-def _compare(probe: Side, reference: Side | ReferenceEmbedding | None, work: Work) -> Comparison | None:
-    """Embed what is there and compare it; None where either face is missing."""
-    if probe.found is None or reference is None:
+def _compare(
+    probe: Side, embeddings: Sequence[Embedding], stored: ReferenceEmbedding | None, info: EngineInfo
+) -> Comparison | None:
+    """Compare the embeddings of image and reference; None where either face is missing."""
+    if probe.face is None or not embeddings:
         return None
-    faces = [probe.found]
-    if isinstance(reference, Side):
-        if reference.found is None:
-            return None
-        faces.append(reference.found)
-    crops = np.concatenate([found.crops for found in faces])
-    embedding, *others = work.embed(crops, [found.detection for found in faces])
-    if isinstance(reference, Side):
+    embedding, *others = embeddings
+    if stored is None:
         vector, verdict = others[0].vector, others[0].recognisability or RECOGNISABLE
     else:
-        vector, verdict = reference.vector, _recognisability(reference, work.engine.info)
+        vector, verdict = stored.vector, _recognisability(stored, info)
     return Comparison(
         similarity=cosine(embedding.vector, vector),
-        face=probe.found.face.model_copy(update={"embedding": embedding}),
+        face=probe.face.model_copy(update={"embedding": embedding}),
         probe=embedding.recognisability or RECOGNISABLE,
         reference=verdict,
     )

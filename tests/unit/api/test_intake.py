@@ -64,4 +64,5 @@ def test_parameters_that_were_not_given_and_have_no_default_are_left_out() -> No
         "min_face_px": 0.0,
         "select": "all",
         "clamp_boxes": False,
+        "auto_orient": False,
     }

@@ -20,6 +20,7 @@ FOR_EVERY_OPERATION: list[dict[str, Any]] = [
     {"select": "all"},
     {"select": "prominent"},
     {"clamp_boxes": True},
+    {"auto_orient": True},
     {"select": "largest"},
     {"select": "center"},
     {"max_faces": 1},

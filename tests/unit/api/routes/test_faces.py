@@ -220,6 +220,7 @@ def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway)
         "min_face_px": 0.0,
         "select": "all",
         "clamp_boxes": False,
+        "auto_orient": False,
         "ignore_below": 0.0,
         "threshold": 0.35,
         "liveness": "off",

@@ -38,7 +38,7 @@ def test_bystanders_do_not_count_unless_asked() -> None:
 def test_only_the_selected_face_is_read(select: str, outcome: str) -> None:
     engine = Recording()
     beside = picture(((0, 0, 130, 130), YELLOW), ((140, 90, 260, 210), WHITE))
-    result = run(Operation.LIVENESS, beside, engine=engine, select=select)
+    result = run(Operation.LIVENESS, beside, engine=engine, select=select, auto_orient=False)
     assert (result.liveness.outcome, result.num_faces) == (outcome, 2)
     assert engine.stages == [("detect", 2), ("liveness", 1)]
 

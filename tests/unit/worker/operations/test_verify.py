@@ -167,7 +167,7 @@ def test_another_person_is_no_match_whatever_liveness_says() -> None:
 def test_only_the_probe_is_read_for_liveness() -> None:
     engine = Recording()
     run(Operation.VERIFY, ONE, reference=ONE, engine=engine, liveness="observe")
-    assert [stage for stage, _ in engine.stages] == ["detect", "liveness", "align", "detect", "align", "embed"]
+    assert [stage for stage, _ in engine.stages] == ["detect", "detect", "align", "align", "embed", "liveness"]
 
 
 def test_without_a_face_liveness_is_not_evaluated() -> None:
@@ -228,7 +228,7 @@ def test_verify_without_a_reference_fails_the_job() -> None:
 def test_both_faces_are_embedded_in_one_run_and_nothing_else_is() -> None:
     engine = Recording()
     crowd = run(Operation.VERIFY, TWO, reference=TWO, engine=engine, select="largest")
-    assert engine.stages == [("detect", 2), ("align", 1), ("detect", 2), ("align", 1), ("embed", 2)]
+    assert engine.stages == [("detect", 2), ("detect", 2), ("align", 1), ("align", 1), ("embed", 2)]
     assert (crowd.verified, crowd.num_faces) == (True, 2)
 
 
