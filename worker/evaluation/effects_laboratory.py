@@ -69,9 +69,9 @@ class Laboratory:
         return _decoded(path, self.params, self.engine, self.max_pixels)
 
     def embedding(self, picture: Picture) -> Embedding | None:
-        """Embedding of the person in a picture, found as a job finds it; None if nobody is found."""
+        """Embedding of the person in a picture, found as a job finds it without turning it; None if nobody is found."""
         work = Work(engine=self.engine, clock=_untimed, image=picture)
-        subject = person.find(picture, self.params, work)
+        subject = person.find(picture, self.params.model_copy(update={"auto_orient": False}), work)
         if subject.face is None:
             return None
         [embedding] = work.embed(work.align(subject.picture, [subject.face]), [subject.face])
