@@ -70,6 +70,9 @@ class Measurement(Strict):
     max_similarity: float = Field(default=MAX_SIMILARITY, ge=-1, le=1)
     min_length: float | None = Field(default=None, ge=0, description="Null where it was not measured.")
     max_roll: float = Field(default=MAX_ROLL, ge=0, le=180)
+    stricter: dict[Family, float] = Field(
+        default_factory=dict, description="By how much the limit of a family is below `max_similarity`."
+    )
     centroids: dict[Family, str] = Field(description="Directions as signed bytes in base64.")
 
     def measure(self) -> Measure:
@@ -77,6 +80,7 @@ class Measurement(Strict):
         rows = [np.frombuffer(base64.b64decode(text), np.int8).astype(np.float64) for text in self.centroids.values()]
         return Measure(
             centroids=tuple(tuple(_unit(row).tolist()) for row in rows),
+            stricter=tuple(self.stricter.get(family, 0.0) for family in self.centroids),
             max_similarity=self.max_similarity,
             min_length=self.min_length,
             max_roll=self.max_roll,

@@ -32,6 +32,8 @@ class Measure:
 
     centroids: tuple[tuple[float, ...], ...] = ()
     """Directions of unrecognizable faces; unit vectors of the dimension of an embedding."""
+    stricter: tuple[float, ...] = ()
+    """Added to the cosine to each centroid, so that one limit holds for all; empty adds nothing."""
     max_similarity: float | None = None
     """Largest cosine to the nearest centroid, -1 to 1."""
     min_length: float | None = None
@@ -52,12 +54,13 @@ class Measure:
         return ", ".join(parts) or None
 
     def similarities(self, vectors: Raw) -> list[float | None]:
-        """Cosine of each raw embedding to the nearest centroid; None without centroids."""
+        """Cosine of each raw embedding to the nearest centroid, with `stricter` added; None without centroids."""
         if not self.centroids:
             return [None] * len(vectors)
         raw = np.asarray(vectors, np.float64)
         units = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        nearest: list[float | None] = (units @ np.array(self.centroids).T).max(axis=1, initial=-1.0).tolist()
+        cosines = units @ np.array(self.centroids).T + np.array(self.stricter or 0.0)
+        nearest: list[float | None] = cosines.max(axis=1, initial=-1.0).tolist()
         return nearest
 
     def judge(self, vectors: Raw, rolls: Sequence[float]) -> list[Recognisability]:

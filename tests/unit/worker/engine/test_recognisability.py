@@ -35,6 +35,14 @@ def test_length_and_roll_have_limits_of_their_own(length: float, roll: float, re
     assert verdict.advice
 
 
+def test_one_centroid_may_be_held_to_a_stricter_limit() -> None:
+    plain = Measure(centroids=((1.0, 0.0), (0.0, 1.0)), max_similarity=0.3)
+    stricter = Measure(centroids=plain.centroids, stricter=(0.0, 0.1), max_similarity=0.3)
+    [loose], [tight] = plain.judge(vector(165), [0.0]), stricter.judge(vector(165), [0.0])
+    assert (loose.recognisable, tight.recognisable) == (True, False)
+    assert (loose.score, tight.score) == (0.7412, 0.6412)
+
+
 def test_values_at_the_limits_pass() -> None:
     [verdict] = LIMITS.judge(vector(120, 2.3 + 1e-12), [-40.0])
     assert verdict.recognisable
