@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import pytest
 
+from api.lines import MAX_PIPELINED
 from tests.chaos.census import usage
 from tests.corpus.exchanges import HOST, post
 from tests.pictures import encoded, one_face
@@ -35,6 +36,10 @@ FORM: Final = (
     b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + FACE + b"\r\n--b--\r\n"
 )
 JOB: Final = post("/v1/jobs", FORM, b"multipart/form-data; boundary=b")
+WAIT: Final = b"GET /v1/jobs/%b?wait=30 HTTP/1.1\r\n" + HOST + b"\r\n"
+CROWD: Final = 100
+MOST_OF_ONE: Final = 0.4
+"""MiB of one connection: a head, a read of the transport, a body that nobody takes, and its request."""
 EVENTS: Final = b"GET /v1/jobs/%b/events HTTP/1.1\r\n" + HOST + b"\r\n"
 UPLOAD: Final = post("/v1/jobs", b"x" * 400_000, b"multipart/form-data; boundary=b").replace(CLOSE, b"")
 ATTACKS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
@@ -111,6 +116,29 @@ def test_uploads_behind_a_stream_are_not_buffered(stack: Stack) -> None:
     try:
         job = json.loads(ask(stack.port, JOB).body)["id"].encode()
         hold_against(stack, chain([EVENTS % job], repeat(UPLOAD, 160)))
+    finally:
+        stack.workers[0].signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    "more", [LIVEZ * MAX_PIPELINED, LIVEZ * 5000, UPLOAD, b"GET / HTTP/1.1\r\nX: " + b"y" * 30_000]
+)
+def test_a_crowd_that_waits_takes_no_more_than_its_bound(stack: Stack, more: bytes) -> None:
+    """Each connection waits for a job, and sends all that is taken from it meanwhile."""
+    stack.workers[0].signal(signal.SIGSTOP)
+    try:
+        job = json.loads(ask(stack.port, JOB).body)["id"].encode()
+        before = megabytes(stack)
+        with ExitStack() as crowd:
+            for _ in range(CROWD):
+                line = crowd.enter_context(socket.create_connection((LOOPBACK, stack.port), timeout=10))
+                line.sendall(WAIT % job)
+                line.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+                with suppress(OSError):  # what the gateway does not take stays here
+                    line.send(more)
+            for _ in range(10):
+                assert ask(stack.port, LIVEZ).status == 200
+            assert megabytes(stack) - before < CROWD * MOST_OF_ONE
     finally:
         stack.workers[0].signal(signal.SIGCONT)
 
