@@ -19,7 +19,8 @@ from api.waiting import Waiting, follow
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
 from shared.monitor import watched
-from shared.storage.connection import connect, connect_async, store_errors, verify_durability
+from shared.storage.connection import connect, connect_async, verify_durability
+from shared.storage.layout import Layout
 from shared.storage.ledger import Ledger, end_channels, move_channels
 from shared.storage.presence import Presence
 from shared.sweeper import Sweeper
@@ -63,8 +64,8 @@ def verify_ledger(settings: ApiSettings, *, patience: timedelta = PATIENCE) -> N
         try:
             with closing(connect(settings.ledger_url)) as client:
                 verify_durability(client, settings.durability)
-                with store_errors():  # a store that still loads tells its configuration, but takes no job
-                    client.ping()
+                # A store that still loads tells its configuration, but takes no job.
+                Layout(client, shards=settings.shards).settle()
         except UnavailableError:
             if time.monotonic() >= deadline:
                 msg = f"The ledger at VULTUS_LEDGER_URL did not answer within {patience.total_seconds():g} s"

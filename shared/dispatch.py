@@ -28,7 +28,9 @@ def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
     repeats messages (docs/decisions/0001). Acknowledgements stay in the worker's memory (`ack_emulation` off): kept in
     the broker, kombu 5.7 ends a worker whose broker was lost while a job ran ("Unrecoverable error: AttributeError").
     """
-    app = Celery("vultus", broker=broker_url.get_secret_value(), set_as_current=False)
+    url = broker_url.get_secret_value()
+    broker = f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
+    app = Celery("vultus", broker=broker, set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
         result_backend=None,

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
@@ -46,6 +47,10 @@ SecondsOrNever = Annotated[timedelta, from_text(_seconds), Field(ge=timedelta(0)
 """A duration of at most ten years that may be 0, which turns off what it is for."""
 
 
+BROKERS: Final = frozenset({"redis", "rediss", "unix"})
+"""Schemes of a single server."""
+
+
 class SharedSettings(BaseSettings):
     """What both sides must agree on. Read once at start, frozen afterwards."""
 
@@ -60,7 +65,8 @@ class SharedSettings(BaseSettings):
     )
     broker_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6380/0"),
-        description="Valkey or Redis that carries the doorbells (Celery messages). It needs no persistence.",
+        description="Valkey or Redis that carries the doorbells (Celery messages): `redis://`, `rediss://` or "
+        "`unix:///path`. It needs no persistence.",
     )
     durability: Literal["always", "everysec", "unchecked"] = Field(
         default="always",
@@ -100,6 +106,21 @@ class SharedSettings(BaseSettings):
         "from the public.",
     )
     metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
+
+    @field_validator("broker_url")
+    @classmethod
+    def _one_server(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        try:
+            parts = urlsplit(text)
+            place = parts.path if parts.scheme == "unix" else parts.hostname
+            known = parts.scheme in BROKERS and place and (parts.port is None or parts.port > 0)
+        except ValueError:  # of a port or a bracket
+            known = False
+        if not known:
+            msg = "it must be redis://host:6379/0, rediss://host:6379/0 or unix:///path/of/the.socket"
+            raise ValueError(msg)
+        return url
 
 
 S = TypeVar("S", bound=SharedSettings)

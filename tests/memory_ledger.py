@@ -290,7 +290,7 @@ class MemoryLedger(Ledger):
             self.step()
             return len(self.pending), sum(record.token is not None for record in self.records.values())
 
-    def ping(self) -> None:
+    def check(self) -> None:
         self.step()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from shared import tracing
 from shared.dispatch import Doorbell, celery_app
 from shared.monitor import Monitor, Readiness
 from shared.storage.connection import connect, verify_durability
+from shared.storage.layout import Layout
 from shared.storage.ledger import Ledger
 from shared.storage.presence import Presence, WorkerInfo
 from shared.sweeper import Sweeper
@@ -64,6 +65,7 @@ def start(settings: WorkerSettings) -> None:
     _monitor.append(Monitor(settings, ready=readiness).__enter__())  # before the models: it says that they load
     client = connect(settings.ledger_url)
     verify_durability(client, settings.durability)
+    Layout(client, shards=settings.shards).settle()
     ledger = Ledger(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)
     engine = load_engine(settings)
     cap(settings.worker_memory_mb)

@@ -98,7 +98,7 @@ def readiness(backend: Backend, drain: Drain) -> Readiness:
     if drain.began:
         return Readiness.DRAINING
     try:
-        backend.ledger.ping()
+        backend.ledger.check()
     except UnavailableError as error:
         return Readiness.LOADING if still_loads(error) else Readiness.AWAY
     return Readiness.READY

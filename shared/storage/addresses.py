@@ -25,6 +25,7 @@ NO_NODE: Final = f"one of its nodes is not host:port; {ESCAPED}"
 NO_OPTION: Final = f"after the question mark it may have {', '.join(sorted(TLS))}, and with sentinels sentinel_password"
 NO_TLS: Final = "options of TLS need rediss+cluster:// or rediss+sentinel://"
 NO_DATABASES: Final = "a cluster has one database; no path may follow its nodes"
+NO_SOCKET: Final = "after unix:// it must have the path of the server's socket, as in unix:///run/valkey.sock"
 NO_SERVICE: Final = "after its nodes it must have the name that the sentinels watch, as in /ledger or /ledger/0"
 
 
@@ -55,6 +56,11 @@ class Address:
     sentinel_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """For connections to the sentinels."""
 
+    @property
+    def keepalive(self) -> dict[str, Any]:
+        """The option that keeps idle TCP connections up; a Unix socket has none."""
+        return {} if self.url.startswith("unix:") else {"socket_keepalive": True}
+
 
 def read_address(url: SecretStr) -> Address:
     """Read the address. No message quotes it, because of the password in it.
@@ -69,7 +75,9 @@ def read_address(url: SecretStr) -> Address:
         return _several(Kind(kind), rest, tls=transport == "rediss")
     if scheme not in {"redis", "rediss", "unix"}:
         raise _wrong(NO_SCHEME)
-    _options(text)
+    options = _options(text)
+    if scheme == "unix" and not options.get("path"):
+        raise _wrong(NO_SOCKET)
     return Address(Kind.SERVER, url=text)
 
 

@@ -58,8 +58,8 @@ def connect(url: SecretStr) -> redis.Redis:
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_timeout": READ_TIMEOUT,
-        "socket_keepalive": True,
         "retry": retry,
+        **address.keepalive,
         **address.options,
     }
     if address.kind is Kind.CLUSTER:
@@ -96,7 +96,7 @@ def connect_async(url: SecretStr) -> redis.asyncio.Redis:
     timed: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_timeout": None,
-        "socket_keepalive": True,
+        **address.keepalive,
     }
     if address.kind is Kind.SERVER:
         return redis.asyncio.Redis.from_url(address.url, **timed)

@@ -53,6 +53,7 @@ vultus:{n}:queue:DEST   zset     ids of those that wait, by when they are due   
 vultus:{n}:flying:DEST  zset     ids of those in hand, by the end of the hold   an id leaves with its outcome
 vultus:{n}:destination:DEST hash how many failed in a row, till when it rests   7 days after the last failure
 vultus:{n}:due          zset     destinations, by when one may be sent to       one leaves when nothing waits there
+vultus:layout           string   how many shards there are                      -
 vultus:{webhooks}:endpoint:ID hash one registered endpoint, with its secrets     until it is deleted
 vultus:{webhooks}:endpoints zset ids of a tenant's endpoints, by creation;      an id leaves with its endpoint
                                  `:TENANT` behind it, but for the default's
@@ -83,6 +84,10 @@ ENDPOINT_TENANTS: Final = f"{ROOT}:{{webhooks}}:tenants"
 def apart(tenant: str) -> str:
     """The end of the names of what each tenant has apart; the default's have none, as before there were tenants."""
     return "" if tenant == DEFAULT else f":{tenant}"
+
+
+LAYOUT: Final = f"{ROOT}:layout"
+"""How many shards the ledger was set up with."""
 
 
 def prefix(shard: int) -> str:

@@ -26,6 +26,7 @@ from shared.storage.deliveries import Deliveries
 from shared.storage.endpoints import Endpoints
 from shared.storage.fetches import Fetches
 from shared.storage.idempotency import NO_KEY, Idempotency, Reservation, refuse_where_lost
+from shared.storage.layout import Layout
 from shared.storage.listing import Listing
 from shared.storage.measures import Measures
 from shared.storage.records import (
@@ -109,6 +110,7 @@ class Ledger:
         self.audit = Audit(client)
         self.belongings = Belongings(client, self)
         self.pressure = Pressure(client)
+        self._layout = Layout(client, shards=shards)
         self.measures = Measures(client, shards=shards)
         self._kept = round(retry_window.total_seconds())
         self._turns = itertools.count()
@@ -348,10 +350,9 @@ class Ledger:
             in_work = [self._client.zcard(keys.leases(shard)) for shard in range(self.shards)]
         return sum(waiting), sum(in_work)
 
-    def ping(self) -> None:
-        """Answer only if the ledger does."""
-        with store_errors():
-            self._client.ping()
+    def check(self) -> None:
+        """Return if the ledger answers, takes writes and has the layout of this process."""
+        self._layout.check()
 
     def close(self) -> None:
         """Give the connections back."""

@@ -176,7 +176,7 @@ def test_a_key_whose_taking_was_answered_to_nobody_is_ours(ledger: Ledger, monke
         lost.append(answer)
         raise redis.ConnectionError
 
-    ledger.ping()  # the line is open
+    ledger.depth()  # the connection is open
     monkeypatch.setattr(redis.Connection, "read_response", lose_the_first)
     mine = ledger.idempotency.begin("t", "key")
     assert (mine.known, len(lost)) == (None, 1)

@@ -12,6 +12,7 @@ from shared.errors import SettingsError, UnavailableError
 from shared.monitor import Monitor, Readiness
 from shared.settings import load
 from shared.storage.connection import connect, verify_durability
+from shared.storage.layout import Layout
 from shared.storage.ledger import Ledger
 from worker.webhooks.courier import Courier
 from worker.webhooks.settings import CourierSettings
@@ -52,6 +53,7 @@ def _work(settings: CourierSettings) -> None:
     with Monitor(settings, ready=readiness):
         client = connect(settings.ledger_url)
         verify_durability(client, settings.durability)
+        Layout(client, shards=settings.shards).settle()
         tracing.start("courier")
         with closing(Ledger(client, shards=settings.shards, lease=settings.lease)) as ledger:
             asyncio.run(run(ledger))

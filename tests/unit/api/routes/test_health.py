@@ -94,7 +94,7 @@ def test_a_store_that_reads_its_file_is_told_from_a_dead_one(gateway: Gateway, m
         with store_errors():
             raise redis.exceptions.BusyLoadingError
 
-    monkeypatch.setattr(gateway.ledger, "ping", loads)
+    monkeypatch.setattr(gateway.ledger, "check", loads)
     answer = gateway.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (503, "loading")
 

@@ -1,0 +1,102 @@
+"""The ledger keeps its layout and takes writes; a process that finds it otherwise ends with one line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from shared.errors import SettingsError, UnavailableError
+from shared.storage.connection import connect
+from shared.storage.layout import Layout
+from shared.storage.ledger import Ledger
+from tests.integration.conftest import started
+from tests.integration.servers import Configured, Server
+from tests.integration.test_ledger import accept
+from tools.stack import Store
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    yield from started(Store("ledger", tmp_path / "ledger", durable=True))
+
+
+def ledger_of(server: Server, shards: int) -> Ledger:
+    return Ledger(connect(server.url), shards=shards, lease=timedelta(seconds=10))
+
+
+def settle(server: Server, shards: int) -> None:
+    with closing(connect(server.url)) as client:
+        Layout(client, shards=shards).settle()
+
+
+def test_the_first_process_decides_and_others_must_agree(server: Server) -> None:
+    settle(server, 4)
+    with closing(ledger_of(server, 4)) as ledger:
+        accept(ledger)
+    settle(server, 4)
+    with pytest.raises(SettingsError, match="the ledger keeps data of 4 shards: set VULTUS_SHARDS=4"):
+        settle(server, 2)
+
+
+def test_an_empty_ledger_takes_another_layout(server: Server) -> None:
+    settle(server, 4)
+    settle(server, 2)
+    with closing(ledger_of(server, 2)) as ledger:
+        ledger.check()
+
+
+def test_a_running_process_is_not_ready_beside_another_layout(server: Server) -> None:
+    with closing(ledger_of(server, 1)) as ledger:
+        ledger.check()
+        settle(server, 3)
+        with pytest.raises(UnavailableError, match="store_unavailable"):
+            ledger.check()
+
+
+def started_with(module: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **settings}
+    return subprocess.run(
+        [sys.executable, "-m", module], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("module", ["api.app", "worker.webhooks"])
+def test_a_process_with_another_number_of_shards_ends_with_one_line(server: Server, module: str) -> None:
+    settle(server, 4)
+    with closing(ledger_of(server, 4)) as ledger:
+        accept(ledger)
+    ended = started_with(module, VULTUS_LEDGER_URL=server.url.get_secret_value(), VULTUS_SHARDS="1", VULTUS_PORT="1024")
+    assert ended.returncode == 2
+    assert "set VULTUS_SHARDS=4 on every process" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("module", ["api.app", "worker.webhooks"])
+def test_a_read_only_replica_is_one_line(server: Server, tmp_path: Path, module: str) -> None:
+    for replica in started(Store("replica", tmp_path / "replica", durable=True)):
+        host, port = "127.0.0.1", server.url.get_secret_value().rpartition(":")[2].partition("/")[0]
+        with closing(connect(replica.url)) as client:
+            client.replicaof(host, int(port))
+        ended = started_with(module, VULTUS_LEDGER_URL=replica.url.get_secret_value())
+        assert ended.returncode == 2
+        assert "VULTUS_LEDGER_URL names a read-only replica" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_a_ledger_behind_a_unix_socket_works(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sock"
+    store = Configured("ledger", tmp_path / "ledger", durable=True, more=(f"unixsocket {path}",))
+    address = SecretStr(f"unix://:{store.password}@{path}")
+    with pytest.raises(UnavailableError), closing(connect(address)) as client:
+        Layout(client, shards=1).settle()
+    for _ in started(store):
+        with closing(Ledger(connect(address), shards=1, lease=timedelta(seconds=10))) as ledger:
+            ledger.check()
+            accept(ledger)
+            assert ledger.claim("w") is not None
