@@ -121,7 +121,9 @@ def test_uploads_behind_a_stream_are_not_buffered(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [LIVEZ * MAX_PIPELINED, LIVEZ * 5000, UPLOAD, b"GET / HTTP/1.1\r\nX: " + b"y" * 30_000]
+    "more",
+    [LIVEZ * MAX_PIPELINED, LIVEZ * 5000, UPLOAD, b"GET / HTTP/1.1\r\nX: " + b"y" * 30_000],
+    ids=["some requests", "many requests", "an upload", "half a head"],
 )
 def test_a_crowd_that_waits_takes_no_more_than_its_bound(stack: Stack, more: bytes) -> None:
     """Each connection waits for a job, and sends all that is taken from it meanwhile."""
