@@ -11,13 +11,13 @@ import structlog
 from anyio import to_thread
 
 from api.download import Terms, download
-from api.images import inspect_image
 from api.settings import ApiSettings
 from shared import tracing
 from shared.addresses import PRIVATE
 from shared.causes import owed_to
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, UnavailableError, VultusError
+from shared.image_header.inspection import inspect_image
 from shared.jobs import JobFailure
 from shared.pinned import Resolve, look_up
 from shared.spans import Span

@@ -9,11 +9,11 @@ from typing import Any
 
 import structlog
 
-from api.images import inspect_image
 from api.settings import ApiSettings
 from shared import causes
 from shared.dispatch import Doorbell
 from shared.errors import ImageError
+from shared.image_header.inspection import inspect_image
 from shared.jobs import Job, NewJob, Priority, Status, Transition, new_job_id
 from shared.operations import FindParams, Operation, RegisterParams
 from shared.quality import QualityPolicy

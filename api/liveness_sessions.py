@@ -16,7 +16,6 @@ from api.asking import ask
 from api.backend import Backend
 from api.base64_text import decoded
 from api.challenges import Memory, drawn, is_repeat, refusal
-from api.images import inspect_image
 from api.intake import Submission, limits, new_id
 from api.judgement import judge
 from api.session_schemas import SessionRequest
@@ -24,6 +23,7 @@ from api.settings import ApiSettings
 from api.submissions import check_metadata, check_size, checked_webhook
 from shared.errors import ErrorCode, FieldError, JobError, RequestError
 from shared.faces import Recognisability, checked_vector
+from shared.image_header.inspection import inspect_image
 from shared.jobs import Job, NewJob, Priority, Status, shard_of
 from shared.liveness_sessions import FrameInWork, NewSession, Session, SessionStatus, Step, new_session_id
 from shared.operations import FrameParams, FrameResult, Operation

@@ -187,7 +187,9 @@ class Analyst:
         return operations.run(claim.job.operation, params, work).model_dump(mode="json")
 
     def _decode(self, data: bytes | None, *, enough: int | None) -> Picture:
-        return decode(data or b"", max_pixels=self.max_pixels, enough=enough)
+        if data is None:
+            raise ImageError(ErrorCode.INVALID_IMAGE, "The image of this job is no longer in the store.")
+        return decode(data, max_pixels=self.max_pixels, enough=enough)
 
     def _decode_further(self, images: Sequence[bytes], *, enough: int | None) -> Iterator[Picture]:
         for index, data in enumerate(images, 1):

@@ -9,17 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ErrorCode, ImageError
+from shared.image_header.header import ImageHeader
+from shared.image_header.inspection import inspect_image
+from worker.bitmaps import unpack
 from worker.engine.base import Image
-from worker.image_headers import JPEG, bare, damaged, has_alpha, orientation_of, stored_size
 from worker.memory import require
 
 WHITE: Final = 255
+WITH_ALPHA: Final = 4
+"""Channels."""
 NEEDED: Final = 16
 """Bytes for each pixel that reading a picture may take: 8 as it is stored, at most, and as much again on the way."""
 BAND: Final = 256
 """Rows that are laid on white at once: the numbers between are twice as wide."""
 REDUCED: Final = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 """How OpenCV is asked for a half, a quarter or an eighth of each side."""
+QUARTER_TURNS: Final = frozenset({5, 6, 7, 8})
+"""EXIF orientations that exchange width and height."""
+FLIPS: Final = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+"""OpenCV's flip for each orientation, after the transposition of a quarter turn: 1 across, 0 down, -1 both."""
 
 # A damaged image is the caller's trouble, and answered as such: OpenCV need not tell standard error as well.
 # (libjpeg and libpng still write a line of their own; they have no switch.)
@@ -82,8 +90,9 @@ class Picture:
 def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Picture:
     """The picture of a JPEG, PNG, WebP or BMP file, upright.
 
-    EXIF orientation is applied. Grey, palette and CMYK become colour, 16 bits become the upper 8, and what is
-    transparent is laid on white, as a viewer shows it.
+    The file is inspected by the gateway's rule, and only the bytes of its picture reach a decoder: no metadata, and
+    nothing behind its end. EXIF orientation is applied. Gray, palette and CMYK become color, 16 bits become the upper
+    8, and transparent pixels are laid on white, as a viewer shows them.
 
     A JPEG whose long side stays at least `enough` at a half, a quarter or an eighth is read at the smallest of these:
     libjpeg then skips most of the work (docs/decisions/0011). The other kinds are always read whole; OpenCV would
@@ -93,33 +102,30 @@ def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Pictur
         Pixels of shape (height, width, 3), uint8, BGR, contiguous; and the size of the whole upright image.
 
     Raises:
-        MemoryError: there is not enough of it for this picture.
-        ImageError: `invalid_image` for bytes that are no whole image of these four kinds,
-            `image_dimensions_too_large` for a header that promises more than `max_pixels`; nothing is decoded then.
+        MemoryError: there is not enough memory for this picture.
+        ImageError: the file is rejected by `inspect_image`, which checks its size before anything is decoded; or
+            `invalid_image` where its pixels are damaged.
     """
-    width, height = stored_size(data)
-    if width * height > max_pixels:
-        raise ImageError(
-            ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
-            f"The image has {width}x{height} pixels; at most {max_pixels} are taken.",
-        )
-    divisor = 1 if enough is None or not data.startswith(JPEG) else reduction(width, height, enough=enough)
-    array = np.frombuffer(bare(data), np.uint8)
+    header = inspect_image(data, max_pixels=max_pixels)
+    width, height = header.width, header.height
+    divisor = 1 if enough is None or header.kind != "jpeg" else reduction(width, height, enough=enough)
     try:
-        pixels = _on_white(array) if has_alpha(data) else cv2.imdecode(array, REDUCED.get(divisor, cv2.IMREAD_COLOR))
+        pixels = _pixels(data, header, divisor)
     except cv2.error:
         pixels = None
     if pixels is None:
         require(NEEDED * width * height)  # the decoder does not say whether it was the file or the memory
-        raise damaged()
-    high, wide = pixels.shape[:2]
-    if divisor == 1:
-        width, height = wide, high
-    elif (wide, high) == _divided(height, width, by=divisor):
-        width, height = height, width  # EXIF orientation turned it by a quarter
-    elif (wide, high) != _divided(width, height, by=divisor):
-        raise damaged()  # libjpeg found another size in the file than we did
-    return Picture(np.ascontiguousarray(pixels, np.uint8), width, height, file=data if data.startswith(JPEG) else None)
+        raise _damaged()
+    if pixels.shape[:2] != _divided(height, width, by=divisor):
+        raise _damaged()  # the decoder found another size in the file than we did
+    pixels = np.ascontiguousarray(_upright(pixels, orientation=header.orientation), np.uint8)
+    if header.orientation in QUARTER_TURNS:
+        width, height = height, width
+    return Picture(pixels, width, height, file=data if header.kind == "jpeg" else None)
+
+
+def _damaged() -> ImageError:
+    return ImageError(ErrorCode.INVALID_IMAGE, "The image cannot be decoded: its pixels are damaged or cut off.")
 
 
 def enough_for(sides: Iterable[int]) -> int:
@@ -134,17 +140,8 @@ def enough_for(sides: Iterable[int]) -> int:
 
 
 def reduction(width: int, height: int, *, enough: int) -> int:
-    """How many times smaller a JPEG may be read so that its long side keeps `enough` pixels: 1, 2, 4 or 8.
-
-    Sides that differ and would come out equal are not reduced so far: which of them is the width can no longer be
-    told from the pixels, and whether the EXIF orientation turned them is OpenCV's secret.
-    """
-    for divisor in REDUCED:
-        wide, high = _divided(width, height, by=divisor)
-        lost = width != height and wide == high
-        if max(width, height) >= divisor * enough and not lost:
-            return divisor
-    return 1
+    """How many times smaller a JPEG may be read so that its long side keeps `enough` pixels: 1, 2, 4 or 8."""
+    return next((divisor for divisor in REDUCED if max(width, height) >= divisor * enough), 1)
 
 
 def _divided(width: int, height: int, *, by: int) -> tuple[int, int]:
@@ -152,31 +149,37 @@ def _divided(width: int, height: int, *, by: int) -> tuple[int, int]:
     return -(-width // by), -(-height // by)
 
 
-def _on_white(array: NDArray[np.uint8]) -> Image | None:
-    """Decode an image with transparency. Reading alpha makes OpenCV ignore orientation, so it is applied here."""
-    decoded, kinds, blobs = cv2.imdecodeWithMetadata(array, flags=cv2.IMREAD_UNCHANGED)
-    pixels: Any = decoded  # None where damaged, else uint8 or uint16: OpenCV's annotation knows neither
-    if pixels is None:
-        return None
-    if pixels.ndim != 3 or pixels.shape[2] != 4:  # noqa: PLR2004 - one grey tone declared transparent: not kept apart
-        return np.asarray(cv2.imdecode(array, cv2.IMREAD_COLOR), np.uint8)
-    colour = np.empty((*pixels.shape[:2], 3), np.uint8)
+def _pixels(data: bytes, header: ImageHeader, divisor: int) -> Image | None:
+    """Pixels as they are stored, 3 channels; None where the decoder rejects them."""
+    if header.bitmap is not None:
+        pixels = unpack(data, header, header.bitmap)
+        return _on_white(pixels) if pixels.shape[2] == WITH_ALPHA else pixels
+    array = np.frombuffer(header.picture_bytes(data), np.uint8)
+    if header.has_alpha:
+        decoded: Any = cv2.imdecode(array, cv2.IMREAD_UNCHANGED)
+        if decoded is None or (decoded.ndim > 2 and decoded.shape[2] == WITH_ALPHA):  # noqa: PLR2004
+            return None if decoded is None else _on_white(decoded)
+        # one gray tone is declared transparent: OpenCV does not tell it from the others
+    flags = REDUCED.get(divisor, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+    color: Any = cv2.imdecode(array, flags)  # None where damaged; OpenCV's annotation does not know that
+    return None if color is None else np.asarray(color, np.uint8)
+
+
+def _on_white(pixels: NDArray[Any]) -> Image:
+    """Lay BGRA of 8 or 16 bits on white."""
+    color = np.empty((*pixels.shape[:2], 3), np.uint8)
     for top in range(0, len(pixels), BAND):
         band = pixels[top : top + BAND]
         if band.dtype == np.uint16:
             band = band >> 8
         alpha = band[..., 3:].astype(np.uint16)
-        colour[top : top + BAND] = (band[..., :3] * alpha + WHITE * (WHITE - alpha) + WHITE // 2) // WHITE
-    exif = next((bytes(blob) for kind, blob in zip(kinds, blobs, strict=True) if kind == cv2.IMAGE_METADATA_EXIF), b"")
-    return _upright(colour, orientation=orientation_of(exif))
+        color[top : top + BAND] = (band[..., :3] * alpha + WHITE * (WHITE - alpha) + WHITE // 2) // WHITE
+    return color
 
 
 def _upright(image: Image, *, orientation: int) -> Image:
-    """Undo an EXIF orientation (EXIF 2.32, tag 0x0112); what is not 2 to 8 changes nothing."""
-    if orientation in {5, 6, 7, 8}:
-        image = image.transpose(1, 0, 2)
-    if orientation in {2, 3, 6, 7}:
-        image = image[:, ::-1]
-    if orientation in {3, 4, 7, 8}:
-        image = image[::-1]
-    return image
+    """Undo an EXIF orientation (EXIF 2.32, tag 0x0112)."""
+    if orientation in QUARTER_TURNS:
+        image = np.asarray(cv2.transpose(image), np.uint8)
+    flip = FLIPS.get(orientation)
+    return image if flip is None else np.asarray(cv2.flip(image, flip), np.uint8)

@@ -67,6 +67,21 @@ def restarts() -> bytes:
     )
 
 
+def unended(side: int, count: int, *, restarts: bool = False, noise: bool = False) -> bytes:
+    """No end marker, and a scan of so many zeros: one gray block takes few of them."""
+    gray = saved("JPEG", mode="L")
+    scan = gray.index(b"\xff\xda")
+    frame = gray.index(b"\xff\xc0") + 5
+    head = gray[:frame] + struct.pack(">HH", side, side) + gray[frame + 4 : scan]
+    if noise:
+        head += segment(0xC4, b"\0" + b"\1" * 16 + bytes(range(16))) + segment(
+            0xC4, b"\x10" + b"\1" * 16 + bytes(range(16))
+        )
+    if restarts:
+        head += segment(0xDD, b"\0\1")
+    return head + gray[scan : scan + 10] + (b"\0\0\xff\xd0" if restarts else b"\0") * count
+
+
 def adobe(transform: int) -> bytes:
     """Four components that Adobe's segment says nonsense of."""
     cmyk = saved("JPEG", mode="CMYK")
@@ -113,7 +128,17 @@ def cases() -> Iterator[Case]:
         STILL,
     )
     yield Case("jpeg: Huffman tables of noise", lambda: beginning_with(segment(0xC4, b"\0" + b"\xff" * 300)), EITHER)
-    yield Case("jpeg: fill bytes of 4 MB", lambda: JPEG[:2] + b"\xff" * 4_000_000 + JPEG[2:], INVALID)
+    yield Case("jpeg: fill bytes of 4 MB", lambda: JPEG[:2] + b"\xff" * 4_000_000 + JPEG[2:], STILL)
+    yield Case("jpeg: 4 MB between two segments", lambda: JPEG[:20] + b"\xff\0" * 2_000_000 + JPEG[20:], STILL)
+    yield Case("jpeg: no end, 250 KB of zeros", partial(unended, 64, 250_000), STILL)
+    yield Case("jpeg: no end, 39 megapixels of zeros", partial(unended, 6_200, 250_000), INVALID)
+    yield Case("jpeg: no end, restarts after each block", partial(unended, 6_200, 120_000, restarts=True), INVALID)
+    yield Case(
+        "jpeg: no end, 15,000 Huffman tables",
+        lambda: beginning_with(segment(0xC4, JPEG[JPEG.index(b"\xff\xc4") + 4 :][:29]) * 15_000)[:-2],
+        STILL,
+    )
+    yield Case("jpeg: no end, Huffman tables of noise", lambda: unended(64, 200_000, noise=True), EITHER)
     yield Case("jpeg: two pictures' heads", lambda: JPEG[:-2] + JPEG[2:], EITHER)
     yield Case("jpeg: arithmetic coding", lambda: JPEG.replace(b"\xff\xc0", b"\xff\xc9", 1), OTHER_KIND)
     for transform in (0, 1, 2, 255):

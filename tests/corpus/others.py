@@ -37,6 +37,12 @@ def lossless(width: int, height: int) -> tuple[bytes, bytes]:
     return b"VP8L", b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14) + b"\0" * 32
 
 
+def one_frame(width: int, height: int) -> bytes:
+    """An animation whose one frame claims these sides."""
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return riff(extended(width, height, flags=2), (b"ANMF", b"\0" * 6 + sides + b"\0" * 4 + WEBP[12:]))
+
+
 def bmp(width: int, height: int, *, depth: int = 24, packing: int = 0, pixels: bytes = b"", colours: int = 0) -> bytes:
     start = 54 + 4 * colours
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, depth, packing, 0, 0, 0, colours, 0)
@@ -65,6 +71,13 @@ def cases() -> Iterator[Case]:
         lambda: riff(extended(64, 64), (b"ANMF", b"\0" * 40), lossless(64, 64)),
         frozenset({"animated_image"}),
     )
+    yield Case("webp: one frame of an animation", lambda: one_frame(48, 32), STILL)
+    yield Case("webp: one frame that lies", lambda: one_frame(6_000, 6_000), INVALID)
+    yield Case(
+        "webp: 10,000 frames of nothing",
+        lambda: riff(extended(48, 32, flags=2), *[(b"ANMF", b"\0" * 16)] * 10_000),
+        frozenset({"animated_image"}),
+    )
     yield Case(
         "webp: alpha of noise",
         lambda: riff(extended(48, 32, flags=0x10), (b"ALPH", b"\xff" * 99), (b"VP8 ", WEBP[20:])),
@@ -87,19 +100,19 @@ def cases() -> Iterator[Case]:
     yield Case(
         "bmp: 40 megapixels in runs of 2 bytes",
         lambda: bmp(SIDE, SIDE, depth=8, packing=1, colours=256, pixels=b"\0\1"),
-        EITHER,
+        OTHER_KIND,
     )
     yield Case(
         "bmp: runs that leave the picture",
         lambda: bmp(64, 64, depth=8, packing=1, colours=256, pixels=b"\0\2\xff\xff" * 500 + b"\xff\1" * 5000 + b"\0\1"),
-        EITHER,
+        OTHER_KIND,
     )
     yield Case(
         "bmp: runs of 4 bits that leave it",
         lambda: bmp(
             64, 64, depth=4, packing=2, colours=16, pixels=b"\0\xff" + b"\x12" * 200 + b"\xff\x12" * 5000 + b"\0\1"
         ),
-        EITHER,
+        OTHER_KIND,
     )
     yield Case(
         "bmp: 4 billion colours",
@@ -108,6 +121,12 @@ def cases() -> Iterator[Case]:
     )
     yield Case("bmp: a JPEG inside", lambda: bmp(64, 64, packing=4, pixels=JPEG), OTHER_KIND)
     yield Case("bmp: pixels far outside", lambda: BMP[:10] + struct.pack("<I", 2**31) + BMP[14:], INVALID)
+    yield Case(
+        "bmp: 40 megapixels of one bit", lambda: bmp(SIDE, SIDE, depth=1, colours=2, pixels=b"\x55" * 5_010_000), STILL
+    )
+    yield Case("behind its end: PNG and 1 MB of another", lambda: PNG + b"\x9c\xed" * 500_000, STILL)
+    yield Case("behind its end: WebP and itself", lambda: WEBP + WEBP, STILL)
+    yield Case("behind its end: BMP and a JPEG", lambda: BMP + JPEG, STILL)
     yield Case("two faces: JPEG and ZIP", lambda: JPEG + archive(), INVALID)
     yield Case("two faces: PNG and web page", lambda: PNG + b"<html><script>alert(1)</script>", INVALID)
     yield Case("two faces: PNG and ZIP", lambda: PNG + archive(), INVALID)

@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from api.bodies import parse_object, read_form
-from api.images import inspect_image
 from api.paging import read_cursor
 from api.preferences import read_cancel_after, read_idempotency_key, read_prefer
 from api.submissions import FORM_FIELDS, check_metadata
 from shared.errors import ImageError, RequestError
+from shared.image_header.exif import orientation_of
+from shared.image_header.inspection import inspect_image
 from shared.storage.listing import JobFilter
 from tests.corpus import damage, images
-from worker.image_headers import bare, has_alpha, orientation_of, stored_size
 from worker.images import decode
 
 MAX_PIXELS: Final = 1_000_000
@@ -34,27 +34,34 @@ class Target:
 
 
 def headers(data: bytes) -> None:
-    """A header or an ImageError; what was taken has sides; the worker's own reader agrees where it can read it."""
+    """A header or an ImageError; the bytes of the picture are a file with the same header."""
+    assert 1 <= orientation_of(data) <= 8
     with suppress(ImageError):
         seen = inspect_image(data, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
         assert 0 < seen.width * seen.height <= MAX_PIXELS
-        assert stored_size(data) == (seen.width, seen.height)
-    with suppress(ImageError):
-        assert min(stored_size(data)) > 0
-    has_alpha(data)
-    orientation_of(data)
-    with suppress(ImageError):
-        assert len(bare(data)) <= len(data)
+        assert 1 <= seen.orientation <= 8
+        assert len(seen.picture_bytes(data)) <= len(data) + 64
 
 
 def pixels(data: bytes) -> None:
-    """A picture within the limit or an ImageError, and of the size that the gateway read from a file that it took."""
-    with suppress(ImageError):
-        picture = decode(data, max_pixels=MAX_PIXELS)
-        high, wide = picture.pixels.shape[:2]
-        assert high * wide <= MAX_PIXELS
-        seen = inspect_image(data, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
-        assert {wide, high} == {seen.width, seen.height}
+    """What the gateway rejects, the worker rejects with the same code; else a picture of the size that was read."""
+    try:
+        seen = inspect_image(data, max_pixels=MAX_PIXELS)
+    except ImageError as error:
+        rejected = error.code
+    else:
+        with suppress(ImageError):
+            picture = decode(data, max_pixels=MAX_PIXELS)
+            assert picture.pixels.shape == (picture.height, picture.width, 3)
+            assert {picture.height, picture.width} == {seen.width, seen.height}
+        return
+    try:
+        decode(data, max_pixels=MAX_PIXELS)
+    except ImageError as error:
+        decoded: object = error.code
+    else:
+        decoded = "a picture"
+    assert decoded is rejected
 
 
 def form(data: bytes) -> None:

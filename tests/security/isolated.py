@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from api.images import inspect_image
 from shared.errors import ImageError
+from shared.image_header.inspection import inspect_image
 from tests.corpus.cases import TAKEN, Case
 from tests.corpus.images import corpus
 from worker.images import decode

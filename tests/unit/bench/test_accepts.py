@@ -1,7 +1,7 @@
 """What the measurement of accepting sends."""
 
-from api.images import inspect_image
 from bench.accepts import IMAGE, noise
+from shared.image_header.inspection import inspect_image
 
 
 def test_the_image_is_one_that_the_gateway_takes_and_of_the_size_that_is_said() -> None:

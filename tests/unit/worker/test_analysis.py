@@ -150,7 +150,7 @@ def test_a_doorbell_with_nothing_in_line_is_harmless() -> None:
 @pytest.mark.parametrize(
     ("image", "engine", "code", "retryable"),
     [
-        (b"no image", FakeEngine(), ErrorCode.INVALID_IMAGE, False),
+        (b"no image", FakeEngine(), ErrorCode.UNSUPPORTED_IMAGE_TYPE, False),
         (None, FakeEngine(), ErrorCode.INVALID_IMAGE, False),
         (photo(), NotFinite(), ErrorCode.MODEL_FAILURE, False),
         (photo(), Crashing(), ErrorCode.INTERNAL_ERROR, True),
