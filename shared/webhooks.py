@@ -214,9 +214,9 @@ def new_endpoint_id() -> str:
     return f"we_{secrets.token_hex(16)}"
 
 
-def destination_of(origin: str) -> str:
-    """The queue of all addresses of one origin (`https://host:port`) that came with jobs."""
-    return f"url_{hashlib.sha256(origin.encode()).hexdigest()[:16]}"
+def destination_of(origin: str, *, tenant: str) -> str:
+    """The queue of all addresses of one origin (`https://host:port`) that came with this tenant's jobs."""
+    return f"url_{hashlib.sha256(f'{tenant} {origin}'.encode()).hexdigest()[:16]}"
 
 
 def is_event_id(text: str) -> bool:

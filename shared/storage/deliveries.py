@@ -4,7 +4,8 @@ import heapq
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final, cast
@@ -122,13 +123,19 @@ class Deliveries:
             )
         return bool(done)
 
-    def take(self, *, most: int, hold: timedelta, per_destination: int) -> list[Flight]:
+    def take(
+        self, *, most: int, hold: timedelta, per_destination: int, held: Mapping[str, int] | None = None
+    ) -> list[Flight]:
         """What is to be sent now, at most so many; nobody else has it for `hold`.
 
         Destinations are served in turn, each with at most `per_destination` in hand, one where its last attempt failed,
-        none while it rests. A shard of a cluster that is away has nothing to send: the others go on.
+        none while it rests. With `held`, how many of each tenant the caller has in hand already, a tenant gets no more
+        of the caller's places than it leaves free, so that others always find some.
+
+        A shard of a cluster that is away has nothing to send: the others go on.
         """
         flights: list[Flight] = []
+        tenants = None if held is None else Counter(held)
         for shard in range(self._shards):
             if len(flights) >= most:
                 break
@@ -142,6 +149,7 @@ class Deliveries:
                             hold.total_seconds(),
                             per_destination,
                             secrets.token_hex(8),
+                            "" if tenants is None else json.dumps(tenants),
                         ],
                     )
             except UnavailableError:
@@ -151,6 +159,8 @@ class Deliveries:
             for token, now, failures, flat, event in rows:
                 delivery = read_delivery(pairs(flat), pairs(event))
                 flights.append(Flight(delivery, token.decode(), float(now), int(failures)))
+                if tenants is not None:
+                    tenants[delivery.event.tenant] += 1
         return flights
 
     def keep(self, flights: Iterable[Flight], *, hold: timedelta) -> None:

@@ -17,6 +17,7 @@ from shared.signing import new_secret
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
+from shared.tenants import DEFAULT
 from shared.webhooks import SUBSCRIBABLE, Attempt, Delivery, DeliveryStatus, Endpoint, Secret, new_endpoint_id
 from tests.integration.servers import Server
 from tools.receiver import TO_THIS_MACHINE
@@ -78,7 +79,7 @@ class Site:
             assert time.monotonic() < deadline, self.lines[-20:]
             time.sleep(0.02)
 
-    def end(self, url: str | None = None, **webhook: Any) -> str:
+    def end(self, url: str | None = None, *, tenant: str = DEFAULT, **webhook: Any) -> str:
         """A job that is done; its id. With an address, that is told."""
         job = NewJob(
             id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
@@ -87,6 +88,7 @@ class Site:
             image=b"image",
             result_ttl=timedelta(hours=1),
             metadata={"case": "of-mine"},
+            tenant=tenant,
             webhook=None if url is None else {"url": url, **webhook},
         )
         self.ledger.accept(job, limits=Limits(1000))
@@ -100,11 +102,11 @@ class Site:
         plain = Endpoint(new_endpoint_id(), url, SUBSCRIBABLE, (Secret(SECRET, created_at=0),))
         return self.ledger.endpoints.create(replace(plain, **more))
 
-    def settled(self, job_id: str, *, within: float = 20) -> tuple[Delivery, list[Attempt]]:
+    def settled(self, job_id: str, *, within: float = 20, tenant: str = DEFAULT) -> tuple[Delivery, list[Attempt]]:
         """The one delivery of a job's end with its log, as soon as it is over."""
         deadline = time.monotonic() + within
         while True:
-            found = self.ledger.deliveries.of_subject(job_id)
+            found = self.ledger.deliveries.of_subject(job_id, tenant=tenant)
             if found and found[0].status is not DeliveryStatus.PENDING:
                 assert len(found) == 1
                 return found[0], self.ledger.deliveries.attempts(found[0].id)

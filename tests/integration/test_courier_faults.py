@@ -163,6 +163,19 @@ def test_a_partner_that_asks_for_time_is_left_alone_for_it(courier: Site, partne
     assert courier.settled(second)[0].attempts == 1
 
 
+def test_time_that_one_tenant_is_asked_for_stops_no_other_tenant(courier: Site, partners: list[Partner]) -> None:
+    partners.append(partner := Partner(says("429 Slow Down", Retry_After="86400"), OK))
+    refused = courier.end(partner.url("/a"), tenant="a")
+    while not (found := courier.ledger.deliveries.of_subject(refused, tenant="a")) or found[0].last_status != 429:
+        time.sleep(0.01)
+    (waiting,) = found
+    assert waiting.next_at is not None
+    assert 3590 < waiting.next_at - waiting.created_at < 3610  # an hour is the most that is granted
+    served = courier.end(partner.url("/b"), tenant="b")
+    assert courier.settled(served, tenant="b", within=5)[0].status is DELIVERED
+    assert courier.ledger.delete(refused, tenant="a")
+
+
 def test_gone_is_the_end_of_an_endpoint_and_of_what_waits_for_it(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(says("410 Gone")))
     endpoint = courier.register(partner.url())

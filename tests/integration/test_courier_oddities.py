@@ -96,7 +96,7 @@ def test_a_delivery_that_cannot_be_sent_fails_in_the_end_and_its_destination_is_
     ended(ledger)
     (row,) = ledger.deliveries.rows(0, most=10)
     assert ledger.deliveries.fan_out(row, [Plan(destination="nowhere")])  # neither an endpoint nor an address
-    settings = CourierSettings(webhook_retries=(timedelta(milliseconds=1),), webhook_secrets="")
+    settings = CourierSettings(webhook_retries=(timedelta(milliseconds=10),), webhook_secrets="")
     for _ in range(2):
         time.sleep(0.05)
         flight = taken(ledger)

@@ -15,6 +15,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.deliveries import Deliveries, Plan
 from shared.storage.ledger import Ledger, Outcome
+from shared.tenants import DEFAULT
 from shared.webhooks import Attempt, Delivery, DeliveryStatus, EventType, Flight, event_id
 from tests.integration.servers import Server
 from tests.integration.test_webhook_endpoints_kept import endpoint
@@ -35,7 +36,7 @@ def store(ledger_server: Server) -> Iterator[redis.Redis]:
         yield client
 
 
-def ended(ledger: Ledger) -> str:
+def ended(ledger: Ledger, *, tenant: str = DEFAULT) -> str:
     job = NewJob(
         id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
         operation=Operation.DETECT,
@@ -43,6 +44,7 @@ def ended(ledger: Ledger) -> str:
         image=b"image",
         result_ttl=timedelta(hours=1),
         webhook={"url": URL, "headers": {"X-Case": "9"}},
+        tenant=tenant,
     )
     ledger.accept(job, limits=Limits(1000))
     claim = ledger.claim("w")
@@ -51,9 +53,9 @@ def ended(ledger: Ledger) -> str:
     return job.id
 
 
-def planned(ledger: Ledger, *destinations: str) -> str:
+def planned(ledger: Ledger, *destinations: str, tenant: str = DEFAULT) -> str:
     """An event with a delivery for each destination; the id of its job."""
-    job_id = ended(ledger)
+    job_id = ended(ledger, tenant=tenant)
     (row,) = ledger.deliveries.rows(0, most=10)
     assert ledger.deliveries.fan_out(row, [Plan(destination=name, webhook=row.webhook) for name in destinations])
     return job_id
@@ -199,6 +201,29 @@ def test_one_with_a_long_line_and_one_that_hangs_do_not_delay_the_others(
     assert deliver(deliveries, first[0])
     second = take(deliveries, most=4, per_destination=4)
     assert {flight.delivery.destination for flight in second} == {"busy", "hanging", "late"}
+
+
+def test_a_tenant_with_many_destinations_leaves_places_for_the_others(ledger: Ledger, deliveries: Deliveries) -> None:
+    planned(ledger, *(f"a{number}" for number in range(20)), tenant="a")
+    first = take_shared(deliveries, most=8, held={})
+    assert len(first) == 4
+    assert take_shared(deliveries, most=4, held={"a": 4}) == []
+    planned(ledger, *(f"b{number}" for number in range(20)), tenant="b")
+    second = take_shared(deliveries, most=4, held={"a": 4})
+    assert {flight.delivery.event.tenant for flight in second} == {"b"}
+    assert len(second) == 2
+    planned(ledger, "c", tenant="c")
+    (third,) = take_shared(deliveries, most=2, held={"a": 4, "b": 2})
+    assert third.delivery.event.tenant == "c"
+    rest: list[Flight] = []
+    deadline = time.monotonic() + 5
+    while len(rest) < 41 - 7:  # nobody is left behind for having had a share
+        rest += take_shared(deliveries, most=100, held={})
+        assert time.monotonic() < deadline
+
+
+def take_shared(deliveries: Deliveries, *, most: int, held: dict[str, int]) -> list[Flight]:
+    return deliveries.take(most=most, hold=HOLD, per_destination=8, held=held)
 
 
 def test_turns_go_round(ledger: Ledger, deliveries: Deliveries) -> None:

@@ -5,6 +5,7 @@ import random
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -156,7 +157,10 @@ class Courier:
     def _take(self, room: int, held: Sequence[Flight]) -> list[Flight]:
         self._renew(held)  # right before: after a pause of this process or of the store, its own would look left behind
         return self._ledger.deliveries.take(
-            most=room, hold=self._hold, per_destination=self._settings.webhook_per_endpoint
+            most=room,
+            hold=self._hold,
+            per_destination=self._settings.webhook_per_endpoint,
+            held=Counter(flight.delivery.event.tenant for flight in held),
         )
 
     def _renew(self, held: Sequence[Flight]) -> None:
@@ -228,4 +232,4 @@ def _own(row: Row) -> list[Plan]:
         origin = read_url(webhook.url).origin
     except UrlError:
         origin = webhook.url
-    return [Plan(destination_of(origin), webhook=webhook)]
+    return [Plan(destination_of(origin, tenant=row.event.tenant), webhook=webhook)]

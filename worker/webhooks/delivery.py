@@ -30,6 +30,7 @@ from shared.webhooks import (
 )
 from worker.webhooks import metrics, payload
 from worker.webhooks.client import OWN, Answer, Terms, send
+from worker.webhooks.places import Places
 from worker.webhooks.schedule import MOST_RETRY_AFTER, again_in, rest
 from worker.webhooks.settings import CourierSettings
 
@@ -96,6 +97,7 @@ class Deliverer:
         self._endpoint = endpoint
         self._forget = forget
         self._chance = chance
+        self._places = Places(settings.webhook_per_host)
 
     async def deliver(self, flight: Flight) -> None:
         """One attempt, whatever comes of it; returns when it is on record, or can be recorded no more.
@@ -110,7 +112,11 @@ class Deliverer:
     async def _try(self, flight: Flight) -> None:
         begin = time.monotonic()
         try:
-            await self._deliver(flight, begin)
+            host = await self._host(flight.delivery, until=begin + self._settings.webhook_hold.total_seconds())
+            async with self._places.hold(host, flight.delivery.event.tenant):
+                waited = time.monotonic() - begin
+                flight, begin = replace(flight, now=flight.now + waited), begin + waited
+                await self._deliver(flight, begin)
         except UnavailableError:
             raise
         except Exception:
@@ -119,6 +125,14 @@ class Deliverer:
             verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
             attempt = _logged(flight.delivery.attempts, flight.now, answer)
             await self._record(flight, replace(verdict, unwell=False, pause=0.0), attempt, error=None, begin=begin)
+
+    async def _host(self, delivery: Delivery, *, until: float) -> str:
+        """The host that the delivery goes to; empty where it goes nowhere."""
+        url = "" if delivery.webhook is None else delivery.webhook.url
+        if delivery.endpoint is not None:
+            endpoint = await self._patiently(partial(self._endpoint, delivery.endpoint), until=until)
+            url = "" if endpoint is None else endpoint.url
+        return _host(url) or ""
 
     async def _deliver(self, flight: Flight, begin: float) -> None:
         last = (

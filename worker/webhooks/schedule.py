@@ -5,8 +5,8 @@ from typing import Final
 
 JITTER: Final = 0.2
 """The most that chance adds to a delay, as a share of it: what failed together does not come back together."""
-MOST_RETRY_AFTER: Final = 24 * 3600.0
-"""Seconds; a longer `Retry-After` is taken for this."""
+MOST_RETRY_AFTER: Final = 3600.0
+"""Seconds. A longer `Retry-After` counts as this: an answer must not stop an endpoint for days."""
 PATIENCE: Final = 5
 """Failures in a row after which a destination rests."""
 FIRST_REST: Final = 5.0
@@ -20,7 +20,7 @@ def again_in(tries: int, *, retries: Sequence[float], chance: float, retry_after
         tries: attempts made so far, at least 1.
         retries: seconds before each further attempt, as Standard Webhooks suggests.
         chance: in [0, 1); adds up to `JITTER` of the delay.
-        retry_after: seconds that the receiver asked for: a floor, and at most a day.
+        retry_after: seconds that the receiver asked for: a floor, and at most `MOST_RETRY_AFTER`.
     """
     if tries > len(retries):
         return None

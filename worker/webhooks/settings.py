@@ -31,9 +31,20 @@ class CourierSettings(WebhookSettings):
         max_length=50,
         description="Seconds before each further attempt, commas between them; up to a fifth is added by chance.",
     )
-    webhook_parallel: int = Field(default=512, ge=1, le=4096, description="Attempts of one courier at once.")
+    webhook_parallel: int = Field(
+        default=512,
+        ge=1,
+        le=4096,
+        description="Attempts of one courier at once; a tenant has at most as many of them as it leaves free.",
+    )
     webhook_per_endpoint: int = Field(
         default=8, ge=1, le=256, description="Of those, at one destination; one, where its last attempt failed."
+    )
+    webhook_per_host: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="Connections of one courier to one host at once; a tenant has at most as many as it leaves free.",
     )
     webhook_max_payload: int = Field(
         default=256 * 1024,

@@ -1,9 +1,18 @@
 #!lua flags=allow-oom
 -- take_deliveries: what is to be sent now, of each destination in its turn. Who was in hand for too long comes back.
 -- KEYS due
--- ARGV prefix most hold_seconds per_destination token
+-- ARGV prefix most hold_seconds per_destination token held(JSON: deliveries in the caller's hands by tenant; or empty)
 local most, hold, usual = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local held = ARGV[6] ~= '' and cjson.decode(ARGV[6])
+local SHARE_WAIT = 0.25  -- seconds until the destinations of a tenant that has its share are looked at again
+local PASSED = held and 256 or 0  -- destinations that are looked at beyond those that may be served
 local taken = {}
+
+-- How many more of this tenant's may be taken: it holds no more places than it leaves free.
+local function share(tenant)
+  if not held then return most end
+  return math.max(0, math.floor((most - #taken - (held[tenant] or 0) + 1) / 2))
+end
 local function bring_back(name)
   for _, id in ipairs(redis.call('ZRANGE', prefix .. 'flying:' .. name, '-inf', now, 'BYSCORE')) do
     local key = prefix .. 'delivery:' .. id
@@ -16,16 +25,23 @@ local function bring_back(name)
     wait_until(now, name, id)
   end
 end
-for _, name in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
+for _, name in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, most + PASSED)) do
   if #taken >= most then break end
   bring_back(name)
   local known = redis.call('HMGET', prefix .. 'destination:' .. name, 'failures', 'open_until')
   local failures = tonumber(known[1] or 0)
   local limit = failures > 0 and 1 or usual
+  local waits = false
   local free = math.min(limit - redis.call('ZCARD', prefix .. 'flying:' .. name), most - #taken)
   if free > 0 and tonumber(known[2] or 0) <= now then
     local queue = prefix .. 'queue:' .. name
-    for _, id in ipairs(redis.call('ZRANGE', queue, '-inf', now, 'BYSCORE', 'LIMIT', 0, free)) do
+    local due = redis.call('ZRANGE', queue, '-inf', now, 'BYSCORE', 'LIMIT', 0, free)
+    local tenant = due[1] and owner(prefix .. 'event:' .. redis.call('HGET', prefix .. 'delivery:' .. due[1], 'event'))
+    local most_here = math.min(#due, share(tenant))
+    if held and tenant then held[tenant] = (held[tenant] or 0) + most_here end
+    waits = #due > most_here
+    for at = 1, most_here do
+      local id = due[at]
       local key = prefix .. 'delivery:' .. id
       local token = ARGV[5] .. ':' .. #taken
       redis.call('ZREM', queue, id)
@@ -39,5 +55,6 @@ for _, name in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIM
     end
   end
   reckon(name, limit, true)
+  if waits then redis.call('ZADD', KEYS[1], 'GT', now + SHARE_WAIT, name) end
 end
 return taken

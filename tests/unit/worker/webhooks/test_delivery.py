@@ -50,7 +50,7 @@ def test_a_refusal_of_one_event_does_not_make_its_destination_unwell(status: int
 def test_one_that_asks_for_time_gets_it_for_all_that_it_is_sent() -> None:
     verdict = judged(status=429, retry_after=60.0)
     assert (verdict.again_in, verdict.pause) == (60.0, 60.0)
-    assert judged(status=503, retry_after=10**9).pause == 86400
+    assert judged(status=503, retry_after=10**9).pause == 3600
     assert judged(status=400, retry_after=60.0).pause == 0
 
 

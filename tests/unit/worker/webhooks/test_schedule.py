@@ -26,7 +26,7 @@ def test_delays_never_shrink(tries: int, chance: float) -> None:
 
 
 @given(TRIES, CHANCE, ASKED)
-def test_a_receiver_that_asks_for_time_gets_it_up_to_a_day(tries: int, chance: float, asked: float | None) -> None:
+def test_a_receiver_that_asks_for_time_gets_it_up_to_an_hour(tries: int, chance: float, asked: float | None) -> None:
     delay = again_in(tries, retries=RETRIES, chance=chance, retry_after=asked)
     assert delay is not None
     assert delay >= min(asked or 0, MOST_RETRY_AFTER)
@@ -36,6 +36,11 @@ def test_a_receiver_that_asks_for_time_gets_it_up_to_a_day(tries: int, chance: f
 @given(st.integers(len(RETRIES) + 1, 10_000), CHANCE, ASKED)
 def test_after_the_last_attempt_there_is_none(tries: int, chance: float, asked: float | None) -> None:
     assert again_in(tries, retries=RETRIES, chance=chance, retry_after=asked) is None
+
+
+def test_an_hour_is_the_most_that_a_receiver_gets() -> None:
+    assert MOST_RETRY_AFTER == 3600
+    assert again_in(1, retries=RETRIES, chance=0.0, retry_after=86400.0) == 3600
 
 
 def test_the_schedule_takes_about_three_days() -> None:
