@@ -24,7 +24,7 @@ from api.motions import (
 from api.replays import Mark, Recollection, remember
 from shared.faces import Face, cosine
 from shared.liveness_sessions import FrameInWork, Reason, Session, SessionStatus, Step
-from shared.operations import FrameResult
+from shared.results import FrameResult
 
 STRIKES: Final[dict[Reason, int]] = {
     Reason.FLAT_FACE: 2,

@@ -26,7 +26,8 @@ from shared.faces import Recognisability, checked_vector
 from shared.image_header.inspection import inspect_image
 from shared.jobs import Job, NewJob, Priority, Status, shard_of
 from shared.liveness_sessions import FrameInWork, NewSession, Session, SessionStatus, Step, new_session_id
-from shared.operations import FrameParams, FrameResult, Operation
+from shared.operations import FrameParams, Operation
+from shared.results import FrameResult
 from shared.storage.sessions import frame_in_work, no_such_session
 from shared.tenants import ANYTHING, Grant
 from shared.webhooks import EventType

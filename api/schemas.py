@@ -17,7 +17,8 @@ from pydantic import (
 from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Recognisability
 from shared.jobs import Priority, Status
-from shared.operations import MAX_IMAGES, Operation, Result
+from shared.operations import MAX_IMAGES, Operation
+from shared.results import Result
 from shared.submitted import Submitted
 from shared.urls import MAX_URL
 from shared.webhooks import SUBSCRIBABLE, EventType, PayloadForm

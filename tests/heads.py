@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shared.faces import Embedding, Eyes, Face, FaceAttributes, Liveness, Point, Pose, Recognisability
-from shared.operations import FrameResult, ImageInfo
+from shared.results import FrameResult, ImageInfo
 
 WIDTH, HEIGHT = 640, 480
 FOCAL = 600.0

@@ -29,17 +29,14 @@ from api.submissions import check_size
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.faces import Embedding, Face, checked_vector, cosine
 from shared.operations import (
-    FacesResult,
     FindParams,
     LivenessParams,
-    LivenessResult,
     Operation,
     ReferenceEmbedding,
     RegisterParams,
-    RegisterResult,
     VerifyParams,
-    VerifyResult,
 )
+from shared.results import FacesResult, LivenessResult, RegisterResult, VerifyResult
 
 FORM_FIELDS: Final = FormFields(
     files=frozenset({"file"}), texts=frozenset({"stored_embedding", "skip_liveness"}), ignore_unknown=True

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.operations import Operation, RegisterResult, parse_params
+from shared.operations import Operation, parse_params
+from shared.results import RegisterResult
 from tests.integration.test_engine_expectations import engine, expected, portraits
 from tests.photos import ASTRONAUT, NO_FACE
 from tests.pictures import Pixels

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from shared.faces import Face
-from shared.operations import FacesResult, Operation, parse_params
+from shared.operations import Operation, parse_params
+from shared.results import FacesResult
 from tests.integration.test_engine_expectations import engine, overlap
 from tests.photos import SIX_FACES, labelled
 from tests.pictures import encoded

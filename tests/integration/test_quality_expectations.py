@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.operations import Operation, RegisterResult, parse_params
+from shared.operations import Operation, parse_params
+from shared.results import RegisterResult
 from tests.integration.test_engine_expectations import engine, largest, picture, portraits, told, wrong
 from tests.pictures import Pixels
 from worker import operations

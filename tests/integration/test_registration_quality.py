@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from shared.operations import RegisterResult
+from shared.results import RegisterResult
 from tests.integration.test_engine_expectations import engine, expected, largest, picture
 from tests.integration.test_quality_expectations import FACE_RECOGNITION, SAMPLES, registered
 from tests.pictures import Pixels

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.operations import LivenessResult, Operation, parse_params
+from shared.operations import Operation, parse_params
+from shared.results import LivenessResult
 from tests.integration.test_engine_expectations import (
     Box,
     engine,

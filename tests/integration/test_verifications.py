@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import requests
 
-from shared.operations import Operation, VerifyResult, parse_params
+from shared.operations import Operation, parse_params
+from shared.results import VerifyResult
 from tests.photos import ASTRONAUT, LABELLED, SIX_FACES, labelled
 from tools.setup import models_dir
 from tools.stack import Stack

@@ -11,7 +11,8 @@ import numpy as np
 
 from shared.errors import VultusError
 from shared.faces import Embedding
-from shared.operations import OneFaceParams, Operation, RegisterParams, RegisterResult
+from shared.operations import OneFaceParams, Operation, RegisterParams
+from shared.results import RegisterResult
 from worker import operations
 from worker.engine.base import Detection, Engine, Image
 from worker.engine.degradations import scaled

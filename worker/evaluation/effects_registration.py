@@ -9,8 +9,9 @@ from typing import Final, get_args
 import numpy as np
 
 from shared.faces import CheckName, Embedding
-from shared.operations import RegisterParams, RegisterResult
+from shared.operations import RegisterParams
 from shared.quality import Profile
+from shared.results import RegisterResult
 from worker.engine.degradations import resampled
 from worker.evaluation.effects_laboratory import Laboratory, Sample, percent, similarities, whole
 from worker.evaluation.people import Matrix

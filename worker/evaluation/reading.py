@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from shared.errors import VultusError
 from shared.faces import Embedding, Liveness
-from shared.operations import FaceReason, OneFaceParams
+from shared.operations import OneFaceParams
+from shared.results import FaceReason
 from worker.engine.base import Detection, Engine
 from worker.images import Picture, decode
 from worker.operations import Work, enough, person

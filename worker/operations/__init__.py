@@ -3,16 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from shared.operations import (
-    PARAMS,
-    FacesResult,
-    FindParams,
-    FrameResult,
-    LivenessResult,
-    Operation,
-    RegisterResult,
-    VerifyResult,
-)
+from shared.operations import PARAMS, FindParams, Operation
+from shared.results import FacesResult, FrameResult, LivenessResult, RegisterResult, VerifyResult
 from worker.operations.faces import analyze, detect, embed
 from worker.operations.frame import frame
 from worker.operations.liveness import liveness

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.faces import Box, Embedding, Eyes, Face, FaceAttributes, Liveness, Pose, Quality
-from shared.operations import MAX_OTHER_FACES, FacesResult, ImageInfo, OtherFace
+from shared.results import MAX_OTHER_FACES, FacesResult, ImageInfo, OtherFace
 from worker.engine import base
 from worker.engine.base import Detection
 from worker.engine.quality import measure

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.faces import Box
-from shared.operations import FaceReason, OneFaceParams, OtherFaceReason, Select
+from shared.operations import OneFaceParams, Select
+from shared.results import FaceReason, OtherFaceReason
 from worker.engine.base import Detection
 from worker.images import Picture
 

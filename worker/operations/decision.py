@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from shared.faces import Liveness
-from shared.operations import Decision, FaceReason, VerifyReason
+from shared.results import Decision, FaceReason, VerifyReason
 from worker.operations import gates
 
 Obstacle = Literal[

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from shared.errors import ErrorCode, JobError
 from shared.faces import AttributeName, FaceAttributes, Liveness
-from shared.operations import AnalyzeParams, FacesResult, FindParams
+from shared.operations import AnalyzeParams, FindParams
+from shared.results import FacesResult
 from worker.engine.base import Detection, EngineInfo
 from worker.images import Picture
 from worker.operations import answers, orientation, views

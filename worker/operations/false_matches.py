@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from shared.errors import ErrorCode, JobError
-from shared.operations import FmrBounds, PopulationRate, ThresholdFrom, VerifyParams
+from shared.operations import VerifyParams
+from shared.results import FmrBounds, PopulationRate, ThresholdFrom
 from worker.engine.base import EngineInfo
 from worker.engine.calibration import Calibration, Population
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from shared.faces import AttributeName
-from shared.operations import FrameParams, FrameResult, ImageInfo
+from shared.operations import FrameParams
+from shared.results import FrameResult, ImageInfo
 from worker.engine.base import Image
 from worker.operations import answers, person
 from worker.operations.work import Work

@@ -1,6 +1,7 @@
 """Liveness: is the one face of the image in front of the camera?"""
 
-from shared.operations import LivenessParams, LivenessResult
+from shared.operations import LivenessParams
+from shared.results import LivenessResult
 from worker.operations import answers, person
 from worker.operations.work import Work
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shared.faces import Embedding, Liveness
-from shared.operations import FaceReason, OneFaceParams, OtherFace
+from shared.operations import OneFaceParams
+from shared.results import FaceReason, OtherFace
 from worker.engine.base import Detection
 from worker.images import Picture
 from worker.operations import answers, choosing, orientation, views

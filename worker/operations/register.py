@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.faces import Check, CheckName, Embedding, Face, Liveness, cosine
-from shared.operations import Duplicate, ImageVerdict, RegisterParams, RegisterResult
+from shared.operations import RegisterParams
 from shared.quality import QualityLimits, QualityPolicy
+from shared.results import Duplicate, ImageVerdict, RegisterResult
 from worker.engine.base import EngineInfo
 from worker.operations import answers, comparing, gates, person
 from worker.operations.person import Person

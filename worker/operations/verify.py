@@ -8,7 +8,8 @@ import numpy as np
 
 from shared.errors import ErrorCode, JobError
 from shared.faces import Embedding, Face, Liveness, Recognisability, cosine
-from shared.operations import ReferenceEmbedding, VerifyParams, VerifyResult
+from shared.operations import ReferenceEmbedding, VerifyParams
+from shared.results import VerifyResult
 from worker.engine.base import EngineInfo
 from worker.operations import answers, comparing, false_matches, person
 from worker.operations.decision import Obstacle, decide, of_reference

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from api.challenges import Memory, progress_of
 from api.judgement import judge
 from shared.liveness_sessions import FrameInWork, Reason, Session, SessionStatus, Step
-from shared.operations import FrameResult
+from shared.results import FrameResult
 from tests.heads import Head, result
 
 POSES: dict[Step, dict[str, float]] = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from api.challenges import drawn, is_repeat, memory_of, progress_of, refusal
 from shared.faces import Face, Recognisability
 from shared.liveness_sessions import TURNS, FrameInWork, Reason, SessionStatus, Step
-from shared.operations import FrameResult
+from shared.results import FrameResult
 from tests.heads import Head, result, vector
 from tests.unit.api.performing import POSES, Performance, ended, honest, session
 

@@ -12,7 +12,8 @@ from shared.errors import ErrorCode
 from shared.faces import Recognisability
 from shared.jobs import Claim, JobFailure, Priority
 from shared.liveness_sessions import SessionStatus, Step, new_session_id
-from shared.operations import FrameResult, Operation
+from shared.operations import Operation
+from shared.results import FrameResult
 from tests.doubles import WORKER
 from tests.heads import Head, result, vector
 from tests.unit.api.conftest import Gateway, MakeGateway, problem

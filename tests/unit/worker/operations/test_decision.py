@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.faces import Liveness
-from shared.operations import VerifyReason
+from shared.results import VerifyReason
 from worker.operations.decision import ADVICE, Obstacle, decide
 
 OBSTACLES = st.lists(st.sampled_from(get_args(Obstacle)), unique=True, max_size=3)

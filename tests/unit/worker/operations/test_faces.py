@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from shared.errors import ErrorCode, JobError
-from shared.operations import FacesResult, Operation
+from shared.operations import Operation
+from shared.results import FacesResult
 from tests.unit.worker.operations.asking import GREEN, NONE, ONE, TWO, WHITE, YELLOW, Gifted, Recording, picture, run
 from worker.engine.base import AS_THE_PACK_SAYS, Crops, Detection, EngineInfo, Image, Search, Vectors
 from worker.engine.fake import FakeEngine

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared.operations import LivenessResult, Operation
+from shared.operations import Operation
+from shared.results import LivenessResult
 from tests.unit.worker.operations.asking import NONE, PINK, TWO, WHITE, YELLOW, Recording, picture, run
 from worker.engine.base import Detection, Image
 from worker.engine.fake import FakeEngine

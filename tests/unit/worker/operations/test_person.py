@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from shared.operations import MAX_OTHER_FACES, Operation
+from shared.operations import Operation
+from shared.results import MAX_OTHER_FACES
 from tests.unit.worker.operations.asking import PINK, TWO, WHITE, YELLOW, picture, run
 
 PERSON = (140, 80, 260, 230)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from shared.errors import JobError
-from shared.operations import Operation, RegisterResult
+from shared.operations import Operation
+from shared.results import RegisterResult
 from tests.pictures import turned_face
 from tests.unit.worker.operations.asking import GREEN, NONE, ONE, PINK, TWO, WHITE, YELLOW, Recording, picture, run
 from worker.engine.base import EngineInfo

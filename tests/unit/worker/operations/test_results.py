@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from shared.operations import RESULT, FindParams, Operation, RegisterParams
+from shared.operations import FindParams, Operation, RegisterParams
+from shared.results import RESULT
 from tests.unit.worker.operations.asking import ONE, Gifted, no_clock, run
 from worker import operations
 from worker.engine.fake import FakeEngine

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from shared.errors import ErrorCode, JobError
-from shared.operations import Operation, VerifyReason, VerifyResult
+from shared.operations import Operation
+from shared.results import VerifyReason, VerifyResult
 from tests.unit.worker.operations.asking import (
     GREEN,
     NONE,
