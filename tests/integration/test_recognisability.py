@@ -12,9 +12,12 @@ from shared.operations import Operation, parse_params
 from tests.integration.test_engine_expectations import engine, expected, picture
 from tests.photos import ASTRONAUT, SIX_FACES
 from tests.unit.worker.operations.asking import no_clock
+from tools.setup import models_dir
 from worker import operations
 from worker.engine.base import Image
+from worker.engine.centroids import Measurement, known, measured
 from worker.engine.degradations import Kind, degraded
+from worker.engine.packs import installed
 from worker.engine.portraits import Portrait
 from worker.images import Picture, decode
 from worker.operations import Work
@@ -135,3 +138,15 @@ def test_every_undamaged_labelled_portrait_can_be_recognised() -> None:
             if not recognisable(face.embedding):
                 refused[name, face.box] = face.embedding.recognisability
     assert refused == {}
+
+
+def test_the_committed_centroids_are_those_that_are_measured() -> None:
+    manifest = installed(models_dir(), "compact")
+    result = measured(models_dir() / "compact", manifest, cache=models_dir() / ".cache")
+    committed = known(manifest.recogniser.sha256)
+    assert isinstance(result, Measurement)
+    assert committed is not None
+    if result.pictures != committed.pictures:
+        pytest.skip("the archives with the portraits are not in the cache of the models")
+    rows = [np.array(each.measure().centroids) for each in (result, committed)]
+    assert np.einsum("ij,ij->i", *rows).min() > 0.9999  # another machine rounds a few numbers to their neighbors
