@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from worker.evaluation.effects_damage import damage
+from worker.evaluation.effects_framing import orientation, selection
 from worker.evaluation.effects_laboratory import Laboratory
 from worker.evaluation.effects_registration import registration
 
 Section = Callable[[Laboratory], Iterator[str]]
-SECTIONS: Final[tuple[Section, ...]] = (damage, registration)
+SECTIONS: Final[tuple[Section, ...]] = (damage, registration, selection, orientation)
 """Each measures one thing and yields its part of the table, in this order."""
 
 
