@@ -40,6 +40,8 @@ class Sample:
     copy: Image
     face: Detection
     """In the pixels of `copy`."""
+    share: float
+    """Width of the face as a share of the whole picture's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ def laboratory(engine: Engine, people: People, *, params: OneFaceParams, max_pix
             return error.detail
         if subject.face is None:
             return "no face was found" if subject.reason == "no_face" else "several faces may be meant"
-        return Sample(path, *_working_copy(subject.picture.pixels, subject.face))
+        pixels, (x1, _, x2, _) = subject.picture.pixels, subject.face.box
+        return Sample(path, *_working_copy(pixels, subject.face), share=(x2 - x1) / pixels.shape[1])
 
     with ThreadPoolExecutor(threads) as pool:
         read = list(pool.map(sample, people.pictures))

@@ -12,6 +12,7 @@ from shared.faces import CheckName, Embedding
 from shared.operations import RegisterParams
 from shared.quality import Profile
 from shared.results import RegisterResult
+from worker.engine.base import Detection
 from worker.engine.degradations import resampled
 from worker.evaluation.effects_laboratory import Laboratory, Sample, percent, similarities, whole
 from worker.evaluation.people import Matrix
@@ -64,7 +65,9 @@ def registration(laboratory: Laboratory) -> Iterator[str]:
 
 
 def _enrolment(laboratory: Laboratory, variant: str, sample: Sample) -> Enrolment:
-    picture = laboratory.picture(sample.path) if variant == AS_THEY_ARE else _frugal(sample)
+    picture = laboratory.picture(sample.path)
+    if variant != AS_THEY_ARE:
+        picture = _frugal(picture, sample)
     skip = laboratory.engine.info.liveness_model is None
     results = {}
     for profile in PROFILES:
@@ -73,8 +76,10 @@ def _enrolment(laboratory: Laboratory, variant: str, sample: Sample) -> Enrolmen
     return Enrolment(laboratory.embedding(picture), results)
 
 
-def _frugal(sample: Sample) -> Picture:
-    return whole(resampled(sample.copy, sample.face))
+def _frugal(picture: Picture, sample: Sample) -> Picture:
+    width = sample.share * picture.pixels.shape[1]
+    face = Detection(box=(0.0, 0.0, width, width), landmarks=(), score=1.0)  # only its width counts
+    return whole(resampled(picture.pixels, face))
 
 
 def _line(variant: str, profile: Profile, enrolments: Sequence[Enrolment], laboratory: Laboratory) -> str:

@@ -61,6 +61,7 @@ def test_a_working_copy_has_the_face_and_its_surroundings(folder: Path) -> None:
         assert sample.copy.shape[1] <= 3 * (x2 - x1) + 3
         inside = sample.copy[round(y1) : round(y2), round(x1) : round(x2)]
         assert (inside.max(axis=(0, 1)) > 200).all()
+    assert {sample.path.stem: round(sample.share, 2) for sample in material.samples} == {"large": 0.27, "white": 0.31}
 
 
 def test_damage_counts_strangers_before_and_after(folder: Path) -> None:
