@@ -1,5 +1,6 @@
 """Reads labelled pictures once and keeps what the sections of the table of effects share."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ class Sample:
     face: Detection
     """In the pixels of `copy`."""
     share: float
-    """Width of the face as a share of the whole picture's."""
+    """Width of the face as a share of the root of the picture's area: the same however the picture is turned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def laboratory(engine: Engine, people: People, *, params: OneFaceParams, max_pix
         if subject.face is None:
             return "no face was found" if subject.reason == "no_face" else "several faces may be meant"
         pixels, (x1, _, x2, _) = subject.picture.pixels, subject.face.box
-        return Sample(path, *_working_copy(pixels, subject.face), share=(x2 - x1) / pixels.shape[1])
+        return Sample(path, *_working_copy(pixels, subject.face), share=(x2 - x1) / _side(pixels))
 
     with ThreadPoolExecutor(threads) as pool:
         read = list(pool.map(sample, people.pictures))
@@ -114,6 +115,15 @@ def laboratory(engine: Engine, people: People, *, params: OneFaceParams, max_pix
         threads=threads,
         refused={path: each for path, each in zip(people.pictures, read, strict=True) if isinstance(each, str)},
     )
+
+
+def face_width(sample: Sample, picture: Picture) -> float:
+    """Width of the sample's face in the pixels of its picture."""
+    return sample.share * _side(picture.pixels)
+
+
+def _side(pixels: Image) -> float:
+    return math.sqrt(pixels.shape[0] * pixels.shape[1])
 
 
 def whole(pixels: Image) -> Picture:

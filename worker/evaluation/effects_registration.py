@@ -14,7 +14,7 @@ from shared.quality import Profile
 from shared.results import RegisterResult
 from worker.engine.base import Detection
 from worker.engine.degradations import resampled
-from worker.evaluation.effects_laboratory import Laboratory, Sample, percent, similarities, whole
+from worker.evaluation.effects_laboratory import Laboratory, Sample, face_width, percent, similarities, whole
 from worker.evaluation.people import Matrix
 from worker.images import Picture
 
@@ -77,7 +77,7 @@ def _enrolment(laboratory: Laboratory, variant: str, sample: Sample) -> Enrolmen
 
 
 def _frugal(picture: Picture, sample: Sample) -> Picture:
-    width = sample.share * picture.pixels.shape[1]
+    width = face_width(sample, picture)
     face = Detection(box=(0.0, 0.0, width, width), landmarks=(), score=1.0)  # only its width counts
     return whole(resampled(picture.pixels, face))
 

@@ -12,7 +12,7 @@ from worker.engine.fake import FakeEngine
 from worker.evaluation.__main__ import main
 from worker.evaluation.effects import effects
 from worker.evaluation.effects_damage import damage
-from worker.evaluation.effects_laboratory import Laboratory, laboratory, percent, similarities
+from worker.evaluation.effects_laboratory import Laboratory, face_width, laboratory, percent, similarities
 from worker.evaluation.effects_registration import registration
 from worker.evaluation.labels import Portrait
 from worker.evaluation.people import people
@@ -61,7 +61,9 @@ def test_a_working_copy_has_the_face_and_its_surroundings(folder: Path) -> None:
         assert sample.copy.shape[1] <= 3 * (x2 - x1) + 3
         inside = sample.copy[round(y1) : round(y2), round(x1) : round(x2)]
         assert (inside.max(axis=(0, 1)) > 200).all()
-    assert {sample.path.stem: round(sample.share, 2) for sample in material.samples} == {"large": 0.27, "white": 0.31}
+    widths = [face_width(sample, material.picture(sample.path)) for sample in material.samples]
+    scales = [material.picture(sample.path).scale[0] for sample in material.samples]
+    assert [round(width * scale) for width, scale in zip(widths, scales, strict=True)] == [800, 100]
 
 
 def test_damage_counts_strangers_before_and_after(folder: Path) -> None:
