@@ -24,9 +24,9 @@ from api.audit import AuditLog, Witness
 from api.auth import open_gate
 from api.auth_settings import check_auth
 from api.backend import Backend, OpenBackend, open_backend, verify_ledger
+from api.content_encoding import PlainBodies
 from api.cors import Cors
 from api.draining import Drain
-from api.encodings import PlainBodies
 from api.lines import guarded
 from api.middleware import BodyLimit, Edge, HeadAsGet, OwnNames
 from api.openapi import complete

@@ -128,11 +128,11 @@ class MemoryLedger(Ledger):
 
     def refuse_where_full(self, limits: Limits, *, coming: int = 1) -> None:
         """Back-pressure."""
-        open_jobs = sum(
-            not record.job.status.is_terminal for record in self.records.values() if record.job.tenant == limits.tenant
-        )
-        if limits.grant.jobs is not None and open_jobs + coming > limits.grant.jobs:
-            raise beyond_quota(open_jobs)
+        if limits.grant.jobs is not None:
+            own = (record.job for record in self.records.values() if record.job.tenant == limits.tenant)
+            open_jobs = sum(not job.status.is_terminal for job in own)
+            if open_jobs + coming > limits.grant.jobs:
+                raise beyond_quota(open_jobs)
         if len(self.pending) + len(self.fetches.held) >= limits.depth:
             raise UnavailableError(ErrorCode.QUEUE_FULL, "The queue is full. Nothing was accepted.")
 
