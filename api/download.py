@@ -13,6 +13,7 @@ from shared import pinned
 from shared.addresses import Address, Network
 from shared.errors import ErrorCode, FetchError, ImageError
 from shared.pinned import ClosedError, Resolve, UnresolvedError
+from shared.response_limits import MOST_HEAD, too_many_pieces
 from shared.urls import Url
 
 OK: Final = 200
@@ -71,7 +72,9 @@ async def _checked(url: Url, terms: Terms) -> Sequence[Address]:
 
 
 async def _get(url: Url, known: Sequence[Address], terms: Terms) -> bytes:
-    connection = pinned.connection(url, known, tls=terms.tls, network=terms.network)
+    connection = pinned.connection(
+        url, known, tls=terms.tls, network=terms.network, most=MOST_HEAD + 2 * terms.most_bytes
+    )
     told = pinned.extensions(url)
     try:
         async with (
@@ -102,11 +105,14 @@ async def _read(answer: httpcore.Response, *, most: int) -> bytes:
             _give_up("The host sent the image compressed, though not asked to.", retryable=False)
         if name.lower() == b"content-length" and int(value) > most:
             raise _too_large(most)
-    held = bytearray()
+    held, pieces = bytearray(), 0
     async for part in answer.aiter_stream():
         held += part
+        pieces += 1
         if len(held) > most:
             raise _too_large(most)
+        if too_many_pieces(pieces, len(held)):
+            _give_up("The host sent the image in too many small pieces.", retryable=False)
     return bytes(held)
 
 

@@ -12,6 +12,7 @@ from anyio.lowlevel import RunVar
 
 from shared import addresses
 from shared.addresses import Address, Network
+from shared.response_limits import MeteredNetwork, ResponseMeter
 from shared.urls import Url
 
 CONNECT: Final = 3.0
@@ -77,13 +78,17 @@ async def checked(url: Url, *, resolve: Resolve, private: Collection[Network]) -
 
 
 def connection(
-    url: Url, known: Sequence[Address], *, tls: ssl.SSLContext, network: httpcore.AsyncNetworkBackend
+    url: Url, known: Sequence[Address], *, tls: ssl.SSLContext, network: httpcore.AsyncNetworkBackend, most: int
 ) -> httpcore.AsyncHTTPConnection:
-    """A connection, not open yet, to one of these addresses; TLS asks for a certificate of the host's name."""
+    """A connection for one request, not open yet, to one of these addresses.
+
+    TLS asks for a certificate of the host's name. A response that passes the limits of `shared/response_limits.py`, or
+    has more than `most` bytes with its head and framing, raises `httpcore.RemoteProtocolError` as it is read.
+    """
     return httpcore.AsyncHTTPConnection(
         origin=httpcore.Origin(url.scheme.encode(), _host(url).encode(), url.port),
         ssl_context=tls,
-        network_backend=Pinned(known, network),
+        network_backend=Pinned(known, MeteredNetwork(network, ResponseMeter(most=most))),
     )
 
 

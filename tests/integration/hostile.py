@@ -78,6 +78,13 @@ DEEDS: Final[dict[str, Deed]] = {
     "/endless.png": _parts(lambda: itertools.chain([_head(transfer_encoding="chunked")], itertools.repeat(ENDLESS))),
     "/drip.png": _parts(lambda: itertools.chain([_head(content_length=10**5)], itertools.repeat(b"x")), pause=PAUSE),
     "/drip-head.png": _parts(lambda: itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"X")), pause=PAUSE),
+    "/pieces.png": _parts(
+        lambda: itertools.chain([_head(transfer_encoding="chunked")], itertools.repeat(_chunks(b"x") * 10_000))
+    ),
+    "/extension.png": _parts(
+        lambda: itertools.chain([_head(transfer_encoding="chunked"), b"1;"], itertools.repeat(b"x" * 65_536))
+    ),
+    "/flood-informs.png": _parts(lambda: itertools.repeat(_head("103 Early Hints") * 1000)),
     "/informs.png": _parts(lambda: itertools.repeat(_head("103 Early Hints")), pause=PAUSE),
     "/garbage.png": _parts(lambda: [b"\x16\x03\x01 no HTTP at all\r\n\r\n"]),
     "/reset.png": _reset,

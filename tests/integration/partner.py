@@ -71,13 +71,15 @@ def drips(first: bytes, drop: bytes = b"x") -> Deed:
     return answer
 
 
-def floods(first: bytes) -> Deed:
-    """These bytes, then as many more as the line takes."""
+def floods(first: bytes, drop: bytes = b"x") -> Deed:
+    """These bytes, then as many more drops as the line takes."""
+    flood = drop * (65_536 // len(drop))
 
     def answer(partner: "Partner", peer: socket.socket) -> None:
         peer.sendall(first)
         while not partner.over.is_set():
-            partner.sent += peer.send(b"x" * 65_536)
+            peer.sendall(flood)
+            partner.sent += len(flood)
 
     return answer
 

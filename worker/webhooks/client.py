@@ -15,10 +15,13 @@ import httpcore
 from shared import pinned
 from shared.addresses import Network
 from shared.pinned import ClosedError, Resolve, UnresolvedError
+from shared.response_limits import MOST_HEAD, too_many_pieces
 from shared.urls import Url, UrlError, read_webhook_url
 
 MOST_READ: Final = 64 * 1024
 """Bytes of an answer's body that are read."""
+MOST_BYTES: Final = MOST_HEAD + 2 * MOST_READ
+"""Bytes of a whole response, its head and framing included."""
 MOST_KEPT: Final = 1024
 """Bytes of it that are kept for the log."""
 OWN: Final = {"content-type": "application/json", "connection": "close", "user-agent": "vultus"}
@@ -108,8 +111,9 @@ async def _post(url: Url, body: bytes, headers: Mapping[str, str], seen: _Seen, 
         raise _Failed("unresolved") from None  # noqa: EM101 - a word for the log
     except ClosedError:
         raise _Failed("address_refused") from None  # noqa: EM101
-    connection = pinned.connection(url, known, tls=terms.tls, network=terms.network)
+    connection = pinned.connection(url, known, tls=terms.tls, network=terms.network, most=MOST_BYTES)
     told = [*headers.items(), ("content-length", str(len(body)))]
+    pieces = 0
     try:
         async with (
             connection,
@@ -121,8 +125,9 @@ async def _post(url: Url, body: bytes, headers: Mapping[str, str], seen: _Seen, 
             seen.retry_after = {name.lower(): value for name, value in answer.headers}.get(b"retry-after", b"")
             async for part in answer.aiter_stream():
                 seen.body += part[: MOST_READ - len(seen.body)]
-                if len(seen.body) >= MOST_READ:
-                    break
+                pieces += 1
+                if len(seen.body) >= MOST_READ or too_many_pieces(pieces, len(seen.body)):
+                    break  # the status has decided; the rest would only cost time
     except httpcore.ConnectTimeout:
         raise _Failed("connect_timeout") from None  # noqa: EM101
     except httpcore.ConnectError as error:
