@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     measured = commands.add_parser("effects", parents=[common], help="what damage and quality gates do to decisions")
     measured.add_argument("table", type=Path, nargs="?", help=f"as for pairs; {PAIRS} in the folder of the pictures")
     measured.add_argument(
-        "--most", type=int, default=40, help="pictures to read, spread over the people; 40 take two minutes of CPU"
+        "--most", type=int, default=40, help="pictures to read, spread over the people; 40 take a few minutes"
     )
     return parser
 
