@@ -66,7 +66,7 @@ class Fetcher:
             network=network or httpcore.AnyIOBackend(),
         )
         self._hold = settings.image_url_timeout + SLACK
-        self._held: dict[asyncio.Task[None], str] = {}
+        self._held: dict[asyncio.Task[None], Fetch] = {}
         self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -124,14 +124,14 @@ class Fetcher:
         room = self._settings.image_url_parallel - len(self._held)
         if not room:
             return
-        for fetch in await to_thread.run_sync(self._due, room):
+        for fetch in await to_thread.run_sync(self._due, room, list(self._held.values())):
             task = asyncio.create_task(self._fetch(fetch))
-            self._held[task] = fetch.job_id
+            self._held[task] = fetch
             task.add_done_callback(self._forget)
 
-    def _due(self, room: int) -> list[Fetch]:
+    def _due(self, room: int, held: list[Fetch]) -> list[Fetch]:
         self._ledger.pressure.refuse_where_high()
-        return self._ledger.fetches.take(most=room, hold=self._hold)
+        return self._ledger.fetches.take(most=room, hold=self._hold, held=held)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._held[task]
@@ -151,7 +151,7 @@ class Fetcher:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
         try:
-            await to_thread.run_sync(self._ledger.fetches.give_back, list(held.values()))
+            await to_thread.run_sync(self._ledger.fetches.give_back, [fetch.job_id for fetch in held.values()])
         except UnavailableError:
             log.warning("fetches.kept", detail="the store is away; another gateway takes them up when the hold is over")
 

@@ -79,7 +79,11 @@ class ApiSettings(AuthSettings, EdgeSettings, WebhookSettings):
         description="How long the fetch of one image may take, in seconds, from looking its host up to its last byte.",
     )
     image_url_parallel: int = Field(
-        default=8, ge=1, le=64, description="Jobs whose images one gateway fetches at once."
+        default=16,
+        ge=1,
+        le=128,
+        description="Jobs whose images one gateway fetches at once; a host has at most as many as it leaves free, a "
+        "tenant thrice as many.",
     )
 
     session_secrets: SecretStr = Field(

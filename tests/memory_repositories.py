@@ -1,6 +1,6 @@
 """The ledger's repositories in dictionaries, beside `tests/memory_ledger.py`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -190,7 +190,7 @@ class MemoryFetches(Fetches):
         self._ledger = ledger
         self.held: dict[str, float] = {}
 
-    def take(self, *, most: int, hold: timedelta) -> list[Fetch]:
+    def take(self, *, most: int, hold: timedelta, held: Iterable[Fetch] = ()) -> list[Fetch]:  # noqa: ARG002 - no shares
         with self._ledger.lock:
             now = self._ledger.step()
             due = [job_id for job_id, until in self.held.items() if until <= now][:most]

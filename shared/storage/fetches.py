@@ -1,9 +1,12 @@
 """Jobs whose images are still to be fetched: the line before the line."""
 
 import itertools
-from collections.abc import Collection, Sequence
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
 import redis
 
@@ -13,6 +16,9 @@ from shared.jobs import JobFailure, shard_of
 from shared.storage import keys, scripts
 from shared.storage.connection import is_cluster, store_errors
 from shared.storage.records import failure_json
+
+LOOKS: Final = 20
+"""Steps in one search of a shard's line, each past some 800 jobs of hosts and tenants that have their share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Fetch:
     reference_url: str | None = field(repr=False)
     cause: Cause = UNKNOWN
     """The request that the job is owed to."""
+    shares: tuple[str, ...] = ()
+    """The names of its tenant and its hosts: each of them has a share of the places."""
 
 
 class Fetches:
@@ -44,28 +52,42 @@ class Fetches:
         self._supply = scripts.register(client, "supply")
         self._refuse = scripts.register(client, "refuse")
 
-    def take(self, *, most: int, hold: timedelta) -> list[Fetch]:
+    def take(self, *, most: int, hold: timedelta, held: Iterable[Fetch] = ()) -> list[Fetch]:
         """At most so many jobs, the longest-waiting of each shard; nobody else is offered them for `hold`.
+
+        `held` are those that the caller has in hand already. A host gets no more of the caller's places than it
+        leaves free, and a tenant no more than three times as many: what hangs holds up its own jobs alone.
 
         A shard of a cluster that is away has none to offer: the others go on.
         """
         taken: list[Fetch] = []
+        shares = Counter(name for fetch in held for name in fetch.shares)
         first = next(self._turns)
         for turn in range(self._shards):
             if len(taken) >= most:
                 break
             shard = (first + turn) % self._shards
             try:
-                with store_errors():
-                    rows = self._take(
-                        keys=[keys.fetch(shard)], args=[keys.prefix(shard), most - len(taken), hold.total_seconds()]
-                    )
+                for fetch in self._due(shard, most=most - len(taken), hold=hold, shares=shares):
+                    taken.append(fetch)
+                    shares.update(fetch.shares)
             except UnavailableError:
                 if not is_cluster(self._client):
                     raise
                 continue
-            taken += map(_fetch, rows)
         return taken
+
+    def _due(self, shard: int, *, most: int, hold: timedelta, shares: Mapping[str, int]) -> list[Fetch]:
+        """Those of one shard; behind a long line of jobs that have their share it looks a few times."""
+        for _ in range(LOOKS):
+            with store_errors():
+                rows, more = self._take(
+                    keys=[keys.fetch(shard)],
+                    args=[keys.prefix(shard), most, hold.total_seconds(), json.dumps(shares)],
+                )
+            if rows or not more:
+                return [_fetch(row) for row in rows]
+        return []
 
     def supply(self, job_id: str, *, image: bytes | None, reference: bytes | None) -> bool:
         """Put the images of a job on record and the job in line for a worker; False where it waits for none."""
@@ -99,5 +121,6 @@ class Fetches:
 
 
 def _fetch(row: Sequence[bytes]) -> Fetch:
-    image_url, reference_url, request_id, traceparent = (None if part is None else part.decode() for part in row[1:])
-    return Fetch(row[0].decode(), image_url, reference_url, Cause(request_id, traceparent))
+    image_url, reference_url, request_id, traceparent = (None if part is None else part.decode() for part in row[1:5])
+    shares = tuple(name.decode() for name in row[5:])
+    return Fetch(row[0].decode(), image_url, reference_url, Cause(request_id, traceparent), shares)

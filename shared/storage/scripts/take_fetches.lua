@@ -1,12 +1,44 @@
 #!lua flags=allow-oom
--- take_fetches: jobs whose images are to be fetched; each is offered again where nothing comes of it in time.
+-- take_fetches: jobs whose images are to be fetched, the longest-waiting first; each is offered again where nothing comes of it
+-- in time. A host has no more of the caller's places than it leaves free, a tenant no more than thrice as many, so that its
+-- slow hosts leave some to its others. Answers the jobs, and 1 where
+-- so many were passed over that there may be others behind them.
 -- KEYS fetch
--- ARGV prefix most hold_seconds
-local taken = {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, tonumber(ARGV[2]))) do
-  redis.call('ZADD', KEYS[1], now + ARGV[3], id)
-  local urls = redis.call('HMGET', prefix .. 'urls:' .. id, 'image', 'reference')
-  local cause = redis.call('HMGET', prefix .. 'job:' .. id, 'request_id', 'traceparent')
-  taken[#taken + 1] = {id, urls[1], urls[2], cause[1], cause[2]}
+-- ARGV prefix most hold_seconds held(JSON: jobs in the caller's hands by the name of a host or a tenant)
+local most, hold, held = tonumber(ARGV[2]), tonumber(ARGV[3]), cjson.decode(ARGV[4])
+local LOOKED = 1000  -- jobs that are looked at in one step
+local KEPT = 200  -- of those passed over, how many keep their place; the others make room for what is behind them
+local LATER = 1  -- seconds that they make room for
+local taken, passed = {}, {}
+
+local function has_room(names)
+  local free = most - #taken
+  for at, name in ipairs(names) do
+    if (held[name] or 0) >= (at == 1 and 3 or 1) * free then return false end
+  end
+  return true
 end
-return taken
+
+local due = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, LOOKED)
+for _, id in ipairs(due) do
+  if #taken >= most then break end
+  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'tenant', 'image_origin', 'reference_origin', 'request_id',
+    'traceparent')
+  local names = {'tenant ' .. (job[1] or 'default')}
+  for at = 2, 3 do
+    if job[at] then names[#names + 1] = 'host ' .. job[at] end
+  end
+  if has_room(names) then
+    local urls = redis.call('HMGET', prefix .. 'urls:' .. id, 'image', 'reference')
+    for _, name in ipairs(names) do held[name] = (held[name] or 0) + 1 end
+    redis.call('ZADD', KEYS[1], now + hold, id)
+    taken[#taken + 1] = {id, urls[1], urls[2], job[4], job[5], unpack(names)}
+  else
+    passed[#passed + 1] = id
+  end
+end
+local more = #taken < most and #due == LOOKED
+if more then
+  for at = KEPT + 1, #passed do redis.call('ZADD', KEYS[1], now + LATER, passed[at]) end
+end
+return {taken, more and 1 or 0}
