@@ -273,6 +273,39 @@ def test_one_that_hangs_delays_nobody_else(courier: Site, partners: list[Partner
         courier.ledger.delete(each)
 
 
+def test_connections_to_one_host_are_shared_out_between_tenants(tmp_path: Path, partners: list[Partner]) -> None:
+    partners += [slow := Partner(hangs), quick := Partner()]  # of one host, on two ports
+    with site(tmp_path, {"VULTUS_WEBHOOK_PER_HOST": "4", "VULTUS_WEBHOOK_TIMEOUT": "30"}) as running:
+        stuck = [running.end(slow.url(f"/{number}"), tenant="a") for number in range(6)]
+        slow.wait(2)
+        served = [running.end(quick.url(f"/{number}"), tenant="b") for number in range(3)]
+        for job_id in served:
+            assert running.settled(job_id, tenant="b")[0].status is DELIVERED
+        assert slow.connections == 2  # half of the places: the others of its tenant wait for one
+        slow.close()
+        for job_id in stuck:
+            running.ledger.delete(job_id, tenant="a")
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [floods(CHUNKED, b"1\r\nx\r\n"), floods(b"", head("103 Early Hints"))],
+    ids=["pieces", "hints"],
+)
+def test_an_answer_without_end_delays_no_other_tenant(tmp_path: Path, partners: list[Partner], deed: Deed) -> None:
+    partners += [costly := Partner(deed), quick := Partner()]
+    with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15", "VULTUS_WEBHOOK_RETRIES": "0.01,0.01,0.01"}) as running:
+        attack = [running.end(costly.url(f"/{number}"), tenant="a") for number in range(32)]
+        costly.wait(8)
+        begin = time.monotonic()
+        job_id = running.end(quick.url(), tenant="b")
+        assert running.settled(job_id, tenant="b")[0].status is DELIVERED
+        assert time.monotonic() - begin < 3
+        costly.close()
+        for each in attack:
+            running.ledger.delete(each, tenant="a")
+
+
 def test_nothing_of_a_face_is_told_that_was_not_asked_for(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner())
     courier.settled(courier.end(partner.url()))
