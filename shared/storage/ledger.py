@@ -119,7 +119,7 @@ class Ledger:
         self._beat = scripts.register(client, "beat")
         self._finish = scripts.register(client, "finish")
         self._release = scripts.register(client, "release")
-        self._reap = scripts.register(client, "reap", parts=("common", "sessions"))
+        self._reap = scripts.register(client, "reap", parts=("common", "sessions", "clock"))
         self._cancel = scripts.register(client, "cancel")
         self._delete = scripts.register(client, "delete")
         self._retry = scripts.register(client, "retry")
@@ -299,15 +299,11 @@ class Ledger:
     def reap(self, *, max_attempts: int) -> Reaped:
         """Heal what dead workers left, and end what waited too long, on every shard that can be reached."""
         passes, away = [], None
+        arguments = [max_attempts, REAP_MOST, failure_json(WORKER_LOST), self._kept, self.lease.total_seconds()]
         for shard in range(self.shards):
             try:
                 with store_errors():
-                    passes.append(
-                        self._reap(
-                            keys=[keys.pending(shard)],
-                            args=[keys.prefix(shard), max_attempts, REAP_MOST, failure_json(WORKER_LOST), self._kept],
-                        )
-                    )
+                    passes.append(self._reap(keys=[keys.pending(shard)], args=[keys.prefix(shard), *arguments]))
             except UnavailableError as error:
                 away = self._alone(error)
         requeued, lost, expired = (tuple(i.decode() for healed in passes for i in healed[kind]) for kind in range(3))

@@ -42,7 +42,7 @@ local function first_of(line)
         redis.call('HINCRBY', job, 'attempts', 1)
         -- Counts every claim, also one that was given back: no token comes twice.
         local token = ARGV[2] .. ':' .. redis.call('HINCRBY', job, 'claims', 1)
-        redis.call('HSET', job, 'token', token, 'started_at', stamp(now))
+        redis.call('HSET', job, 'token', token, 'lease', ARGV[3], 'started_at', stamp(now))
         move(id, 'running')
         count('started ' .. found[4])
         redis.call('ZADD', prefix .. 'leases', now + ARGV[3], id)

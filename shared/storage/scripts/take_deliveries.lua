@@ -13,7 +13,16 @@ local function share(tenant)
   if not held then return most end
   return math.max(0, math.floor((most - #taken - (held[tenant] or 0) + 1) / 2))
 end
+-- The server's clock was set back: no hold can end later than its own length from now.
+local function cap_holds(name)
+  local flying = prefix .. 'flying:' .. name
+  for _, id in ipairs(redis.call('ZRANGE', flying, '(' .. stamp(now + hold), '+inf', 'BYSCORE')) do
+    local own = tonumber(redis.call('HGET', prefix .. 'delivery:' .. id, 'hold')) or hold
+    redis.call('ZADD', flying, 'XX', 'LT', stamp(now + own), id)
+  end
+end
 local function bring_back(name)
+  cap_holds(name)
   for _, id in ipairs(redis.call('ZRANGE', prefix .. 'flying:' .. name, '-inf', now, 'BYSCORE')) do
     local key = prefix .. 'delivery:' .. id
     local known = redis.call('HMGET', key, 'attempts', 'began')
@@ -48,7 +57,7 @@ for _, name in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIM
       redis.call('ZADD', prefix .. 'flying:' .. name, now + hold, id)
       redis.call('HINCRBY', key, 'attempts', 1)
       redis.call('HINCRBY', key, 'tries', 1)
-      redis.call('HSET', key, 'token', token, 'began', stamp(now))
+      redis.call('HSET', key, 'token', token, 'began', stamp(now), 'hold', hold)
       redis.call('HDEL', key, 'next_at')
       local event = redis.call('HGETALL', prefix .. 'event:' .. redis.call('HGET', key, 'event'))
       taken[#taken + 1] = {token, stamp(now), failures, redis.call('HGETALL', key), event}

@@ -19,6 +19,10 @@ local function has_room(names)
   return true
 end
 
+-- The server's clock was set back: no hold can end later than this.
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '(' .. stamp(now + hold), '+inf', 'BYSCORE', 'LIMIT', 0, LOOKED)) do
+  redis.call('ZADD', KEYS[1], 'XX', stamp(now + hold), id)
+end
 local due = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, LOOKED)
 for _, id in ipairs(due) do
   if #taken >= most then break end
