@@ -48,6 +48,8 @@ class Memory(Strict):
     """What a session remembers of faces; erased with its end."""
 
     reference: list[float] | None = None
+    contract: str | None = None
+    """Embedding contract of the reference, or of the first frame with a face; nothing else is compared with it."""
     anchor: Anchor | None = None
     marks: tuple[Mark, ...] = ()
     still: int = 0

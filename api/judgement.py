@@ -132,6 +132,7 @@ class _Judge:
         face = result.face
         if face.box[2] - face.box[0] < LEAST_WIDTH:
             return Hint.TOO_FAR
+        self._keep_contract(face)
         self._refuse_replays(result, face)
         unusable = _unrecognisable(face)
         if unusable is not None:
@@ -140,6 +141,14 @@ class _Judge:
         if self._memory.anchor is None:
             return self._first(result, face)
         return self._later(self._memory.anchor, result, face)
+
+    def _keep_contract(self, face: Face) -> None:
+        """Compare embeddings of one contract only: workers may run different models, or be replaced meanwhile."""
+        if face.embedding is None:
+            return
+        if self._memory.contract not in {None, face.embedding.contract}:
+            raise _FailedError(Reason.EMBEDDING_CONTRACT_MISMATCH)
+        self._remember(contract=face.embedding.contract)
 
     def _without_face(self, faces: int) -> Hint:
         if faces:

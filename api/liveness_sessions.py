@@ -98,7 +98,7 @@ async def open_session(
         tenant=tenant,
         metadata=request.metadata,
         webhook=None if webhook is None else asdict(webhook),
-        memory=Memory(reference=reference).model_dump_json(),
+        memory=reference.model_dump_json(),
     )
 
     def keep() -> Session:
@@ -118,11 +118,11 @@ def _check_eyes(backend: Backend) -> None:
 
 async def _reference(
     request: SessionRequest, *, session_id: str, tenant: str, grant: Grant, backend: Backend, settings: ApiSettings
-) -> list[float] | None:
-    """The embedding of the person that the session expects."""
+) -> Memory:
+    """What the session knows to begin with: the person that it expects, where one is given."""
     given = request.reference
     if given is None:
-        return None
+        return Memory()
     if given.embedding is not None:
         vector = list(checked_vector(given.embedding.vector, name="The reference embedding"))
         workers = await to_thread.run_sync(backend.roll.alive)
@@ -135,7 +135,7 @@ async def _reference(
                 f"the models here have {', '.join(sorted(contracts))}.",
             )
         _check_recognisable(given.embedding.recognisability, field="reference.embedding")
-        return vector
+        return Memory(reference=vector, contract=given.embedding.contract)
     image = decoded(given.base64 or "", field="reference.base64")
     submission = Submission(
         Operation.FRAME,
@@ -150,7 +150,8 @@ async def _reference(
     if result.face is None or result.face.embedding is None:
         _refuse("reference.base64", f"must show exactly one face; it shows {result.num_faces}")
     _check_recognisable(result.face.embedding.recognisability, field="reference.base64")
-    return result.face.embedding.vector
+    embedding = result.face.embedding
+    return Memory(reference=embedding.vector, contract=embedding.contract)
 
 
 async def _analysed(submission: Submission, *, backend: Backend, settings: ApiSettings) -> FrameResult:

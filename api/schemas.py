@@ -323,6 +323,9 @@ class HealthAnswer(BaseModel):
     queue: QueueDepth | None = Field(description="Null while the job store cannot be reached.")
     model_pack: str | None = Field(description="Pack of the workers; several are joined by commas.")
     reason: str | None = Field(default=None, description="Why it is unhealthy.")
+    warning: str | None = Field(
+        default=None, description="Present while workers have different embedding contracts: results do not compare."
+    )
 
 
 class ReadyAnswer(BaseModel):

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     ANOTHER_PERSON = "another_person"
     NOT_LIVE = "not_live"
     NOT_THE_REFERENCE = "not_the_reference"
+    EMBEDDING_CONTRACT_MISMATCH = "embedding_contract_mismatch"
     SEVERAL_FACES = "several_faces"
     NO_FACE = "no_face"
     TOO_MANY_FRAMES = "too_many_frames"

@@ -35,6 +35,7 @@ const REASONS = {
   another_person: "The face changed to another person's.",
   not_live: "The face looked like a print or a screen.",
   not_the_reference: "This is not the person who is expected.",
+  embedding_contract_mismatch: "The models changed during the check. Start a new one.",
   several_faces: "More than one face was in the picture.",
   no_face: "The face was gone for too long.",
   too_many_frames: "It took too many pictures.",

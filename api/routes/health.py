@@ -10,6 +10,7 @@ from api.backend import Backend
 from api.deps import PUBLIC, BackendDep, DrainDep, SettingsDep
 from api.draining import Drain
 from api.openapi import problem_responses
+from api.rollcall import contracts_of
 from api.schemas import HealthAnswer, LiveAnswer, QueueDepth, ReadyAnswer, ServiceAnswer
 from shared.errors import ErrorCode, UnavailableError
 from shared.monitor import Readiness
@@ -17,6 +18,7 @@ from shared.storage.connection import still_loads
 
 NO_STORE: Final = "the job store cannot be reached"
 NO_WORKER: Final = "no worker with warmed models is alive"
+MIXED: Final = "workers have different embedding contracts; their embeddings do not compare"
 
 router = APIRouter(tags=["health"], responses=problem_responses(ErrorCode.INTERNAL_ERROR))
 
@@ -39,7 +41,8 @@ async def health(backend: BackendDep) -> JSONResponse:
     """Say whether images would be analysed now: 200 with at least one warmed worker, else 503."""
     answer = await to_thread.run_sync(_health, backend)
     healthy = answer.status == "healthy"
-    content = answer.model_dump(mode="json", exclude=None if not healthy else {"reason"})
+    absent = {name for name in ("reason", "warning") if getattr(answer, name) is None}
+    content = answer.model_dump(mode="json", exclude=absent)
     return JSONResponse(content, status_code=200 if healthy else 503, headers={} if healthy else {"Retry-After": "5"})
 
 
@@ -58,6 +61,7 @@ def _health(backend: Backend) -> HealthAnswer:
         queue=QueueDepth(waiting=waiting, running=running),
         model_pack=", ".join(sorted({worker.model_pack for worker in workers})) or None,
         reason=None if workers else NO_WORKER,
+        warning=MIXED if len(contracts_of(workers)) > 1 else None,
     )
 
 

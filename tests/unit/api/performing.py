@@ -18,7 +18,7 @@ POSES: dict[Step, dict[str, float]] = {
 }
 
 
-def session(*steps: Step, reference: list[float] | None = None) -> Session:
+def session(*steps: Step, reference: list[float] | None = None, contract: str | None = None) -> Session:
     """A session that was opened just now."""
     return Session(
         id="live_" + "0" * 34,
@@ -28,7 +28,7 @@ def session(*steps: Step, reference: list[float] | None = None) -> Session:
         steps=(Step.LOOK_STRAIGHT, *steps, Step.LOOK_STRAIGHT),
         step_length=20.0,
         most_frames=200,
-        memory=Memory(reference=reference).model_dump_json(),
+        memory=Memory(reference=reference, contract=contract).model_dump_json(),
     )
 
 

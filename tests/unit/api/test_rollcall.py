@@ -1,8 +1,10 @@
 """The roll call: fresh enough, and cheap."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from api.rollcall import RollCall
 from shared.errors import ErrorCode, UnavailableError
@@ -38,3 +40,14 @@ def test_a_failed_question_is_not_remembered() -> None:
         roll.alive()
     presence.broken = False
     assert roll.required() == [WORKER]
+
+
+def test_workers_of_different_contracts_are_logged_once() -> None:
+    presence = MemoryPresence(WORKER, replace(WORKER, worker="worker-2", embedding_contract="another"))
+    roll = RollCall(presence, good_for=timedelta(0))
+    with capture_logs() as logs:
+        roll.alive()
+        roll.alive()
+    assert [(line["event"], line["contracts"]) for line in logs] == [
+        ("workers.contracts_differ", ("another", WORKER.embedding_contract))
+    ]

@@ -35,6 +35,13 @@ def test_several_packs_are_all_named(gateway: Gateway) -> None:
     assert gateway.get("/health").json()["model_pack"] == "buffalo_l, compact"
 
 
+def test_workers_of_different_contracts_are_warned_of(gateway: Gateway) -> None:
+    gateway.presence.workers = [WORKER, replace(WORKER, worker="worker-2", embedding_contract="another")]
+    answer = gateway.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "healthy")
+    assert "different embedding contracts" in answer.json()["warning"]
+
+
 def test_without_a_worker_it_is_unhealthy(gateway: Gateway) -> None:
     gateway.presence.workers = []
     answer = gateway.get("/health")

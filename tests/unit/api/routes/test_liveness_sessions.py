@@ -438,3 +438,27 @@ def test_a_reference_embedding_must_fit_the_models(gateway: Gateway) -> None:
     problem(short, 422, "invalid_embedding")
     other = gateway.post(PATH, json={"reference": {"embedding": {**fitting, "contract": "another"}}})
     problem(other, 422, "embedding_contract_mismatch")
+
+
+def test_a_reference_given_while_no_worker_lives_is_checked_at_the_first_frame(gateway: Gateway) -> None:
+    gateway.presence.workers = []
+    embedding = {"vector": vector(3, 1), "contract": "another"}
+    client = Client(gateway, opened(gateway, reference={"embedding": embedding}))
+    told = client.shows(result(Head(person=3)))
+    assert (told["status"], told["reason"]) == ("failed", "embedding_contract_mismatch")
+
+
+def test_a_reference_image_keeps_the_contract_of_its_worker(gateway: Gateway) -> None:
+    gateway.worker.script = lambda _: result(Head(person=3), contract="another").model_dump(mode="json")
+    client = Client(gateway, opened(gateway, reference={"base64": base64.b64encode(JPEG).decode()}))
+    told = client.shows(result(Head(person=3)))
+    assert (told["status"], told["reason"]) == ("failed", "embedding_contract_mismatch")
+
+
+def test_one_of_two_contracts_side_by_side_is_never_compared_with_the_other(gateway: Gateway) -> None:
+    one = replace(WORKER, embedding_size=64)
+    gateway.presence.workers = [one, replace(one, worker="worker-2", embedding_contract="another")]
+    embedding = {"vector": vector(3, 1), "contract": "another"}
+    client = Client(gateway, opened(gateway, reference={"embedding": embedding}))
+    told = client.shows(result(Head(person=3)))
+    assert (told["status"], told["reason"]) == ("failed", "embedding_contract_mismatch")
