@@ -1,6 +1,5 @@
 """`/v1/liveness-sessions`: opened by a server, answered frame by frame by a client with a token."""
 
-import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,13 +8,12 @@ import httpx
 import pytest
 
 from shared.errors import ErrorCode
-from shared.faces import Recognisability
 from shared.jobs import Claim, JobFailure, Priority
 from shared.liveness_sessions import SessionStatus, Step, new_session_id
 from shared.operations import Operation
 from shared.results import FrameResult
 from tests.doubles import WORKER
-from tests.heads import Head, result, vector
+from tests.heads import Head, result
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 from tests.unit.api.performing import honest
 from tests.unit.api.pictures import JPEG, PNG
@@ -380,85 +378,3 @@ def test_a_session_is_erased_in_any_state(gateway: Gateway, client: Client) -> N
 
 
 # --- the reference ------------------------------------------------------------------------------------------------
-
-
-def test_a_reference_image_is_embedded_at_once_and_not_kept(gateway: Gateway) -> None:
-    gateway.worker.script = lambda _: result(Head(person=3)).model_dump(mode="json")
-    body = opened(gateway, reference={"base64": base64.b64encode(JPEG).decode()})
-    assert gateway.ledger.records == {}
-    assert "reference" not in body
-    client, head = Client(gateway, body), Head(person=4)
-    for _ in range(3):
-        told = client.shows(result(head := head.posed()))
-    assert (told["status"], told["reason"]) == ("failed", "not_the_reference")
-
-
-@pytest.mark.parametrize(
-    "outcome", [None, JobFailure(ErrorCode.MODEL_FAILURE, "The model failed.", retryable=True)], ids=["late", "failed"]
-)
-def test_a_reference_that_was_not_analysed_leaves_no_job(make_gateway: MakeGateway, outcome: JobFailure | None) -> None:
-    gateway = make_gateway(session_secrets=SECRET, sync_timeout=0.2)
-    gateway.worker.script = None if outcome is None else lambda _: outcome
-    answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
-    assert answer.status_code == (504 if outcome is None else 500)
-    assert gateway.ledger.records == {}
-
-
-def test_a_reference_image_must_show_one_face(gateway: Gateway) -> None:
-    gateway.worker.script = lambda _: result(None).model_dump(mode="json")
-    answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
-    assert problem(answer, 422, "invalid_request")["errors"][0]["field"] == "reference.base64"
-
-
-def test_a_reference_image_must_show_a_face_that_can_be_recognised(gateway: Gateway) -> None:
-    dark = Recognisability(recognisable=False, score=0.2, reasons=["degraded"], advice="Find better light.")
-    gateway.worker.script = lambda _: result(Head(), recognisability=dark).model_dump(mode="json")
-    answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
-    [error] = problem(answer, 422, "invalid_request")["errors"]
-    assert error["field"] == "reference.base64"
-    assert "Find better light." in error["detail"]
-    assert gateway.ledger.records == {}
-
-
-def test_a_reference_embedding_must_be_of_a_face_that_can_be_recognised(gateway: Gateway) -> None:
-    gateway.presence.workers = [replace(WORKER, embedding_size=64)]
-    embedding = {"vector": vector(3, 1), "length": 3.0, "contract": WORKER.embedding_contract}
-    dark = {"recognisable": False, "reasons": ["degraded"], "advice": "Find better light."}
-    answer = gateway.post(PATH, json={"reference": {"embedding": {**embedding, "recognisability": dark}}})
-    [error] = problem(answer, 422, "invalid_request")["errors"]
-    assert error["field"] == "reference.embedding"
-    assert "Find better light." in error["detail"]
-
-
-def test_a_reference_embedding_must_fit_the_models(gateway: Gateway) -> None:
-    gateway.presence.workers = [replace(WORKER, embedding_size=64)]
-    fitting = {"vector": vector(3, 1), "contract": WORKER.embedding_contract}
-    assert gateway.post(PATH, json={"reference": {"embedding": fitting}}).status_code == 201
-    short = gateway.post(PATH, json={"reference": {"embedding": {"vector": [1.0, 2.0]}}})
-    problem(short, 422, "invalid_embedding")
-    other = gateway.post(PATH, json={"reference": {"embedding": {**fitting, "contract": "another"}}})
-    problem(other, 422, "embedding_contract_mismatch")
-
-
-def test_a_reference_given_while_no_worker_lives_is_checked_at_the_first_frame(gateway: Gateway) -> None:
-    gateway.presence.workers = []
-    embedding = {"vector": vector(3, 1), "contract": "another"}
-    client = Client(gateway, opened(gateway, reference={"embedding": embedding}))
-    told = client.shows(result(Head(person=3)))
-    assert (told["status"], told["reason"]) == ("failed", "embedding_contract_mismatch")
-
-
-def test_a_reference_image_keeps_the_contract_of_its_worker(gateway: Gateway) -> None:
-    gateway.worker.script = lambda _: result(Head(person=3), contract="another").model_dump(mode="json")
-    client = Client(gateway, opened(gateway, reference={"base64": base64.b64encode(JPEG).decode()}))
-    told = client.shows(result(Head(person=3)))
-    assert (told["status"], told["reason"]) == ("failed", "embedding_contract_mismatch")
-
-
-def test_one_of_two_contracts_side_by_side_is_never_compared_with_the_other(gateway: Gateway) -> None:
-    one = replace(WORKER, embedding_size=64)
-    gateway.presence.workers = [one, replace(one, worker="worker-2", embedding_contract="another")]
-    embedding = {"vector": vector(3, 1), "contract": "another"}
-    client = Client(gateway, opened(gateway, reference={"embedding": embedding}))
-    told = client.shows(result(Head(person=3)))
-    assert (told["status"], told["reason"]) == ("failed", "embedding_contract_mismatch")

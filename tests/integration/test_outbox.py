@@ -1,0 +1,73 @@
+"""The outbox in a real store: each end becomes one row, and each row is fanned out once."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import redis
+
+from shared.jobs import NewJob, Status, new_job_id
+from shared.operations import Operation
+from shared.storage import keys
+from shared.storage.admission import Limits
+from shared.storage.connection import connect
+from shared.storage.deliveries import Plan
+from shared.storage.ledger import Ledger
+from shared.webhooks import EventType, event_id
+from tests.integration.servers import Server
+from tests.integration.test_deliveries import URL, ended, take
+from tests.integration.test_webhook_endpoints_kept import endpoint
+
+
+@pytest.fixture
+def store(ledger_server: Server) -> Iterator[redis.Redis]:
+    with connect(ledger_server.url) as client:
+        yield client
+
+
+def test_a_row_says_what_happened_and_who_is_to_be_told(ledger: Ledger) -> None:
+    job_id = ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert (row.event.id, row.event.type, row.event.subject) == (event_id(job_id), EventType.JOB_SUCCEEDED, job_id)
+    assert (row.event.operation, row.event.code) == ("detect", None)
+    assert row.event.at == pytest.approx(time.time(), abs=5)
+    assert row.webhook is not None
+    assert (row.webhook.url, row.webhook.headers) == (URL, {"X-Case": "9"})
+
+
+def test_a_row_is_fanned_out_once(ledger: Ledger) -> None:
+    ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert ledger.deliveries.waiting() == 1
+    assert ledger.deliveries.fan_out(row, [Plan("a"), Plan("b")])
+    assert not ledger.deliveries.fan_out(row, [Plan("a"), Plan("b")])
+    assert ledger.deliveries.waiting() == 0
+    assert len(take(ledger.deliveries)) == 2
+
+
+def test_a_row_that_nobody_is_told_of_goes_without_a_trace(ledger: Ledger, store: redis.Redis) -> None:
+    job_id = ended(ledger)
+    (row,) = ledger.deliveries.rows(0, most=10)
+    assert ledger.deliveries.fan_out(row, [])
+    assert store.exists(keys.event(0, event_id(job_id))) == 0
+    assert ledger.deliveries.waiting() == 0
+
+
+def test_a_batch_says_how_its_jobs_ended(ledger: Ledger) -> None:
+    registered = ledger.endpoints.create(endpoint(EventType.BATCH_COMPLETED))
+    assert registered.enabled
+    job = NewJob(
+        id=new_job_id(shard=0, now_ms=1),
+        operation=Operation.DETECT,
+        params={},
+        image=b"image",
+        result_ttl=timedelta(hours=1),
+    )
+    batch_id = f"batch_{job.id.removeprefix('job_')}"
+    ledger.batches.accept(batch_id, [job], metadata={}, limits=Limits(10), result_ttl=timedelta(hours=1))
+    ledger.cancel(job.id)
+    (row,) = ledger.deliveries.rows(0, most=5)
+    assert (row.event.type, row.event.subject, row.event.total) == (EventType.BATCH_COMPLETED, batch_id, 1)
+    assert row.event.counts is not None
+    assert row.event.counts[Status.CANCELED] == 1
