@@ -23,10 +23,10 @@ setup:  ## install the environment, the locked dependencies and the compact mode
 	@$(PYTHON) tools/setup.py local
 
 demo: setup  ## one real photo through the real service (IMAGE=path for your own)
-	@$(VENV)/python -m tools.demo
+	@$(VENV)/python -m tools.launch demo
 
 up: setup  ## run the service in the foreground (PORT=8000 WORKERS=1)
-	@PORT=$(PORT) WORKERS=$(WORKERS) $(VENV)/python -m tools.up
+	@PORT=$(PORT) WORKERS=$(WORKERS) $(VENV)/python -m tools.launch up
 
 test: dev-setup  ## the quick suite and the integration suite (real broker, worker, models)
 	@$(VENV)/python -m pytest -q

@@ -65,6 +65,26 @@ def port_is_free(port: int) -> bool:
         return True
 
 
+def own_folder(folder: Path) -> None:
+    """Make a folder, and return where this user can write in it and read all that is there.
+
+    Raises:
+        StackError: a file is in its place, or it or something in it belongs to another user.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        msg = f"{error.filename or folder} is a file where a folder must be; move it away, then try again"
+        raise StackError(msg) from None
+    except OSError as error:
+        msg = f"the folder {folder} cannot be made: {error.strerror}"
+        raise StackError(msg) from None
+    for path in (folder, *folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else (folder,):
+        if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
+            msg = f"{path} cannot be written by this user (it belongs to uid {path.stat().st_uid}); change its owner"
+            raise StackError(msg)
+
+
 @dataclass
 class Store:
     """One embedded Valkey server: its port, its password and what it promises."""
@@ -125,7 +145,8 @@ class Stack:
         self.port = port
         self.sink = sink
         self._lock: Any = None
-        (self.data / "ledger").mkdir(parents=True, exist_ok=True)
+        own_folder(self.data)
+        own_folder(self.data / "ledger")
         self.ledger = Store("ledger", self.data / "ledger", durable=True)
         self.broker = Store("broker", self.data, durable=False)
         self.environment = self._environment(settings or {})

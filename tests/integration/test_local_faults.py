@@ -1,0 +1,58 @@
+"""The local stack on a machine that is not as it should be: each fault ends with one line that says what to do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tools.setup import ROOT
+from tools.stack import Stack, StackError, free_port, own_folder
+
+
+def silent(_name: str, _line: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize("place", [".", "ledger"])
+def test_a_file_where_a_folder_must_be_is_named(tmp_path: Path, place: str) -> None:
+    data = tmp_path / "data"
+    blocked = data / place
+    blocked.parent.mkdir(exist_ok=True)
+    blocked.write_text("in the way")
+    with pytest.raises(StackError, match="is a file where a folder must be"):
+        Stack(data=data, port=free_port(), settings={"VULTUS_ENGINE": "fake"}, sink=silent)
+
+
+@pytest.mark.parametrize("place", [".", "appendonlydir", "lock"])
+def test_a_folder_of_another_user_is_named_with_its_owner(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "ledger"
+    (folder / "appendonlydir").mkdir(parents=True)
+    (folder / "lock").touch()
+    foreign, access = (folder / place).resolve(), os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).resolve() != foreign and access(path, mode))
+    with pytest.raises(StackError, match=f"cannot be written by this user .it belongs to uid {os.getuid()}"):
+        own_folder(folder)
+
+
+@pytest.mark.parametrize("tool", ["up", "demo"])
+@pytest.mark.parametrize("delay", [0.1, 0.2, 0.3, 0.5])
+def test_an_early_interrupt_ends_with_a_line(tool: str, delay: float) -> None:
+    environment = {**os.environ, "PORT": str(free_port()), "VULTUS_ENGINE": "fake"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.launch", tool],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(delay)  # whatever it has come to by then
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert "Traceback" not in output + errors
