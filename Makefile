@@ -52,11 +52,11 @@ unit:
 integration: dev-setup  ## only the tests with a real broker, worker and models
 	@$(VENV)/python -m pytest -q tests/integration
 
-chaos-short: dev-setup  ## every fault once over a real stack, then many at once, then an oracle: about 2 minutes (SEEDS=7, FAULT="worker killed")
+chaos-short: dev-setup  ## every fault once over a real stack, then many at once, then an oracle: about 4 minutes (SEEDS=7, FAULT="worker killed")
 	@$(VENV)/python -m tests.chaos.run --seeds $(or $(SEEDS),1) $(if $(FAULT),--only "$(FAULT)")
 
-chaos: dev-setup  ## four such storms, 10,000 jobs and 200 faults at least: about 12 minutes, one result in bench/results
-	@$(VENV)/python -m tests.chaos.run --seeds $(or $(SEEDS),1 2 3 4) --enough --keep bench/results
+chaos: dev-setup  ## twelve such storms, 50,000 jobs and 1,000 faults at least: about 50 minutes, one result in bench/results
+	@$(VENV)/python -m tests.chaos.run --seeds $(or $(SEEDS),1 2 3 4 5 6 7 8 9 10 11 12) --enough --keep bench/results
 
 fuzz: dev-setup  ## fuzz what reads images, forms and headers: SECONDS=60 for each of four targets, SEED=1
 	@$(VENV)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)

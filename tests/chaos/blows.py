@@ -1,5 +1,6 @@
 """One fault that was done, and what is known of it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -16,3 +17,7 @@ class Blow:
     """When a worker was dead."""
     held: dict[str, float] = field(default_factory=dict)
     """Jobs that a killed worker had, and when the lease of each ends."""
+
+
+Course = Iterator[None]
+"""What a fault does: up to the first step at once, the rest step by step."""

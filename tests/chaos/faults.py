@@ -6,7 +6,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +17,12 @@ from kombu.exceptions import OperationalError
 from shared.dispatch import QUEUE, RUN_NEXT, celery_app
 from shared.jobs import Status, shard_of
 from shared.storage import keys
-from tests.chaos.blows import Blow
+from tests.chaos.blows import Blow, Course
 from tests.chaos.ground import Ground
 from tests.chaos.load import Client
 from tests.chaos.marks import DEADLY, GREEDY
+from tests.chaos.misfits import Misfits
+from tests.chaos.moments import Moments
 from tests.chaos.receiver import Receiver
 from tools.service import Service
 
@@ -45,9 +47,6 @@ BUSY: Final = 4.0
 SETTLED: Final = 1.5
 """Seconds that a process is given in a rolling restart before the next is stopped."""
 
-Course = Iterator[None]
-"""What a fault does: up to the first step at once, the rest step by step."""
-
 
 class Faults:
     """Does faults and remembers them. One for each storm; call it from the main thread."""
@@ -60,6 +59,8 @@ class Faults:
         self._going: list[tuple[Blow, Course]] = []
         self._next = 0.0
         self.blows: list[Blow] = []
+        self.moments = Moments(ground, seed=seed)
+        self._misfits = Misfits(ground, self.moments, seed=seed)
         ledger, broker = ground.stack.stores
         workers, gateways, couriers = ground.stack.workers, ground.gateways, ground.couriers
         self.menu: dict[str, tuple[int, Callable[[Blow], Course]]] = {
@@ -94,6 +95,8 @@ class Faults:
             "network cut": (1, lambda _: self._network("cut")),
             "answers lost on the way": (2, lambda _: self._network("swallow")),
             "everything restarted in turn": (0, lambda _: self._roll()),
+            **self.moments.menu,
+            **self._misfits.menu,
         }
 
     def strike(self, name: str) -> Blow:
@@ -127,6 +130,7 @@ class Faults:
         for blow, course in [*self._going]:
             course.close()  # type: ignore[attr-defined]  # each is a generator
             self._over(blow, course)
+        self._misfits.end()
 
     def _go_on(self, blow: Blow, course: Course) -> None:
         try:

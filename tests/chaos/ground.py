@@ -1,8 +1,9 @@
 """Where a storm takes place: a real stack with two of each, three workers, and one of each behind a bad network."""
 
 import contextlib
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 
 from shared.signing import new_secret
 from shared.storage.connection import connect
+from tests.chaos.image_host import ImageHost
 from tests.chaos.network import Line
 from tools.receiver import TO_THIS_MACHINE
 from tools.service import Service
@@ -34,6 +36,9 @@ SETTINGS: Final = {
     "VULTUS_DRAIN": "2",
     "VULTUS_JOB_TIME_LIMIT": "20",
     "VULTUS_RETRY_WINDOW": str(RETRY_WINDOW),
+    "VULTUS_IMAGE_URL_TIMEOUT": "1",
+    "VULTUS_IMAGE_URL_ALLOW_HTTP": "true",
+    "VULTUS_IMAGE_URL_ALLOW_PRIVATE": "true",
     **TO_THIS_MACHINE,
     "VULTUS_WEBHOOK_TIMEOUT": str(TIMEOUT),
     "VULTUS_WEBHOOK_HOLD": str(HOLD),
@@ -51,7 +56,15 @@ class Ground:
         self.shards = shards
         self.clocks = data / "clocks"
         self.clocks.mkdir(parents=True)
-        settings = {**SETTINGS, "VULTUS_SHARDS": str(shards), "VULTUS_WEBHOOK_SECRETS": self.secret}
+        self.mines = data / "mines"
+        self.mines.mkdir()
+        self.images = ImageHost()
+        settings = {
+            **SETTINGS,
+            "VULTUS_SHARDS": str(shards),
+            "VULTUS_WEBHOOK_SECRETS": self.secret,
+            "VULTUS_IMAGE_URL_HOSTS": self.images.address,
+        }
         self.stack = Stack(data=data, port=free_port(), workers=WORKERS, settings=settings, sink=self._hear)
         ledger, _ = self.stack.stores
         ledger.command = ["env", "--ignore-signal=XFSZ", *ledger.command]  # a full disk is an error, not a signal
@@ -79,6 +92,8 @@ class Ground:
         self._exits = contextlib.ExitStack()
         for service in [*self.gateways, *self.couriers, *self.stack.workers]:
             self._give_a_clock(service)
+        for service in self.gateways:
+            service.environment = {**service.environment, "CHAOS_MINES": str(self.mines)}
 
     def _give_a_clock(self, service: Service) -> None:
         interpreter, dash, *module = service.command
@@ -97,6 +112,12 @@ class Ground:
     def couriers(self) -> list[Service]:
         """Both couriers."""
         return [self.stack.courier, self._more[1]]
+
+    def beside(self, name: str, command: Sequence[str], **environment: str) -> Service:
+        """A process that does not belong to the stack, with other settings; whoever starts it ends it."""
+        clock = {"CHAOS_CLOCK": str(self.clocks / name)}
+        whole = [sys.executable, "-m", "tests.chaos.odd_clock", *command]
+        return Service(name, whole, {**self.stack.environment, **clock, **environment}, self._hear)
 
     @property
     def services(self) -> list[Service]:
@@ -117,6 +138,7 @@ class Ground:
         try:
             for line in self.lines:
                 self._exits.enter_context(line)
+            self._exits.enter_context(self.images)
             for service in [self.gateways[1], self.couriers[1], self.stack.workers[-1]]:
                 service.environment = {**service.environment, **self._behind_the_lines()}
             self.stack.__enter__()

@@ -167,6 +167,10 @@ def _told(accounts: Sequence[Account], found: Snapshot) -> Iterator[str]:
 
 def _batches(accounts: Sequence[Account], found: Snapshot) -> Iterator[str]:
     there = {record.key for record in found.records.values() if record.in_batch}
+    for account in accounts:
+        whole = sum(key in there for key in account.item_keys)
+        if whole not in {0, account.items}:
+            yield f"torn: of the {account.items} items of key {account.key} there are {whole}"
     for account, batch_id in [(each, batch_id) for each in accounts if each.items for batch_id in each.ids]:
         group = found.groups.get(batch_id)
         if group is None:

@@ -17,8 +17,8 @@ from tests.chaos.report import Report, summary, table, together
 from tests.chaos.storm import Plan, storm
 from tools.setup import ROOT
 
-JOBS: Final = 10_000
-FAULTS: Final = 200
+JOBS: Final = 50_000
+FAULTS: Final = 1_000
 """What a full run has at least."""
 MOST: Final = 50
 """Findings that are shown."""

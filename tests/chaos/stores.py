@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, cast
 
 import redis
@@ -47,6 +47,24 @@ def endless(ledger: redis.Redis) -> list[str]:
         for name in _names(ledger)
         if OWNED.fullmatch(name) is None and ledger.ttl(name) == -1 and ledger.exists(name)
     ]
+
+
+def holding(ledger: redis.Redis, text: str) -> list[str]:
+    """Keys in whose name or value the text stands; what is removed meanwhile is passed over."""
+    return [name for name in _names(ledger) if text in name or text in repr(_value(ledger, name))]
+
+
+def _value(ledger: redis.Redis, name: str) -> object:
+    readers: dict[bytes, Callable[[], object]] = {
+        b"string": lambda: ledger.get(name),
+        b"hash": lambda: ledger.hgetall(name),
+        b"zset": lambda: ledger.zrange(name, 0, -1),
+        b"list": lambda: ledger.lrange(name, 0, -1),
+        b"set": lambda: ledger.smembers(name),
+        b"stream": lambda: ledger.xrange(name),
+    }
+    read = readers.get(cast("bytes", ledger.type(name)))
+    return read() if read else None
 
 
 def strange(broker: redis.Redis) -> list[str]:

@@ -21,6 +21,7 @@ from tests.chaos.faults import Faults
 from tests.chaos.ground import HOLD, MAX_ATTEMPTS, Ground
 from tests.chaos.listener import Listener
 from tests.chaos.load import PATIENCE, Client
+from tests.chaos.moments import Moments
 from tests.chaos.oracle import LINES, Snapshot, audit
 from tests.chaos.probe import Probe
 from tests.chaos.receiver import Receiver
@@ -79,9 +80,9 @@ class Storm:
         self.faults = Faults(ground, flaky, villain, seed=plan.seed)
 
     @property
-    def submitters(self) -> list[Client | Probe]:
+    def submitters(self) -> list[Client | Probe | Moments]:
         """Whoever keeps account of what it submitted."""
-        return [*self.clients, *self.probes]
+        return [*self.clients, *self.probes, self.faults.moments]
 
     def run(self) -> Report:
         """Let it storm, and judge what is left."""
@@ -100,7 +101,8 @@ class Storm:
                 last = time.time()
                 calm = self._settle()
                 self._ground.supervise(
-                    lambda: not any(thread.is_alive() for thread in threads[:-1]), seconds=2 * PATIENCE + 30
+                    lambda: not any(thread.is_alive() for thread in [*threads[:-1], *self.faults.moments.threads]),
+                    seconds=2 * PATIENCE + 30,
                 )
                 calm += self._settle()
                 found = self._look(ledger)
@@ -204,7 +206,7 @@ class Storm:
         accounts = [account for each in self.submitters for account in each.accounts]
         erased = frozenset(
             job_id for account in accounts if account.erased for job_id in {*account.ids, *account.retries}
-        )
+        ).union(self.faults.moments.gone)
         receipts = [receipt for each in (self._own, self._steady, *self._registered) for receipt in each.receipts]
         hooks = {account.key: account.hook for account in accounts if account.hook}
         everything, failures = (f"{each.name}/{path}" for each, path in zip(self._registered, PATHS, strict=True))
@@ -223,6 +225,7 @@ class Storm:
             ),
             *audit(accounts, ends, found, max_attempts=MAX_ATTEMPTS),
             *judge(due, receipts, erased=erased),
+            *self.faults.moments.broken,
             *leaks,
         ]
         return Report.of(

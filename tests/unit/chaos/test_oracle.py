@@ -32,6 +32,7 @@ class World:
             Account("e", ids={"job_e"}, erased=True, erased_surely=True),
             Account("f", items=2, ids={"batch_f"}, completed=True),
             Account("unanswered"),
+            Account("unanswered-batch", items=2),
         ]
     )
     ends: list[tuple[str, str]] = field(
@@ -146,6 +147,10 @@ DAMAGE: dict[str, tuple[str, Callable[[World], object]]] = {
     "a batch that vanished": ("lost: batch_f", lambda w: w.edit(groups={})),
     "an item that vanished": ("lost: item f/1", lambda w: w.drop("job_f1")),
     "an item with two jobs": ("doubled: key f/1", lambda w: w.add("job_x", record("f/1", *DONE))),
+    "a batch that was accepted in part": (
+        "torn: of the 2 items of key unanswered-batch there are 1",
+        lambda w: w.add("job_x", replace(record("unanswered-batch/0", *DONE), in_batch=True)),
+    ),
     "a batch that lost count": (
         "counts 2, of which 1",
         lambda w: w.edit(groups={"batch_f": Group("f", status="completed", total=2, ended=1)}),

@@ -1,0 +1,64 @@
+"""Ends a gateway inside one step of its work, as soon as it reaches a step for which a file lies in a folder."""
+
+import os
+import signal
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+from shared.storage.api_keys import ApiKeys
+from shared.storage.batches import Batches
+from shared.storage.belongings import Belongings
+from shared.storage.fetches import Fetches
+from shared.storage.ledger import Ledger
+from shared.storage.sessions import Sessions
+
+STEPS: Final[dict[str, tuple[type, str]]] = {
+    "fetch": (Fetches, "supply"),
+    "frame": (Sessions, "take"),
+    "retry": (Ledger, "retry"),
+    "erasure": (Belongings, "_unsay"),  # the jobs of the first shard are gone, the rest is there
+    "rotation": (ApiKeys, "expire"),  # the new key is there, the old one is as good as before
+}
+"""By name: the call before or after which a gateway may be killed."""
+WHEN: Final = ("before", "after")
+
+
+def mine(folder: Path, step: str, when: str) -> Path:
+    """The file that kills the gateway that comes to this step first."""
+    return folder / f"{step} {when}"
+
+
+def lay(folder: Path) -> None:
+    """From now on this process dies where such a file lies."""
+    for step, (owner, name) in STEPS.items():
+        setattr(owner, name, mined(folder, step, getattr(owner, name)))
+    born = Batches.__init__
+
+    def between_staging_and_acceptance(batches: Any, *given: Any, **named: Any) -> None:
+        born(batches, *given, **named)
+        batches._accept = mined(folder, "batch", batches._accept)
+
+    setattr(Batches, "__init__", between_staging_and_acceptance)  # noqa: B010 - its type is another
+
+
+def mined(folder: Path, step: str, act: Callable[..., Any]) -> Callable[..., Any]:
+    """The same call; it is the last of the process where a file lies."""
+
+    @wraps(act, updated=())
+    def walk(*given: Any, **named: Any) -> Any:
+        _step_on(mine(folder, step, "before"))
+        answer = act(*given, **named)
+        _step_on(mine(folder, step, "after"))
+        return answer
+
+    return walk
+
+
+def _step_on(file: Path) -> None:
+    try:
+        file.unlink()  # only one process can
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
