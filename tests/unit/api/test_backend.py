@@ -17,8 +17,9 @@ class Client:
 
     closed = False
 
-    def ping(self) -> None:
-        """Answer."""
+    def evalsha(self, _digest: str, _keys: int, _key: str, shards: int) -> bytes:
+        """The layout of an empty ledger: that of whoever asks."""
+        return str(shards).encode()
 
     def close(self) -> None:
         self.closed = True
