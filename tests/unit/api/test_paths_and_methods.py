@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import structlog
@@ -28,7 +29,7 @@ def test_other_slashes_are_an_unknown_path(gateway: Gateway, path: str) -> None:
 
 
 def test_a_submission_with_a_trailing_slash_keeps_its_body_and_its_limit(make_gateway: MakeGateway) -> None:
-    gateway = make_gateway(max_image_bytes=300_000)
+    gateway = make_gateway(max_image_bytes=300_000, sync_timeout=timedelta(seconds=0.05))
     form = {"files": {"image": ("photo.jpg", JPEG, "image/jpeg")}, "data": {"operation": "detect"}}
     assert gateway.post("/v1/jobs/", **form).status_code == 202
     sizes = {"files": {"file": ("photo.jpg", JPEG + b"\0" * 290_000)}}
