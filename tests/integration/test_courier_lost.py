@@ -135,22 +135,23 @@ def test_a_store_that_is_back_too_late_has_it_told_again_under_its_id(courier: S
     assert [asked.id for asked in partner.asked] == [event_id(job_id)]
 
 
-def test_a_courier_that_is_told_to_stop_ends_what_it_has_in_hand(courier: Site, partners: list[Partner]) -> None:
+def test_a_courier_that_is_told_to_stop_ends_what_it_has_in_hand(tmp_path: Path, partners: list[Partner]) -> None:
     partners.append(partner := Partner(waits, OK))
-    first = courier.end(partner.url())
-    partner.wait()
-    courier.courier.signal(signal.SIGTERM)
-    courier.wait_said("courier.draining")
-    second = courier.end(partner.url())  # this one is the next courier's
-    time.sleep(0.2)
-    partner.gate.set()
-    assert courier.courier.wait(TIMEOUT + 5)
-    assert courier.courier.exit_code() == 0
-    delivery, log = courier.settled(first)
-    assert (delivery.status, [attempt.status for attempt in log]) == (DELIVERED, [204])
-    assert len(partner.asked) == 1
-    courier.courier.start()
-    assert courier.settled(second)[0].status is DELIVERED
+    with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15"}) as courier:  # longer than all that happens meanwhile
+        first = courier.end(partner.url())
+        partner.wait()
+        courier.courier.signal(signal.SIGTERM)
+        courier.wait_said("courier.draining")
+        second = courier.end(partner.url())  # this one is the next courier's
+        time.sleep(0.2)
+        partner.gate.set()
+        assert courier.courier.wait(20)
+        assert courier.courier.exit_code() == 0
+        delivery, log = courier.settled(first)
+        assert (delivery.status, [attempt.status for attempt in log]) == (DELIVERED, [204])
+        assert len(partner.asked) == 1
+        courier.courier.start()
+        assert courier.settled(second)[0].status is DELIVERED
 
 
 def test_a_partner_that_hangs_keeps_no_courier_from_stopping(courier: Site, partners: list[Partner]) -> None:
