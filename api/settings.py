@@ -1,19 +1,34 @@
 """What the gateway can be told: its address, its limits, how long it waits."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from api.auth_settings import AuthSettings
-from api.client_tokens import read_secrets
 from api.edge_settings import EdgeSettings
 from api.url_policy import HostRule, UrlPolicy, read_hosts
 from api.webhook_policy import WebhookPolicy
 from shared.settings import Seconds, SecondsOrNever, from_text, listed
 from shared.tenants import DEFAULT
 from shared.webhook_settings import WebhookSettings
+
+LEAST_SECRET: Final = 32
+"""Characters of a session secret: 128 bits if it is hexadecimal."""
+
+
+def read_secrets(value: SecretStr) -> tuple[str, ...]:
+    """Split the secrets of a setting at commas; the newest comes first.
+
+    Raises:
+        ValueError: one is too short; the message repeats nothing of it.
+    """
+    secrets = listed(value.get_secret_value())
+    if any(len(secret) < LEAST_SECRET for secret in secrets):
+        msg = f"a secret has at least {LEAST_SECRET} characters, such as `openssl rand -hex 32` gives"
+        raise ValueError(msg)
+    return secrets
 
 
 def _hosts(text: str) -> tuple[HostRule, ...]:

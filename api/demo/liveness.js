@@ -80,7 +80,7 @@ async function call(path, options = {}) {
   return { body, status: answer.status, now: Date.parse(answer.headers.get("date")) || Date.now() };
 }
 
-// A link such as /demo/liveness#session=live_...&token=vlt... uses a session that a server opened.
+// A link such as /demo/liveness#session=live_...&token=eyJ... uses a session that a server opened.
 async function open() {
   const given = new URLSearchParams(location.hash.slice(1));
   if (given.has("session")) return { id: given.get("session"), client_token: given.get("token") ?? "" };

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from shared.errors import ErrorCode
@@ -104,7 +105,7 @@ def test_a_session_is_opened_with_a_challenge_a_token_and_deadlines(gateway: Gat
     assert (body["status"], body["reason"], body["frames"], body["metadata"]) == ("running", None, 0, {"case": "A-17"})
     assert (body["step_ends_at"], body["finished_at"]) == (None, None)
     assert [each["status"] for each in body["steps"]] == ["asked", *["waiting"] * 4]
-    assert body["client_token"].startswith(f"vlt.{body['id']}.")
+    assert jwt.decode(body["client_token"], options={"verify_signature": False})["sub"] == body["id"]
     assert body["ends_at"] < body["client_token_expires_at"]
     assert "client_token" not in gateway.get(body["urls"]["self"]).json()
 
@@ -140,7 +141,7 @@ def test_what_cannot_be_asked_is_refused_with_the_field(gateway: Gateway, asked:
 def test_without_a_secret_sessions_are_off(make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     problem(gateway.post(PATH, json={}), 422, "sessions_off")
-    token = {"Session-Token": "vlt.x"}
+    token = {"Session-Token": "x.y.z"}
     problem(gateway.get(f"{PATH}/{new_session_id(shard=0, now_ms=1)}", headers=token), 401, "client_token_invalid")
 
 
