@@ -1,6 +1,5 @@
 """The one place that heals a crash between two steps: every gateway and every worker sweeps, once a second."""
 
-import threading
 from datetime import timedelta
 from typing import Final
 
@@ -8,8 +7,8 @@ import structlog
 
 from shared.dispatch import ENOUGH, Doorbell
 from shared.errors import UnavailableError
+from shared.periodic import PeriodicThread
 from shared.storage.ledger import Ledger
-from shared.turns import take_turns
 
 INTERVAL: Final = timedelta(seconds=1)
 log = structlog.get_logger(__name__)
@@ -38,33 +37,20 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
         raise reaped.away
 
 
-class Sweeper:
-    """Sweeps in a thread of its own until stopped. A store that is away is reported once, and once when it is back."""
+class Sweeper(PeriodicThread):
+    """Sweeps until stopped. A store that is away is reported once, and once when it is back."""
 
     def __init__(
         self, ledger: Ledger, doorbell: Doorbell, *, max_attempts: int, interval: timedelta = INTERVAL
     ) -> None:
+        super().__init__("sweep", every=interval)
         self._ledger = ledger
         self._doorbell = doorbell
         self._max_attempts = max_attempts
-        self._interval = interval
-        self._stop = threading.Event()
         self._away = False
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
-    def start(self) -> None:
-        """Begin to sweep."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop, and wait for the pass in hand."""
-        self._stop.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        take_turns(self._turn, every=self._interval.total_seconds(), stop=self._stop, failed="sweep.failed")
-
-    def _turn(self) -> None:
+    def step(self) -> None:
+        """Sweep once."""
         try:
             sweep(self._ledger, self._doorbell, max_attempts=self._max_attempts)
         except UnavailableError:

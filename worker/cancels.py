@@ -3,19 +3,21 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
 
-import structlog
-
+from shared.periodic import PeriodicThread
 from shared.storage.ledger import Ledger
 
-log = structlog.get_logger(__name__)
+PAUSE: Final = timedelta(milliseconds=10)
+"""Before listening again after an error; an error that stays must not keep a core busy."""
 
 
 class TakenError(Exception):
     """The job is no longer this worker's: it was canceled or erased, or is another's by now."""
 
 
-class Cancels:
+class Cancels(PeriodicThread):
     """Hears of jobs that were canceled or erased, in one thread for the whole process.
 
     A message that is lost costs work that nobody wants, and nothing else: the ledger has fenced the worker already, and
@@ -23,21 +25,16 @@ class Cancels:
     """
 
     def __init__(self, ledger: Ledger) -> None:
+        super().__init__("cancels", every=PAUSE)
         self._ledger = ledger
         self._watched: set[str] = set()
         self._taken: set[str] = set()
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="cancels", daemon=True)
 
-    def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Listen no more."""
-        self._stop.set()
-        self._thread.join(timeout=10)
+    def step(self) -> None:
+        """Listen until stopped."""
+        for job_id in self._ledger.canceled(self._stopping):
+            self.take(job_id)
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[Callable[[], None]]:
@@ -61,11 +58,3 @@ class Cancels:
         with self._lock:
             if job_id in self._taken:
                 raise TakenError(job_id)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                for job_id in self._ledger.canceled(self._stop):
-                    self.take(job_id)
-            except MemoryError:
-                continue  # a picture has taken all for a moment: listen anew

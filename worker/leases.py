@@ -11,9 +11,9 @@ import structlog
 
 from shared.errors import UnavailableError
 from shared.jobs import Claim
+from shared.periodic import PeriodicThread
 from shared.storage.ledger import Ledger
 from shared.storage.presence import Presence, WorkerInfo
-from shared.turns import take_turns
 
 BEATS_PER_LEASE: Final = 3
 PRESENCE: Final = timedelta(seconds=15)
@@ -23,7 +23,7 @@ LONGEST_BEAT: Final = timedelta(seconds=5)
 log = structlog.get_logger(__name__)
 
 
-class Heartbeat:
+class Heartbeat(PeriodicThread):
     """Beats for this process: its presence, its ready file and the leases of all its jobs.
 
     `lost` is called with the id of a job that is held but is no longer this process's.
@@ -38,29 +38,26 @@ class Heartbeat:
         ready_file: Path | None = None,
         lost: Callable[[str], object] = lambda _: None,
     ) -> None:
+        super().__init__("heartbeat", every=min(ledger.lease / BEATS_PER_LEASE, LONGEST_BEAT))
         self._ledger = ledger
         self._presence = presence
         self._info = info
         self._ready_file = ready_file
         self._lost = lost
-        self._interval = min(ledger.lease / BEATS_PER_LEASE, LONGEST_BEAT)
         self.unheard = False
         """True while the store does not answer."""
         self._held: dict[str, str] = {}
         self._refused: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Say at once that the worker is warmed, then beat until stopped."""
         self._beat()
-        self._thread.start()
+        super().start()
 
     def stop(self) -> None:
         """Stop beating, and take the worker off the roll."""
-        self._stop.set()
-        self._thread.join(timeout=10)
+        super().stop()
         self.leave()
 
     def leave(self) -> None:
@@ -88,10 +85,8 @@ class Heartbeat:
         with self._lock:
             return list(self._held.items())
 
-    def _run(self) -> None:
-        take_turns(self._turn, every=self._interval.total_seconds(), stop=self._stop, failed="heartbeat.failed")
-
-    def _turn(self) -> None:
+    def step(self) -> None:
+        """Beat once; a store that does not answer is logged once."""
         try:
             self._beat()
         except UnavailableError:

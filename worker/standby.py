@@ -1,6 +1,5 @@
 """Works without the doorbell where it stays silent: jobs wait, this worker is idle, and nobody rings."""
 
-import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +8,7 @@ from typing import Final
 import structlog
 
 from shared.errors import UnavailableError
-from shared.turns import take_turns
+from shared.periodic import PeriodicThread
 
 SILENCE: Final = timedelta(seconds=5)
 """Idle beside jobs that wait for so long, a worker does not hear: where it does, every sweep rings, once a second."""
@@ -18,10 +17,11 @@ LOOK: Final = timedelta(seconds=1)
 log = structlog.get_logger(__name__)
 
 
-class Standby:
+class Standby(PeriodicThread):
     """Looks every second; after a silence it does what waits, one job at a time, in a thread of its own.
 
     The broker may be away, or Celery may have stopped listening without a word, as it has after lost connections.
+    `stop` waits for the job in progress without a limit: whoever stops the process has a limit of its own for that.
 
     Args:
         waiting: how many jobs wait; may raise `UnavailableError`.
@@ -38,20 +38,17 @@ class Standby:
         work: Callable[[], bool],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__("standby", every=LOOK, patience=None)
         self._waiting, self._busy, self._work, self._now = waiting, busy, work, now
         self._silent_since: float | None = None
         self._told = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="standby", daemon=True)
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more, and wait for the job in hand; whoever stops the process has a limit of its own for that."""
-        self._stop.set()
-        self._thread.join()
+    def step(self) -> None:
+        """Look once; a ledger that is away starts the silence anew."""
+        try:
+            self.look()
+        except UnavailableError:
+            self._silent_since = None  # the sweep and the heartbeat log it already
 
     def look(self) -> None:
         """One look; where it has been silent for too long, all the work that is found then.
@@ -66,16 +63,7 @@ class Standby:
             self._silent_since = self._now()
         if self._now() - self._silent_since < SILENCE.total_seconds():
             return
-        while not self._stop.is_set() and self._work():
+        while not self._stopping.is_set() and self._work():
             if not self._told:
                 log.warning("doorbell.silent", detail="jobs wait and nobody rings: working without it, one at a time")
                 self._told = True
-
-    def _run(self) -> None:
-        take_turns(self._turn, every=LOOK.total_seconds(), stop=self._stop, failed="standby.failed")
-
-    def _turn(self) -> None:
-        try:
-            self.look()
-        except UnavailableError:
-            self._silent_since = None  # the sweep and the heartbeat say so already

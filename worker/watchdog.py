@@ -16,8 +16,8 @@ import structlog
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, JobFailure
 from shared.operations import Operation
+from shared.periodic import PeriodicThread
 from shared.storage.ledger import Ledger
-from shared.turns import take_turns
 from worker.leases import Heartbeat
 from worker.turnstile import Turnstile
 
@@ -44,7 +44,7 @@ def dead_mans_switch(delay: timedelta) -> None:
     faulthandler.dump_traceback_later(delay.total_seconds(), exit=True)
 
 
-class Watchdog:
+class Watchdog(PeriodicThread):
     """Looks every second whether a job runs longer than the limit of its operation.
 
     Such a job is stuck. Its thread cannot be ended, so the process ends, and whoever supervises it starts a new one.
@@ -65,6 +65,7 @@ class Watchdog:
         end: Callable[[int], object] = os._exit,
         arm: Callable[[timedelta], None] | None = None,
     ) -> None:
+        super().__init__("watchdog", every=min(min(limits.values()) / 10, LONGEST_LOOK))
         self._ledger = ledger
         self._heartbeat = heartbeat
         self._turnstile = turnstile
@@ -76,17 +77,10 @@ class Watchdog:
         self._arm = arm
         self._watched: dict[str, Watched] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
 
     def stop(self) -> None:
         """Stop looking: every job has ended."""
-        self._stop.set()
-        self._thread.join(timeout=10)
+        super().stop()
         if self._arm:
             faulthandler.cancel_dump_traceback_later()
 
@@ -100,6 +94,12 @@ class Watchdog:
         finally:
             with self._lock:
                 self._watched.pop(claim.job.id, None)
+
+    def step(self) -> None:
+        """Arm the dead man's switch again, and look once."""
+        if self._arm:
+            self._arm(self._longest + self._ledger.lease)
+        self.look()
 
     def look(self) -> None:
         """One look; ends the process where a job is stuck."""
@@ -147,12 +147,3 @@ class Watchdog:
             except UnavailableError:
                 log.warning("job.unreleased", job_id=job_id, detail="the ledger is away; its lease runs out")
         self._heartbeat.leave()
-
-    def _run(self) -> None:
-        interval = min(min(self._limits.values()) / 10, LONGEST_LOOK).total_seconds()
-        take_turns(self._turn, every=interval, stop=self._stop, failed="watchdog.failed")
-
-    def _turn(self) -> None:
-        if self._arm:
-            self._arm(self._longest + self._ledger.lease)
-        self.look()
