@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 import redis
@@ -50,21 +50,37 @@ def endless(ledger: redis.Redis) -> list[str]:
 
 
 def holding(ledger: redis.Redis, text: str) -> list[str]:
-    """Keys in whose name or value the text stands; what is removed meanwhile is passed over."""
-    return [name for name in _names(ledger) if text in name or text in repr(_value(ledger, name))]
+    """Keys in whose name or value the text stands; what is removed meanwhile is passed over.
+
+    A storm leaves some 50,000 keys, so they are read in bulk: two calls for each took longer than a fault may last.
+    """
+    names = _names(ledger)
+    chunks = (names[start : start + IN_BULK] for start in range(0, len(names), IN_BULK))
+    return [name for chunk in chunks for name, value in _values(ledger, chunk) if text in name or text in repr(value)]
 
 
-def _value(ledger: redis.Redis, name: str) -> object:
-    readers: dict[bytes, Callable[[], object]] = {
-        b"string": lambda: ledger.get(name),
-        b"hash": lambda: ledger.hgetall(name),
-        b"zset": lambda: ledger.zrange(name, 0, -1),
-        b"list": lambda: ledger.lrange(name, 0, -1),
-        b"set": lambda: ledger.smembers(name),
-        b"stream": lambda: ledger.xrange(name),
-    }
-    read = readers.get(cast("bytes", ledger.type(name)))
-    return read() if read else None
+def _values(ledger: redis.Redis, names: Sequence[str]) -> Iterator[tuple[str, object]]:
+    with ledger.pipeline(transaction=False) as types:
+        for name in names:
+            types.type(name)
+        kinds = cast("list[bytes]", types.execute())
+    present = [(name, kind) for name, kind in zip(names, kinds, strict=True) if kind in READERS]
+    with ledger.pipeline(transaction=False) as values:
+        for name, kind in present:
+            READERS[kind](values, name)
+        # A key that another type took meanwhile answers with an error: it is not the one that was looked for.
+        yield from zip((name for name, _ in present), values.execute(raise_on_error=False), strict=True)
+
+
+IN_BULK: Final = 500
+READERS: Final[Mapping[bytes, Callable[[redis.Redis, str], object]]] = {
+    b"string": lambda store, name: store.get(name),
+    b"hash": lambda store, name: store.hgetall(name),
+    b"zset": lambda store, name: store.zrange(name, 0, -1),
+    b"list": lambda store, name: store.lrange(name, 0, -1),
+    b"set": lambda store, name: store.smembers(name),
+    b"stream": lambda store, name: store.xrange(name),
+}
 
 
 def strange(broker: redis.Redis) -> list[str]:
