@@ -27,6 +27,7 @@ from api.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.content_encoding import PlainBodies
 from api.cors import Cors
 from api.draining import Drain
+from api.health_schemas import VERSION
 from api.lines import guarded
 from api.middleware import BodyLimit, Edge, HeadAsGet, OwnNames
 from api.openapi import complete
@@ -46,7 +47,6 @@ from api.routes import (
     webhook_endpoints,
     webhook_secrets,
 )
-from api.schemas import VERSION
 from api.settings import ApiSettings
 from api.uploads import Uploads
 from shared import telemetry, tracing

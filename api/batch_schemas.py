@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from api.schemas import MAX_METADATA_BYTES, ImageSource, JobBody, ReferenceSource, Time, WebhookSpec
+from api.http_schemas import Time
+from api.schemas import MAX_METADATA_BYTES, ImageSource, JobBody, ReferenceSource, WebhookSpec
 from shared.faces import Strict
 from shared.job_content import job_content, rfc3339
 from shared.jobs import Batch, BatchStatus, Job, Priority, Status

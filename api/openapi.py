@@ -8,10 +8,11 @@ from pydantic.json_schema import models_json_schema
 
 from api.batch_schemas import BatchSubmission
 from api.classic_schemas import CompareRequest
+from api.http_schemas import Problem
 from api.preferences import MAX_KEY
 from api.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
 from api.request_bodies import FORMS, REF
-from api.schemas import JobBody, JobSubmission, Problem, TransitionEvent
+from api.schemas import JobBody, JobSubmission, TransitionEvent
 from api.session_schemas import SessionRequest
 from shared.errors import ErrorCode
 from shared.jobs import Status

@@ -1,7 +1,6 @@
-"""Request and response bodies, with the descriptions and examples that OpenAPI shows."""
+"""Request and response bodies of jobs, with the descriptions and examples that OpenAPI shows."""
 
-import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from api.http_schemas import Time, only_rfc3339
 from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Recognisability
 from shared.jobs import Priority, Status
@@ -23,16 +23,11 @@ from shared.submitted import Submitted
 from shared.urls import MAX_URL
 from shared.webhooks import SUBSCRIBABLE, EventType, PayloadForm
 
-VERSION: Final = "0.1.0"
-"""Version of the service; a test holds it to pyproject.toml."""
-
 MAX_METADATA_BYTES: Final = 2048
 MAX_PAGE: Final = 200
 """Jobs on one page of a list."""
 
 Vector = Annotated[list[float], FailFast(), Field(max_length=MAX_DIMENSIONS)]
-
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 JOB_ID: Final = "job_00019b8d3c1a386d5a7c90e1d24f68ab0c"
 
@@ -43,25 +38,6 @@ def _subscribable(events: list[EventType]) -> list[EventType]:
         msg = f"{wrong[0]} is sent only where it is asked for"
         raise ValueError(msg)
     return events
-
-
-class FieldProblem(BaseModel):
-    """One wrong field."""
-
-    field: str = Field(description="Where it is, such as `params.threshold`.")
-    detail: str = Field(description="What is wrong with it.")
-
-
-class Problem(BaseModel):
-    """An error, as RFC 9457 has it; sent as `application/problem+json`."""
-
-    type: str = Field(description="`urn:vultus:error:` and the code.")
-    title: str = Field(description="What the code means, the same for every occurrence.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What happened this time.")
-    code: ErrorCode = Field(description="One of the closed list in docs/errors.md.")
-    request_id: str = Field(description="Also in the `X-Request-ID` header and in every log line of the request.")
-    errors: list[FieldProblem] | None = Field(default=None, description="The wrong fields, where there are any.")
 
 
 class ImageSource(Submitted):
@@ -213,9 +189,6 @@ class JobUrls(BaseModel):
     deliveries: str = Field(description="Who was told of its end, and how that went.")
 
 
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
-
-
 class JobSummary(BaseModel):
     """A job without its result, as lists have it."""
 
@@ -260,18 +233,6 @@ class JobList(BaseModel):
     next_cursor: str | None = Field(description="For the next page; null where this is the last.")
 
 
-def only_rfc3339(given: Any) -> Any:
-    """Leave numbers and dates without a time to nobody's guess.
-
-    Raises:
-        ValueError: it is a text of another form.
-    """
-    if isinstance(given, str) and not _RFC3339.fullmatch(given):
-        msg = "must be a time as RFC 3339 has it, such as 2026-11-24T09:30:00Z"
-        raise ValueError(msg)
-    return given
-
-
 class JobQuery(BaseModel):
     """Which jobs are listed; every condition must hold."""
 
@@ -297,47 +258,3 @@ class TransitionEvent(BaseModel):
     number: int = Field(ge=1, description="The how-manieth transition of the job; also the event's id.")
     status: Status
     at: Time
-
-
-class ServiceAnswer(BaseModel):
-    """Answer of `GET /`."""
-
-    service: Literal["Face Recognition API"] = "Face Recognition API"
-    status: Literal["running"] = "running"
-    version: str = VERSION
-
-
-class QueueDepth(BaseModel):
-    """How full the queue is."""
-
-    waiting: int = Field(ge=0, description="Jobs that no worker has taken.")
-    running: int = Field(ge=0, description="Jobs in work.")
-
-
-class HealthAnswer(BaseModel):
-    """Answer of `GET /health`, with status 200 or 503."""
-
-    status: Literal["healthy", "unhealthy"]
-    models_loaded: bool = Field(description="True while at least one worker is alive with its models warmed.")
-    workers: int = Field(ge=0, description="Workers alive.")
-    queue: QueueDepth | None = Field(description="Null while the job store cannot be reached.")
-    model_pack: str | None = Field(description="Pack of the workers; several are joined by commas.")
-    reason: str | None = Field(default=None, description="Why it is unhealthy.")
-    warning: str | None = Field(
-        default=None, description="Present while workers have different embedding contracts: results do not compare."
-    )
-
-
-class ReadyAnswer(BaseModel):
-    """Answer of `GET /readyz`: whether this gateway should be sent clients."""
-
-    status: Literal["ready", "draining", "loading", "away"] = Field(
-        description="`draining`: it stops; `loading`: its store reads its file; `away`: its store does not answer."
-    )
-    accepts_jobs: bool = Field(description="False where it is not ready, the queue is full or the store's memory is.")
-
-
-class LiveAnswer(BaseModel):
-    """Answer of `GET /livez`: this process answers."""
-
-    status: Literal["alive"] = "alive"

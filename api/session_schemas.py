@@ -5,8 +5,9 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from api.challenges import Hint, memory_of, progress_of
+from api.http_schemas import Time
 from api.motions import Evidence
-from api.schemas import MAX_METADATA_BYTES, JobWebhook, ReferenceVector, Time, WebhookSpec
+from api.schemas import MAX_METADATA_BYTES, JobWebhook, ReferenceVector, WebhookSpec
 from shared.job_content import rfc3339, webhook_content
 from shared.liveness_sessions import TURNS, Reason, Session, SessionStatus, Step
 from shared.submitted import Submitted

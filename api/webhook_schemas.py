@@ -1,15 +1,12 @@
-"""Bodies about webhooks: endpoints, deliveries, and what arrives at a receiver."""
+"""Request and response bodies of webhook endpoints and their deliveries."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.schemas import JobBody, Time, WebhookEvents, only_rfc3339
-from shared.errors import ErrorCode
+from api.http_schemas import Time, only_rfc3339
+from api.schemas import WebhookEvents
 from shared.job_content import rfc3339
-from shared.jobs import Status
-from shared.liveness_sessions import Reason, SessionStatus
-from shared.operations import Operation
 from shared.submitted import Submitted
 from shared.urls import MAX_URL
 from shared.webhooks import Attempt, Delivery, DeliveryStatus, DisabledReason, Endpoint, EventType, PayloadForm, Secret
@@ -172,86 +169,6 @@ class Resent(BaseModel):
     """How many deliveries are due again."""
 
     resent: int = Field(ge=0)
-
-
-class ThinJob(BaseModel):
-    """A job in a thin callback."""
-
-    id: str
-    operation: Operation
-    status: Status
-    finished_at: Time
-    error_code: ErrorCode | None = Field(description="Why it failed.")
-    url: str = Field(description="Where it is read.")
-    full: Literal[False]
-    reason: str | None = Field(default=None, description="Why a full payload is not.")
-
-
-class FullJob(JobBody):
-    """A job in a full callback: as it is read, without its embeddings unless they were asked for."""
-
-    url: str
-    full: Literal[True]
-
-
-class CompletedBatch(BaseModel):
-    """A batch in a callback."""
-
-    id: str
-    status: Literal["completed"]
-    total: int
-    counts: dict[Status, int]
-    url: str
-
-
-class CompletedSession(BaseModel):
-    """A liveness session in a callback."""
-
-    id: str
-    status: SessionStatus
-    reason: Reason | None = Field(description="Why it did not pass.")
-    url: str = Field(description="Where it is read, with the evidence of each step.")
-
-
-class TestData(BaseModel):
-    """What a test says."""
-
-    __test__ = False
-    id: str = Field(description="The endpoint's id.")
-    message: str
-
-
-class JobCallback(BaseModel):
-    """The body of a callback about a job."""
-
-    type: EventType
-    timestamp: Time = Field(description="When the job ended.")
-    data: ThinJob | FullJob
-
-
-class BatchCallback(BaseModel):
-    """The body of a callback about a batch."""
-
-    type: Literal["batch.completed"]
-    timestamp: Time
-    data: CompletedBatch
-
-
-class SessionCallback(BaseModel):
-    """The body of a callback about a liveness session."""
-
-    type: Literal["liveness_session.completed"]
-    timestamp: Time
-    data: CompletedSession
-
-
-class TestCallback(BaseModel):
-    """The body of a test."""
-
-    __test__ = False
-    type: Literal["webhook.test"]
-    timestamp: Time
-    data: TestData
 
 
 def endpoint_content(endpoint: Endpoint, *, secret: str | None = None) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse
 from api.backend import Backend
 from api.deps import PUBLIC, BackendDep, DrainDep, SettingsDep
 from api.draining import Drain
+from api.health_schemas import HealthAnswer, LiveAnswer, QueueDepth, ReadyAnswer, ServiceAnswer
 from api.openapi import problem_responses
 from api.rollcall import contracts_of
-from api.schemas import HealthAnswer, LiveAnswer, QueueDepth, ReadyAnswer, ServiceAnswer
 from shared.errors import ErrorCode, UnavailableError
 from shared.monitor import Readiness
 from shared.storage.connection import still_loads

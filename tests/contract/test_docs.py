@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from api.health_schemas import VERSION
 from api.problems import TABLE
-from api.schemas import JOB_ID, MAX_METADATA_BYTES, VERSION
+from api.schemas import JOB_ID, MAX_METADATA_BYTES
 from api.settings import ApiSettings
 from shared.errors import ErrorCode
 from shared.jobs import is_job_id

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from api.schemas import VERSION
+from api.health_schemas import VERSION
 from shared.storage.connection import store_errors
 from tests.doubles import WORKER
 from tests.unit.api.conftest import Gateway, MakeGateway
