@@ -16,9 +16,10 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from api import callbacks, problems
+from api import batch_schemas, callbacks, classic_schemas, job_forms, problems, session_schemas
 from api.allocator import return_large_buffers
 from api.audit import AuditLog, Witness
 from api.auth import open_gate
@@ -30,7 +31,7 @@ from api.draining import Drain
 from api.health_schemas import VERSION
 from api.lines import guarded
 from api.middleware import BodyLimit, Edge, HeadAsGet, OwnNames
-from api.openapi import complete
+from api.openapi import add_models, complete
 from api.routes import (
     api_keys,
     audit,
@@ -80,6 +81,14 @@ TAGS: Final = [
     {"name": "health", "description": "For load balancers and supervisors."},
 ]
 
+MODELS: Final[tuple[type[BaseModel], ...]] = (
+    *job_forms.DOCUMENTED,
+    *batch_schemas.DOCUMENTED,
+    *classic_schemas.DOCUMENTED,
+    *session_schemas.DOCUMENTED,
+)
+"""The models that only hand-written parts of the OpenAPI document refer to."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -89,7 +98,10 @@ class Gateway(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
         if self.openapi_schema is None:
-            self.openapi_schema = complete(super().openapi())
+            document = super().openapi()
+            add_models(document, MODELS)
+            job_forms.describe_params(document["components"]["schemas"])
+            self.openapi_schema = complete(document)
         return self.openapi_schema
 
 

@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, Json
 
 from api.http_schemas import Time
+from api.request_bodies import BASE64_EXAMPLE, File, FormSchema, JsonText, json_body, multipart, request_body
 from api.schemas import MAX_METADATA_BYTES, ImageSource, JobBody, ReferenceSource, WebhookSpec
 from shared.faces import Strict
 from shared.job_content import job_content, rfc3339
@@ -46,6 +47,43 @@ class BatchSubmission(Submitted):
         default=None, description="Who is told of the completion, beside the registered endpoints."
     )
     items: list[BatchItem] = Field(min_length=1)
+
+
+class BatchForm(FormSchema):
+    """The multipart form of `POST /v1/batches`."""
+
+    images: list[File] = Field(min_length=1, description="One file for each item.")
+    operation: Operation | None = None
+    params: JsonText | None = Field(default=None, description="JSON object: the parameters of every item.")
+    priority: Priority | None = None
+    metadata: JsonText | None = Field(default=None, description="JSON object: yours, given back with the batch.")
+    webhook: Json[WebhookSpec] | None = Field(
+        default=None, description="JSON object: where the completion is reported."
+    )
+    items: JsonText | None = Field(
+        default=None,
+        description="JSON array with an object for each image, in their order: `operation`, `params`, `metadata`, "
+        "`reference` of that item.",
+    )
+
+
+BATCH_BODY: Final = request_body(
+    multipart(BatchForm, "images", examples={"detect": {"operation": "detect", "images": ["(file)", "(file)"]}}),
+    json_body(
+        BatchSubmission,
+        {
+            "detect": {
+                "operation": "detect",
+                "items": [
+                    {"image": {"base64": BASE64_EXAMPLE}, "metadata": {"row": 1}},
+                    {"image": {"base64": BASE64_EXAMPLE}, "params": {"max_faces": 1}},
+                ],
+            }
+        },
+    ),
+)
+DOCUMENTED: Final = (BatchForm, BatchSubmission)
+"""The models that only hand-written parts of the OpenAPI document refer to."""
 
 
 class BatchUrls(BaseModel):

@@ -1,7 +1,10 @@
 """Request and response bodies of the classic endpoints; fields may be added, none renamed or dropped."""
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.request_bodies import File, LenientFormSchema, json_body, multipart, request_body
 from api.schemas import Vector
 
 
@@ -74,3 +77,37 @@ class RegisterAnswer(BaseModel):
     liveness_confidence: float | None = Field(default=None, ge=0, le=1, description="1.0 where liveness was skipped.")
     detection_confidence: float | None = Field(default=None, ge=0, le=1)
     liveness_skipped: bool | None = None
+
+
+class ImageForm(LenientFormSchema):
+    """The form of a classic call."""
+
+    file: File
+
+
+class VerifyForm(LenientFormSchema):
+    """The form of `POST /verify`."""
+
+    file: File
+    stored_embedding: str | None = Field(
+        default=None, description="JSON array of numbers; without it the call embeds only."
+    )
+
+
+class RegisterForm(LenientFormSchema):
+    """The form of `POST /register`."""
+
+    file: File
+    skip_liveness: str | None = Field(
+        default=None,
+        description="`true` leaves the liveness check out. Accepted: `true`, `t`, `yes`, `y`, `on`, `1`, `false`, "
+        "`f`, `no`, `n`, `off`, `0`, in either case. Default: `false`.",
+    )
+
+
+IMAGE_BODY: Final = request_body(multipart(ImageForm, "file"))
+VERIFY_BODY: Final = request_body(multipart(VerifyForm, "file"))
+REGISTER_BODY: Final = request_body(multipart(RegisterForm, "file"))
+COMPARE_BODY: Final = request_body(json_body(CompareRequest))
+DOCUMENTED: Final = (ImageForm, VerifyForm, RegisterForm, CompareRequest)
+"""The models that only hand-written parts of the OpenAPI document refer to."""

@@ -1,22 +1,17 @@
 """What OpenAPI says beyond FastAPI's own reading of the code: parameters, headers, and every problem."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.batch_schemas import BatchSubmission
-from api.classic_schemas import CompareRequest
 from api.http_schemas import Problem
 from api.preferences import MAX_KEY
 from api.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
-from api.request_bodies import FORMS, REF
-from api.schemas import JobBody, JobSubmission, TransitionEvent
-from api.session_schemas import SessionRequest
+from api.request_bodies import REF
 from shared.errors import ErrorCode
-from shared.jobs import Status
-from shared.operations import PARAMS, SUBMITTABLE
 
 _EXAMPLE_ID: Final = "req_5f2c0e9a7b1d4c3e8f60a1b2"
 _RETRY_AFTER: Final = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
@@ -169,33 +164,6 @@ def _example(code: ErrorCode) -> dict[str, Any]:
     }
 
 
-_AT: Final = "2026-11-24T09:30:00.125Z"
-EVENT_STREAM: Final[dict[str, Any]] = {
-    "description": "Named by the status, with the number of the transition as id and a TransitionEvent as data; then "
-    "`end` with the whole job (JobBody) as data, or `deleted`.",
-    "content": {
-        "text/event-stream": {
-            "x-item-schema": {  # `itemSchema` of OpenAPI 3.2; 3.1 has no word for it
-                "type": "object",
-                "required": ["event", "data"],
-                "properties": {
-                    "event": {"type": "string", "enum": [*Status, "end", "deleted"]},
-                    "id": {"type": "string", "description": "The transition's number, or `end`."},
-                    "data": {
-                        "type": "string",
-                        "contentMediaType": "application/json",
-                        "contentSchema": {
-                            "anyOf": [{"$ref": REF.format(model=kind)} for kind in ("TransitionEvent", "JobBody")]
-                        },
-                    },
-                },
-            },
-            "example": f'event: queued\ndata: {{"number":1,"status":"queued","at":"{_AT}"}}\nid: 1\n\n: ping\n\n',
-        }
-    },
-}
-
-
 def _with_refusals(responses: dict[str, Any]) -> dict[str, Any]:
     """The responses of a call, with the codes that may refuse its caller among those of the same status."""
     codes = [
@@ -208,10 +176,19 @@ def _with_refusals(responses: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(merged.items()))
 
 
-def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the schemas that only hand-written parts refer to, and to every call for a caller what may refuse one.
+def add_models(document: dict[str, Any], models: Iterable[type[BaseModel]]) -> None:
+    """Add the schemas of models that only hand-written parts of the document refer to."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    wanted: tuple[type[BaseModel], ...] = (Problem, *models)
+    _, definitions = models_json_schema([(model, "validation") for model in wanted], ref_template=REF)
+    for name, schema in definitions["$defs"].items():
+        schemas.setdefault(name, schema)
 
-    FastAPI says of every call with a parameter that it may answer its own kind of 422: ours never do.
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Add what may refuse the caller of each operation, and simplify what client generators cannot read.
+
+    FastAPI documents its own kind of 422 for every operation with a parameter; the gateway never sends it.
     """
     for item in (*document["paths"].values(), *document.get("webhooks", {}).values()):
         for operation in item.values():
@@ -222,28 +199,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
     document["components"]["securitySchemes"] |= API_KEY
-    params = {PARAMS[operation].__name__: PARAMS[operation] for operation in SUBMITTABLE}
-    models: list[type[BaseModel]] = [
-        Problem, JobBody, JobSubmission, BatchSubmission, TransitionEvent, CompareRequest, SessionRequest,
-        *params.values(),
-    ]  # fmt: skip
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REF)
-    for name, schema in (definitions["$defs"] | FORMS).items():
-        schemas.setdefault(name, schema)
-    # In a request the embedding goes into `reference`; the parameter is how the worker gets it.
-    schemas["VerifyParams"]["properties"].pop("reference_embedding")
+    schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    schemas["JobSubmission"]["properties"]["params"] = {
-        "title": "Params",
-        "description": "Parameters of the operation: "
-        + ", ".join(
-            f"`{operation}` takes {kind.__name__}" for operation, kind in PARAMS.items() if operation in SUBMITTABLE
-        )
-        + ".",
-        "anyOf": [*({"$ref": REF.format(model=name)} for name in params), {"type": "null"}],
-    }
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     _unroll_tuples(document)
     return document

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, model_validator
 from api.challenges import Hint, memory_of, progress_of
 from api.http_schemas import Time
 from api.motions import Evidence
+from api.request_bodies import File, FormSchema, json_body, multipart, request_body
 from api.schemas import MAX_METADATA_BYTES, JobWebhook, ReferenceVector, WebhookSpec
 from shared.job_content import rfc3339, webhook_content
 from shared.liveness_sessions import TURNS, Reason, Session, SessionStatus, Step
@@ -63,6 +64,33 @@ class SessionRequest(Submitted):
             msg = "kinds needs a second movement: none comes twice in a row"
             raise ValueError(msg)
         return self
+
+
+class FrameForm(FormSchema):
+    """The form of a liveness session's frame."""
+
+    image: File
+    sequence: int = Field(ge=0, description="Number of the picture; each greater than the one before.")
+    taken_at: float = Field(
+        ge=0,
+        description="When it was taken: milliseconds of a clock of the client's that only goes forward, such as "
+        "`performance.now()`.",
+    )
+
+
+FRAME_BODY: Final = request_body(multipart(FrameForm, "image"))
+SESSION_BODY: Final = request_body(
+    json_body(
+        SessionRequest,
+        {
+            "as it is": {},
+            "two turns": {"movements": 2, "kinds": ["turn_left", "turn_right"], "metadata": {"case": "A-17"}},
+        },
+    ),
+    required=False,
+)
+DOCUMENTED: Final = (FrameForm, SessionRequest)
+"""The models that only hand-written parts of the OpenAPI document refer to."""
 
 
 class SessionStep(BaseModel):

@@ -12,14 +12,13 @@ from starlette.responses import Response
 
 from api.answers import json_answer
 from api.backend import Backend
-from api.batch_schemas import BatchBody, BatchJobs, BatchPart, batch_content, batch_path, jobs_content
+from api.batch_schemas import BATCH_BODY, BatchBody, BatchJobs, BatchPart, batch_content, batch_path, jobs_content
 from api.batches import FORM_FIELDS, from_form, from_manifest, new_id, submit
 from api.bodies import MAX_PARTS, media_type, read_form, refuse_media_type
 from api.deps import BackendDep, JobsReader, JobsWriter, SettingsDep
 from api.idempotency import fingerprint, known_as, reserved
 from api.openapi import BATCH_READ_CODES, IDEMPOTENCY_KEY, JOB_HEADERS, PREFER, REPLAYED, problem_responses
 from api.preferences import granted_wait, read_idempotency_key, read_prefer
-from api.request_bodies import BATCH_BODY
 from api.waiting import Watch
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Batch, BatchStatus, is_batch_id

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -11,17 +11,44 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.deps import BackendDep, JobIdDep, JobsReader
-from api.openapi import EVENT_STREAM, READ_CODES, problem_responses
+from api.openapi import READ_CODES, problem_responses
+from api.request_bodies import REF
+from api.schemas import JobBody, TransitionEvent
 from api.waiting import Waiting
 from shared.errors import RequestError, UnavailableError
 from shared.job_content import job_content, transition_content
-from shared.jobs import Job
+from shared.jobs import Job, Status
 
 PING: Final = timedelta(seconds=15)
 """A comment goes out after this long without an event, so that no proxy takes the line for dead."""
 END: Final = "end"
 """The id of the last event: whoever comes back with it has seen everything."""
 HEADERS: Final = {"X-Accel-Buffering": "no"}
+_AT: Final = "2026-11-24T09:30:00.125Z"
+EVENT_STREAM: Final[dict[str, Any]] = {
+    "description": "Named by the status, with the number of the transition as id and a TransitionEvent as data; then "
+    "`end` with the whole job (JobBody) as data, or `deleted`.",
+    "content": {
+        "text/event-stream": {
+            "x-item-schema": {  # `itemSchema` of OpenAPI 3.2; 3.1 has no word for it
+                "type": "object",
+                "required": ["event", "data"],
+                "properties": {
+                    "event": {"type": "string", "enum": [*Status, "end", "deleted"]},
+                    "id": {"type": "string", "description": "The transition's number, or `end`."},
+                    "data": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "contentSchema": {
+                            "anyOf": [{"$ref": REF.format(model=kind.__name__)} for kind in (TransitionEvent, JobBody)]
+                        },
+                    },
+                },
+            },
+            "example": f'event: queued\ndata: {{"number":1,"status":"queued","at":"{_AT}"}}\nid: 1\n\n: ping\n\n',
+        }
+    },
+}
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 

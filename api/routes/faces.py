@@ -11,6 +11,10 @@ from api.auth import Caller
 from api.backend import Backend
 from api.bodies import Form, FormFields, media_type, parse, read_form, refuse_media_type
 from api.classic_schemas import (
+    COMPARE_BODY,
+    IMAGE_BODY,
+    REGISTER_BODY,
+    VERIFY_BODY,
     CompareAnswer,
     CompareRequest,
     DetectAnswer,
@@ -22,7 +26,6 @@ from api.classic_schemas import (
 from api.deps import BackendDep, JobsWriter, SettingsDep
 from api.intake import Submission, new_id
 from api.openapi import CLASSIC_CODES, problem_responses
-from api.request_bodies import COMPARE_BODY, IMAGE_BODY, REGISTER_BODY, VERIFY_BODY
 from api.schemas import Vector
 from api.settings import ApiSettings
 from api.submissions import check_size

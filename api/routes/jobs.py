@@ -16,6 +16,7 @@ from api.bodies import media_type, read_form, refuse_media_type
 from api.deps import BackendDep, JobIdDep, JobsReader, JobsWriter, SettingsDep
 from api.idempotency import fingerprint, known_as, reserved
 from api.intake import limits, new_id, submit
+from api.job_forms import JOB_BODY
 from api.openapi import (
     CANCEL_AFTER,
     IDEMPOTENCY_KEY,
@@ -28,7 +29,6 @@ from api.openapi import (
 )
 from api.paging import read_cursor, write_cursor
 from api.preferences import granted_wait, read_cancel_after, read_idempotency_key, read_prefer
-from api.request_bodies import JOB_BODY
 from api.schemas import JobBody, JobList, JobQuery
 from api.submissions import FORM_FIELDS, check_size, from_form, from_json
 from shared import causes

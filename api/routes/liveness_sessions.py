@@ -20,8 +20,9 @@ from api.deps import CLIENT_TOKEN, PUBLIC, BackendDep, GateDep, JobsWriter, Read
 from api.liveness_sessions import Frame, open_session, read, session_ended, settled, take_frame
 from api.openapi import IMAGE_CODES, JOB_HEADERS, PREFER, problem_responses
 from api.preferences import granted_wait, read_prefer
-from api.request_bodies import FRAME_BODY, SESSION_BODY
 from api.session_schemas import (
+    FRAME_BODY,
+    SESSION_BODY,
     ClientSession,
     OpenedSession,
     SessionBody,
