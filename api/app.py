@@ -2,17 +2,14 @@
 
 import asyncio
 import re
-import resource
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -20,7 +17,6 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from api import batch_schemas, callbacks, classic_schemas, job_forms, problems, session_schemas
-from api.allocator import return_large_buffers
 from api.audit import AuditLog, Witness
 from api.auth import open_gate
 from api.auth_settings import check_auth
@@ -29,7 +25,6 @@ from api.content_encoding import PlainBodies
 from api.cors import Cors
 from api.draining import Drain
 from api.health_schemas import VERSION
-from api.lines import guarded
 from api.middleware import BodyLimit, Edge, HeadAsGet, OwnNames
 from api.openapi import add_models, complete
 from api.routes import (
@@ -48,6 +43,7 @@ from api.routes import (
     webhook_endpoints,
     webhook_secrets,
 )
+from api.server import serve
 from api.settings import ApiSettings
 from api.uploads import Uploads
 from shared import telemetry, tracing
@@ -61,11 +57,7 @@ SLACK: Final = 128 * 1024
 SMALL: Final = 256 * 1024
 """Bytes of a request without an image."""
 ONE_IMAGE: Final = frozenset({"/detect", "/extract-embedding", "/verify", "/liveness", "/register"})
-FILES: Final = 256
-"""Open files of the gateway beside its connections: stores, logs, modules."""
 FRAMES: Final = re.compile(r"/v1/liveness-sessions/[^/]+/frames")
-GRACE: Final = timedelta(seconds=10)
-"""How long requests in hand may take once the process stops."""
 
 DESCRIPTION: Final = """\
 Face analysis in two forms. **Jobs** (`/v1/jobs`): submit an image, then read, or wait for, the job.
@@ -107,28 +99,13 @@ class Gateway(FastAPI):
 
 def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) -> FastAPI:
     """The gateway's application; `backend` opens what the routes reach for."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with backend(settings) as opened:
-            app.state.backend = opened
-            app.state.gate = open_gate(settings, opened.ledger)
-            app.state.audit = AuditLog(opened.ledger.audit, keep=settings.audit_ttl)
-            writing = asyncio.create_task(app.state.audit.run())
-            try:
-                yield
-            finally:
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
-                await app.state.audit.flush()
-
     app = Gateway(
         title="Vultus",
         summary="Face analysis that a company runs itself.",
         description=DESCRIPTION,
         version=VERSION,
         openapi_tags=TAGS,
-        lifespan=lifespan,
+        lifespan=partial(_lifespan, settings=settings, backend=backend),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # the edge takes one trailing slash away; a redirect would lose the scheme and the body
@@ -137,6 +114,31 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     )
     app.state.settings = settings
     app.state.drain = Drain()
+    _add_routes(app, settings)
+    app.add_exception_handler(VultusError, problems.answer_error)
+    app.add_exception_handler(RequestValidationError, problems.answer_validation)
+    app.add_exception_handler(HTTPException, problems.answer_http)
+    _add_middleware(app, settings)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, *, settings: ApiSettings, backend: OpenBackend) -> AsyncIterator[None]:
+    """Keep the backend open and the audit log written while the application runs."""
+    async with backend(settings) as opened:
+        app.state.backend = opened
+        app.state.gate = open_gate(settings, opened.ledger)
+        app.state.audit = AuditLog(opened.ledger.audit, keep=settings.audit_ttl)
+        writing = asyncio.create_task(app.state.audit.run())
+        try:
+            yield
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            await app.state.audit.flush()
+
+
+def _add_routes(app: FastAPI, settings: ApiSettings) -> None:
     for part in (
         jobs, events, batches, liveness_sessions, webhook_endpoints, webhook_secrets, deliveries, faces, tenants,
         api_keys, audit, health, docs,
@@ -146,9 +148,10 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         app.include_router(demo.router)
     callbacks.document(app)
     docs.mount_assets(app)
-    app.add_exception_handler(VultusError, problems.answer_error)
-    app.add_exception_handler(RequestValidationError, problems.answer_validation)
-    app.add_exception_handler(HTTPException, problems.answer_http)
+
+
+def _add_middleware(app: FastAPI, settings: ApiSettings) -> None:
+    """Add what wraps the routes, from the innermost to the outermost."""
     app.add_middleware(Witness, audit=lambda: app.state.audit)
     app.add_middleware(BodyLimit, limit=_limits(settings))
     app.add_middleware(PlainBodies)
@@ -161,7 +164,6 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     if settings.allowed_hosts:
         app.add_middleware(OwnNames, names=settings.allowed_hosts)
     app.add_middleware(Edge, drain=app.state.drain, hsts=settings.hsts_max_age)
-    return app
 
 
 def _operation_id(route: APIRoute) -> str:
@@ -188,33 +190,6 @@ def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
     return limit
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn that says in one line where it listens, and drains before it stops."""
-
-    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def startup(self, sockets: Any = None) -> None:
-        """Start, and say so."""
-        await super().startup(sockets)
-        if self.started:
-            log.info("gateway.listening", address=f"http://{self.config.host}:{self.config.port}", version=VERSION)
-            if self._app.state.settings.auth == "off":
-                log.warning("gateway.open", detail="NO AUTHENTICATION: whoever reaches this port may do everything")
-
-    async def shutdown(self, sockets: Any = None) -> None:
-        """Go on for as long as load balancers need to hear of it, then stop; a second signal hurries."""
-        delay = self._app.state.settings.drain_delay.total_seconds()
-        log.info("gateway.stopping", after=delay)
-        self._app.state.drain.begin()
-        until = time.monotonic() + delay
-        while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - uvicorn keeps a flag, no event
-            await asyncio.sleep(0.05)
-        cast("Backend", self._app.state.backend).waiting.hurry()
-        await super().shutdown(sockets)
-
-
 def main() -> None:
     """Run the gateway until it is told to stop."""
     try:
@@ -228,59 +203,21 @@ def main() -> None:
         with Monitor(settings, ready=lambda: _readiness(app)):
             verify_ledger(settings)
             tracing.start("gateway")
-            _serve(app, settings)
+            # The backend is opened by the lifespan, so it is looked up when the process stops.
+            serve(app, settings=settings, drain=app.state.drain, stopping=lambda: _end_waits(app))
             tracing.stop()
     except SettingsError as error:
         sys.stderr.write(f"vultus-api: {error}\n")
         sys.exit(2)
 
 
+def _end_waits(app: FastAPI) -> None:
+    cast("Backend", app.state.backend).waiting.hurry()
+
+
 def _readiness(app: FastAPI) -> Readiness:
     opened = getattr(app.state, "backend", None)
     return Readiness.LOADING if opened is None else health.readiness(opened, app.state.drain)
-
-
-def _make_room(connections: int) -> None:
-    """Let this process have as many files open as it may have connections.
-
-    Raises:
-        SettingsError: it may not.
-    """
-    wanted = connections + FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else hard
-    if most < wanted:
-        msg = f"VULTUS_MAX_CONNECTIONS is wrong: {connections} connections need {wanted} open files; {hard} are allowed"
-        raise SettingsError(msg)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _serve(app: FastAPI, settings: ApiSettings) -> None:
-    _make_room(settings.max_connections)
-    return_large_buffers()
-    _Server(app, server_config(app, settings)).run()
-
-
-def server_config(app: FastAPI, settings: ApiSettings) -> uvicorn.Config:
-    """How uvicorn is run."""
-    return uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http=guarded(head_timeout=settings.header_timeout, most=settings.max_connections),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        timeout_keep_alive=settings.keep_alive.total_seconds(),  # type: ignore[arg-type]  # seconds for call_later
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_graceful_shutdown=round(GRACE.total_seconds()),
-    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from api.fetching import Fetcher
 from api.rollcall import RollCall
 from api.settings import ApiSettings
 from api.store_metrics import StoreCollector
-from api.waiting import Waiting, follow
+from api.subscription import follow
+from api.waiting import Waiting
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
 from shared.monitor import watched

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from api.app import server_config
+from api.server import server_config
 from tests.unit.api.conftest import MakeGateway
 
 

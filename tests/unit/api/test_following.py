@@ -9,8 +9,9 @@ import redis
 import structlog
 from redis.asyncio import Redis
 
-from api import waiting as module
-from api.waiting import Waiting, follow
+from api import subscription as module
+from api.subscription import follow
+from api.waiting import Waiting
 from shared.jobs import Status
 from tests.memory_ledger import MemoryLedger
 from tests.unit.api.test_waiting import LONG, NEVER, accept, end_next, run, settle
