@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from api.server import GRACE, create_app
+from api.app import create_app
+from api.server import GRACE
 from api.settings import ApiSettings
 from shared.settings import PREFIX, SharedSettings, load, names, refuse_unknown
 from shared.webhook_settings import WebhookSettings
