@@ -10,6 +10,15 @@ from api.asking import ask
 from api.auth import Caller
 from api.backend import Backend
 from api.bodies import Form, FormFields, media_type, parse, read_form, refuse_media_type
+from api.classic_responses import (
+    compare_answer,
+    detect_answer,
+    embed_only_answer,
+    embedding_answer,
+    liveness_answer,
+    register_answer,
+    verify_answer,
+)
 from api.classic_schemas import (
     COMPARE_BODY,
     IMAGE_BODY,
@@ -30,7 +39,7 @@ from api.schemas import Vector
 from api.settings import ApiSettings
 from api.submissions import check_size
 from shared.errors import ErrorCode, FieldError, RequestError
-from shared.faces import Embedding, Face, checked_vector, cosine
+from shared.faces import checked_vector, cosine
 from shared.operations import (
     FindParams,
     LivenessParams,
@@ -49,29 +58,6 @@ AS_BEFORE: Final = FindParams(full_size=True)
 """The classic service reads every photo whole; at half its size the length of an embedding moves by up to 5 %."""
 ONE_AS_BEFORE: Final[dict[str, Any]] = {"full_size": True, "select": "all", "ignore_below": 0.0, "auto_orient": False}
 """For calls about one person: the classic service counts every face, however small, and turns no picture."""
-DECIMALS: Final = 4
-
-NO_FACE: Final = "No face detected"
-SEVERAL: Final = "Multiple faces detected"
-SEVERAL_ADVICE: Final = "Multiple faces detected. Please ensure only one face is visible."
-REGISTER_NO_FACE: Final = "No face detected. Please ensure your face is clearly visible."
-REGISTER_SEVERAL: Final = "Multiple faces detected. Please ensure only you are in the frame."
-NOT_RECOGNISABLE: Final = "Face cannot be recognised."
-STORED_NOT_RECOGNISABLE: Final = "Stored face cannot be recognised."
-REGISTER_FAILED: Final = {
-    "detection_score": "Face detection confidence too low. Please improve lighting and face position.",
-    "face_width": "Face too small. Please move closer to the camera.",
-    "sharpness": "Face sharpness too low. Please hold still and check the focus of the camera.",
-    "brightness": "Face brightness out of range. Please improve lighting.",
-    "face_share": "Face too small. Please move closer to the camera.",
-    "border": "Face cut by the border of the picture. Please move into the frame.",
-    "contrast": "Face contrast too low. Please clean the camera and improve lighting.",
-    "yaw": "Face turned away. Please look straight at the camera.",
-    "pitch": "Face turned up or down. Please hold the camera at the height of your eyes.",
-    "roll": "Face not upright. Please hold your head and the camera upright.",
-    "embedding_length": "Face cannot be made out well enough. Please uncover your face and improve lighting.",
-    "liveness": "Liveness check failed. Please ensure you are using a live camera feed.",
-}
 
 router = APIRouter(tags=["classic"])
 R = TypeVar("R", bound=BaseModel)
@@ -87,16 +73,7 @@ async def detect(request: Request, caller: JobsWriter, backend: BackendDep, sett
     """Count the faces of an image, and say where the face is if there is exactly one."""
     form = await read_form(request, FORM_FIELDS)
     faces = (await _run(FacesResult, Operation.DETECT, AS_BEFORE, form, request, caller, backend, settings)).faces
-    if len(faces) == 1:
-        face = faces[0]
-        return DetectAnswer(
-            face_detected=True,
-            num_faces=1,
-            confidence=face.score,
-            bbox=list(face.box),
-            message="Face detected successfully",
-        )
-    return DetectAnswer(face_detected=bool(faces), num_faces=len(faces), message=_not_one(faces, SEVERAL_ADVICE))
+    return detect_answer(faces)
 
 
 @router.post(
@@ -111,19 +88,7 @@ async def extract_embedding(
     """Give the raw embedding of the face if there is exactly one."""
     form = await read_form(request, FORM_FIELDS)
     faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, request, caller, backend, settings)).faces
-    if len(faces) == 1:
-        if refused := _unrecognisable(faces[0]):
-            return EmbeddingAnswer(success=False, face_detected=True, num_faces=1, message=refused)
-        return EmbeddingAnswer(
-            success=True,
-            embedding=_raw(faces[0].embedding),
-            face_detected=True,
-            num_faces=1,
-            message="Face embedding extracted successfully",
-        )
-    return EmbeddingAnswer(
-        success=False, face_detected=bool(faces), num_faces=len(faces), message=_not_one(faces, SEVERAL_ADVICE)
-    )
+    return embedding_answer(faces)
 
 
 @router.post(
@@ -146,13 +111,7 @@ async def compare(request: Request, _: JobsWriter, settings: SettingsDep) -> Com
     if media_type(request) not in {"application/json", ""}:
         refuse_media_type("application/json")
     body = parse(CompareRequest, await request.body())
-    similarity = cosine(body.embedding1, body.embedding2)
-    match = similarity > settings.match_threshold
-    return CompareAnswer(
-        similarity=round(similarity, DECIMALS),
-        is_match=match,
-        message="Faces match" if match else "Faces do not match",
-    )
+    return compare_answer(cosine(body.embedding1, body.embedding2), threshold=settings.match_threshold)
 
 
 @router.post(
@@ -172,25 +131,10 @@ async def verify(request: Request, caller: JobsWriter, backend: BackendDep, sett
     form = await read_form(request, FORM_FIELDS)
     stored = form.json("stored_embedding")
     if stored is None:
-        return await _verify_nothing(form, request, caller, backend, settings)
+        return await _embed_only(form, request, caller, backend, settings)
     params = await to_thread.run_sync(_verify_params, stored, backend, settings)
     result = await _run(VerifyResult, Operation.VERIFY, params, form, request, caller, backend, settings)
-    if result.decision == "inconclusive" or result.similarity is None:
-        return VerifyAnswer(success=False, verified=False, message=_inconclusive(result))
-    return VerifyAnswer(
-        success=True,
-        verified=result.verified,
-        similarity=round(result.similarity, DECIMALS),
-        message="Face verified" if result.verified else "Face not verified",
-    )
-
-
-def _inconclusive(result: VerifyResult) -> str:
-    """Why a verification has no answer. The similarity of an unrecognisable face is left out: it proves nothing."""
-    if result.reason in {"no_face", "multiple_faces"}:
-        return SEVERAL if result.reason == "multiple_faces" else NO_FACE
-    sentence = STORED_NOT_RECOGNISABLE if result.reason == "reference_unrecognisable" else NOT_RECOGNISABLE
-    return f"{sentence} {result.advice or ''}".rstrip()
+    return verify_answer(result)
 
 
 def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> VerifyParams:
@@ -203,15 +147,11 @@ def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> Veri
     )
 
 
-async def _verify_nothing(
+async def _embed_only(
     form: Form, request: Request, caller: Caller, backend: Backend, settings: ApiSettings
 ) -> VerifyAnswer:
     faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, request, caller, backend, settings)).faces
-    if len(faces) != 1:
-        return VerifyAnswer(success=False, verified=False, message=_not_one(faces, SEVERAL))
-    if refused := _unrecognisable(faces[0]):
-        return VerifyAnswer(success=False, verified=False, message=refused)
-    return VerifyAnswer(success=True, embedding=_raw(faces[0].embedding), message="Face embedding extracted")
+    return embed_only_answer(faces)
 
 
 @router.post(
@@ -225,15 +165,7 @@ async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, se
     form = await read_form(request, FORM_FIELDS)
     params = LivenessParams(**ONE_AS_BEFORE)
     result = await _run(LivenessResult, Operation.LIVENESS, params, form, request, caller, backend, settings)
-    if result.reason is not None:
-        message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
-        return LivenessAnswer(is_live=False, confidence=0.0, message=message)
-    live = result.liveness.outcome == "live"
-    return LivenessAnswer(
-        is_live=live,
-        confidence=round(result.liveness.score or 0.0, DECIMALS),
-        message="Liveness check passed" if live else "Liveness check failed",
-    )
+    return liveness_answer(result)
 
 
 @router.post(
@@ -249,27 +181,7 @@ async def register(request: Request, caller: JobsWriter, backend: BackendDep, se
     skip = _flag(form, "skip_liveness")
     params = RegisterParams(**ONE_AS_BEFORE, skip_liveness=skip)
     result = await _run(RegisterResult, Operation.REGISTER, params, form, request, caller, backend, settings)
-    score = result.liveness.score
-    confidence = None if score is None else round(score, DECIMALS)
-    if not result.registered:
-        return RegisterAnswer(success=False, message=_refusal(result), liveness_confidence=confidence)
-    return RegisterAnswer(
-        success=True,
-        embedding=_raw(result.embedding),
-        message="Face registered successfully",
-        liveness_confidence=1.0 if skip else confidence,
-        detection_confidence=round(result.face.score, DECIMALS) if result.face else None,
-        liveness_skipped=skip,
-    )
-
-
-def _refusal(result: RegisterResult) -> str:
-    if result.reason == "recognisability":
-        advice = next((check.advice for check in result.checks if check.name == "recognisability"), None)
-        return f"{NOT_RECOGNISABLE} {advice or ''}".rstrip()
-    if result.reason == "one_face":
-        return REGISTER_SEVERAL if result.num_faces else REGISTER_NO_FACE
-    return REGISTER_FAILED.get(result.reason or "", f"Registration check failed: {result.reason}.")
+    return register_answer(result, liveness_skipped=skip)
 
 
 async def _run(
@@ -293,23 +205,6 @@ async def _run(
     )
     job_id = request.state.subject = new_id(backend.ledger)
     return await ask(kind, submission, job_id=job_id, backend=backend, settings=settings)
-
-
-def _not_one(faces: list[Face], several: str) -> str:
-    return several if faces else NO_FACE
-
-
-def _unrecognisable(face: Face) -> str | None:
-    """The message of a refusal where the face cannot be recognised: different people would match."""
-    verdict = face.embedding.recognisability if face.embedding else None
-    if verdict is None or verdict.recognisable:
-        return None
-    return f"{NOT_RECOGNISABLE} {verdict.advice or ''}".rstrip()
-
-
-def _raw(embedding: Embedding | None) -> list[float] | None:
-    """The recogniser's raw output: jobs keep the unit vector and its length apart."""
-    return None if embedding is None else [value * embedding.length for value in embedding.vector]
 
 
 def _flag(form: Form, name: str) -> bool:
