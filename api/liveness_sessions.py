@@ -30,7 +30,7 @@ from shared.operations import FrameParams, Operation
 from shared.results import FrameResult
 from shared.storage.sessions import frame_in_work, no_such_session
 from shared.tenants import ANYTHING, Grant
-from shared.webhooks import EventType
+from shared.webhooks import EventType, Webhook
 
 EVENTS: Final = (EventType.SESSION_COMPLETED,)
 MOST_FRAMES: Final = 200
@@ -88,7 +88,32 @@ async def open_session(
     reference = await _reference(
         request, session_id=session_id, tenant=tenant, grant=grant, backend=backend, settings=settings
     )
-    new = NewSession(
+    new = _drawn(
+        request,
+        session_id=session_id,
+        tenant=tenant,
+        webhook=webhook,
+        reference=reference,
+        settings=settings,
+        dice=dice,
+    )
+    session = await to_thread.run_sync(_keep, new, grant, backend)
+    log.info("session.opened", session_id=session.id, steps=len(session.steps))
+    return session
+
+
+def _drawn(
+    request: SessionRequest,
+    *,
+    session_id: str,
+    tenant: str,
+    webhook: Webhook | None,
+    reference: Memory,
+    settings: ApiSettings,
+    dice: random.Random | None,
+) -> NewSession:
+    """The session to keep, with a challenge drawn for it."""
+    return NewSession(
         id=session_id,
         steps=drawn(tuple(request.kinds), request.movements, dice=dice or random.SystemRandom()),
         length=timedelta(seconds=request.seconds),
@@ -101,14 +126,11 @@ async def open_session(
         memory=reference.model_dump_json(),
     )
 
-    def keep() -> Session:
-        backend.ledger.pressure.refuse_where_high()
-        backend.ledger.sessions.open(new, grant=grant)
-        return read(backend, new.id)
 
-    session = await to_thread.run_sync(keep)
-    log.info("session.opened", session_id=session.id, steps=len(session.steps))
-    return session
+def _keep(new: NewSession, grant: Grant, backend: Backend) -> Session:
+    backend.ledger.pressure.refuse_where_high()
+    backend.ledger.sessions.open(new, grant=grant)
+    return read(backend, new.id)
 
 
 def _check_eyes(backend: Backend) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -53,28 +53,12 @@ class Edge:
             return
         began = time.perf_counter()
         _drop_trailing_slash(scope)
-        path, secure = scope["path"], scope.get("scheme") == "https"
-        given = Headers(scope=scope).get(ID_HEADER, "")
+        headers = Headers(scope=scope)
+        given = headers.get(ID_HEADER, "")
         request_id = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        came_with = read_traceparent(Headers(scope=scope).get("traceparent", ""))
-        status = CLIENT_CLOSED
-
-        async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[ID_HEADER] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                if self._drain.began:
-                    headers["Connection"] = "close"
-                headers.setdefault("Cache-Control", "no-store")
-                for name, value in scope["state"].get("more_headers", {}).items():
-                    headers[name] = value
-                protect(message, path=path, secure=secure, hsts=self._hsts)
-            await send(message)
-
+        came_with = read_traceparent(headers.get("traceparent", ""))
+        answer = _Answer(scope, send, drain=self._drain, hsts=self._hsts)
         structlog.contextvars.clear_contextvars()
         with (
             IN_PROGRESS.track_inprogress(),
@@ -87,11 +71,39 @@ class Edge:
                 pass
             except Exception:
                 log.exception("request.failed", method=scope["method"], path=_template(scope))
-                if status != CLIENT_CLOSED:
-                    raise  # half an answer is out; only the server can cut the line
+                if answer.status != CLIENT_CLOSED:
+                    raise  # half an answer is out; only the server can cut the connection
                 await internal_error(scope)(scope, receive, answer)
             finally:
-                _note(scope, span, status=status, seconds=time.perf_counter() - began)
+                _note(scope, span, status=answer.status, seconds=time.perf_counter() - began)
+
+
+class _Answer:
+    """Sends an answer with the headers that every answer has, and remembers its status."""
+
+    def __init__(self, scope: Scope, send: Send, *, drain: Drain, hsts: timedelta) -> None:
+        self._state: dict[str, Any] = scope["state"]
+        self._path: str = scope["path"]
+        self._secure = scope.get("scheme") == "https"
+        self._send = send
+        self._drain = drain
+        self._hsts = hsts
+        self.status = CLIENT_CLOSED
+
+    async def __call__(self, message: Message) -> None:
+        """Send one message of the answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[ID_HEADER] = self._state["request_id"]
+            headers["X-Content-Type-Options"] = "nosniff"
+            if self._drain.began:
+                headers["Connection"] = "close"
+            headers.setdefault("Cache-Control", "no-store")
+            for name, value in self._state.get("more_headers", {}).items():
+                headers[name] = value
+            protect(message, path=self._path, secure=self._secure, hsts=self._hsts)
+        await self._send(message)
 
 
 def _drop_trailing_slash(scope: Scope) -> None:

@@ -46,10 +46,10 @@ class Uploads:
         self, app: ASGIApp, *, budget: int, grace: timedelta, rate: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._app = app
-        self._budget = budget
-        self._grace = grace.total_seconds()
-        self._rate = rate
-        self._clock = clock
+        self.budget = budget
+        self.grace = grace.total_seconds()
+        self.rate = rate
+        self.clock = clock
         self.held = 0
         """Bytes of bodies in memory now."""
 
@@ -64,32 +64,14 @@ class Uploads:
             return
         declared = Headers(scope=scope).get("content-length", "")
         # One that would never fit is no matter of room: the limit of its call refuses it for good.
-        if declared.isdigit() and self._budget - self.held < int(declared) <= self._budget and self.held:
+        if declared.isdigit() and self.budget - self.held < int(declared) <= self.budget and self.held:
             await self._refuse_full(scope, receive, send)
             return
         await self._take(scope, receive, send)
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
-        taken, waited, whole, answered = 0, 0.0, False, False
-
-        async def paced() -> Message:
-            nonlocal taken, waited, whole
-            if whole:  # what comes now is only whether the client is still there
-                return await receive()
-            began = self._clock()
-            try:
-                async with asyncio.timeout(max(0.0, self._grace + taken / self._rate - waited)):
-                    message = await receive()
-            except TimeoutError:
-                raise _SlowError from None
-            waited += self._clock() - began
-            size = len(message.get("body", b""))
-            taken += size
-            self.held += size
-            if self.held > self._budget and self.held > taken:
-                raise _FullError
-            whole = not message.get("more_body", False)
-            return message
+        body = _Body(self, receive)
+        answered = False
 
         async def noted(message: Message) -> None:
             nonlocal answered
@@ -97,23 +79,63 @@ class Uploads:
             await send(message)
 
         try:
-            await self._app(scope, paced, noted)
+            await self._app(scope, body.receive, noted)
         except (_SlowError, _FullError) as error:
-            if answered:  # half an answer is out; the line is cut
+            if answered:  # half an answer is out; the connection is cut
                 raise ClientDisconnect from error
-            self.held -= taken
-            taken = 0
+            body.release()
             if isinstance(error, _FullError):
                 await self._refuse_full(scope, receive, send)
             else:
-                detail = f"The body came too slowly: less than {self._rate} bytes a second."
+                detail = f"The body came too slowly: less than {self.rate} bytes a second."
                 await _refuse(ErrorCode.REQUEST_TIMEOUT, detail, scope, receive, send, drain=False)
         finally:
-            self.held -= taken
+            body.release()
 
     async def _refuse_full(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = "The gateway is receiving as much as it has room for."
         await _refuse(ErrorCode.GATEWAY_BUSY, detail, scope, receive, send)
+
+
+class _Body:
+    """One body as it comes in: counted against the budget of all, and held to its pace."""
+
+    def __init__(self, uploads: Uploads, receive: Receive) -> None:
+        self._uploads = uploads
+        self._receive = receive
+        self._taken = 0
+        self._waited = 0.0
+        self._whole = False
+
+    async def receive(self) -> Message:
+        """The next message of the client.
+
+        Raises:
+            _SlowError: the body comes too slowly.
+            _FullError: there is no room for it.
+        """
+        if self._whole:  # what comes now is only whether the client is still there
+            return await self._receive()
+        uploads = self._uploads
+        began = uploads.clock()
+        try:
+            async with asyncio.timeout(max(0.0, uploads.grace + self._taken / uploads.rate - self._waited)):
+                message = await self._receive()
+        except TimeoutError:
+            raise _SlowError from None
+        self._waited += uploads.clock() - began
+        size = len(message.get("body", b""))
+        self._taken += size
+        uploads.held += size
+        if uploads.held > uploads.budget and uploads.held > self._taken:
+            raise _FullError
+        self._whole = not message.get("more_body", False)
+        return message
+
+    def release(self) -> None:
+        """Give back the room that this body takes; once is enough."""
+        self._uploads.held -= self._taken
+        self._taken = 0
 
 
 async def _refuse(

@@ -1,7 +1,7 @@
 """Batches: submit many images in one call, read or wait for the whole, list its jobs, cancel, erase."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final
@@ -13,12 +13,13 @@ from starlette.responses import Response
 from api.answers import json_answer
 from api.backend import Backend
 from api.batch_schemas import BATCH_BODY, BatchBody, BatchJobs, BatchPart, batch_content, batch_path, jobs_content
-from api.batches import FORM_FIELDS, from_form, from_manifest, new_id, submit
+from api.batches import FORM_FIELDS, BatchOrder, from_form, from_manifest, new_id, submit
 from api.bodies import MAX_PARTS, media_type, read_form, refuse_media_type
 from api.deps import BackendDep, JobsReader, JobsWriter, SettingsDep
 from api.idempotency import fingerprint, known_as, reserved
 from api.openapi import BATCH_READ_CODES, IDEMPOTENCY_KEY, JOB_HEADERS, PREFER, REPLAYED, problem_responses
 from api.preferences import granted_wait, read_idempotency_key, read_prefer
+from api.settings import ApiSettings
 from api.waiting import Watch
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Batch, BatchStatus, is_batch_id
@@ -79,16 +80,8 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
     """
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     wait = granted_wait(read_prefer(request.headers.getlist("prefer")).wait, settings.wait_limit)
-    most = settings.max_batch_items
     async with reserved(backend.ledger, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
-        kind = media_type(request)
-        if kind == "multipart/form-data":
-            form = await read_form(request, FORM_FIELDS, most=most + MAX_PARTS)
-            read = partial(from_form, form, most=most, hooks=settings.webhook_policy)
-        elif kind == "application/json":
-            read = partial(from_manifest, await request.body(), most=most, hooks=settings.webhook_policy)
-        else:
-            refuse_media_type("multipart/form-data", "application/json")
+        read = await _received(request, settings)
         known = reservation.known
         batch_id = known.id if known else new_id(backend.ledger, shard=reservation.shard if key is not None else None)
 
@@ -116,6 +109,22 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
             batch = await _end(backend, watch, caller.tenant, wait=wait)
     more = {"Location": batch_path(batch.id)} | ({} if accepted else {"Idempotent-Replayed": "true"})
     return _answer(batch, status=200 if batch.status is BatchStatus.COMPLETED else 202, wait=wait, headers=more)
+
+
+async def _received(request: Request, settings: ApiSettings) -> Callable[[], BatchOrder]:
+    """Receive the body; the function that comes back reads the batch from it, and is for a thread.
+
+    Raises:
+        RequestError: `unsupported_media_type`, or the form cannot be read.
+    """
+    most, hooks = settings.max_batch_items, settings.webhook_policy
+    kind = media_type(request)
+    if kind == "multipart/form-data":
+        form = await read_form(request, FORM_FIELDS, most=most + MAX_PARTS)
+        return partial(from_form, form, most=most, hooks=hooks)
+    if kind != "application/json":
+        refuse_media_type("multipart/form-data", "application/json")
+    return partial(from_manifest, await request.body(), most=most, hooks=hooks)
 
 
 @router.get(
