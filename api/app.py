@@ -127,8 +127,8 @@ async def _lifespan(app: FastAPI, *, settings: ApiSettings, backend: OpenBackend
     """Keep the backend open and the audit log written while the application runs."""
     async with backend(settings) as opened:
         app.state.backend = opened
-        app.state.gate = open_gate(settings, opened.ledger)
-        app.state.audit = AuditLog(opened.ledger.audit, keep=settings.audit_ttl)
+        app.state.gate = open_gate(settings, keys=opened.stores.api_keys, tenants=opened.stores.tenants)
+        app.state.audit = AuditLog(opened.stores.audit, keep=settings.audit_ttl)
         writing = asyncio.create_task(app.state.audit.run())
         try:
             yield

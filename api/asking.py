@@ -48,7 +48,7 @@ def _submit(submission: Submission, job_id: str, backend: Backend, settings: Api
     return submit(
         submission,
         job_id=job_id,
-        ledger=backend.ledger,
+        ledger=backend.stores.jobs,
         doorbell=backend.doorbell,
         settings=settings,
         result_ttl=settings.sync_result_ttl,

@@ -18,7 +18,6 @@ from api.limits import Buckets, Taken
 from api.tokens import Tokens, refused
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.storage.api_keys import ApiKeys
-from shared.storage.ledger import Ledger
 from shared.storage.tenants import Tenants
 from shared.tenants import ANYTHING, DEFAULT, Grant, Quotas, Scope, Tenant, read_key
 
@@ -149,10 +148,10 @@ class Gate:
         return taken
 
 
-def open_gate(settings: AuthSettings, ledger: Ledger) -> Gate:
+def open_gate(settings: AuthSettings, *, keys: ApiKeys, tenants: Tenants) -> Gate:
     """The gate of one gateway."""
     tokens = Tokens(settings, read=reader(settings.jwt_jwks)) if "jwt" in settings.auth else None
-    return Gate(settings, keys=ledger.api_keys, tenants=ledger.tenants, tokens=tokens)
+    return Gate(settings, keys=keys, tenants=tenants, tokens=tokens)
 
 
 class RateLimitedError(UnavailableError):

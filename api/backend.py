@@ -21,9 +21,10 @@ from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
 from shared.monitor import watched
 from shared.storage.connection import connect, connect_async, verify_durability
+from shared.storage.events import end_channels, move_channels
 from shared.storage.layout import Layout
-from shared.storage.ledger import Ledger, end_channels, move_channels
 from shared.storage.presence import Presence
+from shared.storage.stores import Stores, open_stores
 from shared.sweeper import Sweeper
 
 PATIENCE: Final = timedelta(seconds=10)
@@ -37,7 +38,7 @@ log = structlog.get_logger(__name__)
 class Backend:
     """Everything a route may reach for."""
 
-    ledger: Ledger
+    stores: Stores
     roll: RollCall
     doorbell: Doorbell
     waiting: Waiting
@@ -84,10 +85,10 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
     """Open everything, and close it again: the default of `create_app`."""
     client = connect(settings.ledger_url)
     events = connect_async(settings.ledger_url)
-    ledger = Ledger(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)
+    stores = open_stores(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)
     doorbell = Doorbell(celery_app(settings.broker_url))
-    sweeper = Sweeper(ledger, doorbell, max_attempts=settings.max_attempts)
-    waiting = Waiting(ledger)
+    sweeper = Sweeper(stores.jobs, doorbell, max_attempts=settings.max_attempts)
+    waiting = Waiting(stores.jobs)
     tasks = [
         asyncio.create_task(
             follow(
@@ -99,15 +100,15 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
         ),
         asyncio.create_task(waiting.reread()),
     ]
-    fetcher = Fetcher(ledger, doorbell, settings=settings) if settings.url_policy else None
+    fetcher = Fetcher(stores.fetches, stores.pressure, doorbell, settings=settings) if settings.url_policy else None
     sweeper.start()
     if fetcher is not None:
         fetcher.start()
     roll = RollCall(Presence(client))
-    store = StoreCollector(ledger.measures.take, lambda: len(roll.alive()))
+    store = StoreCollector(stores.measures.take, lambda: len(roll.alive()))
     try:
         with watched(store):
-            yield Backend(ledger=ledger, roll=roll, doorbell=doorbell, waiting=waiting, fetcher=fetcher)
+            yield Backend(stores=stores, roll=roll, doorbell=doorbell, waiting=waiting, fetcher=fetcher)
     finally:
         store.close()
         if fetcher is not None:
@@ -118,4 +119,4 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
         await to_thread.run_sync(sweeper.stop)
         await events.aclose()
         await to_thread.run_sync(doorbell.close)
-        ledger.close()
+        client.close()

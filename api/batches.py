@@ -28,8 +28,8 @@ from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.jobs import JobFailure, NewJob, Priority, new_batch_id, new_job_id, shard_of
 from shared.operations import Operation
+from shared.storage.batches import Batches
 from shared.storage.idempotency import NO_KEY, Reservation
-from shared.storage.ledger import Ledger
 from shared.tenants import Grant
 from shared.webhooks import EventType, Webhook
 
@@ -135,9 +135,9 @@ def from_manifest(raw: bytes, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
     return BatchOrder(items, body.metadata, body.priority, webhook)
 
 
-def new_id(ledger: Ledger, *, shard: int | None = None) -> str:
+def new_id(shards: int, *, shard: int | None = None) -> str:
     """An id for a new batch, on this shard or on any."""
-    chosen = secrets.randbelow(ledger.shards) if shard is None else shard
+    chosen = secrets.randbelow(shards) if shard is None else shard
     return new_batch_id(shard=chosen, now_ms=_now_ms())
 
 
@@ -145,7 +145,7 @@ def submit(
     order: BatchOrder,
     *,
     batch_id: str,
-    ledger: Ledger,
+    batches: Batches,
     doorbell: Doorbell,
     settings: ApiSettings,
     tenant: str,
@@ -163,7 +163,7 @@ def submit(
         _job(item, order, batch_id=batch_id, settings=settings, tenant=tenant, quality_policy=quality_policy)
         for item in order.items
     ]
-    ledger.batches.accept(
+    batches.accept(
         batch_id,
         jobs,
         metadata=order.metadata,

@@ -21,8 +21,8 @@ from shared.image_header.inspection import inspect_image
 from shared.jobs import JobFailure
 from shared.pinned import Resolve, look_up
 from shared.spans import Span
-from shared.storage.fetches import Fetch
-from shared.storage.ledger import Ledger
+from shared.storage.admission import Pressure
+from shared.storage.fetches import Fetch, Fetches
 
 INTERVAL: Final = timedelta(seconds=1)
 """How often the line is looked at where nobody says that somebody joined it."""
@@ -46,14 +46,16 @@ class Fetcher:
 
     def __init__(
         self,
-        ledger: Ledger,
+        fetches: Fetches,
+        pressure: Pressure,
         doorbell: Doorbell,
         *,
         settings: ApiSettings,
         resolve: Resolve = look_up,
         network: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
-        self._ledger = ledger
+        self._fetches = fetches
+        self._pressure = pressure
         self._doorbell = doorbell
         self._settings = settings
         self._policy = settings.url_policy
@@ -130,8 +132,8 @@ class Fetcher:
             task.add_done_callback(self._forget)
 
     def _due(self, room: int, held: list[Fetch]) -> list[Fetch]:
-        self._ledger.pressure.refuse_where_high()
-        return self._ledger.fetches.take(most=room, hold=self._hold, held=held)
+        self._pressure.refuse_where_high()
+        return self._fetches.take(most=room, hold=self._hold, held=held)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._held[task]
@@ -151,7 +153,7 @@ class Fetcher:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
         try:
-            await to_thread.run_sync(self._ledger.fetches.give_back, [fetch.job_id for fetch in held.values()])
+            await to_thread.run_sync(self._fetches.give_back, [fetch.job_id for fetch in held.values()])
         except UnavailableError:
             log.warning("fetches.kept", detail="the store is away; another gateway takes them up when the hold is over")
 
@@ -182,11 +184,11 @@ class Fetcher:
             await self._refuse(fetch, UNFORESEEN)
 
     async def _refuse(self, fetch: Fetch, failure: JobFailure) -> None:
-        if await to_thread.run_sync(self._ledger.fetches.refuse, fetch.job_id, failure):
+        if await to_thread.run_sync(self._fetches.refuse, fetch.job_id, failure):
             log.info("fetch.refused", code=failure.code.value, retryable=failure.retryable)
 
     def _supply(self, fetch: Fetch, *, image: bytes | None, reference: bytes | None) -> bool:
-        taken = self._ledger.fetches.supply(fetch.job_id, image=image, reference=reference)
+        taken = self._fetches.supply(fetch.job_id, image=image, reference=reference)
         if taken:
             self._doorbell.ring()
         return taken

@@ -9,12 +9,11 @@ from typing import Any
 from anyio import CancelScope, to_thread
 
 from shared.errors import ErrorCode, RequestError, UnavailableError
-from shared.storage.idempotency import NO_KEY, Reservation
-from shared.storage.ledger import Ledger
+from shared.storage.idempotency import NO_KEY, Idempotency, Reservation
 
 
 @asynccontextmanager
-async def reserved(ledger: Ledger, *, tenant: str, route: str, key: str | None) -> AsyncIterator[Reservation]:
+async def reserved(idempotency: Idempotency, *, tenant: str, route: str, key: str | None) -> AsyncIterator[Reservation]:
     """Hold a key for what happens inside; whatever is refused or breaks off inside gives it back.
 
     Raises:
@@ -24,13 +23,13 @@ async def reserved(ledger: Ledger, *, tenant: str, route: str, key: str | None) 
     if key is None:
         yield NO_KEY
         return
-    reservation = await to_thread.run_sync(ledger.idempotency.begin, f"{tenant} {route}", key)
+    reservation = await to_thread.run_sync(idempotency.begin, f"{tenant} {route}", key)
     try:
         yield reservation
     except BaseException:
         # An acceptance whose answer was lost has settled the key already: then this changes nothing.
         with CancelScope(shield=True), suppress(UnavailableError):
-            await to_thread.run_sync(ledger.idempotency.abandon, reservation)
+            await to_thread.run_sync(idempotency.abandon, reservation)
         raise
 
 

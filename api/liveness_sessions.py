@@ -84,7 +84,7 @@ async def open_session(
     webhook = checked_webhook(request.webhook, hooks=settings.webhook_policy, events=EVENTS)
     if Step.BLINK in request.kinds:
         await to_thread.run_sync(_check_eyes, backend)
-    session_id = new_session_id(shard=shard_of(new_id(backend.ledger)), now_ms=time.time_ns() // 1_000_000)
+    session_id = new_session_id(shard=shard_of(new_id(backend.stores.jobs)), now_ms=time.time_ns() // 1_000_000)
     reference = await _reference(
         request, session_id=session_id, tenant=tenant, grant=grant, backend=backend, settings=settings
     )
@@ -128,8 +128,8 @@ def _drawn(
 
 
 def _keep(new: NewSession, grant: Grant, backend: Backend) -> Session:
-    backend.ledger.pressure.refuse_where_high()
-    backend.ledger.sessions.open(new, grant=grant)
+    backend.stores.pressure.refuse_where_high()
+    backend.stores.sessions.open(new, grant=grant)
     return read(backend, new.id)
 
 
@@ -178,12 +178,12 @@ async def _reference(
 
 async def _analysed(submission: Submission, *, backend: Backend, settings: ApiSettings) -> FrameResult:
     """The result of a job that is erased whatever becomes of it, also when the caller hangs up."""
-    job_id = new_id(backend.ledger)
+    job_id = new_id(backend.stores.jobs)
     try:
         return await ask(FrameResult, submission, job_id=job_id, backend=backend, settings=settings)
     finally:
         with CancelScope(shield=True):
-            await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=submission.tenant))
+            await to_thread.run_sync(partial(backend.stores.jobs.delete, job_id, tenant=submission.tenant))
 
 
 def _check_recognisable(verdict: Recognisability | None, *, field: str) -> None:
@@ -199,7 +199,7 @@ def read(backend: Backend, session_id: str, *, tenant: str | None = None) -> Ses
     Raises:
         RequestError: `session_not_found`.
     """
-    session = backend.ledger.sessions.read(session_id, tenant=tenant)
+    session = backend.stores.sessions.read(session_id, tenant=tenant)
     if session is None:
         raise no_such_session()
     return session
@@ -214,15 +214,15 @@ def settled(backend: Backend, session_id: str, *, tenant: str | None = None) -> 
     session = read(backend, session_id, tenant=tenant)
     if session.frame is None:
         return session
-    job = backend.ledger.read(session.frame.job_id)
+    job = backend.stores.jobs.read(session.frame.job_id)
     if job is not None and not job.status.is_terminal:
         return session
     verdict = judge(session, _result(job))
     progress = verdict.progress.model_dump_json()
     if verdict.status is None:
         memory = verdict.memory.model_dump_json()
-        backend.ledger.sessions.step(session, progress=progress, memory=memory, next_step=verdict.next_step)
-    elif backend.ledger.sessions.finish(session, status=verdict.status, reason=verdict.reason, progress=progress):
+        backend.stores.sessions.step(session, progress=progress, memory=memory, next_step=verdict.next_step)
+    elif backend.stores.sessions.finish(session, status=verdict.status, reason=verdict.reason, progress=progress):
         log.info("session.ended", session_id=session_id, status=verdict.status.value, reason=verdict.reason)
     return read(backend, session_id)
 
@@ -244,7 +244,7 @@ async def take_frame(
         UnavailableError: `queue_full`, `quota_exceeded`, `store_unavailable`; the frame was not taken.
     """
     inspect_image(frame.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
-    job_id = new_id(backend.ledger, shard=shard_of(session_id))
+    job_id = new_id(backend.stores.jobs, shard=shard_of(session_id))
     clock = asyncio.get_running_loop().time
     deadline = clock() + settings.sync_timeout.total_seconds()
     with backend.waiting.watch(job_id) as watch:
@@ -262,7 +262,7 @@ async def take_frame(
 
 def _take(session_id: str, frame: Frame, job_id: str, grant: Grant, backend: Backend, settings: ApiSettings) -> Session:
     """The session with the frame in work; or as it is where the frame ended it, or was sent before."""
-    ledger = backend.ledger
+    sessions = backend.stores.sessions
     seen = _Seen(digest=frame.digest, sequence=frame.sequence)
     for _ in range(TRIES):
         session = settled(backend, session_id)
@@ -274,13 +274,13 @@ def _take(session_id: str, frame: Frame, job_id: str, grant: Grant, backend: Bac
             raise frame_in_work()
         reason = refusal(session, **seen, taken_at=frame.taken_at)
         if reason is not None:
-            if ledger.sessions.fail(session, reason=reason):
+            if sessions.fail(session, reason=reason):
                 log.info("session.ended", session_id=session_id, status="failed", reason=reason.value)
                 return read(backend, session_id)
             continue
         held = FrameInWork(job_id=job_id, taken_at=frame.taken_at, received_at=0.0, **seen)
         most = limits(settings, tenant=session.tenant, grant=grant)
-        if ledger.sessions.take(session, held, _job(session, frame, job_id), limits=most):
+        if sessions.take(session, held, _job(session, frame, job_id), limits=most):
             backend.doorbell.ring()
             return read(backend, session_id)
         session = read(backend, session_id)

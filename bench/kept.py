@@ -16,6 +16,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import JobFilter
+from shared.storage.stores import Stores, open_stores
 from tests.integration.servers import Server
 from tools.stack import Store
 from worker.operations.work import DECIMALS
@@ -60,12 +61,12 @@ def fill(ledger: Ledger, jobs: int, *, operation: Operation, outcome: dict[str, 
         ledger.finish(job.id, claim.token, done)
 
 
-def pages(ledger: Ledger, wanted: JobFilter, *, limit: int, count: int) -> list[float]:
+def pages(stores: Stores, wanted: JobFilter, *, limit: int, count: int) -> list[float]:
     """Milliseconds of each of so many pages, one after the other."""
     spent, after = [], None
     for _ in range(count):
         begin = time.perf_counter()
-        page = ledger.listing.page(wanted, limit=limit, after=after)
+        page = stores.listing.page(wanted, limit=limit, after=after)
         spent.append(1000 * (time.perf_counter() - begin))
         after = page.next
     return spent
@@ -81,14 +82,14 @@ def main() -> None:
         server.start()
         client = connect(server.url)
         try:
-            ledger = Ledger(client, shards=1, lease=timedelta(minutes=1))
+            stores = open_stores(client, shards=1, lease=timedelta(minutes=1))
             used = client.info("memory")["used_memory"]
             for name, operation, count, outcome in (
                 ("detect, one face", Operation.DETECT, jobs * 4 // 5, result(1, embedding=False)),
                 ("embed, one face", Operation.EMBED, jobs - jobs * 4 // 5, result(1, embedding=True)),
             ):
                 begin = time.perf_counter()
-                fill(ledger, count, operation=operation, outcome=outcome)
+                fill(stores.jobs, count, operation=operation, outcome=outcome)
                 seconds = time.perf_counter() - begin
                 now = client.info("memory")["used_memory"]
                 print(f"{name}: {count} jobs, {(now - used) / count:.0f} bytes each in the ledger, {seconds:.0f} s")
@@ -99,7 +100,7 @@ def main() -> None:
                 ("embed that succeeded", JobFilter(status=Status.SUCCEEDED, operation=Operation.EMBED)),
                 ("canceled: none", JobFilter(status=Status.CANCELED)),
             ):
-                spent = pages(ledger, wanted, limit=100, count=20)
+                spent = pages(stores, wanted, limit=100, count=20)
                 print(f"page of 100, {name}: {statistics.median(spent):.1f} ms, longest {max(spent):.1f} ms")
         finally:
             client.close()

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, RequestError, UnavailableError
@@ -13,6 +14,7 @@ from shared.liveness_sessions import SessionStatus
 from shared.storage.admission import Limits, Pressure, beyond_quota
 from shared.storage.idempotency import NO_KEY, Known, Reservation, in_progress
 from shared.storage.ledger import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
+from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing, NoResults
 from tests.memory_sessions import MemorySessions
@@ -75,6 +77,12 @@ class MemoryLedger(Ledger):
         self.api_keys = MemoryApiKeys(self)
         self.audit = MemoryAudit(self)
         self.sessions = MemorySessions(self)
+
+    @property
+    def stores(self) -> Stores:
+        """What a gateway opens; it has no webhooks, no measures, and nothing to walk through."""
+        layout = SimpleNamespace(check=self.step)
+        return cast("Stores", SimpleNamespace(jobs=self, layout=layout, **vars(self)))
 
     @property
     def ttls(self) -> dict[str, timedelta]:
@@ -289,9 +297,3 @@ class MemoryLedger(Ledger):
         with self.lock:
             self.step()
             return len(self.pending), sum(record.token is not None for record in self.records.values())
-
-    def check(self) -> None:
-        self.step()
-
-    def close(self) -> None:
-        pass

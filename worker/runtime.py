@@ -14,6 +14,7 @@ from shared.storage.connection import connect, verify_durability
 from shared.storage.layout import Layout
 from shared.storage.ledger import Ledger
 from shared.storage.presence import Presence, WorkerInfo
+from shared.storage.results import Results
 from shared.sweeper import Sweeper
 from worker import metrics
 from worker.analysis import Analyst
@@ -101,7 +102,7 @@ def start(settings: WorkerSettings) -> None:
         cancels=cancels,
         worker=worker,
         max_pixels=settings.max_pixels,
-        cache=result_cache(ledger.results, engine.info, settings),
+        cache=result_cache(Results(client, shards=settings.shards), engine.info, settings),
         verify_threshold=settings.verify_threshold,
     )
     standby = Standby(waiting=lambda: ledger.depth()[0], busy=lambda: bool(heartbeat.held()), work=analyst.analyze_next)

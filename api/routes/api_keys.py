@@ -50,7 +50,7 @@ async def list_keys(
     _: Admin, backend: BackendDep, tenant: Annotated[str, Query(max_length=40, description="Whose.")] = DEFAULT
 ) -> Response:
     """List the keys of a tenant by their public parts, those whose time is over among them."""
-    found = await to_thread.run_sync(backend.ledger.api_keys.of, tenant) if is_tenant_id(tenant) else []
+    found = await to_thread.run_sync(backend.stores.api_keys.of, tenant) if is_tenant_id(tenant) else []
     return json_answer({"keys": [key_content(key) for key in found]})
 
 
@@ -74,7 +74,7 @@ async def rotate_key(
     def rotate() -> tuple[ApiKey, str]:
         old = _read(backend, key_id)
         made = _make(backend, old.tenant, old, old.expires_at)
-        backend.ledger.api_keys.expire(old.id, at=time.time() + (asked or KeyRotation()).overlap_seconds)
+        backend.stores.api_keys.expire(old.id, at=time.time() + (asked or KeyRotation()).overlap_seconds)
         return made
 
     key, whole = await to_thread.run_sync(rotate)
@@ -94,7 +94,7 @@ async def revoke_key(request: Request, _: Admin, key_id: str, backend: BackendDe
 
     def revoke() -> ApiKey:
         key = _read(backend, key_id)
-        if not backend.ledger.api_keys.revoke(key):
+        if not backend.stores.api_keys.revoke(key):
             raise no_such_key()
         return key
 
@@ -105,14 +105,14 @@ async def revoke_key(request: Request, _: Admin, key_id: str, backend: BackendDe
 def _make(backend: Backend, tenant: str, like: KeySubmission | ApiKey, expires: float | None) -> tuple[ApiKey, str]:
     public, whole, digest = new_key()
     key = ApiKey(public, tenant, frozenset(like.scopes), digest, name=like.name, expires_at=expires)
-    made = backend.ledger.api_keys.create(key)
+    made = backend.stores.api_keys.create(key)
     if made is None:
         raise no_such_tenant()
     return made, whole
 
 
 def _read(backend: Backend, key_id: str) -> ApiKey:
-    key = backend.ledger.api_keys.read(key_id) if is_key_id(key_id) else None
+    key = backend.stores.api_keys.read(key_id) if is_key_id(key_id) else None
     if key is None:
         raise no_such_key()
     return key

@@ -47,7 +47,7 @@ async def read_audit(
             "A parameter of the request is not valid.",
             fields=(FieldError("before", "was not given out"),),
         )
-    read = partial(backend.ledger.audit.page, whose, limit=limit, before=before)
+    read = partial(backend.stores.audit.page, whose, limit=limit, before=before)
     found = await to_thread.run_sync(read) if is_tenant_id(whose) else []
     content = {
         "entries": [entry_content(entry) for entry in found],

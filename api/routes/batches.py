@@ -80,10 +80,14 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
     """
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     wait = granted_wait(read_prefer(request.headers.getlist("prefer")).wait, settings.wait_limit)
-    async with reserved(backend.ledger, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
+    async with reserved(backend.stores.idempotency, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
         read = await _received(request, settings)
         known = reservation.known
-        batch_id = known.id if known else new_id(backend.ledger, shard=reservation.shard if key is not None else None)
+        batch_id = (
+            known.id
+            if known
+            else new_id(backend.stores.jobs.shards, shard=reservation.shard if key is not None else None)
+        )
 
         def accept() -> bool:
             order = read()
@@ -93,7 +97,7 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
             submit(
                 order,
                 batch_id=batch_id,
-                ledger=backend.ledger,
+                batches=backend.stores.batches,
                 doorbell=backend.doorbell,
                 settings=settings,
                 tenant=caller.tenant,
@@ -170,10 +174,10 @@ async def list_batch_jobs(
     """List the jobs of a batch with their results. One that was erased or has expired is left out."""
 
     def read() -> dict[str, Any]:
-        batch = backend.ledger.batches.read(batch_id, tenant=caller.tenant)
+        batch = backend.stores.batches.read(batch_id, tenant=caller.tenant)
         if batch is None:
             raise no_such_batch()
-        found = backend.ledger.batches.jobs(batch_id, start=part.start, count=part.limit)
+        found = backend.stores.batches.jobs(batch_id, start=part.start, count=part.limit)
         after = part.start + part.limit
         request.state.discloses = any(job.result is not None for _, job in found)
         return jobs_content(found, next_start=after if after < batch.total else None)
@@ -190,7 +194,7 @@ async def list_batch_jobs(
 )
 async def cancel_batch(caller: JobsWriter, batch_id: BatchIdDep, backend: BackendDep) -> Response:
     """End every job of the batch that has not ended, now. What has ended stays as it is."""
-    batch = await to_thread.run_sync(partial(backend.ledger.batches.cancel, batch_id, tenant=caller.tenant))
+    batch = await to_thread.run_sync(partial(backend.stores.batches.cancel, batch_id, tenant=caller.tenant))
     if batch is None:
         raise no_such_batch()
     return _answer(batch, status=200)
@@ -205,7 +209,7 @@ async def cancel_batch(caller: JobsWriter, batch_id: BatchIdDep, backend: Backen
 )
 async def delete_batch(caller: JobsWriter, batch_id: BatchIdDep, backend: BackendDep) -> Response:
     """Erase a batch with all its jobs, in any state, now."""
-    if not await to_thread.run_sync(partial(backend.ledger.batches.delete, batch_id, tenant=caller.tenant)):
+    if not await to_thread.run_sync(partial(backend.stores.batches.delete, batch_id, tenant=caller.tenant)):
         raise no_such_batch()
     return Response(status_code=204)
 
@@ -216,7 +220,7 @@ async def _end(backend: Backend, watch: Watch, tenant: str, *, wait: int | None)
     deadline = clock() + (wait or 0)
     while True:
         watch.forget()
-        batch = await to_thread.run_sync(partial(backend.ledger.batches.read, watch.job_id, tenant=tenant))
+        batch = await to_thread.run_sync(partial(backend.stores.batches.read, watch.job_id, tenant=tenant))
         if batch is None:
             raise no_such_batch()
         left = min(deadline, backend.waiting.last_call or deadline) - clock()

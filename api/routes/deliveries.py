@@ -47,8 +47,8 @@ async def list_job_deliveries(caller: JobsReader, job_id: JobIdDep, backend: Bac
     """List the deliveries of the job's end; none as long as it has not ended."""
 
     def read() -> list[dict[str, object]]:
-        found = backend.ledger.deliveries.of_subject(job_id, tenant=caller.tenant)
-        job = None if found else backend.ledger.read(job_id)
+        found = backend.stores.deliveries.of_subject(job_id, tenant=caller.tenant)
+        job = None if found else backend.stores.jobs.read(job_id)
         if not found and (job is None or job.tenant != caller.tenant):
             raise no_such_job()
         return [delivery_content(each) for each in found]
@@ -67,8 +67,8 @@ async def list_batch_deliveries(caller: JobsReader, batch_id: BatchIdDep, backen
     """List the deliveries of the batch's completion; those of its jobs are with the jobs."""
 
     def read() -> list[dict[str, object]]:
-        found = backend.ledger.deliveries.of_subject(batch_id, tenant=caller.tenant)
-        if not found and backend.ledger.batches.read(batch_id, tenant=caller.tenant) is None:
+        found = backend.stores.deliveries.of_subject(batch_id, tenant=caller.tenant)
+        if not found and backend.stores.batches.read(batch_id, tenant=caller.tenant) is None:
             raise no_such_batch()
         return [delivery_content(each) for each in found]
 
@@ -86,10 +86,10 @@ async def read_delivery(caller: JobsReader, delivery_id: DeliveryIdDep, backend:
     """Read a delivery with its last 20 attempts: what was sent, what was answered, how long it took."""
 
     def read() -> dict[str, object]:
-        found = backend.ledger.deliveries.read(delivery_id, tenant=caller.tenant)
+        found = backend.stores.deliveries.read(delivery_id, tenant=caller.tenant)
         if found is None:
             raise no_such_delivery()
-        log = [attempt_content(each) for each in backend.ledger.deliveries.attempts(delivery_id)]
+        log = [attempt_content(each) for each in backend.stores.deliveries.attempts(delivery_id)]
         return {**delivery_content(found), "log": log}
 
     return json_answer(await to_thread.run_sync(read))
@@ -105,7 +105,7 @@ async def read_delivery(caller: JobsReader, delivery_id: DeliveryIdDep, backend:
 )
 async def resend_delivery(caller: WebhooksAdmin, delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
     """Send a delivery now, in whatever state it is, under its old `webhook-id`; its schedule begins anew."""
-    found = await to_thread.run_sync(partial(backend.ledger.deliveries.resend, delivery_id, tenant=caller.tenant))
+    found = await to_thread.run_sync(partial(backend.stores.deliveries.resend, delivery_id, tenant=caller.tenant))
     if found is None:
         raise no_such_delivery()
     return json_answer(delivery_content(found), status=202)

@@ -203,7 +203,7 @@ async def _run(
         grant=caller.grant,
         quality_policy=caller.quality_policy,
     )
-    job_id = request.state.subject = new_id(backend.ledger)
+    job_id = request.state.subject = new_id(backend.stores.jobs)
     return await ask(kind, submission, job_id=job_id, backend=backend, settings=settings)
 
 

@@ -48,7 +48,7 @@ async def health(backend: BackendDep) -> JSONResponse:
 
 def _health(backend: Backend) -> HealthAnswer:
     try:
-        waiting, running = backend.ledger.depth()
+        waiting, running = backend.stores.jobs.depth()
         workers = backend.roll.alive()
     except UnavailableError:
         return HealthAnswer(
@@ -90,8 +90,8 @@ def _ready(backend: Backend, drain: Drain, queue_limit: int) -> ReadyAnswer:
     accepts = False
     if found is Readiness.READY:
         try:
-            backend.ledger.pressure.refuse_where_high()
-            accepts = backend.ledger.depth()[0] < queue_limit
+            backend.stores.pressure.refuse_where_high()
+            accepts = backend.stores.jobs.depth()[0] < queue_limit
         except UnavailableError:
             pass
     return ReadyAnswer(status=found.value, accepts_jobs=accepts)
@@ -102,7 +102,7 @@ def readiness(backend: Backend, drain: Drain) -> Readiness:
     if drain.began:
         return Readiness.DRAINING
     try:
-        backend.ledger.check()
+        backend.stores.layout.check()
     except UnavailableError as error:
         return Readiness.LOADING if still_loads(error) else Readiness.AWAY
     return Readiness.READY

@@ -86,7 +86,7 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
     asked = read_prefer(request.headers.getlist("prefer"))
     wait = granted_wait(asked.wait, settings.wait_limit)
     policy, hooks = settings.url_policy, settings.webhook_policy
-    async with reserved(backend.ledger, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
+    async with reserved(backend.stores.idempotency, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
         kind = media_type(request)
         if kind == "multipart/form-data":
             form = await read_form(request, FORM_FIELDS)
@@ -98,7 +98,7 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
         job_id = (
             reservation.known.id
             if reservation.known
-            else new_id(backend.ledger, shard=reservation.shard if key is not None else None)
+            else new_id(backend.stores.jobs, shard=reservation.shard if key is not None else None)
         )
 
         def accept() -> Job | None:
@@ -121,7 +121,7 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
             job = submit(
                 submission,
                 job_id=job_id,
-                ledger=backend.ledger,
+                ledger=backend.stores.jobs,
                 doorbell=backend.doorbell,
                 settings=settings,
                 result_ttl=settings.result_ttl,
@@ -163,7 +163,7 @@ async def list_jobs(caller: JobsReader, backend: BackendDep, query: Annotated[Jo
         tenant=caller.tenant,
     )
     after = read_cursor(query.cursor, wanted) if query.cursor else None
-    page = await to_thread.run_sync(partial(backend.ledger.listing.page, wanted, limit=query.limit, after=after))
+    page = await to_thread.run_sync(partial(backend.stores.listing.page, wanted, limit=query.limit, after=after))
     content = {
         "jobs": [job_summary(job) for job in page.jobs],
         "next_cursor": write_cursor(page.next, wanted) if page.next else None,
@@ -211,7 +211,7 @@ async def cancel_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep) 
 
     A job that has been canceled is answered again; one with another end is not changed: 409.
     """
-    job = await to_thread.run_sync(partial(backend.ledger.cancel, job_id, tenant=caller.tenant))
+    job = await to_thread.run_sync(partial(backend.stores.jobs.cancel, job_id, tenant=caller.tenant))
     return _answer(job, status=200)
 
 
@@ -227,7 +227,7 @@ async def delete_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep) 
 
     Whoever waits for it is answered 404. Its `Idempotency-Key` is free again.
     """
-    if not await to_thread.run_sync(partial(backend.ledger.delete, job_id, tenant=caller.tenant)):
+    if not await to_thread.run_sync(partial(backend.stores.jobs.delete, job_id, tenant=caller.tenant)):
         raise no_such_job()
     return Response(status_code=204)
 
@@ -257,8 +257,8 @@ async def retry_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep, s
 
     def retry() -> Job:
         most = limits(settings, tenant=caller.tenant, grant=caller.grant)
-        fresh = new_id(backend.ledger, shard=shard_of(job_id))
-        job = backend.ledger.retry(job_id, new_id=fresh, limits=most, tenant=caller.tenant, cause=causes.current())
+        fresh = new_id(backend.stores.jobs, shard=shard_of(job_id))
+        job = backend.stores.jobs.retry(job_id, new_id=fresh, limits=most, tenant=caller.tenant, cause=causes.current())
         if job.id == fresh:
             backend.doorbell.ring()
             backend.wake_fetcher()

@@ -217,7 +217,7 @@ async def cancel_liveness_session(session_id: SessionIdDep, caller: JobsWriter, 
 
     def cancel() -> Session:
         read(backend, session_id, tenant=caller.tenant)
-        backend.ledger.sessions.cancel(session_id)
+        backend.stores.sessions.cancel(session_id)
         session = read(backend, session_id, tenant=caller.tenant)
         if session.status is not SessionStatus.CANCELED:
             raise session_ended(session)
@@ -238,7 +238,7 @@ async def delete_liveness_session(session_id: SessionIdDep, caller: JobsWriter, 
 
     def erase() -> None:
         read(backend, session_id, tenant=caller.tenant)
-        if not backend.ledger.sessions.delete(session_id):
+        if not backend.stores.sessions.delete(session_id):
             raise no_such_session()
 
     await to_thread.run_sync(erase)

@@ -52,7 +52,7 @@ router = APIRouter(prefix="/v1/admin/tenants", tags=["admin"])
 
 
 def _tenant(tenant_id: str, _: Admin, request: Request, backend: BackendDep) -> Tenant:
-    found = backend.ledger.tenants.read(tenant_id) if is_tenant_id(tenant_id) else None
+    found = backend.stores.tenants.read(tenant_id) if is_tenant_id(tenant_id) else None
     if found is None:
         raise no_such_tenant()
     request.state.subject_tenant = found.id
@@ -77,7 +77,7 @@ async def register_tenant(request: Request, _: Admin, asked: TenantSubmission, b
     tenant = Tenant(
         asked.id, name=asked.name, quotas=_quotas(asked.quotas), quality_policy=_policy(asked.quality_policy)
     )
-    made = None if asked.id == DEFAULT else await to_thread.run_sync(backend.ledger.tenants.create, tenant)
+    made = None if asked.id == DEFAULT else await to_thread.run_sync(backend.stores.tenants.create, tenant)
     if made is None:
         raise RequestError(ErrorCode.TENANT_EXISTS, "There is a tenant of this id already.")
     request.state.subject = request.state.subject_tenant = made.id
@@ -93,7 +93,7 @@ async def register_tenant(request: Request, _: Admin, asked: TenantSubmission, b
 )
 async def list_tenants(_: Admin, backend: BackendDep) -> Response:
     """List every tenant; `default` is always among them."""
-    found = await to_thread.run_sync(backend.ledger.tenants.all)
+    found = await to_thread.run_sync(backend.stores.tenants.all)
     return json_answer({"tenants": [tenant_content(each) for each in found]})
 
 
@@ -125,7 +125,7 @@ async def change_tenant(request: Request, tenant: TenantDep, asked: TenantChange
     if asked.quality_policy is not None:
         given["quality_policy"] = _policy(asked.quality_policy)
     versions = read_if_match(request.headers.getlist("if-match"))
-    change = partial(backend.ledger.tenants.change, tenant.id, given, versions=versions)
+    change = partial(backend.stores.tenants.change, tenant.id, given, versions=versions)
     changed = await to_thread.run_sync(change)
     if changed is None:
         raise no_such_tenant()
@@ -167,29 +167,29 @@ async def erase_tenant(request: Request, caller: Admin, tenant: TenantDep, backe
     came up to the end: ask again. That it was erased, by whom and when, stays in the audit log of the caller's tenant.
     """
     request.state.subject_tenant = caller.tenant  # the tenant's own log goes with it
-    await to_thread.run_sync(backend.ledger.tenants.change, tenant.id, {"disabled": True})
+    await to_thread.run_sync(backend.stores.tenants.change, tenant.id, {"disabled": True})
     await asyncio.sleep(2 * FRESH.total_seconds())  # until the last gateway has heard of it
     erased: Counter[str] = Counter()
     left = True
     for _ in range(PASSES):
-        found = await to_thread.run_sync(backend.ledger.belongings.erase, tenant.id)
+        found = await to_thread.run_sync(backend.stores.tenant_data.erase, tenant.id)
         erased += found
         left = bool(found)
         if not left:
             break
         await asyncio.sleep(PAUSE.total_seconds())
-    await to_thread.run_sync(backend.ledger.audit.forget, tenant.id)
+    await to_thread.run_sync(backend.stores.audit.forget, tenant.id)
     if not left:
-        await to_thread.run_sync(backend.ledger.tenants.delete, tenant.id)
+        await to_thread.run_sync(backend.stores.tenants.delete, tenant.id)
     return json_answer({"tenant": tenant.id, "erased": dict(erased), "nothing_left": not left})
 
 
 def _lines(backend: Backend, tenant: Tenant) -> Iterator[bytes]:
     yield _line("tenant", tenant_content(tenant))
-    for one in backend.ledger.belongings.all(tenant.id):
+    for one in backend.stores.tenant_data.all(tenant.id):
         yield _line(*_told(one))
     before = None
-    while page := backend.ledger.audit.page(tenant.id, limit=PAGE, before=before):
+    while page := backend.stores.audit.page(tenant.id, limit=PAGE, before=before):
         for entry in page:
             yield _line("audit", entry_content(entry))
         before = page[-1].id

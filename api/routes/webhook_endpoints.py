@@ -39,7 +39,7 @@ router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
 
 
 def _endpoint(endpoint_id: str, caller: WebhooksAdmin, backend: BackendDep) -> Endpoint:
-    found = backend.ledger.endpoints.read(endpoint_id) if is_endpoint_id(endpoint_id) else None
+    found = backend.stores.endpoints.read(endpoint_id) if is_endpoint_id(endpoint_id) else None
     if found is None or found.tenant != caller.tenant:
         raise no_such_endpoint()
     return found
@@ -82,7 +82,7 @@ async def register_endpoint(
         include_embeddings=asked.include_embeddings,
         headers=asked.headers,
     )
-    created = await to_thread.run_sync(partial(backend.ledger.endpoints.create, endpoint, grant=caller.grant))
+    created = await to_thread.run_sync(partial(backend.stores.endpoints.create, endpoint, grant=caller.grant))
     return json_answer(endpoint_content(created, secret=secret), status=201, headers=etag(created.version))
 
 
@@ -95,7 +95,7 @@ async def register_endpoint(
 )
 async def list_endpoints(caller: WebhooksAdmin, backend: BackendDep) -> Response:
     """List every endpoint of your tenant, without its secrets."""
-    found = await to_thread.run_sync(partial(backend.ledger.endpoints.all, tenant=caller.tenant))
+    found = await to_thread.run_sync(partial(backend.stores.endpoints.all, tenant=caller.tenant))
     return json_answer({"endpoints": [endpoint_content(each) for each in found]})
 
 
@@ -132,7 +132,7 @@ async def change_endpoint(
     if "events" in given:
         given["events"] = tuple(dict.fromkeys(given["events"]))
     versions = read_if_match(request.headers.getlist("if-match"))
-    return await _found(lambda: backend.ledger.endpoints.change(endpoint.id, given, versions=versions))
+    return await _found(lambda: backend.stores.endpoints.change(endpoint.id, given, versions=versions))
 
 
 @router.delete(
@@ -146,7 +146,7 @@ async def change_endpoint(
 async def delete_endpoint(request: Request, endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Delete an endpoint. Callbacks that are still to be sent to it are dropped."""
     versions = read_if_match(request.headers.getlist("if-match"))
-    if not await to_thread.run_sync(partial(backend.ledger.endpoints.delete, endpoint.id, versions=versions)):
+    if not await to_thread.run_sync(partial(backend.stores.endpoints.delete, endpoint.id, versions=versions)):
         raise no_such_endpoint()
     return Response(status_code=204)
 
@@ -166,7 +166,7 @@ async def rotate_secret(
     """Sign with a new secret from now on; until the overlap ends, with those before too."""
     secret = new_secret()
     overlap = timedelta(seconds=(asked or Rotation()).overlap_seconds)
-    return await _found(lambda: backend.ledger.endpoints.rotate(endpoint.id, secret, overlap=overlap), secret=secret)
+    return await _found(lambda: backend.stores.endpoints.rotate(endpoint.id, secret, overlap=overlap), secret=secret)
 
 
 @router.post(
@@ -178,7 +178,7 @@ async def rotate_secret(
 )
 async def enable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Tell it of what ends from now on. What failed meanwhile is sent where `resend` asks for it."""
-    return await _found(lambda: backend.ledger.endpoints.enable(endpoint.id))
+    return await _found(lambda: backend.stores.endpoints.enable(endpoint.id))
 
 
 @router.post(
@@ -190,7 +190,7 @@ async def enable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Respons
 )
 async def disable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Send it nothing more. What is still to be sent fails, and can be sent again once it is enabled."""
-    return await _found(lambda: backend.ledger.endpoints.disable(endpoint.id, DisabledReason.BY_REQUEST))
+    return await _found(lambda: backend.stores.endpoints.disable(endpoint.id, DisabledReason.BY_REQUEST))
 
 
 @router.post(
@@ -204,7 +204,7 @@ async def disable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Respon
 async def test_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
     """Send `webhook.test` to the endpoint, also to one that is disabled."""
     return json_answer(
-        delivery_content(await to_thread.run_sync(backend.ledger.deliveries.send_test, endpoint)), status=202
+        delivery_content(await to_thread.run_sync(backend.stores.deliveries.send_test, endpoint)), status=202
     )
 
 
@@ -222,7 +222,7 @@ async def list_deliveries(
     before = read_delivery_cursor(query.cursor, of=endpoint.id) if query.cursor else None
 
     def read() -> dict[str, object]:
-        page = backend.ledger.deliveries.of_destination(
+        page = backend.stores.deliveries.of_destination(
             endpoint.id, limit=query.limit, status=query.status, before=before
         )
         cursor = write_delivery_cursor(page.next, of=endpoint.id) if page.next else None
@@ -243,7 +243,7 @@ async def resend_failed(
     endpoint: EndpointDep, asked: ResendFailed, caller: WebhooksAdmin, backend: BackendDep
 ) -> Response:
     """Send every failed delivery made since then again, each under its old `webhook-id`."""
-    resend = partial(backend.ledger.deliveries.resend_failed, endpoint.id, tenant=caller.tenant)
+    resend = partial(backend.stores.deliveries.resend_failed, endpoint.id, tenant=caller.tenant)
     return json_answer({"resent": await to_thread.run_sync(partial(resend, since=asked.since.timestamp()))}, status=202)
 
 

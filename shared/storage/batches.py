@@ -31,9 +31,9 @@ class Batches:
         UnavailableError: `store_unavailable`.
     """
 
-    def __init__(self, client: redis.Redis, results: Results, *, shards: int) -> None:
+    def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
-        self._results = results
+        self._results = Results(client, shards=shards)
         self._shards = shards
         self._accept = scripts.register(client, "accept_batch")
         self._cancel = scripts.register(client, "cancel_batch")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import redis
 from pydantic_core import from_json
@@ -10,14 +10,15 @@ from pydantic_core import from_json
 from shared.jobs import Batch, Job
 from shared.liveness_sessions import Session
 from shared.storage import keys, scripts
+from shared.storage.api_keys import ApiKeys
+from shared.storage.batches import Batches
 from shared.storage.connection import primaries, store_errors
+from shared.storage.endpoints import Endpoints
+from shared.storage.ledger import Ledger
 from shared.storage.records import read_batch, read_job, readable
-from shared.storage.sessions import read_session
+from shared.storage.sessions import Sessions, read_session
 from shared.tenants import DEFAULT, ApiKey
 from shared.webhooks import Endpoint
-
-if TYPE_CHECKING:
-    from shared.storage.ledger import Ledger
 
 AT_ONCE: Final = 500
 """Keys of the store that are looked at in one go."""
@@ -32,16 +33,29 @@ class Belongings:
         UnavailableError: `store_unavailable`; a walk begun anew finds what is left.
     """
 
-    def __init__(self, client: redis.Redis, ledger: "Ledger") -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        jobs: Ledger,
+        batches: Batches,
+        sessions: Sessions,
+        endpoints: Endpoints,
+        api_keys: ApiKeys,
+    ) -> None:
         self._client = client
-        self._ledger = ledger
+        self._jobs = jobs
+        self._batches = batches
+        self._sessions = sessions
+        self._endpoints = endpoints
+        self._api_keys = api_keys
         self._forget_event = scripts.register(client, "forget_event")
 
     def all(self, tenant: str) -> Iterator[Belonging]:
         """Keys, endpoints, batches, sessions and jobs, whole; what came meanwhile may be missing."""
-        yield from self._ledger.api_keys.of(tenant)
-        yield from self._ledger.endpoints.all(tenant=tenant)
-        for shard in range(self._ledger.shards):
+        yield from self._api_keys.of(tenant)
+        yield from self._endpoints.all(tenant=tenant)
+        for shard in range(self._jobs.shards):
             yield from readable("batch", self._owned(shard, "batch", tenant), read_batch)
             yield from readable("session", self._owned(shard, "session", tenant), read_session)
             yield from readable("job", self._owned(shard, "job", tenant), read_job)
@@ -53,17 +67,17 @@ class Belongings:
         it is to be run until nothing is found.
         """
         found: Counter[str] = Counter()
-        for key in self._ledger.api_keys.of(tenant):
-            found["keys"] += self._ledger.api_keys.revoke(key)
-        for endpoint in self._ledger.endpoints.all(tenant=tenant):
-            found["endpoints"] += self._ledger.endpoints.delete(endpoint.id)
-        for shard in range(self._ledger.shards):
+        for key in self._api_keys.of(tenant):
+            found["keys"] += self._api_keys.revoke(key)
+        for endpoint in self._endpoints.all(tenant=tenant):
+            found["endpoints"] += self._endpoints.delete(endpoint.id)
+        for shard in range(self._jobs.shards):
             for fields in self._owned(shard, "batch", tenant):
-                found["batches"] += self._ledger.batches.delete(fields[b"id"].decode(), tenant=tenant)
+                found["batches"] += self._batches.delete(fields[b"id"].decode(), tenant=tenant)
             for fields in self._owned(shard, "session", tenant):
-                found["sessions"] += self._ledger.sessions.delete(fields[b"id"].decode())
+                found["sessions"] += self._sessions.delete(fields[b"id"].decode())
             for fields in self._owned(shard, "job", tenant):
-                found["jobs"] += self._ledger.delete(fields[b"id"].decode(), tenant=tenant)
+                found["jobs"] += self._jobs.delete(fields[b"id"].decode(), tenant=tenant)
             found["untold"] += self._unsay(shard, tenant)
             for fields in self._owned(shard, "event", tenant):
                 found["events"] += self._forget(shard, fields[b"id"].decode())

@@ -3,6 +3,7 @@
 import heapq
 import json
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import structlog
 from shared.errors import UnavailableError
 from shared.jobs import new_batch_id, shard_of
 from shared.storage import keys, scripts
-from shared.storage.connection import is_cluster, store_errors
+from shared.storage.connection import heard, is_cluster, store_errors
 from shared.storage.delivery_records import Row, event_texts, read_delivery, read_row
 from shared.storage.records import pairs, readable
 from shared.tenants import DEFAULT
@@ -68,7 +69,7 @@ class Deliveries:
 
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
-        self._shards = shards
+        self.shards = shards
         self._unread: dict[int, int] = {}
         self._fan_out = scripts.register(client, "fan_out", parts=PARTS)
         self._take = scripts.register(client, "take_deliveries", parts=PARTS)
@@ -97,7 +98,7 @@ class Deliveries:
     def send_test(self, endpoint: Endpoint) -> Delivery:
         """An event that nothing ended, for this endpoint alone, whatever it listens to."""
         now = time.time()
-        name = event_id(new_batch_id(shard=secrets.randbelow(self._shards), now_ms=round(now * 1000)))
+        name = event_id(new_batch_id(shard=secrets.randbelow(self.shards), now_ms=round(now * 1000)))
         event = Event(id=name, type=EventType.TEST, at=now, subject=endpoint.id, tenant=endpoint.tenant)
         self._made(event, [Plan(destination=endpoint.id, endpoint=endpoint.id)], row=b"")
         made = self.read(delivery_id(name, endpoint.id), tenant=endpoint.tenant)
@@ -136,7 +137,7 @@ class Deliveries:
         """
         flights: list[Flight] = []
         tenants = None if held is None else Counter(held)
-        for shard in range(self._shards):
+        for shard in range(self.shards):
             if len(flights) >= most:
                 break
             try:
@@ -230,13 +231,18 @@ class Deliveries:
             )
         return bool(written)
 
+    def signals(self, stop: threading.Event) -> Iterator[str]:
+        """Yield whenever something is ready to be sent, until `stop`; signals during a lost connection are lost too."""
+        channels = [keys.told(shard) for shard in range(self.shards)]
+        return heard(self._client, channels, stop, every=timedelta(seconds=0.1))
+
     def next_due(self) -> float | None:
         """Seconds until something can be sent, 0 where it can now; None where nothing waits."""
         with store_errors():
             now = self._client.time()
             first = [
                 cast("list[tuple[bytes, float]]", self._client.zrange(keys.due(shard), 0, 0, withscores=True))
-                for shard in range(self._shards)
+                for shard in range(self.shards)
             ]
         times = [rows[0][1] for rows in first if rows]
         return max(0.0, min(times) - (now[0] + now[1] / 1e6)) if times else None
@@ -244,7 +250,7 @@ class Deliveries:
     def waiting(self) -> int:
         """Rows of the outbox that nobody has fanned out yet."""
         with store_errors():
-            return sum(int(self._client.llen(keys.outbox(shard))) for shard in range(self._shards))
+            return sum(int(self._client.llen(keys.outbox(shard))) for shard in range(self.shards))
 
     def read(self, name: str, *, tenant: str = DEFAULT) -> Delivery | None:
         """The delivery, or None where the tenant has none of this id, or no more."""
@@ -254,7 +260,7 @@ class Deliveries:
     def attempts(self, name: str) -> list[Attempt]:
         """The last attempts of a delivery, the oldest first."""
         shard = shard_of(name)
-        if shard >= self._shards:
+        if shard >= self.shards:
             return []
         with store_errors():
             rows = cast("list[bytes]", self._client.lrange(keys.attempts(shard, name), 0, -1))
@@ -264,7 +270,7 @@ class Deliveries:
         """Every delivery of the end of this job or batch of the tenant."""
         name = event_id(subject)
         shard = shard_of(name)
-        if shard >= self._shards:
+        if shard >= self.shards:
             return []
         with store_errors():
             listed = cast("bytes | None", self._client.hget(keys.event(shard, name), "deliveries"))
@@ -281,7 +287,7 @@ class Deliveries:
     ) -> Page:
         """The deliveries of a destination, the newest first; `before` is the `next` of the page before."""
         merged = heapq.merge(
-            *(self._logged(shard, destination, before=before) for shard in range(self._shards)), reverse=True
+            *(self._logged(shard, destination, before=before) for shard in range(self.shards)), reverse=True
         )
         found: list[Delivery] = []
         while len(found) <= limit:
@@ -308,7 +314,7 @@ class Deliveries:
     def resend_failed(self, destination: str, *, since: float, tenant: str = DEFAULT) -> int:
         """Make every failed delivery of events since then due now; how many there were."""
         resent = 0
-        for shard in range(self._shards):
+        for shard in range(self.shards):
             names = [name for _, name in self._logged(shard, destination, before=None, since=since)]
             for start in range(0, len(names), AT_ONCE):
                 for one in self._read_all(names[start : start + AT_ONCE]):
@@ -335,7 +341,7 @@ class Deliveries:
             start += AT_ONCE
 
     def _read_all(self, names: Sequence[str]) -> list[Delivery]:
-        known = [name for name in names if shard_of(name) < self._shards]
+        known = [name for name in names if shard_of(name) < self.shards]
         with store_errors(), self._client.pipeline(transaction=False) as asked:
             for name in known:
                 shard = shard_of(name)

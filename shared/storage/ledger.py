@@ -1,4 +1,4 @@
-"""The ledger: the truth about every job, one atomic script for each step of its life."""
+"""The store of jobs: one atomic script for each step in the life of a job."""
 
 import itertools
 import json
@@ -17,18 +17,9 @@ from shared.liveness_sessions import is_session_id
 from shared.operations import Operation
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, Pressure, refuse_where_full
-from shared.storage.api_keys import ApiKeys
-from shared.storage.audit import Audit
-from shared.storage.batches import Batches
-from shared.storage.belongings import Belongings
 from shared.storage.connection import heard, is_cluster, store_errors
-from shared.storage.deliveries import Deliveries
-from shared.storage.endpoints import Endpoints
-from shared.storage.fetches import Fetches
-from shared.storage.idempotency import NO_KEY, Idempotency, Reservation, refuse_where_lost
-from shared.storage.layout import Layout
-from shared.storage.listing import Listing
-from shared.storage.measures import Measures
+from shared.storage.events import read_status
+from shared.storage.idempotency import NO_KEY, Reservation, refuse_where_lost
 from shared.storage.records import (
     failure_json,
     new_job_json,
@@ -39,8 +30,6 @@ from shared.storage.records import (
     with_embeddings,
 )
 from shared.storage.results import Results
-from shared.storage.sessions import Sessions
-from shared.storage.tenants import Tenants
 from shared.tenants import DEFAULT
 
 REAP_MOST: Final = 500
@@ -85,33 +74,33 @@ class Outcome:
 
 
 class Ledger:
-    """Every step of a job's life against one store. Safe to share between threads.
+    """The jobs: each step in the life of a job is one call. Safe to share between threads.
+
+    Args:
+        client: the connection.
+        shards: how many shards the keys are spread over.
+        lease: how long a claim is good for without a beat.
+        retry_window: how long the images of a failed job stay.
+        pressure: how full the store is; those who share one ask the store less often.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
     """
 
     def __init__(
-        self, client: redis.Redis, *, shards: int, lease: timedelta, retry_window: timedelta = RETRY_WINDOW
+        self,
+        client: redis.Redis,
+        *,
+        shards: int,
+        lease: timedelta,
+        retry_window: timedelta = RETRY_WINDOW,
+        pressure: Pressure | None = None,
     ) -> None:
         self._client = client
         self.shards = shards
         self.lease = lease
-        self.results = Results(client, shards=shards)
-        self.batches = Batches(client, self.results, shards=shards)
-        self.listing = Listing(client, shards=shards)
-        self.idempotency = Idempotency(client, shards=shards)
-        self.fetches = Fetches(client, shards=shards, retry_window=retry_window)
-        self.endpoints = Endpoints(client, shards=shards)
-        self.deliveries = Deliveries(client, shards=shards)
-        self.tenants = Tenants(client, shards=shards)
-        self.api_keys = ApiKeys(client, shards=shards)
-        self.sessions = Sessions(client, shards=shards)
-        self.audit = Audit(client)
-        self.belongings = Belongings(client, self)
-        self.pressure = Pressure(client)
-        self._layout = Layout(client, shards=shards)
-        self.measures = Measures(client, shards=shards)
+        self._pressure = pressure or Pressure(client)
+        self._results = Results(client, shards=shards)
         self._kept = round(retry_window.total_seconds())
         self._turns = itertools.count()
         self._accept = scripts.register(client, "accept")
@@ -136,7 +125,7 @@ class Ledger:
             UnavailableError: `queue_full`.
             RequestError: `idempotency_in_progress`: the reservation took too long, the key is another's now.
         """
-        self.pressure.refuse_where_high()
+        self._pressure.refuse_where_high()
         shard = shard_of(job.id)
         with store_errors():
             answer = self._accept(
@@ -261,7 +250,7 @@ class Ledger:
     def delete(self, job_id: str, *, tenant: str = DEFAULT) -> bool:
         """Erase a job and all that is kept of it, whatever its state; False where there was none."""
         shard = self._shard(job_id)
-        self.results.forget(job_id, tenant=tenant)
+        self._results.forget(job_id, tenant=tenant)
         with store_errors():
             return bool(self._delete(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, tenant]))
 
@@ -273,7 +262,7 @@ class Ledger:
                 are gone.
             UnavailableError: `queue_full`.
         """
-        self.pressure.refuse_where_high()
+        self._pressure.refuse_where_high()
         shard = self._shard(job_id)
         with store_errors():
             answer = self._retry(
@@ -328,16 +317,11 @@ class Ledger:
                 key = keys.batch if is_batch_id(job_id) else keys.session if is_session_id(job_id) else keys.job
                 asked.hget(key(shard_of(job_id), job_id), "status")
             found = cast("list[bytes | None]", asked.execute())
-        return [_status(status.decode()) if status else None for status in found]
+        return [read_status(status.decode()) if status else None for status in found]
 
     def canceled(self, stop: threading.Event) -> Iterator[str]:
         """The ids of jobs that are taken from a worker from now on, until `stop`; a gap is not made up for."""
         return heard(self._client, [keys.cancels(shard) for shard in range(self.shards)], stop)
-
-    def told(self, stop: threading.Event) -> Iterator[str]:
-        """A word whenever there is something to send from now on, until `stop`; a gap is not made up for."""
-        channels = [keys.told(shard) for shard in range(self.shards)]
-        return heard(self._client, channels, stop, every=timedelta(seconds=0.1))
 
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""
@@ -345,14 +329,6 @@ class Ledger:
             waiting = [self._client.zcard(keys.pending(shard)) for shard in range(self.shards)]
             in_work = [self._client.zcard(keys.leases(shard)) for shard in range(self.shards)]
         return sum(waiting), sum(in_work)
-
-    def check(self) -> None:
-        """Return if the ledger answers, takes writes and has the layout of this process."""
-        self._layout.check()
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._client.close()
 
 
 def no_such_job() -> RequestError:
@@ -365,29 +341,3 @@ NOT_RETRYABLE: Final = {
     b"final": "The job would fail the same way again: its error is not retryable. Mend the input, and submit it anew.",
     b"gone": "The images of this job are no longer kept. Submit it anew.",
 }
-
-
-def event(message: bytes) -> tuple[str, Status | None]:
-    """Read one message of the channels of ends and moves: which job or batch, and its new status.
-
-    None stands for what is no status of a job: the end of a batch, or that nothing is left to wait for.
-    """
-    about, word = message.decode().split(" ", 1)
-    return about, _status(word)
-
-
-def _status(word: str) -> Status | None:
-    return Status(word) if word in STATUSES else None
-
-
-STATUSES: Final = frozenset(Status)
-
-
-def end_channels(shards: int) -> Sequence[str]:
-    """The channels that carry every end."""
-    return [keys.ends(shard) for shard in range(shards)]
-
-
-def move_channels(shards: int) -> Sequence[str]:
-    """The channels that carry every transition, ends included."""
-    return [keys.moves(shard) for shard in range(shards)]

@@ -6,7 +6,7 @@ import time
 import redis
 
 from shared.storage import keys
-from shared.storage.ledger import event
+from shared.storage.events import event
 
 
 class Listener(threading.Thread):

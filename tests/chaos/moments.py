@@ -18,6 +18,7 @@ from shared.jobs import NewJob, Status, new_job_id
 from shared.operations import Operation
 from shared.storage.admission import Limits
 from shared.storage.ledger import Ledger
+from shared.storage.stores import Stores, open_stores
 from shared.tenants import DEFAULT, Grant, Tenant, read_key
 from tests.chaos.blows import Blow, Course
 from tests.chaos.ground import LEASE, Ground
@@ -194,7 +195,7 @@ class Moments:
         lay()
         self._done("POST", f"{path}/frames", codes={200, 202, 409}, **more)
         self._done("DELETE", path, codes={204, 404})
-        with self._ledger() as (store, _):
+        with self._stores() as (store, _):
             kinds = (":job:", ":session:", ":image:")
             left = [name for name in holding(store, session_id) if any(kind in name for kind in kinds)]
         self.broken += [f"frame: {name} is left of a session that was erased" for name in left]
@@ -202,11 +203,11 @@ class Moments:
     def _erasure(self, lay: Lay) -> None:
         """Asked for again it finds the rest, and nothing that was granted before is accepted after it."""
         tenant = f"erased-{next(self._numbers)}"
-        with self._ledger() as (store, ledger):
-            made = ledger.tenants.create(Tenant(tenant))
+        with self._stores() as (store, stores):
+            made = stores.tenants.create(Tenant(tenant))
             grant = Grant(since=made.created_at if made else 0.0)
             for number in range(OWNED):
-                self._accept(ledger, grant, tenant=tenant, shard=number % self._ground.shards)
+                self._accept(stores.jobs, grant, tenant=tenant, shard=number % self._ground.shards)
             lay()
 
             def erase() -> bool:
@@ -215,7 +216,7 @@ class Moments:
 
             if not repeat(erase, within=2 * PATIENCE):
                 self.broken.append(f"erased: {tenant} was not erased within {2 * PATIENCE:g} s")
-            self._must_refuse(partial(self._accept, ledger, grant, tenant=tenant, shard=0), whom=tenant)
+            self._must_refuse(partial(self._accept, stores.jobs, grant, tenant=tenant, shard=0), whom=tenant)
             left = [name for name in holding(store, tenant) if name != OWN_LOG]
         self.broken += [f"erased: {name} is left of {tenant}" for name in left]
 
@@ -230,19 +231,19 @@ class Moments:
         lay()
         path = f"/v1/admin/keys/{parts[0]}"
         self._done("POST", f"{path}/rotate", codes={201}, json={"overlap_seconds": 0})
-        with self._ledger() as (store, ledger):
-            found = ledger.api_keys.find(parts[0])
+        with self._stores() as (store, stores):
+            found = stores.api_keys.find(parts[0])
             seconds, _ = store.time()
             if found is not None and found[0].valid(parts[1], now=float(seconds + 1)):
                 self.broken.append(f"key: {parts[0]} opens after it was rotated")
-            followers = [key for key in ledger.api_keys.of(DEFAULT) if key.name == name and key.expires_at is None]
+            followers = [key for key in stores.api_keys.of(DEFAULT) if key.name == name and key.expires_at is None]
             if not followers:
                 self.broken.append(f"key: nothing follows {parts[0]}")
-            for key in ledger.api_keys.of(DEFAULT):
+            for key in stores.api_keys.of(DEFAULT):
                 if key.name == name:
                     self._done("DELETE", f"/v1/admin/keys/{key.id}", codes={204, 404})
             grant = Grant(key=parts[0], since=0.0)
-            self._must_refuse(partial(self._accept, ledger, grant, tenant=DEFAULT, shard=0), whom=parts[0])
+            self._must_refuse(partial(self._accept, stores.jobs, grant, tenant=DEFAULT, shard=0), whom=parts[0])
 
     def _must_refuse(self, accept: Callable[[], str], *, whom: str) -> None:
         try:
@@ -267,6 +268,6 @@ class Moments:
         return job.id
 
     @contextmanager
-    def _ledger(self) -> Iterator[tuple[redis.Redis, Ledger]]:
+    def _stores(self) -> Iterator[tuple[redis.Redis, Stores]]:
         with self._ground.ledger() as store:
-            yield store, Ledger(store, shards=self._ground.shards, lease=timedelta(seconds=LEASE))
+            yield store, open_stores(store, shards=self._ground.shards, lease=timedelta(seconds=LEASE))

@@ -8,6 +8,7 @@ import pytest
 
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger
+from shared.storage.stores import Stores, open_stores
 from tests.integration.clusters import Cluster
 from tests.integration.servers import Server
 from tests.stacks import serving
@@ -66,10 +67,15 @@ def broker_server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def ledger(ledger_server: Server) -> Iterator[Ledger]:
+def stores(ledger_server: Server) -> Iterator[Stores]:
     client = connect(ledger_server.url)
-    yield Ledger(client, shards=1, lease=timedelta(seconds=0.3))
+    yield open_stores(client, shards=1, lease=timedelta(seconds=0.3))
     client.close()
+
+
+@pytest.fixture
+def ledger(stores: Stores) -> Ledger:
+    return stores.jobs
 
 
 @pytest.fixture(scope="session")

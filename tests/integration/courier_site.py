@@ -16,7 +16,8 @@ from shared.operations import Operation
 from shared.signing import new_secret
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
+from shared.storage.ledger import Outcome
+from shared.storage.stores import open_stores
 from shared.tenants import DEFAULT
 from shared.webhooks import SUBSCRIBABLE, Attempt, Delivery, DeliveryStatus, Endpoint, Secret, new_endpoint_id
 from tests.integration.servers import Server
@@ -58,7 +59,8 @@ class Site:
 
     def __post_init__(self) -> None:
         self.client = connect(self.server.url)
-        self.ledger = Ledger(self.client, shards=1, lease=timedelta(seconds=30))
+        self.stores = open_stores(self.client, shards=1, lease=timedelta(seconds=30))
+        self.ledger = self.stores.jobs
         self.courier = self.another()
 
     def another(self) -> Service:
@@ -100,22 +102,22 @@ class Site:
 
     def register(self, url: str, **more: Any) -> Endpoint:
         plain = Endpoint(new_endpoint_id(), url, SUBSCRIBABLE, (Secret(SECRET, created_at=0),))
-        return self.ledger.endpoints.create(replace(plain, **more))
+        return self.stores.endpoints.create(replace(plain, **more))
 
     def settled(self, job_id: str, *, within: float = 20, tenant: str = DEFAULT) -> tuple[Delivery, list[Attempt]]:
         """The one delivery of a job's end with its log, as soon as it is over."""
         deadline = time.monotonic() + within
         while True:
-            found = self.ledger.deliveries.of_subject(job_id, tenant=tenant)
+            found = self.stores.deliveries.of_subject(job_id, tenant=tenant)
             if found and found[0].status is not DeliveryStatus.PENDING:
                 assert len(found) == 1
-                return found[0], self.ledger.deliveries.attempts(found[0].id)
+                return found[0], self.stores.deliveries.attempts(found[0].id)
             assert time.monotonic() < deadline, (found, self.lines[-20:])
             time.sleep(0.02)
 
     def forget_endpoints(self) -> None:
-        for each in self.ledger.endpoints.all():
-            self.ledger.endpoints.delete(each.id)
+        for each in self.stores.endpoints.all():
+            self.stores.endpoints.delete(each.id)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from shared.jobs import Claim
 from shared.storage import keys
 from shared.storage.connection import connect
-from shared.storage.ledger import Ledger
+from shared.storage.stores import open_stores
 from tests.integration.hostile import Hostile
 from tools.stack import Stack, free_port
 
@@ -32,7 +32,9 @@ class Site:
     lines: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(connect(SecretStr(self.stack.ledger.url)), shards=1, lease=timedelta(seconds=30))
+        client = connect(SecretStr(self.stack.ledger.url))
+        self.stores = open_stores(client, shards=1, lease=timedelta(seconds=30))
+        self.ledger = self.stores.jobs
 
     def submit(self, url: str | None, *, prefer: str | None = None, **more: Any) -> requests.Response:
         body = {"operation": "detect", "image": {"url": url}, **more}

@@ -11,7 +11,7 @@ import pytest
 
 from shared.storage.api_keys import ApiKeys
 from shared.storage.connection import connect
-from shared.storage.ledger import Ledger
+from shared.storage.stores import Stores
 from shared.tenants import DEFAULT, ApiKey, Quotas, Scope, Tenant, new_key, read_key
 from tests.integration.servers import Server
 from tests.stacks import FAKE, serving
@@ -20,9 +20,9 @@ from tools.setup import models_dir
 ROOT = Path(__file__).parents[2]
 
 
-def put(ledger: Ledger) -> tuple[ApiKey, str]:
+def put(stores: Stores) -> tuple[ApiKey, str]:
     public, whole, digest = new_key()
-    key = ledger.api_keys.create(ApiKey(public, DEFAULT, frozenset({Scope.JOBS_READ}), digest))
+    key = stores.api_keys.create(ApiKey(public, DEFAULT, frozenset({Scope.JOBS_READ}), digest))
     assert key is not None
     return key, whole
 
@@ -38,11 +38,11 @@ def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_key_is_kept_by_its_public_part_and_never_whole(ledger: Ledger, ledger_server: Server) -> None:
-    key, whole = put(ledger)
+def test_a_key_is_kept_by_its_public_part_and_never_whole(stores: Stores, ledger_server: Server) -> None:
+    key, whole = put(stores)
     parts = read_key(whole)
     assert parts is not None
-    found = ledger.api_keys.find(key.id)
+    found = stores.api_keys.find(key.id)
     assert found is not None
     assert (found[0].valid(parts[1], now=time.time()), found[0].valid("x" * 43, now=time.time())) == (True, False)
     with connect(ledger_server.url) as client:
@@ -50,38 +50,38 @@ def test_a_key_is_kept_by_its_public_part_and_never_whole(ledger: Ledger, ledger
     assert parts[1] not in kept
 
 
-def test_a_use_is_noted_and_a_revoked_key_is_gone(ledger: Ledger) -> None:
-    key, _ = put(ledger)
+def test_a_use_is_noted_and_a_revoked_key_is_gone(stores: Stores) -> None:
+    key, _ = put(stores)
     assert key.last_used_at is None
-    ledger.api_keys.find(key.id)
-    used = ledger.api_keys.read(key.id)
+    stores.api_keys.find(key.id)
+    used = stores.api_keys.read(key.id)
     assert used is not None
     assert used.last_used_at is not None
     assert abs(used.last_used_at - time.time()) < 60
-    assert ledger.api_keys.revoke(key)
-    assert not ledger.api_keys.revoke(key)
-    assert ledger.api_keys.find(key.id) is None
-    assert ledger.api_keys.of(DEFAULT) == []
+    assert stores.api_keys.revoke(key)
+    assert not stores.api_keys.revoke(key)
+    assert stores.api_keys.find(key.id) is None
+    assert stores.api_keys.of(DEFAULT) == []
 
 
-def test_a_time_that_a_key_is_given_is_never_put_off(ledger: Ledger) -> None:
-    key, _ = put(ledger)
+def test_a_time_that_a_key_is_given_is_never_put_off(stores: Stores) -> None:
+    key, _ = put(stores)
     for at, then in ((2e9, 2e9), (1e9, 1e9), (3e9, 1e9)):
-        changed = ledger.api_keys.expire(key.id, at=at)
+        changed = stores.api_keys.expire(key.id, at=at)
         assert changed is not None
         assert changed.expires_at == then
-    assert ledger.api_keys.expire("0" * 12, at=1.0) is None
+    assert stores.api_keys.expire("0" * 12, at=1.0) is None
 
 
-def test_a_key_needs_a_tenant_and_comes_with_it(ledger: Ledger) -> None:
+def test_a_key_needs_a_tenant_and_comes_with_it(stores: Stores) -> None:
     public, _, digest = new_key()
     asked = ApiKey(public, "acme", frozenset({Scope.ADMIN}), digest)
-    assert ledger.api_keys.create(asked) is None
-    made = ledger.tenants.create(Tenant("acme", name="Acme", quotas=Quotas(rate=2.5, jobs=7)))
+    assert stores.api_keys.create(asked) is None
+    made = stores.tenants.create(Tenant("acme", name="Acme", quotas=Quotas(rate=2.5, jobs=7)))
     assert made is not None
-    assert ledger.tenants.create(Tenant("acme")) is None
-    assert ledger.api_keys.create(asked) is not None
-    found = ledger.api_keys.find(public)
+    assert stores.tenants.create(Tenant("acme")) is None
+    assert stores.api_keys.create(asked) is not None
+    found = stores.api_keys.find(public)
     assert found is not None
     assert (found[1].name, found[1].quotas, found[0].scopes) == (
         "Acme",
@@ -90,24 +90,24 @@ def test_a_key_needs_a_tenant_and_comes_with_it(ledger: Ledger) -> None:
     )
 
 
-def test_the_default_tenant_is_always_there_and_can_be_given_quotas(ledger: Ledger) -> None:
-    assert [tenant.id for tenant in ledger.tenants.all()] == [DEFAULT]
-    key, _ = put(ledger)
-    changed = ledger.tenants.change(DEFAULT, {"disabled": True, "quality_policy": {"min_width": 80}})
+def test_the_default_tenant_is_always_there_and_can_be_given_quotas(stores: Stores) -> None:
+    assert [tenant.id for tenant in stores.tenants.all()] == [DEFAULT]
+    key, _ = put(stores)
+    changed = stores.tenants.change(DEFAULT, {"disabled": True, "quality_policy": {"min_width": 80}})
     assert changed is not None
-    found = ledger.api_keys.find(key.id)
+    found = stores.api_keys.find(key.id)
     assert found is not None
     assert (found[1].disabled, found[1].quality_policy) == (True, {"min_width": 80})
-    assert ledger.tenants.change("nobody", {"name": "x"}) is None
+    assert stores.tenants.change("nobody", {"name": "x"}) is None
 
 
-def test_the_command_makes_lists_and_revokes_keys(ledger: Ledger, ledger_server: Server) -> None:
+def test_the_command_makes_lists_and_revokes_keys(stores: Stores, ledger_server: Server) -> None:
     url = ledger_server.url.get_secret_value()
     made = command(url, "create", "--tenant", "acme", "--scopes", "jobs:read,admin", "--name", "ci", "--days", "30")
     assert made.returncode == 0, made.stderr
     parts = read_key(made.stdout.strip())
     assert parts is not None
-    (key,) = ledger.api_keys.of("acme")
+    (key,) = stores.api_keys.of("acme")
     assert (key.id, key.scopes, key.name) == (parts[0], frozenset({Scope.JOBS_READ, Scope.ADMIN}), "ci")
     assert key.valid(parts[1], now=time.time())
     assert not key.valid(parts[1], now=time.time() + 31 * 86400)

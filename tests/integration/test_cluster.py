@@ -20,6 +20,7 @@ from shared.storage.connection import connect, verify_durability
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import JobFilter
 from shared.storage.presence import Presence, WorkerInfo
+from shared.storage.stores import Stores, open_stores
 from tests.integration.breaking import breakable, picture, until
 from tests.integration.clusters import NODES, SLOTS, Cluster, Node
 from tests.integration.sentinels import patient
@@ -33,9 +34,9 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def over_six(cluster: Cluster) -> Iterator[Ledger]:
+def stores(cluster: Cluster) -> Iterator[Stores]:
     with connect(cluster.url) as client:
-        yield Ledger(client, shards=SHARDS, lease=LEASE)
+        yield open_stores(client, shards=SHARDS, lease=LEASE)
 
 
 def new_id(shard: int) -> str:
@@ -57,34 +58,34 @@ def test_six_shards_lie_on_three_nodes(cluster: Cluster) -> None:
     assert len({cluster.home(shard).store.port for shard in range(SHARDS)}) == NODES
 
 
-def test_jobs_of_all_shards_are_claimed_finished_and_listed(over_six: Ledger) -> None:
-    jobs = one_on_each(over_six)
-    assert over_six.depth() == (SHARDS, 0)
-    page = over_six.listing.page(JobFilter(), limit=4)
-    rest = over_six.listing.page(JobFilter(), limit=4, after=page.next)
+def test_jobs_of_all_shards_are_claimed_finished_and_listed(stores: Stores) -> None:
+    jobs = one_on_each(stores.jobs)
+    assert stores.jobs.depth() == (SHARDS, 0)
+    page = stores.listing.page(JobFilter(), limit=4)
+    rest = stores.listing.page(JobFilter(), limit=4, after=page.next)
     assert [job.id for job in [*page.jobs, *rest.jobs]] == jobs[::-1]
     with ThreadPoolExecutor(8) as pool:
-        claims = [claim for claim in pool.map(lambda n: over_six.claim(f"w{n}"), range(12)) if claim]
+        claims = [claim for claim in pool.map(lambda n: stores.jobs.claim(f"w{n}"), range(12)) if claim]
     assert {claim.job.id for claim in claims} == set(jobs)
-    assert all(over_six.finish(claim.job.id, claim.token, Outcome(result={})) for claim in claims)
-    assert over_six.statuses(jobs) == [Status.SUCCEEDED] * SHARDS
+    assert all(stores.jobs.finish(claim.job.id, claim.token, Outcome(result={})) for claim in claims)
+    assert stores.jobs.statuses(jobs) == [Status.SUCCEEDED] * SHARDS
 
 
-def test_what_dead_workers_left_is_healed_on_every_shard(over_six: Ledger) -> None:
-    jobs = one_on_each(over_six)
-    while over_six.claim("w"):
+def test_what_dead_workers_left_is_healed_on_every_shard(stores: Stores) -> None:
+    jobs = one_on_each(stores.jobs)
+    while stores.jobs.claim("w"):
         pass
     time.sleep(LEASE.total_seconds() + 0.1)
-    healed = over_six.reap(max_attempts=3)
+    healed = stores.jobs.reap(max_attempts=3)
     assert set(healed.requeued) == set(jobs)
     assert (healed.pending, healed.away) == (SHARDS, None)
 
 
-def test_a_batch_that_is_refused_leaves_no_image_on_any_node(over_six: Ledger, cluster: Cluster) -> None:
+def test_a_batch_that_is_refused_leaves_no_image_on_any_node(stores: Stores, cluster: Cluster) -> None:
     batch_id = new_batch_id(shard=3, now_ms=1)
     jobs = [NewJob(id=new_id(3), operation=Operation.DETECT, params={}, image=b"x", result_ttl=HOUR) for _ in range(3)]
     with pytest.raises(UnavailableError):
-        over_six.batches.accept(batch_id, jobs, metadata={}, limits=Limits(0), result_ttl=HOUR)
+        stores.batches.accept(batch_id, jobs, metadata={}, limits=Limits(0), result_ttl=HOUR)
     for node in cluster.nodes:
         with node.store.client() as client:
             assert client.dbsize() == 0
@@ -130,35 +131,35 @@ def test_a_wrong_password_is_told_from_a_node_that_is_away(cluster: Cluster) -> 
 
 
 def test_without_one_primary_the_shards_elsewhere_go_on_and_its_own_come_back_whole(
-    over_six: Ledger, cluster: Cluster
+    stores: Stores, cluster: Cluster
 ) -> None:
-    jobs = one_on_each(over_six)
+    jobs = one_on_each(stores.jobs)
     node, lost = away(cluster)
     assert 0 < len(lost) < SHARDS
     node.kill()
     for shard in range(SHARDS):
         if shard in lost:
             with pytest.raises(UnavailableError) as refused:
-                accept(over_six, job_id=new_id(shard))
+                accept(stores.jobs, job_id=new_id(shard))
             assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
         else:
-            jobs.append(accept(over_six, job_id=new_id(shard)))
+            jobs.append(accept(stores.jobs, job_id=new_id(shard)))
     there = {job_id for job_id in jobs if shard_of(job_id) not in lost}
-    claims = [over_six.claim("w") for _ in there]
+    claims = [stores.jobs.claim("w") for _ in there]
     assert {claim.job.id for claim in claims if claim} == there
     with pytest.raises(UnavailableError):
-        over_six.claim("w")  # nothing more is to be had elsewhere
+        stores.jobs.claim("w")  # nothing more is to be had elsewhere
     time.sleep(LEASE.total_seconds() + 0.1)
-    healed = over_six.reap(max_attempts=3)
+    healed = stores.jobs.reap(max_attempts=3)
     assert set(healed.requeued) == there
     assert healed.away is not None
-    assert over_six.fetches.take(most=9, hold=HOUR) == []
+    assert stores.fetches.take(most=9, hold=HOUR) == []
     with pytest.raises(UnavailableError):
-        over_six.listing.page(JobFilter(), limit=50)  # a list with gaps would be a lie
+        stores.listing.page(JobFilter(), limit=50)  # a list with gaps would be a lie
     with connect(cluster.url) as late:  # whoever comes now finds its way too
         assert late.exists(keys.pending(min(set(range(SHARDS)) - lost)))
     node.start()
-    assert set(jobs) == {claim.job.id for _ in jobs if (claim := over_six.claim("w"))}
+    assert set(jobs) == {claim.job.id for _ in jobs if (claim := stores.jobs.claim("w"))}
 
 
 def test_a_replica_takes_over_the_shards_of_its_primary_and_the_old_one_follows(tmp_path: Path) -> None:

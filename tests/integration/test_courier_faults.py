@@ -27,8 +27,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def courier(running: Site) -> Iterator[Site]:
     yield running
-    for each in running.ledger.endpoints.all():
-        running.ledger.endpoints.delete(each.id)
+    for each in running.stores.endpoints.all():
+        running.stores.endpoints.delete(each.id)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_after_the_last_attempt_it_has_failed_and_a_resend_makes_it_whole(
     delivery, log = courier.settled(job_id)
     assert (delivery.status, delivery.last_status) == (FAILED, 500)
     assert [(attempt.number, attempt.response) for attempt in log] == [(1 + n, "why") for n in range(ATTEMPTS)]
-    assert courier.ledger.deliveries.resend(delivery.id) is not None
+    assert courier.stores.deliveries.resend(delivery.id) is not None
     partner.wait(ATTEMPTS + 1)
     again, log = courier.settled(job_id)
     assert (again.status, len(log)) == (DELIVERED, ATTEMPTS + 1)
@@ -191,7 +191,7 @@ def test_a_partner_that_asks_for_time_is_left_alone_for_it(courier: Site, partne
 def test_time_that_one_tenant_is_asked_for_stops_no_other_tenant(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(says("429 Slow Down", Retry_After="86400"), OK))
     refused = courier.end(partner.url("/a"), tenant="a")
-    while not (found := courier.ledger.deliveries.of_subject(refused, tenant="a")) or found[0].last_status != 429:
+    while not (found := courier.stores.deliveries.of_subject(refused, tenant="a")) or found[0].last_status != 429:
         time.sleep(0.01)
     (waiting,) = found
     assert waiting.next_at is not None
@@ -208,10 +208,10 @@ def test_gone_is_the_end_of_an_endpoint_and_of_what_waits_for_it(courier: Site, 
     delivery, log = courier.settled(first)
     assert (delivery.status, delivery.last_status, len(log)) == (FAILED, 410, 1)
     courier.wait_said("endpoint.disabled")
-    now = courier.ledger.endpoints.read(endpoint.id)
+    now = courier.stores.endpoints.read(endpoint.id)
     assert now is not None
     assert (now.enabled, now.disabled_reason) == (False, DisabledReason.GONE)
-    resent = courier.ledger.deliveries.resend(delivery.id)
+    resent = courier.stores.deliveries.resend(delivery.id)
     assert resent is not None
     delivery, log = courier.settled(first)
     assert (delivery.status, delivery.last_error, len(log)) == (FAILED, "endpoint_disabled", 1)
@@ -228,7 +228,7 @@ def test_an_endpoint_that_only_fails_for_too_long_is_disabled_and_says_so(
         delivery, log = running.settled(running.end())
         assert (delivery.status, delivery.last_error) == (FAILED, "endpoint_disabled")
         assert 2 < len(log) < 9
-        now = running.ledger.endpoints.read(endpoint.id)
+        now = running.stores.endpoints.read(endpoint.id)
         assert now is not None
         assert (now.enabled, now.disabled_reason) == (False, DisabledReason.FAILING)
         assert [line["reason"] for line in running.said("endpoint.disabled")] == ["failing"]
@@ -241,7 +241,7 @@ def test_an_endpoint_that_is_deleted_gets_nothing_of_what_was_still_to_come(
     endpoint = courier.register(partner.url())
     job_id = courier.end()
     partner.wait()
-    assert courier.ledger.endpoints.delete(endpoint.id)
+    assert courier.stores.endpoints.delete(endpoint.id)
     delivery, log = courier.settled(job_id)
     assert (delivery.status, delivery.last_error, len(log)) == (CANCELED, "endpoint_deleted", 1)
     assert len(partner.asked) == 1
@@ -250,7 +250,7 @@ def test_an_endpoint_that_is_deleted_gets_nothing_of_what_was_still_to_come(
 def test_a_partner_that_is_away_for_a_while_hears_when_it_is_back(courier: Site, partners: list[Partner]) -> None:
     port = free_port()
     job_id = courier.end(f"http://127.0.0.1:{port}/hook")
-    while not (waiting := courier.ledger.deliveries.of_subject(job_id)) or not waiting[0].last_error:
+    while not (waiting := courier.stores.deliveries.of_subject(job_id)) or not waiting[0].last_error:
         time.sleep(0.01)
     partners.append(partner := Partner(port=port))
     delivery, log = courier.settled(job_id)

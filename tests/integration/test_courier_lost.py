@@ -198,7 +198,7 @@ def test_a_courier_whose_clock_is_an_hour_wrong_changes_nothing(
         assert abs(log[0].at - time.time()) < 30
         endpoint = running.register(owner.url())
         fresh = new_secret()
-        assert running.ledger.endpoints.rotate(endpoint.id, fresh, overlap=timedelta(seconds=60)) is not None
+        assert running.stores.endpoints.rotate(endpoint.id, fresh, overlap=timedelta(seconds=60)) is not None
         (asked,) = _told(running, owner, running.end())
         for secret in (SECRET, fresh):  # the old one is good for another minute
             asked.verify(secret)

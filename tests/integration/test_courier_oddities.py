@@ -19,6 +19,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.deliveries import Plan
 from shared.storage.ledger import Ledger, Outcome
+from shared.storage.stores import Stores
 from shared.webhooks import DeliveryStatus, Flight
 from tests.integration.servers import Server
 from worker.webhooks.client import Terms
@@ -44,7 +45,7 @@ def ended(ledger: Ledger) -> str:
     return job.id
 
 
-def deliverer(ledger: Ledger, settings: CourierSettings) -> Deliverer:
+def deliverer(stores: Stores, settings: CourierSettings) -> Deliverer:
     terms = Terms(
         tls=ssl.create_default_context(),
         within=timedelta(seconds=1),
@@ -53,12 +54,20 @@ def deliverer(ledger: Ledger, settings: CourierSettings) -> Deliverer:
         resolve=look_up,
         network=httpcore.AnyIOBackend(),
     )
-    endpoints = ledger.endpoints
-    return Deliverer(ledger, settings, terms, endpoint=endpoints.read, forget=lambda _: None, chance=lambda: 0.0)
+    return Deliverer(
+        settings,
+        terms,
+        deliveries=stores.deliveries,
+        endpoints=stores.endpoints,
+        jobs=stores.jobs,
+        endpoint=stores.endpoints.read,
+        forget=lambda _: None,
+        chance=lambda: 0.0,
+    )
 
 
-def taken(ledger: Ledger) -> Flight:
-    (flight,) = ledger.deliveries.take(most=10, hold=HOLD, per_destination=8)
+def taken(stores: Stores) -> Flight:
+    (flight,) = stores.deliveries.take(most=10, hold=HOLD, per_destination=8)
     return flight
 
 
@@ -75,16 +84,16 @@ def taken(ledger: Ledger) -> Flight:
     ],
 )
 def test_a_row_that_cannot_be_read_holds_up_no_other_and_is_said_once(
-    ledger: Ledger, ledger_server: Server, odd: bytes
+    stores: Stores, ledger_server: Server, odd: bytes
 ) -> None:
     with connect(ledger_server.url) as store:
         store.lpush(keys.outbox(0), odd)
-        job_id = ended(ledger)
+        job_id = ended(stores.jobs)
         with structlog.testing.capture_logs() as said:
-            found = [ledger.deliveries.rows(0, most=10) for _ in range(3)]
+            found = [stores.deliveries.rows(0, most=10) for _ in range(3)]
         assert [[row.event.subject for row in rows] for rows in found] == [[job_id]] * 3
         assert [line["event"] for line in said] == ["outbox.unread"]
-        assert ledger.deliveries.fan_out(found[0][0], [])
+        assert stores.deliveries.fan_out(found[0][0], [])
         assert _left(store) == [odd]  # for one who can
 
 
@@ -92,30 +101,30 @@ def _left(store: redis.Redis) -> list[bytes]:
     return cast("list[bytes]", store.lrange(keys.outbox(0), 0, -1))
 
 
-def test_a_delivery_that_cannot_be_sent_fails_in_the_end_and_its_destination_is_not_blamed(ledger: Ledger) -> None:
-    ended(ledger)
-    (row,) = ledger.deliveries.rows(0, most=10)
-    assert ledger.deliveries.fan_out(row, [Plan(destination="nowhere")])  # neither an endpoint nor an address
+def test_a_delivery_that_cannot_be_sent_fails_in_the_end_and_its_destination_is_not_blamed(stores: Stores) -> None:
+    ended(stores.jobs)
+    (row,) = stores.deliveries.rows(0, most=10)
+    assert stores.deliveries.fan_out(row, [Plan(destination="nowhere")])  # neither an endpoint nor an address
     settings = CourierSettings(webhook_retries=(timedelta(milliseconds=10),), webhook_secrets="")
     for _ in range(2):
         time.sleep(0.05)
-        flight = taken(ledger)
+        flight = taken(stores)
         assert flight.failures == 0
         with structlog.testing.capture_logs() as said:
-            asyncio.run(deliverer(ledger, settings).deliver(flight))
+            asyncio.run(deliverer(stores, settings).deliver(flight))
         assert said[0]["event"] == "delivery.broke"
-    found = ledger.deliveries.read(flight.delivery.id)
+    found = stores.deliveries.read(flight.delivery.id)
     assert found is not None
     assert (found.status, found.attempts, found.last_error) == (DeliveryStatus.FAILED, 2, "internal_error")
 
 
-def test_without_a_secret_a_jobs_own_address_is_sent_nothing(ledger: Ledger) -> None:
-    ended(ledger)
-    (row,) = ledger.deliveries.rows(0, most=10)
-    assert ledger.deliveries.fan_out(row, [Plan(destination="there", webhook=row.webhook)])
-    flight = taken(ledger)
-    asyncio.run(deliverer(ledger, CourierSettings()).deliver(flight))
-    found = ledger.deliveries.read(flight.delivery.id)
+def test_without_a_secret_a_jobs_own_address_is_sent_nothing(stores: Stores) -> None:
+    ended(stores.jobs)
+    (row,) = stores.deliveries.rows(0, most=10)
+    assert stores.deliveries.fan_out(row, [Plan(destination="there", webhook=row.webhook)])
+    flight = taken(stores)
+    asyncio.run(deliverer(stores, CourierSettings()).deliver(flight))
+    found = stores.deliveries.read(flight.delivery.id)
     assert found is not None
     assert (found.status, found.last_error) == (DeliveryStatus.FAILED, "webhooks_off")
-    assert ledger.deliveries.attempts(found.id) == []
+    assert stores.deliveries.attempts(found.id) == []

@@ -15,6 +15,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.deliveries import Deliveries, Plan
 from shared.storage.ledger import Ledger, Outcome
+from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
 from shared.webhooks import Attempt, Delivery, DeliveryStatus, EventType, Flight, event_id
 from tests.integration.servers import Server
@@ -26,8 +27,8 @@ PENDING, DELIVERED, FAILED = DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, D
 
 
 @pytest.fixture
-def deliveries(ledger: Ledger) -> Deliveries:
-    return ledger.deliveries
+def deliveries(stores: Stores) -> Deliveries:
+    return stores.deliveries
 
 
 @pytest.fixture
@@ -53,11 +54,11 @@ def ended(ledger: Ledger, *, tenant: str = DEFAULT) -> str:
     return job.id
 
 
-def planned(ledger: Ledger, *destinations: str, tenant: str = DEFAULT) -> str:
+def planned(stores: Stores, *destinations: str, tenant: str = DEFAULT) -> str:
     """An event with a delivery for each destination; the id of its job."""
-    job_id = ended(ledger, tenant=tenant)
-    (row,) = ledger.deliveries.rows(0, most=10)
-    assert ledger.deliveries.fan_out(row, [Plan(destination=name, webhook=row.webhook) for name in destinations])
+    job_id = ended(stores.jobs, tenant=tenant)
+    (row,) = stores.deliveries.rows(0, most=10)
+    assert stores.deliveries.fan_out(row, [Plan(destination=name, webhook=row.webhook) for name in destinations])
     return job_id
 
 
@@ -85,8 +86,8 @@ def read(deliveries: Deliveries, flight: Flight) -> Delivery:
     return found
 
 
-def test_a_delivery_is_taken_by_one_and_has_one_id_for_its_job(ledger: Ledger, deliveries: Deliveries) -> None:
-    job_id = planned(ledger, "a")
+def test_a_delivery_is_taken_by_one_and_has_one_id_for_its_job(stores: Stores, deliveries: Deliveries) -> None:
+    job_id = planned(stores, "a")
     (flight,) = take(deliveries)
     assert take(deliveries) == []
     assert flight.delivery.event.id == event_id(job_id)
@@ -102,8 +103,8 @@ def test_a_delivery_is_taken_by_one_and_has_one_id_for_its_job(ledger: Ledger, d
     assert deliveries.next_due() is None
 
 
-def test_one_that_failed_is_due_again_when_it_was_said(ledger: Ledger, deliveries: Deliveries) -> None:
-    planned(ledger, "a")
+def test_one_that_failed_is_due_again_when_it_was_said(stores: Stores, deliveries: Deliveries) -> None:
+    planned(stores, "a")
     (flight,) = take(deliveries)
     assert fail(deliveries, flight, again_in=0.3)
     assert take(deliveries) == []
@@ -115,8 +116,8 @@ def test_one_that_failed_is_due_again_when_it_was_said(ledger: Ledger, deliverie
     assert again.delivery.last_status == 500
 
 
-def test_a_courier_that_dies_leaves_it_to_the_next_and_the_log_says_so(ledger: Ledger, deliveries: Deliveries) -> None:
-    planned(ledger, "a")
+def test_a_courier_that_dies_leaves_it_to_the_next_and_the_log_says_so(stores: Stores, deliveries: Deliveries) -> None:
+    planned(stores, "a")
     (lost,) = take(deliveries, hold=timedelta(seconds=0.2))
     assert take(deliveries) == []
     time.sleep(0.25)
@@ -130,10 +131,10 @@ def test_a_courier_that_dies_leaves_it_to_the_next_and_the_log_says_so(ledger: L
 
 
 def test_what_is_kept_stays_with_its_courier_and_what_was_lost_with_the_next(
-    ledger: Ledger, deliveries: Deliveries
+    stores: Stores, deliveries: Deliveries
 ) -> None:
-    planned(ledger, "a")
-    planned(ledger, "b")
+    planned(stores, "a")
+    planned(stores, "b")
     (kept, lost) = take(deliveries, hold=timedelta(seconds=0.3))
     for _ in range(3):
         time.sleep(0.15)
@@ -148,9 +149,9 @@ def test_what_is_kept_stays_with_its_courier_and_what_was_lost_with_the_next(
     assert deliveries.next_due() is None, "what has ended is nobody's"
 
 
-def test_a_destination_has_so_many_in_hand_and_no_more(ledger: Ledger, deliveries: Deliveries) -> None:
+def test_a_destination_has_so_many_in_hand_and_no_more(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(5):
-        planned(ledger, "a")
+        planned(stores, "a")
     flights = take(deliveries, per_destination=2)
     assert len(flights) == 2
     assert take(deliveries, per_destination=2) == []
@@ -162,29 +163,29 @@ def test_a_destination_has_so_many_in_hand_and_no_more(ledger: Ledger, deliverie
 
 
 def test_one_with_a_long_line_and_one_that_hangs_do_not_delay_the_others(
-    ledger: Ledger, deliveries: Deliveries
+    stores: Stores, deliveries: Deliveries
 ) -> None:
     for _ in range(30):
-        planned(ledger, "busy")
-    planned(ledger, "hanging")
+        planned(stores, "busy")
+    planned(stores, "hanging")
     first = take(deliveries, most=4, per_destination=4)
     assert {flight.delivery.destination for flight in first} == {"busy"}
-    planned(ledger, "late")
+    planned(stores, "late")
     assert deliver(deliveries, first[0])
     second = take(deliveries, most=4, per_destination=4)
     assert {flight.delivery.destination for flight in second} == {"busy", "hanging", "late"}
 
 
-def test_a_tenant_with_many_destinations_leaves_places_for_the_others(ledger: Ledger, deliveries: Deliveries) -> None:
-    planned(ledger, *(f"a{number}" for number in range(20)), tenant="a")
+def test_a_tenant_with_many_destinations_leaves_places_for_the_others(stores: Stores, deliveries: Deliveries) -> None:
+    planned(stores, *(f"a{number}" for number in range(20)), tenant="a")
     first = take_shared(deliveries, most=8, held={})
     assert len(first) == 4
     assert take_shared(deliveries, most=4, held={"a": 4}) == []
-    planned(ledger, *(f"b{number}" for number in range(20)), tenant="b")
+    planned(stores, *(f"b{number}" for number in range(20)), tenant="b")
     second = take_shared(deliveries, most=4, held={"a": 4})
     assert {flight.delivery.event.tenant for flight in second} == {"b"}
     assert len(second) == 2
-    planned(ledger, "c", tenant="c")
+    planned(stores, "c", tenant="c")
     (third,) = take_shared(deliveries, most=2, held={"a": 4, "b": 2})
     assert third.delivery.event.tenant == "c"
     rest: list[Flight] = []
@@ -198,9 +199,9 @@ def take_shared(deliveries: Deliveries, *, most: int, held: dict[str, int]) -> l
     return deliveries.take(most=most, hold=HOLD, per_destination=8, held=held)
 
 
-def test_turns_go_round(ledger: Ledger, deliveries: Deliveries) -> None:
+def test_turns_go_round(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(4):
-        planned(ledger, "a", "b", "c")
+        planned(stores, "a", "b", "c")
     order: list[str] = []
     for _ in range(12):
         (flight,) = take(deliveries, most=1, per_destination=1)
@@ -209,9 +210,9 @@ def test_turns_go_round(ledger: Ledger, deliveries: Deliveries) -> None:
     assert {tuple(sorted(order[at : at + 3])) for at in range(0, 12, 3)} == {("a", "b", "c")}
 
 
-def test_after_a_failure_one_attempt_at_a_time_and_none_while_it_rests(ledger: Ledger, deliveries: Deliveries) -> None:
+def test_after_a_failure_one_attempt_at_a_time_and_none_while_it_rests(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(4):
-        planned(ledger, "a")
+        planned(stores, "a")
     flights = take(deliveries)
     assert len(flights) == 4
     for flight in flights:
@@ -228,9 +229,9 @@ def test_after_a_failure_one_attempt_at_a_time_and_none_while_it_rests(ledger: L
     assert len(take(deliveries)) == 3, "closed again: all that waited"
 
 
-def test_a_rest_that_was_begun_is_not_cut_short(ledger: Ledger, deliveries: Deliveries) -> None:
-    planned(ledger, "a")
-    planned(ledger, "a")
+def test_a_rest_that_was_begun_is_not_cut_short(stores: Stores, deliveries: Deliveries) -> None:
+    planned(stores, "a")
+    planned(stores, "a")
     (first, second) = take(deliveries)
     assert fail(deliveries, first, pause=60)
     assert fail(deliveries, second, pause=0.1)
@@ -238,16 +239,16 @@ def test_a_rest_that_was_begun_is_not_cut_short(ledger: Ledger, deliveries: Deli
     assert take(deliveries) == []
 
 
-def test_a_refusal_of_one_event_is_no_illness_of_the_destination(ledger: Ledger, deliveries: Deliveries) -> None:
+def test_a_refusal_of_one_event_is_no_illness_of_the_destination(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(3):
-        planned(ledger, "a")
+        planned(stores, "a")
     (first, *_) = take(deliveries, most=1)
     assert fail(deliveries, first, unwell=False, again_in=60)
     assert len(take(deliveries)) == 2
 
 
-def test_what_was_not_attempted_does_not_count(ledger: Ledger, deliveries: Deliveries) -> None:
-    planned(ledger, "a")
+def test_what_was_not_attempted_does_not_count(stores: Stores, deliveries: Deliveries) -> None:
+    planned(stores, "a")
     (flight,) = take(deliveries)
     assert deliveries.record(flight, status=FAILED, attempt=None, error="endpoint_disabled")
     found = read(deliveries, flight)
@@ -255,8 +256,8 @@ def test_what_was_not_attempted_does_not_count(ledger: Ledger, deliveries: Deliv
     assert deliveries.attempts(found.id) == []
 
 
-def test_only_the_last_twenty_attempts_are_kept(ledger: Ledger, deliveries: Deliveries) -> None:
-    planned(ledger, "a")
+def test_only_the_last_twenty_attempts_are_kept(stores: Stores, deliveries: Deliveries) -> None:
+    planned(stores, "a")
     for _ in range(25):
         (flight,) = take(deliveries)
         assert fail(deliveries, flight, unwell=False)
@@ -266,9 +267,9 @@ def test_only_the_last_twenty_attempts_are_kept(ledger: Ledger, deliveries: Deli
 
 @pytest.mark.parametrize("status", [DELIVERED, FAILED])
 def test_a_resend_goes_out_under_the_same_id_and_begins_the_schedule_anew(
-    ledger: Ledger, deliveries: Deliveries, store: redis.Redis, status: DeliveryStatus
+    stores: Stores, deliveries: Deliveries, store: redis.Redis, status: DeliveryStatus
 ) -> None:
-    planned(ledger, "a")
+    planned(stores, "a")
     (flight,) = take(deliveries)
     assert deliveries.record(flight, status=status, attempt=answered(flight, 500), unwell=True, pause=60)
     name, event = flight.delivery.id, flight.delivery.event.id
@@ -287,8 +288,8 @@ def test_a_resend_goes_out_under_the_same_id_and_begins_the_schedule_anew(
     assert store.ttl(keys.event(0, event)) > 0
 
 
-def test_a_resend_of_one_in_hand_leaves_it_there(ledger: Ledger, deliveries: Deliveries) -> None:
-    planned(ledger, "a")
+def test_a_resend_of_one_in_hand_leaves_it_there(stores: Stores, deliveries: Deliveries) -> None:
+    planned(stores, "a")
     (flight,) = take(deliveries)
     assert deliveries.resend(flight.delivery.id) is not None
     assert take(deliveries) == []
@@ -301,14 +302,14 @@ def test_a_resend_of_what_is_gone_says_so(deliveries: Deliveries) -> None:
     assert deliveries.read(f"dlv_ff{'0' * 32}_{'0' * 16}") is None
 
 
-def test_all_that_failed_since_then_is_sent_again(ledger: Ledger, deliveries: Deliveries) -> None:
+def test_all_that_failed_since_then_is_sent_again(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(3):
-        planned(ledger, "a")
+        planned(stores, "a")
     for flight, status in zip(take(deliveries), (FAILED, DELIVERED, FAILED), strict=True):
         assert deliveries.record(flight, status=status, attempt=answered(flight, 500))
     since = time.time()
     time.sleep(0.01)
-    planned(ledger, "a")
+    planned(stores, "a")
     (late,) = take(deliveries)
     assert deliveries.record(late, status=FAILED, attempt=answered(late, 500))
     assert deliveries.resend_failed("a", since=since) == 1
@@ -316,8 +317,8 @@ def test_all_that_failed_since_then_is_sent_again(ledger: Ledger, deliveries: De
     assert deliveries.resend_failed("a", since=0) == 2
 
 
-def test_a_log_is_read_in_pages_the_newest_first_and_by_status(ledger: Ledger, deliveries: Deliveries) -> None:
-    jobs = [planned(ledger, "a") for _ in range(5)]
+def test_a_log_is_read_in_pages_the_newest_first_and_by_status(stores: Stores, deliveries: Deliveries) -> None:
+    jobs = [planned(stores, "a") for _ in range(5)]
     for number, flight in enumerate(take(deliveries)):
         assert deliveries.record(flight, status=FAILED if number % 2 else DELIVERED, attempt=answered(flight, 200))
     seen: list[str] = []
@@ -335,8 +336,8 @@ def test_a_log_is_read_in_pages_the_newest_first_and_by_status(ledger: Ledger, d
     assert deliveries.of_destination("nobody", limit=10).deliveries == ()
 
 
-def test_a_test_goes_to_one_endpoint_whatever_it_listens_to(ledger: Ledger, deliveries: Deliveries) -> None:
-    registered = ledger.endpoints.create(endpoint(EventType.JOB_FAILED))
+def test_a_test_goes_to_one_endpoint_whatever_it_listens_to(stores: Stores, deliveries: Deliveries) -> None:
+    registered = stores.endpoints.create(endpoint(EventType.JOB_FAILED))
     made = deliveries.send_test(registered)
     assert (made.event.type, made.event.subject, made.endpoint) == (EventType.TEST, registered.id, registered.id)
     (flight,) = take(deliveries)
@@ -344,25 +345,25 @@ def test_a_test_goes_to_one_endpoint_whatever_it_listens_to(ledger: Ledger, deli
     assert deliveries.of_destination(registered.id, limit=5).deliveries[0].id == made.id
 
 
-def test_a_log_forgets_deliveries_that_are_gone(ledger: Ledger, deliveries: Deliveries, store: redis.Redis) -> None:
+def test_a_log_forgets_deliveries_that_are_gone(stores: Stores, deliveries: Deliveries, store: redis.Redis) -> None:
     for _ in range(4):
-        planned(ledger, "a")
+        planned(stores, "a")
     for flight in take(deliveries):
         assert deliver(deliveries, flight)
         store.delete(keys.delivery(0, flight.delivery.id))
     for _ in range(2):
-        planned(ledger, "a")
+        planned(stores, "a")
     assert store.zcard(keys.delivery_log(0, "a")) == 2
 
 
 def test_every_key_of_a_delivery_that_ended_has_an_end(
-    ledger: Ledger, deliveries: Deliveries, store: redis.Redis
+    stores: Stores, deliveries: Deliveries, store: redis.Redis
 ) -> None:
     before = set(store.scan_iter())
-    job_id = planned(ledger, "a", "b")
+    job_id = planned(stores, "a", "b")
     for flight in take(deliveries):
         assert deliveries.record(flight, status=FAILED, attempt=answered(flight, 500), unwell=True, pause=0.01)
-    ledger.delete(job_id)
+    stores.jobs.delete(job_id)
     left = cast("set[bytes]", set(store.scan_iter())) - before
     lives = {key.decode().split("}:")[1].split(":")[0]: store.ttl(key) for key in left}
     lives = {kind: ttl for kind, ttl in lives.items() if kind not in {"turns", "ended", "counts"}}

@@ -15,7 +15,8 @@ from shared.storage import keys
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.deliveries import Plan
-from shared.storage.ledger import Ledger, Outcome
+from shared.storage.ledger import Outcome
+from shared.storage.stores import open_stores
 from shared.webhooks import Attempt, Delivery, DeliveryStatus, Flight, delivery_id, event_id
 from tests.integration.servers import Server
 from tools.stack import Store
@@ -33,7 +34,8 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.client.flushall()
-        self.ledger = Ledger(self.client, shards=1, lease=timedelta(hours=1))
+        self.stores = open_stores(self.client, shards=1, lease=timedelta(hours=1))
+        self.ledger = self.stores.jobs
         self.rows = 0
         self.planned: dict[str, DeliveryStatus] = {}
         self.held: list[Flight] = []
@@ -57,13 +59,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(chosen=st.sets(st.sampled_from(DESTINATIONS)), twice=st.booleans())
     def fan_out(self, chosen: set[str], *, twice: bool) -> None:
-        rows = self.ledger.deliveries.rows(0, most=10)
+        rows = self.stores.deliveries.rows(0, most=10)
         assert len(rows) == min(self.rows, 10)
         for row in rows[:1]:
             plans = [Plan(name, webhook=row.webhook) for name in sorted(chosen)]
-            assert self.ledger.deliveries.fan_out(row, plans)
+            assert self.stores.deliveries.fan_out(row, plans)
             if twice:
-                assert not self.ledger.deliveries.fan_out(row, plans)
+                assert not self.stores.deliveries.fan_out(row, plans)
             self.rows -= 1
             for name in chosen:
                 self.planned[delivery_id(event_id(row.event.subject), name)] = DeliveryStatus.PENDING
@@ -72,7 +74,7 @@ class Life(RuleBasedStateMachine):
     def take(self, most: int, each: int, *, dies: bool) -> None:
         """A courier that dies holds what it took for no time."""
         hold = timedelta(0) if dies else timedelta(seconds=LATER)
-        flights = self.ledger.deliveries.take(most=most, hold=hold, per_destination=each)
+        flights = self.stores.deliveries.take(most=most, hold=hold, per_destination=each)
         assert len(flights) <= most
         taken = [flight.delivery.id for flight in flights]
         assert len(set(taken)) == len(taken)
@@ -93,19 +95,19 @@ class Life(RuleBasedStateMachine):
         flight = self.held.pop(at % len(self.held))
         attempt = Attempt(number=flight.delivery.attempts, at=flight.now, milliseconds=1.0, status=500)
         options: dict[str, Any] = {"again_in": LATER if waits else 0.0, "unwell": unwell}
-        assert self.ledger.deliveries.record(flight, status=status, attempt=attempt, **options)
-        assert not self.ledger.deliveries.record(flight, status=DeliveryStatus.DELIVERED, attempt=attempt), "fenced"
+        assert self.stores.deliveries.record(flight, status=status, attempt=attempt, **options)
+        assert not self.stores.deliveries.record(flight, status=DeliveryStatus.DELIVERED, attempt=attempt), "fenced"
         self.planned[flight.delivery.id] = status
 
     @rule()
     def keep(self) -> None:
-        self.ledger.deliveries.keep(self.held, hold=timedelta(seconds=LATER))
+        self.stores.deliveries.keep(self.held, hold=timedelta(seconds=LATER))
 
     @rule(at=st.integers(0, 100))
     def resend(self, at: int) -> None:
         if self.planned:
             name = sorted(self.planned)[at % len(self.planned)]
-            assert self.ledger.deliveries.resend(name) is not None
+            assert self.stores.deliveries.resend(name) is not None
             if name not in {flight.delivery.id for flight in self.held}:
                 self.planned[name] = DeliveryStatus.PENDING
 
@@ -136,7 +138,7 @@ class Life(RuleBasedStateMachine):
             assert (self.client.ttl(keys.event(0, event)) == -1) is (pending > 0)
 
     def _read(self, name: str) -> Delivery:
-        found = self.ledger.deliveries.read(name)
+        found = self.stores.deliveries.read(name)
         assert found is not None
         return found
 

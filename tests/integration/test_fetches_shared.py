@@ -13,6 +13,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.fetches import Fetch
 from shared.storage.ledger import Ledger
+from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
 from tests.integration.servers import Server
 
@@ -35,67 +36,67 @@ def accepted(ledger: Ledger, host: str | None, *, reference: str | None = None, 
     return job.id
 
 
-def taken(ledger: Ledger, *, of: int, held: Sequence[Fetch] = ()) -> list[Fetch]:
-    return ledger.fetches.take(most=of - len(held), hold=HOLD, held=held)
+def taken(stores: Stores, *, of: int, held: Sequence[Fetch] = ()) -> list[Fetch]:
+    return stores.fetches.take(most=of - len(held), hold=HOLD, held=held)
 
 
 def origins(fetches: Sequence[Fetch]) -> list[str]:
     return [(fetch.image_url or fetch.reference_url or "").rpartition("/")[0] for fetch in fetches]
 
 
-def test_a_host_has_no_more_places_than_it_leaves_free(ledger: Ledger) -> None:
-    slow = [accepted(ledger, SLOW, tenant=f"t{number}") for number in range(20)]
-    held = taken(ledger, of=16)
+def test_a_host_has_no_more_places_than_it_leaves_free(stores: Stores) -> None:
+    slow = [accepted(stores.jobs, SLOW, tenant=f"t{number}") for number in range(20)]
+    held = taken(stores, of=16)
     assert [fetch.job_id for fetch in held] == slow[:8]  # the longest-waiting first
-    assert taken(ledger, of=16, held=held) == []
+    assert taken(stores, of=16, held=held) == []
     for number in range(20):
-        accepted(ledger, QUICK, tenant=f"u{number}")
-    held += (quick := taken(ledger, of=16, held=held))
+        accepted(stores.jobs, QUICK, tenant=f"u{number}")
+    held += (quick := taken(stores, of=16, held=held))
     assert origins(quick) == [QUICK] * 4
-    accepted(ledger, THIRD, tenant="v")
-    assert origins(taken(ledger, of=16, held=held)) == [THIRD]
-    free = taken(ledger, of=16, held=held[2:8])  # two are done, and the rest of the line is as it was
+    accepted(stores.jobs, THIRD, tenant="v")
+    assert origins(taken(stores, of=16, held=held)) == [THIRD]
+    free = taken(stores, of=16, held=held[2:8])  # two are done, and the rest of the line is as it was
     assert [fetch.job_id for fetch in free[:2]] == slow[8:10]
     assert origins(free[2:]) == [QUICK] * len(free[2:])
 
 
-def test_a_tenant_leaves_a_quarter_of_the_places_to_others(ledger: Ledger) -> None:
+def test_a_tenant_leaves_a_quarter_of_the_places_to_others(stores: Stores) -> None:
     for number in range(20):
-        accepted(ledger, f"https://{number}.example", tenant="a")
-    held = taken(ledger, of=16)
+        accepted(stores.jobs, f"https://{number}.example", tenant="a")
+    held = taken(stores, of=16)
     assert len(held) == 12
-    late = accepted(ledger, QUICK, tenant="b")
-    assert [fetch.job_id for fetch in taken(ledger, of=16, held=held)] == [late]
+    late = accepted(stores.jobs, QUICK, tenant="b")
+    assert [fetch.job_id for fetch in taken(stores, of=16, held=held)] == [late]
 
 
-def test_the_slow_host_of_a_tenant_leaves_places_to_its_other_hosts(ledger: Ledger) -> None:
+def test_the_slow_host_of_a_tenant_leaves_places_to_its_other_hosts(stores: Stores) -> None:
     for _ in range(20):
-        accepted(ledger, SLOW)
-    held = taken(ledger, of=16)
+        accepted(stores.jobs, SLOW)
+    held = taken(stores, of=16)
     assert origins(held) == [SLOW] * 8
-    quick = [accepted(ledger, QUICK) for _ in range(20)]
-    assert [fetch.job_id for fetch in taken(ledger, of=16, held=held)] == quick[:4]
+    quick = [accepted(stores.jobs, QUICK) for _ in range(20)]
+    assert [fetch.job_id for fetch in taken(stores, of=16, held=held)] == quick[:4]
 
 
-def test_a_reference_counts_as_an_image_does(ledger: Ledger) -> None:
+def test_a_reference_counts_as_an_image_does(stores: Stores) -> None:
     for number in range(4):
-        accepted(ledger, None, reference=SLOW, tenant=f"t{number}")
-    held = taken(ledger, of=4)
+        accepted(stores.jobs, None, reference=SLOW, tenant=f"t{number}")
+    held = taken(stores, of=4)
     assert origins(held) == [SLOW] * 2
-    accepted(ledger, QUICK, reference=SLOW, tenant="x")
-    assert taken(ledger, of=4, held=held) == []
-    accepted(ledger, QUICK, tenant="x")
-    assert len(taken(ledger, of=4, held=held)) == 1
+    accepted(stores.jobs, QUICK, reference=SLOW, tenant="x")
+    assert taken(stores, of=4, held=held) == []
+    accepted(stores.jobs, QUICK, tenant="x")
+    assert len(taken(stores, of=4, held=held)) == 1
 
 
-def test_a_single_place_is_anybodys(ledger: Ledger) -> None:
-    accepted(ledger, SLOW)
-    assert len(taken(ledger, of=1)) == 1
+def test_a_single_place_is_anybodys(stores: Stores) -> None:
+    accepted(stores.jobs, SLOW)
+    assert len(taken(stores, of=1)) == 1
 
 
 @pytest.mark.parametrize("ledger_server", ["server"], indirect=True)
-def test_nobody_waits_behind_a_long_line_for_one_host(ledger: Ledger, ledger_server: Server) -> None:
-    first = accepted(ledger, SLOW)
+def test_nobody_waits_behind_a_long_line_for_one_host(stores: Stores, ledger_server: Server) -> None:
+    first = accepted(stores.jobs, SLOW)
     with connect(ledger_server.url) as store:  # its likes by the thousand
         job, urls = store.hgetall(keys.job(0, first)), store.hgetall(keys.urls(0, first))
         with store.pipeline(transaction=False) as many:
@@ -105,10 +106,10 @@ def test_nobody_waits_behind_a_long_line_for_one_host(ledger: Ledger, ledger_ser
                 many.hset(keys.urls(0, name), mapping=urls)
                 many.zadd(keys.fetch(0), {name: 1.0 + number})
             many.execute()
-        held = taken(ledger, of=16)
+        held = taken(stores, of=16)
         assert origins(held) == [SLOW] * 8
-        late = accepted(ledger, QUICK, tenant="b")
-        assert [fetch.job_id for fetch in taken(ledger, of=16, held=held)] == [late]
+        late = accepted(stores.jobs, QUICK, tenant="b")
+        assert [fetch.job_id for fetch in taken(stores, of=16, held=held)] == [late]
         # Those that keep their places are enough to go on with.
-        assert origins(taken(ledger, of=16)) == [SLOW] * 8
+        assert origins(taken(stores, of=16)) == [SLOW] * 8
         assert store.zcard(keys.fetch(0)) == 5002

@@ -150,4 +150,4 @@ def test_a_gateway_that_fetches_nothing_leaves_the_line_to_those_that_do(tmp_pat
     for site in opened(tmp_path, {}):
         answer = site.submit(hostile.url("/face.png"))
         assert (answer.status_code, answer.json()["code"]) == (422, "image_urls_off")
-        assert site.ledger.fetches.waiting() == 0
+        assert site.stores.fetches.waiting() == 0

@@ -37,7 +37,7 @@ def _nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
         site: Site = request.getfixturevalue("site")
         for key in site.kept():
             assert site.ledger.delete(key.rsplit(":", 1)[1])
-        assert site.ledger.fetches.waiting() == 0
+        assert site.stores.fetches.waiting() == 0
         assert site.ledger.depth() == (0, 0)
 
 

@@ -14,6 +14,7 @@ from shared.storage import keys
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
+from shared.storage.stores import Stores
 from tests.integration.servers import Server
 
 LIMITS = Limits(1000)
@@ -132,8 +133,8 @@ def test_a_cancel_and_two_finishes_at_the_same_instant_give_one_end(ledger: Ledg
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "ended"])
-def test_an_erased_job_leaves_nothing(ledger: Ledger, ledger_server: Server, state: str) -> None:
-    reservation = ledger.idempotency.begin("tenant POST /v1/jobs", "key-1").sealed("print")
+def test_an_erased_job_leaves_nothing(stores: Stores, ledger_server: Server, state: str) -> None:
+    reservation = stores.idempotency.begin("tenant POST /v1/jobs", "key-1").sealed("print")
     job = NewJob(
         id=new_job_id(shard=reservation.shard, now_ms=1),
         operation=Operation.EMBED,
@@ -143,23 +144,23 @@ def test_an_erased_job_leaves_nothing(ledger: Ledger, ledger_server: Server, sta
         result_ttl=timedelta(hours=1),
         start_within=timedelta(minutes=1),
     )
-    ledger.accept(job, limits=LIMITS, under=reservation)
+    stores.jobs.accept(job, limits=LIMITS, under=reservation)
     token = ""
     if state != "queued":
-        claim = ledger.claim("w")
+        claim = stores.jobs.claim("w")
         assert claim is not None
         token = claim.token
     if state == "ended":
-        assert ledger.finish(job.id, token, Outcome(result={"vector": [0.5]}))
-    assert ledger.delete(job.id)
-    assert not ledger.delete(job.id)
-    assert ledger.read(job.id) is None
-    assert not ledger.finish(job.id, token, Outcome(result={}))
+        assert stores.jobs.finish(job.id, token, Outcome(result={"vector": [0.5]}))
+    assert stores.jobs.delete(job.id)
+    assert not stores.jobs.delete(job.id)
+    assert stores.jobs.read(job.id) is None
+    assert not stores.jobs.finish(job.id, token, Outcome(result={}))
     held = everything(ledger_server)
     assert job.id.encode() not in held
     assert b"pixels" not in held
     assert b"secret-case" not in held
-    assert ledger.idempotency.begin("tenant POST /v1/jobs", "key-1").known is None
+    assert stores.idempotency.begin("tenant POST /v1/jobs", "key-1").known is None
 
 
 def test_a_job_that_waited_beyond_its_deadline_expires_without_a_worker(ledger: Ledger, ledger_server: Server) -> None:

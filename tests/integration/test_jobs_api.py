@@ -41,7 +41,8 @@ class Gateways:
             lambda *_: None,
         )
         self.urls = [stack.url, f"http://{LOOPBACK}:{port}"]
-        self.ledger = Ledger(connect(SecretStr(stack.ledger.url)), shards=1, lease=timedelta(seconds=30))
+        self.client = connect(SecretStr(stack.ledger.url))
+        self.ledger = Ledger(self.client, shards=1, lease=timedelta(seconds=30))
 
     def start(self) -> None:
         self.stack.wait_gateway(30)
@@ -121,7 +122,7 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
         yield running
         running.second.signal(signal.SIGTERM)
         running.second.stop()
-        running.ledger.close()
+        running.client.close()
 
 
 @pytest.fixture(autouse=True)

@@ -26,10 +26,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
     yield from started(Store("ledger", tmp_path / "ledger", durable=True))
 
 
-def ledger_of(server: Server, shards: int) -> Ledger:
-    return Ledger(connect(server.url), shards=shards, lease=timedelta(seconds=10))
-
-
 def settle(server: Server, shards: int) -> None:
     with closing(connect(server.url)) as client:
         Layout(client, shards=shards).settle()
@@ -37,8 +33,8 @@ def settle(server: Server, shards: int) -> None:
 
 def test_the_first_process_decides_and_others_must_agree(server: Server) -> None:
     settle(server, 4)
-    with closing(ledger_of(server, 4)) as ledger:
-        accept(ledger)
+    with closing(connect(server.url)) as client:
+        accept(Ledger(client, shards=4, lease=timedelta(seconds=10)))
     settle(server, 4)
     with pytest.raises(SettingsError, match="the ledger keeps data of 4 shards: set VULTUS_SHARDS=4"):
         settle(server, 2)
@@ -47,16 +43,17 @@ def test_the_first_process_decides_and_others_must_agree(server: Server) -> None
 def test_an_empty_ledger_takes_another_layout(server: Server) -> None:
     settle(server, 4)
     settle(server, 2)
-    with closing(ledger_of(server, 2)) as ledger:
-        ledger.check()
+    with closing(connect(server.url)) as client:
+        Layout(client, shards=2).check()
 
 
 def test_a_running_process_is_not_ready_beside_another_layout(server: Server) -> None:
-    with closing(ledger_of(server, 1)) as ledger:
-        ledger.check()
+    with closing(connect(server.url)) as client:
+        layout = Layout(client, shards=1)
+        layout.check()
         settle(server, 3)
         with pytest.raises(UnavailableError, match="store_unavailable"):
-            ledger.check()
+            layout.check()
 
 
 def started_with(module: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -69,8 +66,8 @@ def started_with(module: str, **settings: str) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize("module", ["api.app", "worker.webhooks"])
 def test_a_process_with_another_number_of_shards_ends_with_one_line(server: Server, module: str) -> None:
     settle(server, 4)
-    with closing(ledger_of(server, 4)) as ledger:
-        accept(ledger)
+    with closing(connect(server.url)) as client:
+        accept(Ledger(client, shards=4, lease=timedelta(seconds=10)))
     ended = started_with(module, VULTUS_LEDGER_URL=server.url.get_secret_value(), VULTUS_SHARDS="1", VULTUS_PORT="1024")
     assert ended.returncode == 2
     assert "set VULTUS_SHARDS=4 on every process" in ended.stderr
@@ -96,7 +93,8 @@ def test_a_ledger_behind_a_unix_socket_works(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError), closing(connect(address)) as client:
         Layout(client, shards=1).settle()
     for _ in started(store):
-        with closing(Ledger(connect(address), shards=1, lease=timedelta(seconds=10))) as ledger:
-            ledger.check()
+        with closing(connect(address)) as client:
+            Layout(client, shards=1).check()
+            ledger = Ledger(client, shards=1, lease=timedelta(seconds=10))
             accept(ledger)
             assert ledger.claim("w") is not None

@@ -24,8 +24,9 @@ from shared.operations import Operation
 from shared.storage import keys
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
+from shared.storage.ledger import Outcome
 from shared.storage.listing import JobFilter
+from shared.storage.stores import open_stores
 from tests.integration.servers import Server
 
 LEASE = timedelta(seconds=0.02)
@@ -46,7 +47,8 @@ class Life(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.client.flushall()
-        self.ledger = Ledger(self.client, shards=1, lease=LEASE)
+        self.stores = open_stores(self.client, shards=1, lease=LEASE)
+        self.ledger = self.stores.jobs
         self.known: dict[str, Job] = {}
         self.erased: set[str] = set()
 
@@ -76,13 +78,13 @@ class Life(RuleBasedStateMachine):
     @rule(job=jobs, found=st.booleans())
     def fetched(self, job: str, *, found: bool) -> None:
         if found:
-            self.ledger.fetches.supply(job, image=b"pixels", reference=None)
+            self.stores.fetches.supply(job, image=b"pixels", reference=None)
         else:
-            self.ledger.fetches.refuse(job, CRASHED)
+            self.stores.fetches.refuse(job, CRASHED)
 
     @rule(job=jobs)
     def give_back(self, job: str) -> None:
-        self.ledger.fetches.give_back([job])  # a job that waits for no image is not put in that line
+        self.stores.fetches.give_back([job])  # a job that waits for no image is not put in that line
 
     @rule(target=claims)
     def claim(self) -> Claim | None:
@@ -166,7 +168,7 @@ class Life(RuleBasedStateMachine):
         assert leases == {job.id for job in self.known.values() if job.status is Status.RUNNING}
 
     def _the_index_is_the_records(self) -> None:
-        found = self.ledger.listing.page(JobFilter(), limit=1000)
+        found = self.stores.listing.page(JobFilter(), limit=1000)
         assert {job.id: job.status for job in found.jobs} == {job.id: job.status for job in self.known.values()}
         assert found.next is None
 

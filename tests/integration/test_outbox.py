@@ -13,7 +13,7 @@ from shared.storage import keys
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.deliveries import Plan
-from shared.storage.ledger import Ledger
+from shared.storage.stores import Stores
 from shared.webhooks import EventType, event_id
 from tests.integration.servers import Server
 from tests.integration.test_deliveries import URL, ended, take
@@ -26,9 +26,9 @@ def store(ledger_server: Server) -> Iterator[redis.Redis]:
         yield client
 
 
-def test_a_row_says_what_happened_and_who_is_to_be_told(ledger: Ledger) -> None:
-    job_id = ended(ledger)
-    (row,) = ledger.deliveries.rows(0, most=10)
+def test_a_row_says_what_happened_and_who_is_to_be_told(stores: Stores) -> None:
+    job_id = ended(stores.jobs)
+    (row,) = stores.deliveries.rows(0, most=10)
     assert (row.event.id, row.event.type, row.event.subject) == (event_id(job_id), EventType.JOB_SUCCEEDED, job_id)
     assert (row.event.operation, row.event.code) == ("detect", None)
     assert row.event.at == pytest.approx(time.time(), abs=5)
@@ -36,26 +36,26 @@ def test_a_row_says_what_happened_and_who_is_to_be_told(ledger: Ledger) -> None:
     assert (row.webhook.url, row.webhook.headers) == (URL, {"X-Case": "9"})
 
 
-def test_a_row_is_fanned_out_once(ledger: Ledger) -> None:
-    ended(ledger)
-    (row,) = ledger.deliveries.rows(0, most=10)
-    assert ledger.deliveries.waiting() == 1
-    assert ledger.deliveries.fan_out(row, [Plan("a"), Plan("b")])
-    assert not ledger.deliveries.fan_out(row, [Plan("a"), Plan("b")])
-    assert ledger.deliveries.waiting() == 0
-    assert len(take(ledger.deliveries)) == 2
+def test_a_row_is_fanned_out_once(stores: Stores) -> None:
+    ended(stores.jobs)
+    (row,) = stores.deliveries.rows(0, most=10)
+    assert stores.deliveries.waiting() == 1
+    assert stores.deliveries.fan_out(row, [Plan("a"), Plan("b")])
+    assert not stores.deliveries.fan_out(row, [Plan("a"), Plan("b")])
+    assert stores.deliveries.waiting() == 0
+    assert len(take(stores.deliveries)) == 2
 
 
-def test_a_row_that_nobody_is_told_of_goes_without_a_trace(ledger: Ledger, store: redis.Redis) -> None:
-    job_id = ended(ledger)
-    (row,) = ledger.deliveries.rows(0, most=10)
-    assert ledger.deliveries.fan_out(row, [])
+def test_a_row_that_nobody_is_told_of_goes_without_a_trace(stores: Stores, store: redis.Redis) -> None:
+    job_id = ended(stores.jobs)
+    (row,) = stores.deliveries.rows(0, most=10)
+    assert stores.deliveries.fan_out(row, [])
     assert store.exists(keys.event(0, event_id(job_id))) == 0
-    assert ledger.deliveries.waiting() == 0
+    assert stores.deliveries.waiting() == 0
 
 
-def test_a_batch_says_how_its_jobs_ended(ledger: Ledger) -> None:
-    registered = ledger.endpoints.create(endpoint(EventType.BATCH_COMPLETED))
+def test_a_batch_says_how_its_jobs_ended(stores: Stores) -> None:
+    registered = stores.endpoints.create(endpoint(EventType.BATCH_COMPLETED))
     assert registered.enabled
     job = NewJob(
         id=new_job_id(shard=0, now_ms=1),
@@ -65,9 +65,9 @@ def test_a_batch_says_how_its_jobs_ended(ledger: Ledger) -> None:
         result_ttl=timedelta(hours=1),
     )
     batch_id = f"batch_{job.id.removeprefix('job_')}"
-    ledger.batches.accept(batch_id, [job], metadata={}, limits=Limits(10), result_ttl=timedelta(hours=1))
-    ledger.cancel(job.id)
-    (row,) = ledger.deliveries.rows(0, most=5)
+    stores.batches.accept(batch_id, [job], metadata={}, limits=Limits(10), result_ttl=timedelta(hours=1))
+    stores.jobs.cancel(job.id)
+    (row,) = stores.deliveries.rows(0, most=5)
     assert (row.event.type, row.event.subject, row.event.total) == (EventType.BATCH_COMPLETED, batch_id, 1)
     assert row.event.counts is not None
     assert row.event.counts[Status.CANCELED] == 1

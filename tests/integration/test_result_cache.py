@@ -15,8 +15,9 @@ from shared.errors import UnavailableError
 from shared.jobs import new_job_id
 from shared.storage import keys
 from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
+from shared.storage.ledger import Outcome
 from shared.storage.results import Results
+from shared.storage.stores import open_stores
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept
 from tests.pictures import PINK, encoded, one_face
@@ -72,16 +73,16 @@ def test_a_full_store_refuses_to_keep_and_still_finds(client: redis.Redis, ledge
 
 def test_a_job_erases_what_was_kept_of_it_in_whichever_shard(ledger_server: Server) -> None:
     with connect(ledger_server.url) as client:
-        ledger = Ledger(client, shards=3, lease=timedelta(seconds=5))
-        job_id = accept(ledger, job_id=new_job_id(shard=1, now_ms=1))
-        claim = ledger.claim("w")
+        stores = open_stores(client, shards=3, lease=timedelta(seconds=5))
+        job_id = accept(stores.jobs, job_id=new_job_id(shard=1, now_ms=1))
+        claim = stores.jobs.claim("w")
         assert claim is not None
-        ledger.results.keep(DIGEST, {"a": 1}, good_for=HOUR)
-        ledger.finish(job_id, claim.token, Outcome(result={"a": 1}, cached_as=DIGEST))
-        ledger.results.forget(job_id)
-        assert ledger.results.find(DIGEST) is None
-        ledger.results.forget(job_id)
-        ledger.results.forget(new_job_id(shard=0, now_ms=1))
+        stores.results.keep(DIGEST, {"a": 1}, good_for=HOUR)
+        stores.jobs.finish(job_id, claim.token, Outcome(result={"a": 1}, cached_as=DIGEST))
+        stores.results.forget(job_id)
+        assert stores.results.find(DIGEST) is None
+        stores.results.forget(job_id)
+        stores.results.forget(new_job_id(shard=0, now_ms=1))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.presence import Presence, WorkerInfo
+from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
 from tests.integration.servers import Server
 from tests.integration.test_deliveries import planned
@@ -176,17 +177,17 @@ def test_a_clock_set_back_twice_moves_a_deadline_once_each(ledger: Ledger, store
     assert ledger.reap(max_attempts=3).expired == (job_id,)
 
 
-def test_a_held_fetch_of_before_a_clock_set_back_is_offered_again(ledger: Ledger, store: redis.Redis) -> None:
-    job_id = accept(ledger, urls={"image": "https://images.test/a"})
+def test_a_held_fetch_of_before_a_clock_set_back_is_offered_again(stores: Stores, store: redis.Redis) -> None:
+    job_id = accept(stores.jobs, urls={"image": "https://images.test/a"})
     hold = timedelta(seconds=30)
-    assert [fetch.job_id for fetch in ledger.fetches.take(most=5, hold=hold)] == [job_id]
+    assert [fetch.job_id for fetch in stores.fetches.take(most=5, hold=hold)] == [job_id]
     set_clock(store, by=-HOUR)
-    assert ledger.fetches.take(most=5, hold=hold) == []
+    assert stores.fetches.take(most=5, hold=hold) == []
     set_clock(store, by=30)
-    assert [fetch.job_id for fetch in ledger.fetches.take(most=5, hold=hold)] == [job_id]
+    assert [fetch.job_id for fetch in stores.fetches.take(most=5, hold=hold)] == [job_id]
 
 
-def test_a_session_of_before_a_clock_set_back_ends(ledger: Ledger, store: redis.Redis) -> None:
+def test_a_session_of_before_a_clock_set_back_ends(stores: Stores, store: redis.Redis) -> None:
     session = NewSession(
         id=new_session_id(shard=0, now_ms=1),
         steps=(Step.LOOK_STRAIGHT,),
@@ -196,10 +197,10 @@ def test_a_session_of_before_a_clock_set_back_ends(ledger: Ledger, store: redis.
         result_ttl=timedelta(hours=1),
         memory='"a-face"',
     )
-    ledger.sessions.open(session)
+    stores.sessions.open(session)
     set_clock(store, by=-HOUR)
-    ledger.reap(max_attempts=3)
-    ended = ledger.sessions.read(session.id)
+    stores.jobs.reap(max_attempts=3)
+    ended = stores.sessions.read(session.id)
     assert ended is not None
     assert (ended.status, ended.memory) == (SessionStatus.EXPIRED, "")
 
@@ -214,12 +215,12 @@ def test_a_worker_that_died_before_a_clock_set_back_is_not_alive(store: redis.Re
     assert presence.alive() == [WORKER]
 
 
-def test_deliveries_of_a_courier_that_died_before_a_clock_set_back_are_sent(ledger: Ledger, store: redis.Redis) -> None:
-    deliveries, hold = ledger.deliveries, timedelta(seconds=10)
-    planned(ledger, "d")
+def test_deliveries_of_a_courier_that_died_before_a_clock_set_back_are_sent(stores: Stores, store: redis.Redis) -> None:
+    deliveries, hold = stores.deliveries, timedelta(seconds=10)
+    planned(stores, "d")
     (first,) = deliveries.take(most=5, hold=hold, per_destination=1)
     set_clock(store, by=-HOUR)
-    planned(ledger, "d")
+    planned(stores, "d")
     assert deliveries.take(most=5, hold=hold, per_destination=1) == []
     set_clock(store, by=10)
     assert first.delivery.id in {each.delivery.id for each in deliveries.take(most=5, hold=hold, per_destination=5)}

@@ -13,6 +13,7 @@ from shared.storage import keys
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
+from shared.storage.stores import Stores
 from shared.tenants import DEFAULT, Grant
 from tests.integration.servers import Server
 
@@ -116,19 +117,19 @@ def test_a_burst_does_not_slip_past_the_quota(ledger: Ledger) -> None:
         assert sum(pool.map(one, range(60))) == 10
 
 
-def test_a_batch_counts_with_all_its_items_and_so_does_a_retry(ledger: Ledger) -> None:
+def test_a_batch_counts_with_all_its_items_and_so_does_a_retry(stores: Stores) -> None:
     limits = Limits(1000, grant=Grant(jobs=3), tenant="a")
     name = new_batch_id(shard=0, now_ms=1)
     with pytest.raises(UnavailableError) as refused:
-        ledger.batches.accept(
+        stores.batches.accept(
             name, [new("a") for _ in range(4)], metadata={}, limits=limits, result_ttl=HOUR, tenant="a"
         )
     assert refused.value.code is ErrorCode.QUOTA_EXCEEDED
-    assert ledger.batches.read(name, tenant="a") is None
-    put(ledger, "a", 1)
-    claim = ledger.claim("w")
+    assert stores.batches.read(name, tenant="a") is None
+    put(stores.jobs, "a", 1)
+    claim = stores.jobs.claim("w")
     assert claim is not None
-    ledger.finish(claim.job.id, claim.token, Outcome(failure=CRASHED))
-    put(ledger, "a", 3, quota=3)
+    stores.jobs.finish(claim.job.id, claim.token, Outcome(failure=CRASHED))
+    put(stores.jobs, "a", 3, quota=3)
     with pytest.raises(UnavailableError):
-        ledger.retry(claim.job.id, new_id=new_job_id(shard=0, now_ms=1), limits=limits, tenant="a")
+        stores.jobs.retry(claim.job.id, new_id=new_job_id(shard=0, now_ms=1), limits=limits, tenant="a")

@@ -15,6 +15,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import JobFilter
+from shared.storage.stores import Stores
 from shared.tenants import DEFAULT, ApiKey, Scope, Tenant
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept
@@ -24,40 +25,40 @@ BROKEN = {"created_at": "soon", "quotas": "{", "scopes": "nothing", "events": "n
 KEYS = ("0123456789ab", "ba9876543210")
 
 
-def jobs(ledger: Ledger) -> list[str]:
-    return [accept(ledger), accept(ledger)]
+def jobs(stores: Stores) -> list[str]:
+    return [accept(stores.jobs), accept(stores.jobs)]
 
 
-def tenants(ledger: Ledger) -> list[str]:
-    return [ledger.tenants.create(Tenant(name)).id for name in ("acme", "umbrella")]  # type: ignore[union-attr]
+def tenants(stores: Stores) -> list[str]:
+    return [stores.tenants.create(Tenant(name)).id for name in ("acme", "umbrella")]  # type: ignore[union-attr]
 
 
-def api_keys(ledger: Ledger) -> list[str]:
+def api_keys(stores: Stores) -> list[str]:
     for name in KEYS:
-        ledger.api_keys.create(ApiKey(name, DEFAULT, frozenset({Scope.JOBS_READ}), digest="0" * 64))
+        stores.api_keys.create(ApiKey(name, DEFAULT, frozenset({Scope.JOBS_READ}), digest="0" * 64))
     return list(KEYS)
 
 
-def endpoints(ledger: Ledger) -> list[str]:
-    return [ledger.endpoints.create(endpoint()).id for _ in range(2)]
+def endpoints(stores: Stores) -> list[str]:
+    return [stores.endpoints.create(endpoint()).id for _ in range(2)]
 
 
-KINDS: dict[str, tuple[Callable[[Ledger], list[str]], Callable[[str], str], Callable[[Ledger], Iterable[Any]]]] = {
-    "jobs": (jobs, lambda name: keys.job(0, name), lambda ledger: ledger.listing.page(JobFilter(), limit=10).jobs),
-    "export": (jobs, lambda name: keys.job(0, name), lambda ledger: ledger.belongings.all(DEFAULT)),
-    "tenants": (tenants, keys.tenant, lambda ledger: ledger.tenants.all()),
-    "api keys": (api_keys, keys.api_key, lambda ledger: ledger.api_keys.of(DEFAULT)),
-    "endpoints": (endpoints, keys.endpoint, lambda ledger: ledger.endpoints.all()),
+KINDS: dict[str, tuple[Callable[[Stores], list[str]], Callable[[str], str], Callable[[Stores], Iterable[Any]]]] = {
+    "jobs": (jobs, lambda name: keys.job(0, name), lambda stores: stores.listing.page(JobFilter(), limit=10).jobs),
+    "export": (jobs, lambda name: keys.job(0, name), lambda stores: stores.tenant_data.all(DEFAULT)),
+    "tenants": (tenants, keys.tenant, lambda stores: stores.tenants.all()),
+    "api keys": (api_keys, keys.api_key, lambda stores: stores.api_keys.of(DEFAULT)),
+    "endpoints": (endpoints, keys.endpoint, lambda stores: stores.endpoints.all()),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_list_shows_what_can_be_read(ledger: Ledger, ledger_server: Server, kind: str) -> None:
+def test_a_list_shows_what_can_be_read(stores: Stores, ledger_server: Server, kind: str) -> None:
     make, key, read = KINDS[kind]
-    bad, good = make(ledger)
+    bad, good = make(stores)
     with connect(ledger_server.url) as client:
         client.hset(key(bad), mapping=BROKEN)
-    names = [each.id for each in read(ledger)]
+    names = [each.id for each in read(stores)]
     assert good in names
     assert bad not in names
 
@@ -85,17 +86,17 @@ def with_embeddings(ledger: Ledger) -> str:
     return job.id
 
 
-def listed(ledger: Ledger, job_id: str) -> Job:
-    return next(job for job in ledger.listing.page(JobFilter(), limit=10).jobs if job.id == job_id)
+def listed(stores: Stores, job_id: str) -> Job:
+    return next(job for job in stores.listing.page(JobFilter(), limit=10).jobs if job.id == job_id)
 
 
-def test_a_record_has_an_outline_of_its_embeddings_and_a_claim_has_them(ledger: Ledger, ledger_server: Server) -> None:
-    job_id = with_embeddings(ledger)
+def test_a_record_has_an_outline_of_its_embeddings_and_a_claim_has_them(stores: Stores, ledger_server: Server) -> None:
+    job_id = with_embeddings(stores.jobs)
     with connect(ledger_server.url) as client:
         record = client.hgetall(keys.job(0, job_id))
     assert sum(map(len, record.values())) < 1000
-    assert listed(ledger, job_id).params == {"quality": "off", **OUTLINES}
-    claim = ledger.claim("w")
+    assert listed(stores, job_id).params == {"quality": "off", **OUTLINES}
+    claim = stores.jobs.claim("w")
     assert claim is not None
     assert claim.job.params == {"quality": "off", **KNOWN}
 

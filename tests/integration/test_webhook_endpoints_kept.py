@@ -14,6 +14,7 @@ from shared.storage import endpoints as registry
 from shared.storage import keys
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
+from shared.storage.stores import Stores
 from shared.webhooks import (
     SUBSCRIBABLE,
     DisabledReason,
@@ -55,139 +56,139 @@ def end(ledger: Ledger) -> str:
     return job_id
 
 
-def test_what_was_registered_is_read_again(ledger: Ledger) -> None:
+def test_what_was_registered_is_read_again(stores: Stores) -> None:
     asked = endpoint(EventType.JOB_FAILED, EventType.BATCH_COMPLETED)
-    created = ledger.endpoints.create(asked)
+    created = stores.endpoints.create(asked)
     assert created.created_at > 1_700_000_000
     (secret,) = created.secrets
     assert (secret.value, secret.expires_at) == (SECRET, None)
     assert secret.created_at == pytest.approx(created.created_at, abs=0.001)
     assert created == replace(asked, created_at=created.created_at, secrets=(secret,))
-    assert ledger.endpoints.read(asked.id) == created
-    assert ledger.endpoints.read(new_endpoint_id()) is None
+    assert stores.endpoints.read(asked.id) == created
+    assert stores.endpoints.read(new_endpoint_id()) is None
 
 
-def test_endpoints_are_listed_the_newest_first(ledger: Ledger) -> None:
-    made = [ledger.endpoints.create(endpoint()).id for _ in range(5)]
-    assert [found.id for found in ledger.endpoints.all()] == made[::-1]
+def test_endpoints_are_listed_the_newest_first(stores: Stores) -> None:
+    made = [stores.endpoints.create(endpoint()).id for _ in range(5)]
+    assert [found.id for found in stores.endpoints.all()] == made[::-1]
 
 
-def test_no_secret_and_no_address_stands_in_a_repr(ledger: Ledger) -> None:
-    text = repr(ledger.endpoints.create(endpoint()))
+def test_no_secret_and_no_address_stands_in_a_repr(stores: Stores) -> None:
+    text = repr(stores.endpoints.create(endpoint()))
     assert "whsec_" not in text
     assert "token" not in text
     assert "X-Office" not in text
 
 
-def test_there_is_a_most(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_most(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "MOST", 2)
     for _ in range(2):
-        ledger.endpoints.create(endpoint())
+        stores.endpoints.create(endpoint())
     with pytest.raises(RequestError) as refused:
-        ledger.endpoints.create(endpoint())
+        stores.endpoints.create(endpoint())
     assert refused.value.code is ErrorCode.TOO_MANY_ENDPOINTS
 
 
-def test_an_end_is_told_only_where_somebody_listens_to_its_type(ledger: Ledger, ledger_server: Server) -> None:
-    end(ledger)
+def test_an_end_is_told_only_where_somebody_listens_to_its_type(stores: Stores, ledger_server: Server) -> None:
+    end(stores.jobs)
     assert rows(ledger_server) == []
-    failed = ledger.endpoints.create(endpoint(EventType.JOB_FAILED))
-    end(ledger)
+    failed = stores.endpoints.create(endpoint(EventType.JOB_FAILED))
+    end(stores.jobs)
     assert rows(ledger_server) == []
-    ledger.endpoints.change(failed.id, {"events": (EventType.JOB_SUCCEEDED,)})
-    told = end(ledger)
+    stores.endpoints.change(failed.id, {"events": (EventType.JOB_SUCCEEDED,)})
+    told = end(stores.jobs)
     (row,) = rows(ledger_server)
     assert (row["id"], row["type"], row["operation"]) == (told, "job.succeeded", "detect")
     assert "webhook" not in row
-    ledger.endpoints.disable(failed.id, DisabledReason.BY_REQUEST)
-    end(ledger)
+    stores.endpoints.disable(failed.id, DisabledReason.BY_REQUEST)
+    end(stores.jobs)
     assert len(rows(ledger_server)) == 1
-    ledger.endpoints.enable(failed.id)
-    end(ledger)
+    stores.endpoints.enable(failed.id)
+    end(stores.jobs)
     assert len(rows(ledger_server)) == 2
-    ledger.endpoints.delete(failed.id)
-    end(ledger)
+    stores.endpoints.delete(failed.id)
+    end(stores.jobs)
     assert len(rows(ledger_server)) == 2
 
 
-def test_an_erased_job_is_not_told_of(ledger: Ledger, ledger_server: Server) -> None:
-    ledger.endpoints.create(endpoint())
-    assert ledger.delete(accept(ledger))
+def test_an_erased_job_is_not_told_of(stores: Stores, ledger_server: Server) -> None:
+    stores.endpoints.create(endpoint())
+    assert stores.jobs.delete(accept(stores.jobs))
     assert rows(ledger_server) == []
 
 
-def test_a_cancel_is_told_of(ledger: Ledger, ledger_server: Server) -> None:
-    ledger.endpoints.create(endpoint())
-    assert ledger.cancel(accept(ledger)).status is Status.CANCELED
+def test_a_cancel_is_told_of(stores: Stores, ledger_server: Server) -> None:
+    stores.endpoints.create(endpoint())
+    assert stores.jobs.cancel(accept(stores.jobs)).status is Status.CANCELED
     assert [row["type"] for row in rows(ledger_server)] == ["job.canceled"]
 
 
-def test_a_disabled_endpoint_says_why_and_since_when_and_an_enabled_one_starts_anew(ledger: Ledger) -> None:
-    name = ledger.endpoints.create(endpoint()).id
-    ledger.endpoints.failed(name)
-    off = ledger.endpoints.disable(name, DisabledReason.GONE)
+def test_a_disabled_endpoint_says_why_and_since_when_and_an_enabled_one_starts_anew(stores: Stores) -> None:
+    name = stores.endpoints.create(endpoint()).id
+    stores.endpoints.failed(name)
+    off = stores.endpoints.disable(name, DisabledReason.GONE)
     assert off is not None
     assert (off.enabled, off.disabled_reason) == (False, DisabledReason.GONE)
     assert off.disabled_at is not None
     assert off.failing_since is not None
-    on = ledger.endpoints.enable(name)
+    on = stores.endpoints.enable(name)
     assert on is not None
     assert (on.enabled, on.disabled_reason, on.disabled_at, on.failing_since) == (True, None, None, None)
 
 
-def test_failures_count_from_the_first_that_no_success_followed(ledger: Ledger) -> None:
-    name = ledger.endpoints.create(endpoint()).id
-    first = ledger.endpoints.failed(name)
-    second = ledger.endpoints.failed(name)
+def test_failures_count_from_the_first_that_no_success_followed(stores: Stores) -> None:
+    name = stores.endpoints.create(endpoint()).id
+    first = stores.endpoints.failed(name)
+    second = stores.endpoints.failed(name)
     assert first == timedelta(0)
     assert second is not None
     assert second > timedelta(0)
-    ledger.endpoints.succeeded(name)
-    assert ledger.endpoints.failed(name) == timedelta(0)
+    stores.endpoints.succeeded(name)
+    assert stores.endpoints.failed(name) == timedelta(0)
 
 
-def test_a_rotated_secret_signs_beside_the_one_before_until_the_overlap_ends(ledger: Ledger) -> None:
-    name = ledger.endpoints.create(endpoint()).id
+def test_a_rotated_secret_signs_beside_the_one_before_until_the_overlap_ends(stores: Stores) -> None:
+    name = stores.endpoints.create(endpoint()).id
     other, third = "whsec_" + "REVG" * 11, "whsec_" + "R0hJ" * 11
-    turned = ledger.endpoints.rotate(name, other, overlap=timedelta(hours=1))
+    turned = stores.endpoints.rotate(name, other, overlap=timedelta(hours=1))
     assert turned is not None
     now = turned.secrets[0].created_at
     assert turned.active_secrets(now) == (other, SECRET)
     assert turned.active_secrets(now + 3601) == (other,)
-    again = ledger.endpoints.rotate(name, third, overlap=timedelta(0))
+    again = stores.endpoints.rotate(name, third, overlap=timedelta(0))
     assert again is not None
     assert again.active_secrets(again.secrets[0].created_at) == (third,)
     assert len(again.secrets) == 1
 
 
-def test_nothing_is_made_of_an_endpoint_that_is_not_there(ledger: Ledger, ledger_server: Server) -> None:
+def test_nothing_is_made_of_an_endpoint_that_is_not_there(stores: Stores, ledger_server: Server) -> None:
     name = new_endpoint_id()
-    assert ledger.endpoints.enable(name) is None
-    assert ledger.endpoints.disable(name, DisabledReason.GONE) is None
-    assert ledger.endpoints.rotate(name, SECRET, overlap=timedelta(0)) is None
-    assert ledger.endpoints.failed(name) is None
-    ledger.endpoints.succeeded(name)
-    assert not ledger.endpoints.delete(name)
+    assert stores.endpoints.enable(name) is None
+    assert stores.endpoints.disable(name, DisabledReason.GONE) is None
+    assert stores.endpoints.rotate(name, SECRET, overlap=timedelta(0)) is None
+    assert stores.endpoints.failed(name) is None
+    stores.endpoints.succeeded(name)
+    assert not stores.endpoints.delete(name)
     with connect(ledger_server.url) as client:
         assert client.exists(keys.endpoint(name)) == 0
 
 
-def test_a_deleted_endpoint_leaves_nothing(ledger: Ledger, ledger_server: Server) -> None:
-    name = ledger.endpoints.create(endpoint()).id
-    assert ledger.endpoints.delete(name)
-    assert ledger.endpoints.all() == []
+def test_a_deleted_endpoint_leaves_nothing(stores: Stores, ledger_server: Server) -> None:
+    name = stores.endpoints.create(endpoint()).id
+    assert stores.endpoints.delete(name)
+    assert stores.endpoints.all() == []
     with connect(ledger_server.url) as client:
         assert [key for key in _scan(client) if b"endpoint" in key or b"listeners" in key] == []
 
 
-def test_mending_heals_both_what_a_crash_left_out_and_what_it_left_in(ledger: Ledger, ledger_server: Server) -> None:
-    kept = ledger.endpoints.create(endpoint(EventType.JOB_FAILED))
+def test_mending_heals_both_what_a_crash_left_out_and_what_it_left_in(stores: Stores, ledger_server: Server) -> None:
+    kept = stores.endpoints.create(endpoint(EventType.JOB_FAILED))
     stranger = new_endpoint_id()
     with connect(ledger_server.url) as client:
         client.delete(keys.listeners(0, EventType.JOB_FAILED))
         client.sadd(keys.listeners(0, EventType.JOB_FAILED), stranger)
         client.sadd(keys.listeners(0, EventType.JOB_EXPIRED), kept.id, stranger)
-        ledger.endpoints.mend()
+        stores.endpoints.mend()
         assert client.smembers(keys.listeners(0, EventType.JOB_FAILED)) == {kept.id.encode()}
         assert client.smembers(keys.listeners(0, EventType.JOB_EXPIRED)) == set()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import redis
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
@@ -85,7 +86,12 @@ class Watched:
     @cached_property
     def ledger(self) -> Ledger:
         """The stack's own, to be looked into."""
-        return Ledger(connect(SecretStr(self.stack.ledger.url)), shards=1, lease=timedelta(seconds=3))
+        return Ledger(self.client, shards=1, lease=timedelta(seconds=3))
+
+    @cached_property
+    def client(self) -> redis.Redis:
+        """The connection of `ledger`."""
+        return connect(SecretStr(self.stack.ledger.url))
 
     def lines(self, process: str = "") -> list[dict[str, Any]]:
         """What it has said so far, or what everybody has but the stores."""
@@ -132,7 +138,7 @@ def watched(
             stack.wait_ready(60)
             running = Watched(stack, partner, first, said)
             yield running
-            running.ledger.close()
+            running.client.close()
     finally:
         partner.close()
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import closing
 
+import redis
 import structlog
 
 from shared import telemetry, tracing
@@ -12,6 +13,8 @@ from shared.errors import SettingsError, UnavailableError
 from shared.monitor import Monitor, Readiness
 from shared.settings import load
 from shared.storage.connection import connect, verify_durability
+from shared.storage.deliveries import Deliveries
+from shared.storage.endpoints import Endpoints
 from shared.storage.layout import Layout
 from shared.storage.ledger import Ledger
 from worker.webhooks.courier import Courier
@@ -40,14 +43,23 @@ def main() -> None:
         sys.exit(2)
 
 
+def _courier(settings: CourierSettings, client: redis.Redis) -> Courier:
+    return Courier(
+        settings,
+        deliveries=Deliveries(client, shards=settings.shards),
+        endpoints=Endpoints(client, shards=settings.shards),
+        jobs=Ledger(client, shards=settings.shards, lease=settings.lease),
+    )
+
+
 def _work(settings: CourierSettings) -> None:
     couriers: list[Courier] = []
 
     def readiness() -> Readiness:
         return couriers[0].readiness() if couriers else Readiness.LOADING
 
-    async def run(ledger: Ledger) -> None:
-        couriers.append(Courier(ledger, settings))
+    async def run(client: redis.Redis) -> None:
+        couriers.append(_courier(settings, client))
         await _run(couriers[0])
 
     with Monitor(settings, ready=readiness):
@@ -55,8 +67,8 @@ def _work(settings: CourierSettings) -> None:
         verify_durability(client, settings.durability)
         Layout(client, shards=settings.shards).settle()
         tracing.start("courier")
-        with closing(Ledger(client, shards=settings.shards, lease=settings.lease)) as ledger:
-            asyncio.run(run(ledger))
+        with closing(client):
+            asyncio.run(run(client))
         tracing.stop()
 
 

@@ -18,9 +18,9 @@ from shared.errors import UnavailableError
 from shared.monitor import Readiness
 from shared.pinned import Resolve, look_up
 from shared.storage.connection import LISTEN
-from shared.storage.deliveries import Plan
+from shared.storage.deliveries import Deliveries, Plan
 from shared.storage.delivery_records import Row
-from shared.storage.endpoints import MOST
+from shared.storage.endpoints import MOST, Endpoints
 from shared.storage.ledger import Ledger
 from shared.urls import UrlError, read_url
 from shared.webhooks import Endpoint, EventType, Flight, destination_of
@@ -51,14 +51,17 @@ class Courier:
 
     def __init__(
         self,
-        ledger: Ledger,
         settings: CourierSettings,
         *,
+        deliveries: Deliveries,
+        endpoints: Endpoints,
+        jobs: Ledger,
         resolve: Resolve = look_up,
         network: httpcore.AsyncNetworkBackend | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._ledger = ledger
+        self._deliveries = deliveries
+        self._endpoints = endpoints
         self._settings = settings
         self._hold = settings.webhook_hold
         terms = Terms(
@@ -70,7 +73,14 @@ class Courier:
             network=network or httpcore.AnyIOBackend(),
         )
         self._deliverer = Deliverer(
-            ledger, settings, terms, endpoint=self._endpoint, forget=self._forget, chance=chance
+            settings,
+            terms,
+            deliveries=deliveries,
+            endpoints=endpoints,
+            jobs=jobs,
+            endpoint=self._endpoint,
+            forget=self._forget,
+            chance=chance,
         )
         self._held: dict[asyncio.Task[None], Flight] = {}
         self._known: dict[str, tuple[float, Endpoint | None]] = {}
@@ -145,18 +155,18 @@ class Courier:
                 self._held[task] = flight
                 task.add_done_callback(self._landed)
         if time.monotonic() - self._mended > MEND:
-            await to_thread.run_sync(self._ledger.endpoints.mend)
+            await to_thread.run_sync(self._endpoints.mend)
             self._mended = time.monotonic()
         if full:
             return 0.0
         if not room or flights:
             return LOOK
-        due = await to_thread.run_sync(self._ledger.deliveries.next_due)
+        due = await to_thread.run_sync(self._deliveries.next_due)
         return LOOK if due is None else min(max(due, 0.005), LOOK)
 
     def _take(self, room: int, held: Sequence[Flight]) -> list[Flight]:
         self._renew(held)  # right before: after a pause of this process or of the store, its own would look left behind
-        return self._ledger.deliveries.take(
+        return self._deliveries.take(
             most=room,
             hold=self._hold,
             per_destination=self._settings.webhook_per_endpoint,
@@ -167,7 +177,7 @@ class Courier:
         """Keep what is in hand from other couriers for another while, where that is due."""
         if time.monotonic() - self._renewed > self._hold.total_seconds() / BEATS:
             if held:
-                self._ledger.deliveries.keep(held, hold=self._hold)
+                self._deliveries.keep(held, hold=self._hold)
             self._renewed = time.monotonic()
 
     async def _drain(self) -> None:
@@ -191,15 +201,15 @@ class Courier:
     def _fan_out(self) -> bool:
         """Make deliveries of the rows that wait; True where more of them may wait."""
         more = False
-        for shard in range(self._ledger.shards):
-            rows = self._ledger.deliveries.rows(shard, most=ROWS)
+        for shard in range(self._deliveries.shards):
+            rows = self._deliveries.rows(shard, most=ROWS)
             more = more or len(rows) == ROWS
             listening: dict[tuple[EventType, str], list[str]] = {}
             for row in rows:
                 kind = (row.event.type, row.event.tenant)
                 if kind not in listening:
-                    listening[kind] = self._ledger.endpoints.listening(shard, kind[0], tenant=kind[1])
-                self._ledger.deliveries.fan_out(row, [*_own(row), *(Plan(name, name) for name in listening[kind])])
+                    listening[kind] = self._endpoints.listening(shard, kind[0], tenant=kind[1])
+                self._deliveries.fan_out(row, [*_own(row), *(Plan(name, name) for name in listening[kind])])
         return more
 
     def _endpoint(self, name: str) -> Endpoint | None:
@@ -207,7 +217,7 @@ class Courier:
         now = time.monotonic()
         read_at, known = self._known.get(name, (0.0, None))
         if known is None or not known.enabled or now - read_at > FRESH:
-            known = self._ledger.endpoints.read(name)
+            known = self._endpoints.read(name)
             if len(self._known) > MOST:  # those that were deleted
                 self._known.clear()
             self._known[name] = (now, known)
@@ -218,7 +228,7 @@ class Courier:
         self._known.pop(name, None)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in self._ledger.told(self._stopping):
+        for _ in self._deliveries.signals(self._stopping):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._called.set)
 

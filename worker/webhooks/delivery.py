@@ -17,6 +17,8 @@ from shared.causes import owed_to
 from shared.errors import UnavailableError
 from shared.jobs import Job
 from shared.signing import sign
+from shared.storage.deliveries import Deliveries
+from shared.storage.endpoints import Endpoints
 from shared.storage.ledger import Ledger
 from shared.webhooks import (
     Attempt,
@@ -73,9 +75,11 @@ class Deliverer:
     """Makes attempts and records them.
 
     Args:
-        ledger: where deliveries are kept.
         settings: how patient it is.
         terms: how requests are made.
+        deliveries: where what came of an attempt is recorded.
+        endpoints: where an endpoint that fails is noted, and disabled.
+        jobs: where the result of a job is read for a full payload.
         endpoint: reads an endpoint.
         forget: has an endpoint read anew.
         chance: gives numbers in [0, 1).
@@ -83,15 +87,19 @@ class Deliverer:
 
     def __init__(
         self,
-        ledger: Ledger,
         settings: CourierSettings,
         terms: Terms,
         *,
+        deliveries: Deliveries,
+        endpoints: Endpoints,
+        jobs: Ledger,
         endpoint: Callable[[str], Endpoint | None],
         forget: Callable[[str], object],
         chance: Callable[[], float],
     ) -> None:
-        self._ledger = ledger
+        self._deliveries = deliveries
+        self._endpoints = endpoints
+        self._jobs = jobs
         self._settings = settings
         self._terms = terms
         self._endpoint = endpoint
@@ -226,11 +234,11 @@ class Deliverer:
     def _job(self, delivery: Delivery, letter: Letter) -> Job | None:
         if letter.form is not PayloadForm.FULL or not delivery.event.subject.startswith("job_"):
             return None
-        return self._ledger.read(delivery.event.subject)
+        return self._jobs.read(delivery.event.subject)
 
     def _note(self, endpoint: Endpoint, answer: Answer) -> None:
         """What an attempt says of a registered endpoint: well again, gone, or failing for too long."""
-        registry = self._ledger.endpoints
+        registry = self._endpoints
         if answer.taken:
             if endpoint.failing_since is not None:
                 registry.succeeded(endpoint.id)
@@ -253,7 +261,7 @@ class Deliverer:
         kept = self._settings.webhook_log_ttl if verdict.status is DeliveryStatus.DELIVERED else None
 
         def write() -> bool:
-            return self._ledger.deliveries.record(
+            return self._deliveries.record(
                 flight,
                 status=verdict.status,
                 attempt=attempt,

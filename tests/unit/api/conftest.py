@@ -54,7 +54,7 @@ class Gateway:
 
         self.ledger.listeners.append(tell)
         yield Backend(
-            ledger=self.ledger,
+            stores=self.ledger.stores,
             roll=RollCall(self.presence, good_for=timedelta(0)),
             doorbell=self.doorbell,
             waiting=self.waiting,

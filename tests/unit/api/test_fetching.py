@@ -47,7 +47,14 @@ class House:
             self.lookups += 1
             return found or [PUBLIC]
 
-        self.fetcher = Fetcher(self.ledger, self.doorbell, settings=self.settings, resolve=resolve, network=network)
+        self.fetcher = Fetcher(
+            self.ledger.fetches,
+            self.ledger.pressure,
+            self.doorbell,
+            settings=self.settings,
+            resolve=resolve,
+            network=network,
+        )
 
     def accept(self, url: str | None = URL, **more: Any) -> str:
         job_id = new_job_id(shard=0, now_ms=1)
