@@ -81,8 +81,7 @@ class MemoryLedger(Ledger):
     @property
     def stores(self) -> Stores:
         """What a gateway opens; it has no webhooks, no measures, and nothing to walk through."""
-        layout = SimpleNamespace(check=self.step)
-        return cast("Stores", SimpleNamespace(jobs=self, layout=layout, **vars(self)))
+        return cast("Stores", SimpleNamespace(jobs=self, layout=self, **vars(self)))
 
     @property
     def ttls(self) -> dict[str, timedelta]:
@@ -297,3 +296,7 @@ class MemoryLedger(Ledger):
         with self.lock:
             self.step()
             return len(self.pending), sum(record.token is not None for record in self.records.values())
+
+    def check(self) -> None:
+        """Fail where the store is away."""
+        self.step()

@@ -5,7 +5,6 @@ import signal
 import sys
 from contextlib import closing
 
-import redis
 import structlog
 
 from shared import telemetry, tracing
@@ -43,32 +42,31 @@ def main() -> None:
         sys.exit(2)
 
 
-def _courier(settings: CourierSettings, client: redis.Redis) -> Courier:
-    return Courier(
-        settings,
-        deliveries=Deliveries(client, shards=settings.shards),
-        endpoints=Endpoints(client, shards=settings.shards),
-        jobs=Ledger(client, shards=settings.shards, lease=settings.lease),
-    )
-
-
 def _work(settings: CourierSettings) -> None:
     couriers: list[Courier] = []
 
     def readiness() -> Readiness:
         return couriers[0].readiness() if couriers else Readiness.LOADING
 
-    async def run(client: redis.Redis) -> None:
-        couriers.append(_courier(settings, client))
-        await _run(couriers[0])
-
     with Monitor(settings, ready=readiness):
         client = connect(settings.ledger_url)
         verify_durability(client, settings.durability)
         Layout(client, shards=settings.shards).settle()
         tracing.start("courier")
+
+        async def run() -> None:
+            couriers.append(
+                Courier(
+                    settings,
+                    deliveries=Deliveries(client, shards=settings.shards),
+                    endpoints=Endpoints(client, shards=settings.shards),
+                    jobs=Ledger(client, shards=settings.shards, lease=settings.lease),
+                )
+            )
+            await _run(couriers[0])
+
         with closing(client):
-            asyncio.run(run(client))
+            asyncio.run(run())
         tracing.stop()
 
 
