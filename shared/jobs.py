@@ -39,7 +39,7 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.CANCELED: frozenset(),
     Status.EXPIRED: frozenset(),
 }
-"""The one table. The scripts of `shared/storage/scripts` make these steps and no others; a test holds them to it.
+"""The one table. The scripts of `shared/storage` make these steps and no others; a test holds them to it.
 
 A queued job fails only where its image could not be fetched; an item that a batch was refused for is born failed.
 """

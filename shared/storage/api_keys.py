@@ -24,10 +24,10 @@ class ApiKeys:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._fences = Fences(client, shards=shards)
-        self._create = scripts.register(client, "key_create", parts=())
-        self._find = scripts.register(client, "key_find", parts=())
-        self._expire = scripts.register(client, "key_expire", parts=())
-        self._revoke = scripts.register(client, "key_revoke", parts=())
+        self._create = scripts.register(client, "key_create", beside=__package__, parts=())
+        self._find = scripts.register(client, "key_find", beside=__package__, parts=())
+        self._expire = scripts.register(client, "key_expire", beside=__package__, parts=())
+        self._revoke = scripts.register(client, "key_revoke", beside=__package__, parts=())
 
     def create(self, key: ApiKey) -> ApiKey | None:
         """Put a key on record; None where there is no such tenant."""

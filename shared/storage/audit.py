@@ -43,7 +43,7 @@ class Audit:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._add = scripts.register(client, "audit", parts=())
+        self._add = scripts.register(client, "audit", beside=__package__, parts=())
 
     def add(self, entries: Sequence[Entry], *, keep: timedelta) -> None:
         """Put entries at the end of their tenants' logs."""

@@ -35,9 +35,9 @@ class Batches:
         self._client = client
         self._results = Results(client, shards=shards)
         self._shards = shards
-        self._accept = scripts.register(client, "accept_batch")
-        self._cancel = scripts.register(client, "cancel_batch")
-        self._delete = scripts.register(client, "delete_batch")
+        self._accept = scripts.register(client, "accept_batch", beside=__package__)
+        self._cancel = scripts.register(client, "cancel_batch", beside=__package__)
+        self._delete = scripts.register(client, "delete_batch", beside=__package__)
 
     def accept(
         self,

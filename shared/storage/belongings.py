@@ -49,7 +49,7 @@ class Belongings:
         self._sessions = sessions
         self._endpoints = endpoints
         self._api_keys = api_keys
-        self._forget_event = scripts.register(client, "forget_event")
+        self._forget_event = scripts.register(client, "forget_event", beside=__package__)
 
     def all(self, tenant: str) -> Iterator[Belonging]:
         """Keys, endpoints, batches, sessions and jobs, whole; what came meanwhile may be missing."""

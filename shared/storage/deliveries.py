@@ -71,11 +71,11 @@ class Deliveries:
         self._client = client
         self.shards = shards
         self._unread: dict[int, int] = {}
-        self._fan_out = scripts.register(client, "fan_out", parts=PARTS)
-        self._take = scripts.register(client, "take_deliveries", parts=PARTS)
-        self._keep = scripts.register(client, "keep_deliveries")
-        self._record = scripts.register(client, "record_delivery", parts=PARTS)
-        self._resend = scripts.register(client, "resend", parts=PARTS)
+        self._fan_out = scripts.register(client, "fan_out", beside=__package__, parts=PARTS)
+        self._take = scripts.register(client, "take_deliveries", beside=__package__, parts=PARTS)
+        self._keep = scripts.register(client, "keep_deliveries", beside=__package__)
+        self._record = scripts.register(client, "record_delivery", beside=__package__, parts=PARTS)
+        self._resend = scripts.register(client, "resend", beside=__package__, parts=PARTS)
 
     def rows(self, shard: int, *, most: int) -> list[Row]:
         """The first rows of a shard's outbox; they stay there until they are fanned out.

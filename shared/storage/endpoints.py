@@ -36,11 +36,11 @@ class Endpoints:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._create = scripts.register(client, "endpoint_create", parts=())
+        self._create = scripts.register(client, "endpoint_create", beside=__package__, parts=())
         self._changes = Changes(client)
-        self._delete = scripts.register(client, "endpoint_delete", parts=())
-        self._rotate = scripts.register(client, "endpoint_rotate", parts=())
-        self._failed = scripts.register(client, "endpoint_failed", parts=())
+        self._delete = scripts.register(client, "endpoint_delete", beside=__package__, parts=())
+        self._rotate = scripts.register(client, "endpoint_rotate", beside=__package__, parts=())
+        self._failed = scripts.register(client, "endpoint_failed", beside=__package__, parts=())
 
     def create(self, endpoint: Endpoint, *, grant: Grant = ANYTHING) -> Endpoint:
         """Put an endpoint with its one secret on record, enabled; it is told of what ends from now on.

@@ -48,9 +48,9 @@ class Fetches:
         self._shards = shards
         self._kept = round(retry_window.total_seconds())
         self._turns = itertools.count()
-        self._take = scripts.register(client, "take_fetches")
-        self._supply = scripts.register(client, "supply")
-        self._refuse = scripts.register(client, "refuse")
+        self._take = scripts.register(client, "take_fetches", beside=__package__)
+        self._supply = scripts.register(client, "supply", beside=__package__)
+        self._refuse = scripts.register(client, "refuse", beside=__package__)
 
     def take(self, *, most: int, hold: timedelta, held: Iterable[Fetch] = ()) -> list[Fetch]:
         """At most so many jobs, the longest-waiting of each shard; nobody else is offered them for `hold`.

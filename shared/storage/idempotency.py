@@ -61,7 +61,7 @@ class Idempotency:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._abandon = scripts.register(client, "abandon", parts=())
+        self._abandon = scripts.register(client, "abandon", beside=__package__, parts=())
 
     def begin(self, scope: str, key: str) -> Reservation:
         """Take a key, before the submission is read; where it was used before, `known` says for what.

@@ -17,7 +17,7 @@ class Layout:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._layout = scripts.register(client, "layout", parts=())
+        self._layout = scripts.register(client, "layout", beside=__package__, parts=())
 
     def check(self) -> None:
         """Return if the ledger takes writes and has the layout of this process.

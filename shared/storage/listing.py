@@ -74,7 +74,7 @@ class Listing:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._list = scripts.register(client, "list")
+        self._list = scripts.register(client, "list", beside=__package__)
 
     def page(self, wanted: JobFilter, *, limit: int, after: Position | None = None) -> Page:
         """At most `limit` jobs, the newest first, those after a position.

@@ -63,7 +63,7 @@ class Measures:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._measure = scripts.register(client, "measure")
+        self._measure = scripts.register(client, "measure", beside=__package__)
 
     def take(self) -> Measured:
         """Every shard and every server, now.

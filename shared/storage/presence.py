@@ -33,8 +33,8 @@ class Presence:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._announce = scripts.register(client, "announce", parts=())
-        self._present = scripts.register(client, "present", parts=())
+        self._announce = scripts.register(client, "announce", beside=__package__, parts=())
+        self._present = scripts.register(client, "present", beside=__package__, parts=())
 
     def announce(self, info: WorkerInfo, *, good_for: timedelta) -> None:
         """Say that this worker is warmed and alive for `good_for` from now."""

@@ -28,11 +28,11 @@ class Sessions:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._open = scripts.register(client, "session_open")
-        self._take = scripts.register(client, "session_take", parts=PARTS)
-        self._step = scripts.register(client, "session_step", parts=PARTS)
-        self._close = scripts.register(client, "session_close", parts=PARTS)
-        self._delete = scripts.register(client, "session_delete", parts=PARTS)
+        self._open = scripts.register(client, "session_open", beside=__package__)
+        self._take = scripts.register(client, "session_take", beside=__package__, parts=PARTS)
+        self._step = scripts.register(client, "session_step", beside=__package__, parts=PARTS)
+        self._close = scripts.register(client, "session_close", beside=__package__, parts=PARTS)
+        self._delete = scripts.register(client, "session_delete", beside=__package__, parts=PARTS)
 
     def open(self, new: NewSession, *, grant: Grant = ANYTHING) -> None:
         """Put a session on record; its time runs from now on.

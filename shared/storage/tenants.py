@@ -25,7 +25,7 @@ class Tenants:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self._fences = Fences(client, shards=shards)
-        self._create = scripts.register(client, "tenant_create", parts=())
+        self._create = scripts.register(client, "tenant_create", beside=__package__, parts=())
         self._changes = Changes(client)
 
     def create(self, tenant: Tenant) -> Tenant | None:

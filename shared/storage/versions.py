@@ -16,7 +16,7 @@ class Changes:
     """Runs the script that changes fields of a record. Safe to share between threads."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._change = scripts.register(client, "record_change", parts=())
+        self._change = scripts.register(client, "record_change", beside=__package__, parts=())
 
     def apply(
         self,

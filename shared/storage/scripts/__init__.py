@@ -1,4 +1,4 @@
-"""The steps of the ledger and of the roll call, one Lua script each."""
+"""Load the Lua scripts: each step lies beside its store, and what several steps share lies in this folder."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -9,17 +9,18 @@ import redis
 from redis import exceptions
 
 
-def register(client: redis.Redis, name: str, *, parts: Sequence[str] = ("common",)) -> Callable[..., Any]:
+def register(client: redis.Redis, name: str, *, beside: str, parts: Sequence[str] = ("common",)) -> Callable[..., Any]:
     """The script of this name as a callable; a server keeps it, and is sent it again where it has forgotten.
 
     Args:
         client: where it will run.
         name: its file, without the ending.
-        parts: files that go before it, none of them steps; its first line, where it sets flags, stays first.
+        beside: the package that has the file: a store passes its own `__package__`.
+        parts: files of this folder that go before it; its first line, where it sets flags, stays first.
     """
-    source = _read(name)
+    source = _read(beside, name)
     flags, line, rest = source.partition("\n") if source.startswith("#!") else ("", "", source)
-    source = flags + line + "".join(map(_read, parts)) + rest
+    source = flags + line + "".join(_read(__name__, part) for part in parts) + rest
     digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def run(keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
@@ -32,5 +33,5 @@ def register(client: redis.Redis, name: str, *, parts: Sequence[str] = ("common"
     return run
 
 
-def _read(name: str) -> str:
-    return files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+def _read(package: str, name: str) -> str:
+    return files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import shared.storage
 from shared.jobs import TRANSITIONS, BatchStatus, Status, is_batch_id, is_job_id, new_batch_id, new_job_id, shard_of
 from shared.webhooks import DeliveryStatus
 
-SCRIPTS = Path(shared.storage.__file__).parent / "scripts"
+SCRIPTS = Path(shared.storage.__file__).parent
 
 
 @given(shard=st.integers(0, 255), now_ms=st.integers(0, 2**47))
@@ -59,7 +59,7 @@ def test_every_state_can_be_reached_and_can_end() -> None:
 def test_the_scripts_write_no_state_that_the_table_does_not_know() -> None:
     known = {status.value for kind in (Status, BatchStatus, DeliveryStatus) for status in kind}
     found = set()
-    for script in SCRIPTS.glob("*.lua"):
+    for script in SCRIPTS.rglob("*.lua"):
         text = script.read_text(encoding="utf-8")
         written = set(re.findall(r"(?:'HSET', [^\n]*'status', |(?:move|conclude)\([^,)]+, )'(\w+)'", text))
         assert written <= known, script.name
