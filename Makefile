@@ -47,7 +47,7 @@ arch:
 	@$(VENV)/lint-imports --config importlinter.toml --no-cache
 
 unit:
-	@$(VENV)/python -m pytest -q tests/unit tests/contract tests/architecture
+	@$(VENV)/python -m pytest -q -n auto --dist worksteal -m "not integration" tests/unit tests/contract tests/architecture
 
 integration: dev-setup  ## only the tests with a real broker, worker and models
 	@$(VENV)/python -m pytest -q tests/integration

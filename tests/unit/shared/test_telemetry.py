@@ -13,10 +13,11 @@ from shared import telemetry
 def _as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    rendering = structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**rendering)
 
 
 @pytest.mark.parametrize("form", ["console", "json"])

@@ -343,7 +343,7 @@ def test_a_token_opens_its_own_session_alone(gateway: Gateway, client: Client) -
 # --- reading, ending, erasing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["nonsense", "live_x", new_session_id(shard=0, now_ms=1), "job_" + "0" * 34])
+@pytest.mark.parametrize("name", ["nonsense", "live_x", "live_" + "0" * 34, "job_" + "0" * 34])
 def test_a_session_that_is_not_there_is_404(gateway: Gateway, name: str) -> None:
     problem(gateway.get(f"{PATH}/{name}"), 404, "session_not_found")
     problem(gateway.request("DELETE", f"{PATH}/{name}"), 404, "session_not_found")
