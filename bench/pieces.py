@@ -21,7 +21,8 @@ from worker.engine import insight
 from worker.engine.base import Engine, Image
 from worker.engine.devices import Device
 from worker.engine.load import load_engine
-from worker.engine.sessions import Session, open_session
+from worker.engine.session import Session
+from worker.engine.sessions import open_session
 from worker.images import decode, enough_for
 from worker.settings import WorkerSettings
 

@@ -18,7 +18,7 @@ from worker.engine.blobs import planar, scaled
 from worker.engine.eyes import EYE_SIDE, POINTS_SIDE, EyesModel, PointsModel
 from worker.engine.head import SIDE as POSE_SIDE
 from worker.engine.head import HeadPoseModel
-from worker.engine.sessions import Session
+from worker.engine.session import Session
 
 ROOM: Final = 1.5
 """Side of the square that a model sees, in longer sides of the face's box."""

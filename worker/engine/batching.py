@@ -12,7 +12,7 @@ import structlog
 
 from shared.errors import ErrorCode, JobError
 from worker.engine.blobs import Blob
-from worker.engine.sessions import Outputs, Session
+from worker.engine.session import Outputs, Session
 from worker.metrics import note_batch
 
 OUT_OF_MEMORY: Final = ("out of memory", "failed to allocate", "alloc_failed", "bfc_arena")

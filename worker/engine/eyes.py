@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from worker.engine.base import Image
 from worker.engine.blobs import grey, scaled
 from worker.engine.boxes import stretched
-from worker.engine.sessions import Session
+from worker.engine.session import Session
 
 POINTS: Final = 68
 POINTS_SIDE: Final = 64

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from worker.engine.base import HeadPose, Image
 from worker.engine.blobs import Table, planar, scaled
 from worker.engine.boxes import stretched
-from worker.engine.sessions import Session
+from worker.engine.session import Session
 
 SIDE: Final = 224
 ROOM: Final = 1.5

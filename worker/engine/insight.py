@@ -28,7 +28,8 @@ from worker.engine.packs import Manifest, PackFile, Role
 from worker.engine.passive import READERS, Ensemble
 from worker.engine.prepare import prepared
 from worker.engine.recogniser import Recogniser
-from worker.engine.sessions import Session, open_session
+from worker.engine.session import Session
+from worker.engine.sessions import open_session
 
 FACES_AT_ONCE: Final = 8
 """Faces of one job in one run: on a CPU eight gain 10 % and more gain nothing."""

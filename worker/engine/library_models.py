@@ -15,7 +15,8 @@ from worker.engine import align, packs
 from worker.engine.base import AttributeName
 from worker.engine.devices import Device, audit
 from worker.engine.library_files import LibraryPack
-from worker.engine.sessions import assigned_nodes, finite, session_options
+from worker.engine.session import finite
+from worker.engine.sessions import assigned_nodes, session_options
 
 TASKS: Final[dict[AttributeName, str]] = {
     "age_gender": "genderage",

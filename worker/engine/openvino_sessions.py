@@ -10,7 +10,7 @@ import openvino
 from shared.errors import SettingsError
 from worker.engine.blobs import Blob
 from worker.engine.devices import OPENVINO, Device
-from worker.engine.sessions import Outputs, finite, unreadable
+from worker.engine.session import Outputs, finite, unreadable
 
 _PRECISIONS = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}
 

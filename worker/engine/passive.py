@@ -10,7 +10,7 @@ import numpy as np
 from worker.engine.align import similarity
 from worker.engine.base import Detection, Image
 from worker.engine.blobs import planar, scaled
-from worker.engine.sessions import Session
+from worker.engine.session import Session
 
 ALIGNED_SIDE: Final = 80
 ALIGNED_TEMPLATE: Final = np.array([[32.03, 38.06], [47.89, 37.98], [40.01, 47.08], [33.50, 56.36], [46.63, 56.29]])

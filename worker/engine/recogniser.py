@@ -8,7 +8,7 @@ from shared.errors import SettingsError
 from worker.engine import align
 from worker.engine.base import Crops, Vectors
 from worker.engine.blobs import planar, scaled
-from worker.engine.sessions import Session
+from worker.engine.session import Session
 
 _TABLE: Final = scaled(mean=127.5, scale=1 / 127.5)
 
