@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tools.loopback import urlopen
+from tools.ports import free_port
 from tools.service import Service
 from tools.setup import models_dir
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 from worker.engine.library_files import library_pack
 from worker.engine.packs import NEEDED
 

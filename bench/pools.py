@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tools.loopback import session
+from tools.ports import free_port
 from tools.setup import ROOT
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 JOBS_AT_ONCE: Final = 2
 CLIENTS: Final = 4

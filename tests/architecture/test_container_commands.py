@@ -20,8 +20,9 @@ from pydantic import SecretStr
 from shared.errors import SettingsError, UnavailableError
 from shared.storage.connection import connect, verify_durability
 from tests.architecture.containers import GPU, ROOT, environment, instructions, services
+from tools.ports import free_port
 from tools.service import Service
-from tools.stack import free_port, valkey
+from tools.stack import valkey
 
 # The health checks
 

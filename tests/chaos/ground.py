@@ -16,9 +16,10 @@ from shared.signing import new_secret
 from shared.storage.connection import connect
 from tests.chaos.image_host import ImageHost
 from tests.chaos.network import Line
+from tools.ports import LOOPBACK, free_port
 from tools.receiver import TO_THIS_MACHINE
 from tools.service import Service
-from tools.stack import LOOPBACK, Stack, Store, free_port
+from tools.stack import Stack, Store
 
 LEASE: Final = 1.5
 MAX_ATTEMPTS: Final = 3

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, Self
 
 from tests.chaos.marks import QUICK
-from tools.stack import LOOPBACK
+from tools.ports import LOOPBACK
 
 FAILS_ONCE: Final = "/once/"
 

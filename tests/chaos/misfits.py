@@ -17,8 +17,8 @@ from tests.chaos.marks import QUICK
 from tests.chaos.moments import Moments
 from tests.chaos.oracle import Account
 from tests.chaos.store_clock import set_clock
+from tools.ports import LOOPBACK, free_port
 from tools.service import Service
-from tools.stack import LOOPBACK, free_port
 
 HOUR: Final = 3600.0
 SECONDS: Final = 3.0

@@ -6,7 +6,7 @@ import random
 import threading
 from typing import Final, Self
 
-from tools.stack import LOOPBACK
+from tools.ports import LOOPBACK
 
 PART: Final = 65_536
 SWALLOWED: Final = 0.2

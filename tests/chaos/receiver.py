@@ -13,7 +13,7 @@ from typing import Final, Self
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.integration.partner import IDENTITY
-from tools.stack import LOOPBACK
+from tools.ports import LOOPBACK
 
 MOODS: Final = (
     (0.92, "takes"),

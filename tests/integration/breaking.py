@@ -11,7 +11,8 @@ import requests
 
 from shared.storage import keys
 from tests.pictures import encoded, one_face
-from tools.stack import Stack, StackError, free_port
+from tools.ports import free_port
+from tools.stack import Stack, StackError
 
 LEASE = 1.5
 SETTINGS = {"VULTUS_ENGINE": "fake", "VULTUS_LEASE": str(LEASE), "VULTUS_WORKER_THREADS": "2"}

@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from shared.storage import keys
 from tests.integration.servers import Configured, Server
-from tools.stack import LOOPBACK, free_port
+from tools.ports import LOOPBACK, free_port
 
 SLOTS = 16384
 NODES = 3

@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tools.stack import LOOPBACK
+from tools.ports import LOOPBACK
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from shared.storage import keys
 from shared.storage.connection import connect
 from shared.storage.stores import open_stores
 from tests.integration.hostile import Hostile
-from tools.stack import Stack, free_port
+from tools.ports import free_port
+from tools.stack import Stack
 
 FETCH_TIME: Final = 1.6  # longer than the second between two sweeps
 SECRET: Final = "?token=secret-of-the-url"  # noqa: S105 - it looks like one, for the test that it is shown nowhere

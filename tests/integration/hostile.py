@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from tests.photos import ASTRONAUT
-from tools.stack import LOOPBACK
+from tools.ports import LOOPBACK
 
 FACE: Final = ASTRONAUT.read_bytes()
 PAUSE: Final = 0.05

@@ -12,7 +12,7 @@ from typing import Final
 
 from standardwebhooks.webhooks import Webhook
 
-from tools.stack import LOOPBACK
+from tools.ports import LOOPBACK
 
 PAUSE: Final = 0.05
 """Seconds between two drops of a slow answer."""

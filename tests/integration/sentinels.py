@@ -10,8 +10,9 @@ import redis
 from pydantic import SecretStr
 
 from tests.integration.servers import Configured, Server
+from tools.ports import LOOPBACK, free_port
 from tools.service import Service
-from tools.stack import LOOPBACK, free_port, valkey
+from tools.stack import valkey
 
 SERVICE = "ledger"
 COUNT = 3

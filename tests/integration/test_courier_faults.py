@@ -9,7 +9,7 @@ import pytest
 from shared.webhooks import DeliveryStatus, DisabledReason, event_id
 from tests.integration.courier_site import SECRET, TIMEOUT, Site, site
 from tests.integration.partner import OK, Deed, Partner, drips, floods, hangs, head, raw, resets, says, waits
-from tools.stack import free_port
+from tools.ports import free_port
 
 DELIVERED, FAILED, CANCELED = DeliveryStatus.DELIVERED, DeliveryStatus.FAILED, DeliveryStatus.CANCELED
 METADATA = "http://169.254.169.254/latest/meta-data/"

@@ -17,8 +17,8 @@ import requests
 
 from tests.integration.poisons import SLOW
 from tests.integration.watched_stack import PHOTO, Watched, photo, soon, watched
+from tools.ports import LOOPBACK, free_port
 from tools.service import Service
-from tools.stack import LOOPBACK, free_port
 
 DELAY = 2.0
 CLIENTS = 4

@@ -15,7 +15,8 @@ import requests
 
 from tests.integration.breaking import breakable, picture, until
 from tests.integration.test_faults import kill, readable, supervised
-from tools.stack import LOOPBACK, Stack
+from tools.ports import LOOPBACK
+from tools.stack import Stack
 
 PROBLEM = {"type", "title", "status", "detail", "code", "request_id"}
 

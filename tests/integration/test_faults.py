@@ -9,9 +9,10 @@ import pytest
 import requests
 
 from tests.photos import ASTRONAUT, SIX_FACES
+from tools.ports import free_port
 from tools.service import Service
 from tools.setup import models_dir
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 LEASE = 2.0
 

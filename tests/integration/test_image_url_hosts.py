@@ -13,8 +13,8 @@ import trustme
 
 from tests.integration.fetching_site import FETCH_TIME, leave, opened, until
 from tests.integration.hostile import FACE, Hostile
+from tools.ports import LOOPBACK, free_port
 from tools.service import Service
-from tools.stack import LOOPBACK, free_port
 
 SECOND = "127.0.0.2"
 """Another loopback address: to the gateways of these tests it is what a public one is to others."""

@@ -13,7 +13,7 @@ from shared.storage import keys
 from shared.storage.ledger import Outcome
 from tests.integration.fetching_site import FETCH_TIME, RESULT, SECRET, Site, leave, opened, until
 from tests.integration.hostile import FACE, Hostile
-from tools.stack import LOOPBACK
+from tools.ports import LOOPBACK
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,9 @@ from shared.storage import keys
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from tests.photos import ASTRONAUT, NO_FACE
+from tools.ports import LOOPBACK, free_port
 from tools.service import Service
-from tools.stack import LOOPBACK, Stack, free_port
+from tools.stack import Stack
 
 STUMBLED = JobFailure(ErrorCode.MODEL_FAILURE, "The model stumbled.", retryable=True)
 RESULT = {"kind": "faces", "faces": []}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tools.ports import free_port
 from tools.setup import ROOT
-from tools.stack import Stack, StackError, free_port, own_folder
+from tools.stack import Stack, StackError, own_folder
 
 
 def silent(_name: str, _line: str) -> None:

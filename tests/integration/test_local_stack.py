@@ -15,8 +15,9 @@ import requests
 
 from tests.photos import ASTRONAUT
 from tests.proxies import DEAD_PROXIES
+from tools.ports import free_port, port_is_free
 from tools.setup import ROOT
-from tools.stack import Stack, StackError, free_port, port_is_free
+from tools.stack import Stack, StackError
 
 WITHOUT_MODELS = {"VULTUS_ENGINE": "fake"}
 

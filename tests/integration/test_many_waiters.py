@@ -11,8 +11,9 @@ import pytest
 import requests
 
 from tests.photos import ASTRONAUT
+from tools.ports import free_port
 from tools.service import Service
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 WAITERS = 800
 

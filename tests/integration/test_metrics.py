@@ -9,7 +9,8 @@ import requests
 
 from tests.contract.metrics import families
 from tests.integration.watched_stack import Watched, soon, watched
-from tools.stack import Stack, port_is_free
+from tools.ports import port_is_free
+from tools.stack import Stack
 
 JOBS = 5
 

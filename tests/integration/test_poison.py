@@ -10,7 +10,8 @@ import requests
 from tests.integration.poisons import HANGS, KILLS, SLOW
 from tests.integration.test_faults import readable, status, supervised
 from tests.pictures import encoded, one_face
-from tools.stack import Stack, free_port
+from tools.ports import free_port
+from tools.stack import Stack
 
 SETTINGS = {
     "VULTUS_ENGINE": "fake",

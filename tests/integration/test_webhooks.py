@@ -12,8 +12,9 @@ import requests
 from shared.signing import new_secret
 from tests.photos import ASTRONAUT
 from tests.stacks import FAKE, serving
+from tools.ports import free_port
 from tools.receiver import TO_THIS_MACHINE, Callback, receiving
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 SECRET = new_secret()
 

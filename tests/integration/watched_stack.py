@@ -22,8 +22,9 @@ from shared.signing import new_secret
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger
 from tests.integration.partner import Partner
+from tools.ports import LOOPBACK, free_port, free_ports
 from tools.receiver import TO_THIS_MACHINE
-from tools.stack import LOOPBACK, Stack, free_port, port_is_free
+from tools.stack import Stack
 
 
 def photo(first: tuple[int, int, int] = (30, 30, 30)) -> bytes:
@@ -116,7 +117,7 @@ def watched(
     data: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None, worker: str = "worker.app"
 ) -> Iterator[Watched]:
     """The whole service, seen from outside."""
-    first = _free_ports(workers + 2)
+    first = free_ports(workers + 2)[0]
     partner = Partner()
     said: list[tuple[str, str]] = []
     told = {
@@ -141,11 +142,3 @@ def watched(
             running.client.close()
     finally:
         partner.close()
-
-
-def _free_ports(count: int) -> int:
-    """The first of so many ports in a row that are free now."""
-    while True:
-        first = free_port()
-        if first + count < 65_536 and all(port_is_free(first + place) for place in range(count)):
-            return first

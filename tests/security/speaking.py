@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tools.stack import LOOPBACK
+from tools.ports import LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)

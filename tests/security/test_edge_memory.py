@@ -21,7 +21,8 @@ from tests.corpus.exchanges import HOST, post
 from tests.pictures import encoded, one_face
 from tests.security.speaking import ask
 from tests.stacks import FAKE, serving
-from tools.stack import LOOPBACK, Stack
+from tools.ports import LOOPBACK
+from tools.stack import Stack
 
 MOST_SENT: Final = 64 * 1024 * 1024
 """Bytes that one attack sends where nobody stops it."""

@@ -12,7 +12,8 @@ from tests.corpus.exchanges import HOST
 from tests.pictures import encoded, one_face
 from tests.security.speaking import Answer, ask, read
 from tests.stacks import FAKE, serving
-from tools.stack import LOOPBACK, Stack
+from tools.ports import LOOPBACK
+from tools.stack import Stack
 
 HEAD: Final = 1.0
 LIVEZ: Final = b"GET /livez HTTP/1.1\r\n" + HOST

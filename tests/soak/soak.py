@@ -14,8 +14,9 @@ from tests.chaos.census import MIB, census
 from tests.chaos.receiver import Receiver
 from tests.soak.load import Load
 from tests.soak.trend import Limit, Sample, Trend, trend
+from tools.ports import free_port
 from tools.receiver import TO_THIS_MACHINE
-from tools.stack import Stack, free_port
+from tools.stack import Stack
 
 WINDOWS: Final = 20
 """Stretches of the judged time, whose latencies make one sample each."""
