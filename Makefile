@@ -74,7 +74,7 @@ bench: dev-setup  ## measure speed and memory: about 14 minutes, one report in b
 	@$(VENV)/python -m bench.run
 
 key:  ## make an API key in the running compose stack, shown this once (TENANT=acme SCOPES=jobs:read,jobs:write)
-	@docker compose exec gateway python -m api.keys create --tenant $(or $(TENANT),default) --scopes "$(or $(SCOPES),$(USUAL))"
+	@docker compose exec gateway python -m api.auth.keys_cli create --tenant $(or $(TENANT),default) --scopes "$(or $(SCOPES),$(USUAL))"
 
 models: setup  ## list model packs, or install and verify one (PACK=buffalo_s)
 	@$(VENV)/python -m worker.models $(if $(PACK),install "$(PACK)",list)

@@ -16,36 +16,33 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from api import batch_schemas, callbacks, classic_schemas, job_forms, problems, session_schemas
-from api.audit import AuditLog, Witness
-from api.auth import open_gate
-from api.auth_settings import check_auth
-from api.backend import Backend, OpenBackend, open_backend, verify_ledger
-from api.content_encoding import PlainBodies
-from api.cors import Cors
-from api.draining import Drain
-from api.health_schemas import VERSION
-from api.middleware import BodyLimit, Edge, HeadAsGet, OwnNames
-from api.openapi import add_models, complete
-from api.routes import (
-    api_keys,
-    audit,
-    batches,
-    deliveries,
-    demo,
-    docs,
-    events,
-    faces,
-    health,
-    jobs,
-    liveness_sessions,
-    tenants,
-    webhook_endpoints,
-    webhook_secrets,
-)
-from api.server import serve
-from api.settings import ApiSettings
-from api.uploads import Uploads
+from api.admin import api_keys, audit, tenants
+from api.auth.audit_log import AuditLog, Witness
+from api.auth.authenticator import open_gate
+from api.backend.backend import Backend, OpenBackend, open_backend, verify_ledger
+from api.batches import routes as batches_routes
+from api.batches import schemas as batches_schemas
+from api.classic import routes as classic_routes
+from api.classic import schemas as classic_schemas
+from api.health import docs
+from api.health import routes as health_routes
+from api.health.schemas import VERSION
+from api.http import problems
+from api.http.content_encoding import PlainBodies
+from api.http.cors import Cors
+from api.http.draining import Drain
+from api.http.middleware import BodyLimit, Edge, HeadAsGet, OwnNames
+from api.http.openapi import add_models, complete
+from api.http.server import serve
+from api.http.uploads import Uploads
+from api.jobs import events, forms
+from api.jobs import routes as jobs_routes
+from api.liveness import routes as liveness_routes
+from api.liveness import schemas as liveness_schemas
+from api.liveness.demo import routes as demo_routes
+from api.settings.api import ApiSettings
+from api.settings.auth import check_auth
+from api.webhooks import callbacks, deliveries, endpoints, signing_secrets
 from shared import telemetry, tracing
 from shared.errors import SettingsError, VultusError
 from shared.monitor import Monitor, Readiness
@@ -74,10 +71,10 @@ TAGS: Final = [
 ]
 
 MODELS: Final[tuple[type[BaseModel], ...]] = (
-    *job_forms.DOCUMENTED,
-    *batch_schemas.DOCUMENTED,
+    *forms.DOCUMENTED,
+    *batches_schemas.DOCUMENTED,
     *classic_schemas.DOCUMENTED,
-    *session_schemas.DOCUMENTED,
+    *liveness_schemas.DOCUMENTED,
 )
 """The models that only hand-written parts of the OpenAPI document refer to."""
 
@@ -92,7 +89,7 @@ class Gateway(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             add_models(document, MODELS)
-            job_forms.describe_params(document["components"]["schemas"])
+            forms.describe_params(document["components"]["schemas"])
             self.openapi_schema = complete(document)
         return self.openapi_schema
 
@@ -140,12 +137,12 @@ async def _lifespan(app: FastAPI, *, settings: ApiSettings, backend: OpenBackend
 
 def _add_routes(app: FastAPI, settings: ApiSettings) -> None:
     for part in (
-        jobs, events, batches, liveness_sessions, webhook_endpoints, webhook_secrets, deliveries, faces, tenants,
-        api_keys, audit, health, docs,
+        jobs_routes, events, batches_routes, liveness_routes, endpoints, signing_secrets, deliveries, classic_routes,
+        tenants, api_keys, audit, health_routes, docs,
     ):  # fmt: skip
         app.include_router(part.router)
     if settings.demo:
-        app.include_router(demo.router)
+        app.include_router(demo_routes.router)
     callbacks.document(app)
     docs.mount_assets(app)
 
@@ -217,7 +214,7 @@ def _end_waits(app: FastAPI) -> None:
 
 def _readiness(app: FastAPI) -> Readiness:
     opened = getattr(app.state, "backend", None)
-    return Readiness.LOADING if opened is None else health.readiness(opened, app.state.drain)
+    return Readiness.LOADING if opened is None else health_routes.readiness(opened, app.state.drain)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
-from api.auth import Caller, Gate, RateLimitedError
-from api.backend import Backend
-from api.draining import Drain
-from api.settings import ApiSettings
+from api.auth.authenticator import Caller, Gate, RateLimitedError
+from api.backend.backend import Backend
+from api.http.draining import Drain
+from api.settings.api import ApiSettings
 from shared.jobs import is_job_id
 from shared.storage.ledger import no_such_job
 from shared.tenants import Scope

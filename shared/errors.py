@@ -11,7 +11,7 @@ VultusError
 └── TriedBeforeError        between ledger and worker: the next job must run alone
 
 An error carries a `code`, a `detail` sentence for the caller and whether the same request may work later
-(`retryable`). HTTP statuses are nobody's business here: `api/problems.py` has the table.
+(`retryable`). HTTP statuses are nobody's business here: `api/http/problems.py` has the table.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from api.settings import ApiSettings
+from api.settings.api import ApiSettings
 from shared.settings import PREFIX, SharedSettings
 from shared.webhook_settings import WebhookSettings
 from tools.setup import ROOT

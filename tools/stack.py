@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import redis
 
-from api.settings import ApiSettings
+from api.settings.api import ApiSettings
 from shared.errors import SettingsError
 from shared.settings import load, names, refuse_unknown
 from tools.loopback import urlopen

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from api.edge_settings import EdgeSettings
-from api.settings import ApiSettings
+from api.settings.api import ApiSettings
+from api.settings.edge import EdgeSettings
 from shared.settings import load
 from tests.architecture.containers import GPU, ROOT, composition, environment, services
 

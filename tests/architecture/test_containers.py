@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from api.app import create_app
-from api.server import GRACE
-from api.settings import ApiSettings
+from api.http.server import GRACE
+from api.settings.api import ApiSettings
 from shared.settings import PREFIX, SharedSettings, load, names, refuse_unknown
 from shared.webhook_settings import WebhookSettings
 from tests.architecture.containers import (

@@ -7,8 +7,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from api.server import GRACE
-from api.settings import ApiSettings
+from api.http.server import GRACE
+from api.settings.api import ApiSettings
 from shared.settings import FILE, PREFIX, SharedSettings, names, refuse_unknown
 from tests.architecture.containers import GPU, instructions, services
 from tests.architecture.containers import seconds as duration

@@ -8,10 +8,10 @@ from typing import Final
 
 from prometheus_client.metrics import MetricWrapperBase
 
-import api.metrics
+import api.http.metrics
 import worker.metrics
 import worker.webhooks.metrics
-from api.store_metrics import COUNTERS, GAUGES
+from api.backend.store_metrics import COUNTERS, GAUGES
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "observability.md"
 BEGIN: Final = "<!-- metrics: written by `python -m tests.contract.metrics` -->"
@@ -40,7 +40,7 @@ def families() -> list[Family]:
     ledger = [Family(name, "gauge", labels, text, "gateway (ledger)") for name, (text, labels) in GAUGES.items()]
     ledger += [Family(name, "counter", labels, text, "gateway (ledger)") for name, (text, labels) in COUNTERS.items()]
     return [
-        *_of(api.metrics, "gateway"),
+        *_of(api.http.metrics, "gateway"),
         *ledger,
         *_of(worker.metrics, "worker"),
         *_of(worker.webhooks.metrics, "courier"),

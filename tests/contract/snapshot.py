@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from api.app import create_app
-from api.settings import ApiSettings
+from api.settings.api import ApiSettings
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.settings import ApiSettings
+from api.settings.api import ApiSettings
 from tests.photos import labelled
 from tests.unit.api.conftest import Gateway
 from tests.unit.api.pictures import JPEG

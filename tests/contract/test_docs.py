@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from api.health_schemas import VERSION
-from api.problems import TABLE
-from api.schemas import JOB_ID, MAX_METADATA_BYTES
-from api.settings import ApiSettings
+from api.health.schemas import VERSION
+from api.http.problems import TABLE
+from api.jobs.schemas import JOB_ID, MAX_METADATA_BYTES
+from api.settings.api import ApiSettings
 from shared.errors import ErrorCode
 from shared.jobs import is_job_id
 from shared.settings import PREFIX, names

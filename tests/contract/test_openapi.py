@@ -9,8 +9,8 @@ from fastapi.routing import iter_route_contexts
 from openapi_spec_validator import validate
 
 from api.app import create_app
-from api.problems import MEDIA_TYPE, TABLE
-from api.settings import ApiSettings
+from api.http.problems import MEDIA_TYPE, TABLE
+from api.settings.api import ApiSettings
 from shared.errors import ErrorCode
 from shared.operations import PARAMS, SUBMITTABLE
 from shared.tenants import Scope

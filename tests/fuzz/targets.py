@@ -9,10 +9,10 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.types import Message
 
-from api.bodies import parse_object, read_form
-from api.paging import read_cursor
-from api.preferences import read_cancel_after, read_idempotency_key, read_prefer
-from api.submissions import FORM_FIELDS, check_metadata
+from api.http.forms import parse_object, read_form
+from api.http.headers import read_cancel_after, read_idempotency_key, read_prefer
+from api.http.pagination import read_cursor
+from api.jobs.parsing import FORM_FIELDS, check_metadata
 from shared.errors import ImageError, RequestError
 from shared.image_header.exif import orientation_of
 from shared.image_header.inspection import inspect_image

@@ -29,7 +29,7 @@ def put(stores: Stores) -> tuple[ApiKey, str]:
 
 def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "api.keys", *arguments],
+        [sys.executable, "-m", "api.auth.keys_cli", *arguments],
         cwd=ROOT,
         env={"VULTUS_LEDGER_URL": url, "PATH": ""},
         capture_output=True,

@@ -14,8 +14,8 @@ import requests
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.backend import verify_ledger
-from api.settings import ApiSettings
+from api.backend.backend import verify_ledger
+from api.settings.api import ApiSettings
 from shared.dispatch import QUEUE
 from shared.errors import UnavailableError
 from shared.storage import keys

@@ -25,7 +25,7 @@ TESTS: Final = {
     "a picture that takes all memory": (f"{SECURITY}/test_memory.py",),
     "inputs that kill or hang a worker": ("tests/integration/test_poison.py",),
     "tenants, keys, tokens, quotas": (
-        *("tests/unit/api/test_auth*.py", "tests/unit/api/test_tokens.py", "tests/unit/api/test_limits.py"),
+        *("tests/unit/api/test_auth*.py", "tests/unit/api/auth/test_jwt.py", "tests/unit/api/auth/test_rate_limits.py"),
         *("tests/unit/api/test_audit*.py", "tests/unit/shared/test_audit*.py", "tests/unit/shared/test_access*.py"),
         *(
             "tests/*/test_tenant*.py",
@@ -36,11 +36,11 @@ TESTS: Final = {
     ),
     "addresses of images and webhooks": (
         "tests/unit/shared/test_addresses.py",
-        "tests/unit/api/test_url_policy.py",
+        "tests/unit/api/settings/test_image_urls.py",
         "tests/integration/test_image_url_hosts.py",
         "tests/integration/test_courier_addresses.py",
     ),
-    "browsers, hosts, origins": ("tests/unit/api/test_hardening.py",),
+    "browsers, hosts, origins": ("tests/unit/api/http/test_security_headers.py",),
     "containers, TLS, secrets in files": ("tests/architecture", f"{SECURITY}/test_supply.py"),
 }
 """What is shown, and the tests that show it: each at least one, and at least one file for each selection."""

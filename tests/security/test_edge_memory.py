@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from api.lines import MAX_PIPELINED
+from api.http.connections import MAX_PIPELINED
 from tests.chaos.census import usage
 from tests.corpus.exchanges import HOST, post
 from tests.pictures import encoded, one_face

@@ -12,10 +12,10 @@ import pytest_socket
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.backend import Backend
-from api.rollcall import RollCall
-from api.settings import ApiSettings
-from api.waiting import Waiting
+from api.backend.backend import Backend
+from api.backend.waiting import Waiting
+from api.backend.workers import RollCall
+from api.settings.api import ApiSettings
 from shared.jobs import Claim, JobFailure, Status
 from tests.doubles import WORKER, MemoryPresence, RecordingDoorbell, ScriptedWorker
 from tests.memory_ledger import MemoryLedger

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from api.challenges import Memory, progress_of
-from api.judgement import judge
+from api.liveness.challenge import Memory, progress_of
+from api.liveness.session_judge import judge
 from shared.liveness_sessions import FrameInWork, Reason, Session, SessionStatus, Step
 from shared.results import FrameResult
 from tests.heads import Head, result

@@ -9,12 +9,12 @@ import redis
 import structlog
 from redis.asyncio import Redis
 
-from api import subscription as module
-from api.subscription import follow
-from api.waiting import Waiting
+from api.backend import subscription as module
+from api.backend.subscription import follow
+from api.backend.waiting import Waiting
 from shared.jobs import Status
 from tests.memory_ledger import MemoryLedger
-from tests.unit.api.test_waiting import LONG, NEVER, accept, end_next, run, settle
+from tests.unit.api.backend.test_waiting import LONG, NEVER, accept, end_next, run, settle
 
 ENDS, MOVES = "vultus:{0}:ends", "vultus:{0}:moves"
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from api.challenges import memory_of, progress_of
+from api.liveness.challenge import memory_of, progress_of
 from shared.liveness_sessions import Reason, Step
 from tests.heads import CONTRACT, Head, result, vector
+from tests.unit.api.liveness.test_session_judge import PASSED, begun, failed
 from tests.unit.api.performing import Performance, ended, honest, session
-from tests.unit.api.test_judgement import PASSED, begun, failed
 
 
 def test_the_person_of_the_reference_passes_and_another_fails() -> None:

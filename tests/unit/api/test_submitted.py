@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from api.admin_schemas import TenantSubmission
-from api.batch_schemas import BatchSubmission
-from api.schemas import JobSubmission
-from api.session_schemas import SessionRequest
-from api.webhook_schemas import EndpointSubmission
+from api.admin.schemas import TenantSubmission
+from api.batches.schemas import BatchSubmission
+from api.jobs.schemas import JobSubmission
+from api.liveness.schemas import SessionRequest
+from api.webhooks.schemas import EndpointSubmission
 from shared.submitted import Submitted, nullable
 
 ROOTS = (JobSubmission, BatchSubmission, SessionRequest, EndpointSubmission, TenantSubmission)

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from shared.tenants import DEFAULT, Scope, read_key
+from tests.unit.api.auth.test_authenticator import bearer
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 from tests.unit.api.pictures import JPEG
-from tests.unit.api.test_auth import bearer
 
 
 @pytest.fixture

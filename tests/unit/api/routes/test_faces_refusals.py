@@ -6,10 +6,10 @@ import pytest
 
 from shared.errors import ErrorCode
 from shared.jobs import JobFailure
+from tests.unit.api.classic.test_routes import answer, claim
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 from tests.unit.api.pictures import BMP, GIF, JPEG, PNG, WEBP, png_claiming
 from tests.unit.api.results import faces, register
-from tests.unit.api.routes.test_faces import answer, claim
 
 IMAGE_CALLS = ["/detect", "/extract-embedding", "/verify", "/liveness", "/register"]
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from api.routes import events
-from api.routes.events import _seen, _stream
-from api.waiting import Waiting
+from api.backend.waiting import Waiting
+from api.jobs import events
+from api.jobs.events import _seen, _stream
 from shared.jobs import Job, Status
 from shared.storage.ledger import Outcome
 from tests.memory_ledger import MemoryLedger
+from tests.unit.api.backend.test_waiting import NEVER, accept, end_next, run, settle, void
 from tests.unit.api.conftest import Gateway
 from tests.unit.api.pictures import JPEG
 from tests.unit.api.results import faces
-from tests.unit.api.test_waiting import NEVER, accept, end_next, run, settle, void
 
 Event = dict[str, Any]
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from api.schemas import JobList
+from api.jobs.schemas import JobList
 from shared.errors import ErrorCode
 from shared.jobs import JobFailure
 from shared.storage.listing import Position
 from tests.unit.api.conftest import Gateway, problem
+from tests.unit.api.jobs.test_routes import named
 from tests.unit.api.pictures import JPEG
 from tests.unit.api.results import faces
-from tests.unit.api.routes.test_jobs import named
 
 
 def listed(gateway: Gateway, **query: Any) -> list[str]:

@@ -8,9 +8,9 @@ import pytest
 from shared.errors import ErrorCode
 from shared.jobs import JobFailure
 from tests.unit.api.conftest import Gateway, MakeGateway
+from tests.unit.api.jobs.test_routes import named
 from tests.unit.api.pictures import JPEG
 from tests.unit.api.results import faces
-from tests.unit.api.routes.test_jobs import named
 
 
 def test_prefer_wait_answers_200_with_the_finished_job(gateway: Gateway) -> None:

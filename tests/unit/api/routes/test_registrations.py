@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from shared.tenants import Tenant
+from tests.unit.api.auth.test_authenticator import bearer
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 from tests.unit.api.pictures import JPEG, PNG
 from tests.unit.api.results import UNIT, register
-from tests.unit.api.test_auth import bearer
 
 B64 = base64.b64encode(JPEG).decode()
 

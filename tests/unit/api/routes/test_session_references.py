@@ -11,8 +11,8 @@ from shared.jobs import JobFailure
 from tests.doubles import WORKER
 from tests.heads import Head, result, vector
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
+from tests.unit.api.liveness.test_routes import PATH, SECRET, Client, opened
 from tests.unit.api.pictures import JPEG
-from tests.unit.api.routes.test_liveness_sessions import PATH, SECRET, Client, opened
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import base64
 import pytest
 
 from shared.tenants import Quotas
+from tests.unit.api.auth.test_authenticator import bearer
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
+from tests.unit.api.liveness.test_routes import PATH, SECRET, TWO_TURNS, Client
 from tests.unit.api.pictures import JPEG
-from tests.unit.api.routes.test_liveness_sessions import PATH, SECRET, TWO_TURNS, Client
-from tests.unit.api.test_auth import bearer
 
 
 @pytest.fixture

@@ -1,0 +1,122 @@
+"""What one gateway process holds open: the ledger, the roll call, the doorbell, the waits, the fetches."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from anyio import to_thread
+
+from api.backend.fetcher import Fetcher
+from api.backend.store_metrics import StoreCollector
+from api.backend.subscription import follow
+from api.backend.waiting import Waiting
+from api.backend.workers import RollCall
+from api.settings.api import ApiSettings
+from shared.dispatch import Doorbell, celery_app
+from shared.errors import SettingsError, UnavailableError
+from shared.monitor import watched
+from shared.storage.connection import connect, connect_async, verify_durability
+from shared.storage.events import end_channels, move_channels
+from shared.storage.layout import Layout
+from shared.storage.presence import Presence
+from shared.storage.stores import Stores, open_stores
+from shared.sweeper import Sweeper
+
+PATIENCE: Final = timedelta(seconds=10)
+"""How long a starting gateway waits for its ledger; beyond, whoever starts it must look."""
+PAUSE: Final = timedelta(seconds=0.5)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Everything a route may reach for."""
+
+    stores: Stores
+    roll: RollCall
+    doorbell: Doorbell
+    waiting: Waiting
+    fetcher: Fetcher | None = None
+    """Set where images by URL are on."""
+
+    def wake_fetcher(self) -> None:
+        """Say that images may be waiting to be fetched; the fetcher would find them a second later by itself."""
+        if self.fetcher is not None:
+            self.fetcher.wake()
+
+
+OpenBackend = Callable[[ApiSettings], AbstractAsyncContextManager[Backend]]
+
+
+def verify_ledger(settings: ApiSettings, *, patience: timedelta = PATIENCE) -> None:
+    """Return once the ledger answers and keeps what `settings.durability` promises.
+
+    Raises:
+        SettingsError: it breaks the promise, or did not answer within `patience`.
+    """
+    deadline = time.monotonic() + patience.total_seconds()
+    said = False
+    while True:
+        try:
+            with closing(connect(settings.ledger_url)) as client:
+                verify_durability(client, settings.durability)
+                # A store that still loads tells its configuration, but takes no job.
+                Layout(client, shards=settings.shards).settle()
+        except UnavailableError:
+            if time.monotonic() >= deadline:
+                msg = f"The ledger at VULTUS_LEDGER_URL did not answer within {patience.total_seconds():g} s"
+                raise SettingsError(msg) from None
+            if not said:
+                log.warning("ledger.away", detail=f"waiting up to {patience.total_seconds():g} s for it")
+            said = True
+            time.sleep(PAUSE.total_seconds())
+        else:
+            return
+
+
+@asynccontextmanager
+async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
+    """Open everything, and close it again: the default of `create_app`."""
+    client = connect(settings.ledger_url)
+    events = connect_async(settings.ledger_url)
+    stores = open_stores(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)
+    doorbell = Doorbell(celery_app(settings.broker_url))
+    sweeper = Sweeper(stores.jobs, doorbell, max_attempts=settings.max_attempts)
+    waiting = Waiting(stores.jobs)
+    tasks = [
+        asyncio.create_task(
+            follow(
+                events,
+                ends=end_channels(settings.shards),
+                moves=move_channels(settings.shards),
+                waiting=waiting,
+            )
+        ),
+        asyncio.create_task(waiting.reread()),
+    ]
+    fetcher = Fetcher(stores.fetches, stores.pressure, doorbell, settings=settings) if settings.url_policy else None
+    sweeper.start()
+    if fetcher is not None:
+        fetcher.start()
+    roll = RollCall(Presence(client))
+    store = StoreCollector(stores.measures.take, lambda: len(roll.alive()))
+    try:
+        with watched(store):
+            yield Backend(stores=stores, roll=roll, doorbell=doorbell, waiting=waiting, fetcher=fetcher)
+    finally:
+        store.close()
+        if fetcher is not None:
+            await to_thread.run_sync(fetcher.stop)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await to_thread.run_sync(sweeper.stop)
+        await events.aclose()
+        await to_thread.run_sync(doorbell.close)
+        client.close()

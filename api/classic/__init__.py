@@ -1,0 +1,1 @@
+"""The classic synchronous calls, answered from jobs."""

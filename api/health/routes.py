@@ -1,0 +1,114 @@
+"""Is the service there, is it ready, does this process answer."""
+
+from typing import Final
+
+from anyio import to_thread
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from api.backend.backend import Backend
+from api.backend.workers import contracts_of
+from api.deps import PUBLIC, BackendDep, DrainDep, SettingsDep
+from api.health.schemas import HealthAnswer, LiveAnswer, QueueDepth, ReadyAnswer, ServiceAnswer
+from api.http.draining import Drain
+from api.http.openapi import problem_responses
+from shared.errors import ErrorCode, UnavailableError
+from shared.monitor import Readiness
+from shared.storage.connection import still_loads
+
+NO_STORE: Final = "the job store cannot be reached"
+NO_WORKER: Final = "no worker with warmed models is alive"
+MIXED: Final = "workers have different embedding contracts; their embeddings do not compare"
+
+router = APIRouter(tags=["health"], responses=problem_responses(ErrorCode.INTERNAL_ERROR))
+
+
+@router.get("/", summary="Name and version", openapi_extra=PUBLIC)
+async def service() -> ServiceAnswer:
+    """Say what this is."""
+    return ServiceAnswer()
+
+
+@router.get(
+    "/health",
+    summary="Ready to work?",
+    openapi_extra=PUBLIC,
+    response_model=HealthAnswer,
+    response_model_exclude_none=True,
+    responses={503: {"model": HealthAnswer, "description": "No warmed worker is alive, or the store is away."}},
+)
+async def health(backend: BackendDep) -> JSONResponse:
+    """Say whether images would be analysed now: 200 with at least one warmed worker, else 503."""
+    answer = await to_thread.run_sync(_health, backend)
+    healthy = answer.status == "healthy"
+    absent = {name for name in ("reason", "warning") if getattr(answer, name) is None}
+    content = answer.model_dump(mode="json", exclude=absent)
+    return JSONResponse(content, status_code=200 if healthy else 503, headers={} if healthy else {"Retry-After": "5"})
+
+
+def _health(backend: Backend) -> HealthAnswer:
+    try:
+        waiting, running = backend.stores.jobs.depth()
+        workers = backend.roll.alive()
+    except UnavailableError:
+        return HealthAnswer(
+            status="unhealthy", models_loaded=False, workers=0, queue=None, model_pack=None, reason=NO_STORE
+        )
+    return HealthAnswer(
+        status="healthy" if workers else "unhealthy",
+        models_loaded=bool(workers),
+        workers=len(workers),
+        queue=QueueDepth(waiting=waiting, running=running),
+        model_pack=", ".join(sorted({worker.model_pack for worker in workers})) or None,
+        reason=None if workers else NO_WORKER,
+        warning=MIXED if len(contracts_of(workers)) > 1 else None,
+    )
+
+
+@router.get(
+    "/readyz",
+    summary="Send it clients?",
+    openapi_extra=PUBLIC,
+    response_model=ReadyAnswer,
+    responses={503: {"model": ReadyAnswer, "description": "It drains, or its store is away or still loading."}},
+)
+async def readyz(backend: BackendDep, drain: DrainDep, settings: SettingsDep) -> JSONResponse:
+    """Say whether this gateway should be sent clients: 200, or 503 while it drains or its store does not answer.
+
+    Neither a full queue nor a lack of workers makes it unready: clients still read their jobs here.
+    `accepts_jobs` and `GET /health` say those.
+    """
+    answer = await to_thread.run_sync(_ready, backend, drain, settings.queue_limit)
+    ready = answer.status == "ready"
+    return JSONResponse(
+        answer.model_dump(mode="json"), status_code=200 if ready else 503, headers={} if ready else {"Retry-After": "5"}
+    )
+
+
+def _ready(backend: Backend, drain: Drain, queue_limit: int) -> ReadyAnswer:
+    found = readiness(backend, drain)
+    accepts = False
+    if found is Readiness.READY:
+        try:
+            backend.stores.pressure.refuse_where_high()
+            accepts = backend.stores.jobs.depth()[0] < queue_limit
+        except UnavailableError:
+            pass
+    return ReadyAnswer(status=found.value, accepts_jobs=accepts)
+
+
+def readiness(backend: Backend, drain: Drain) -> Readiness:
+    """How ready this gateway is. Blocks: not for the event loop."""
+    if drain.began:
+        return Readiness.DRAINING
+    try:
+        backend.stores.layout.check()
+    except UnavailableError as error:
+        return Readiness.LOADING if still_loads(error) else Readiness.AWAY
+    return Readiness.READY
+
+
+@router.get("/livez", summary="Alive?", openapi_extra=PUBLIC)
+async def livez() -> LiveAnswer:
+    """Answer, whatever the store and the workers do: for the supervisor of this process."""
+    return LiveAnswer()

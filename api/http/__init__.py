@@ -1,0 +1,1 @@
+"""HTTP that knows no feature: connections, bodies, headers, errors, pagination, metrics, and the OpenAPI document."""

@@ -1,0 +1,1 @@
+"""Images by URL: header checks and downloads."""

@@ -1,0 +1,1 @@
+"""Jobs: submit, wait, list, read, cancel, retry, delete."""

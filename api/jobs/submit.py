@@ -1,0 +1,169 @@
+"""Submit: check the image, put the job on record, ring for a worker."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from api.settings.api import ApiSettings
+from shared import causes
+from shared.dispatch import Doorbell
+from shared.errors import ImageError
+from shared.image_header.inspection import inspect_image
+from shared.jobs import Job, NewJob, Priority, Status, Transition, new_job_id
+from shared.operations import FindParams, Operation, RegisterParams
+from shared.quality import QualityPolicy
+from shared.storage.admission import Limits
+from shared.storage.idempotency import NO_KEY, Reservation
+from shared.storage.ledger import Ledger
+from shared.tenants import ANYTHING, DEFAULT, Grant
+from shared.webhooks import Webhook
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a caller wants done. The image is here or at `image_url`; `reference` is a second image file, or empty."""
+
+    operation: Operation
+    params: FindParams
+    image: bytes = field(default=b"", repr=False)
+    reference: bytes = field(default=b"", repr=False)
+    more: tuple[bytes, ...] = field(default=(), repr=False)
+    """Further images of the same person, for a registration."""
+    image_url: str | None = field(default=None, repr=False)
+    reference_url: str | None = field(default=None, repr=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
+    start_within: timedelta | None = None
+    webhook: Webhook | None = None
+    tenant: str = DEFAULT
+    grant: Grant = ANYTHING
+    """What its caller was granted when it was let in."""
+    session: str | None = None
+    """The liveness session that the image belongs to; no endpoint hears of such a job."""
+    quality_policy: Mapping[str, Any] = field(default_factory=dict)
+    """What the tenant's registrations are held to where they do not say it; no part of what was asked for."""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it, as JSON has it, but with the images as bytes."""
+        return {
+            "operation": self.operation.value,
+            "params": self.params.model_dump(mode="json", exclude_none=True),
+            "image": self.image_url or self.image,
+            "reference": self.reference_url or self.reference,
+            "metadata": dict(self.metadata),
+            "priority": self.priority.value,
+            "start_within": None if self.start_within is None else self.start_within.total_seconds(),
+            **({"more": list(self.more)} if self.more else {}),
+            **({} if self.webhook is None else {"webhook": asdict(self.webhook)}),
+        }
+
+
+def new_id(ledger: Ledger, *, shard: int | None = None) -> str:
+    """An id for a new job, on this shard or on any."""
+    chosen = secrets.randbelow(ledger.shards) if shard is None else shard
+    return new_job_id(shard=chosen, now_ms=time.time_ns() // 1_000_000)
+
+
+def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, result_ttl: timedelta) -> NewJob:
+    """The job to accept, its images checked as far as they are here.
+
+    Raises:
+        ImageError: an image is not one that we take.
+    """
+    if submission.image_url is None:
+        inspect_image(submission.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
+    if submission.reference:
+        _inspect_further(submission.reference, settings, name="The reference")
+    for index, image in enumerate(submission.more, 1):
+        _inspect_further(image, settings, name=f"Image {index}")
+    params = submission.params
+    if isinstance(params, RegisterParams) and submission.quality_policy:
+        params = params.held_to(QualityPolicy.model_validate(submission.quality_policy))
+    return NewJob(
+        id=job_id,
+        operation=submission.operation,
+        params=params.model_dump(mode="json", exclude_none=True),
+        metadata=dict(submission.metadata),
+        image=submission.image,
+        reference=submission.reference,
+        more=submission.more,
+        image_url=submission.image_url,
+        reference_url=submission.reference_url,
+        priority=submission.priority,
+        start_within=submission.start_within,
+        webhook=None if submission.webhook is None else asdict(submission.webhook),
+        tenant=submission.tenant,
+        cause=causes.current(),
+        session=submission.session,
+        result_ttl=result_ttl,
+    )
+
+
+def limits(settings: ApiSettings, *, tenant: str, grant: Grant) -> Limits:
+    """How much may wait, of all and of this tenant."""
+    return Limits(settings.queue_limit, settings.queue_age_limit, grant=grant, tenant=tenant)
+
+
+def submit(
+    submission: Submission,
+    *,
+    job_id: str,
+    ledger: Ledger,
+    doorbell: Doorbell,
+    settings: ApiSettings,
+    result_ttl: timedelta,
+    under: Reservation = NO_KEY,
+) -> Job:
+    """Accept a job, or refuse it; once this returns, the job is on record. Blocks: not for the event loop.
+
+    Args:
+        submission: what to do.
+        job_id: from `new_id`; whoever waits for the job watches it already.
+        ledger: where it is put on record.
+        doorbell: rung for a worker, unless an image is still to be fetched.
+        settings: the limits.
+        result_ttl: how long the job can be read once it has ended.
+        under: the caller's idempotency key, sealed; settled with the acceptance.
+
+    Raises:
+        ImageError: an image is not one that we take; nothing was accepted.
+        RequestError: `idempotency_in_progress`; nothing was accepted.
+        UnavailableError: `queue_full`, `quota_exceeded` or `store_unavailable`; nothing was accepted.
+    """
+    new = new_job(submission, job_id=job_id, settings=settings, result_ttl=result_ttl)
+    accepted = ledger.accept(
+        new, limits=limits(settings, tenant=submission.tenant, grant=submission.grant), under=under
+    )
+    if new.image_url is None and new.reference_url is None:
+        doorbell.ring()
+    log.info("job.submitted", job_id=job_id, operation=new.operation.value, depth=accepted.depth)
+    return Job(
+        id=job_id,
+        operation=new.operation,
+        status=Status.QUEUED,
+        created_at=accepted.created_at,
+        params=dict(new.params),
+        metadata=dict(new.metadata),
+        priority=new.priority,
+        tenant=new.tenant,
+        start_by=None if new.start_within is None else accepted.created_at + new.start_within.total_seconds(),
+        image_origin=new.image_origin,
+        reference_origin=new.reference_origin,
+        webhook=new.webhook,
+        history=(Transition(1, Status.QUEUED, accepted.created_at),),
+    )
+
+
+def _inspect_further(image: bytes, settings: ApiSettings, *, name: str) -> None:
+    try:
+        inspect_image(image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
+    except ImageError as error:
+        raise ImageError(error.code, f"{name}: {error.detail}") from None

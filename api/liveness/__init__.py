@@ -1,0 +1,1 @@
+"""Active liveness sessions: challenges, frames, the decision, and the demo page."""

@@ -1,0 +1,1 @@
+"""Settings of the gateway, one module per topic."""

@@ -1,0 +1,105 @@
+"""The audit log: every act of a known caller, by whom and at what; a store that is away loses none of it."""
+
+from typing import Any
+
+import pytest
+
+from shared.storage.audit import Entry
+from shared.tenants import Scope
+from tests.unit.api.auth.test_authenticator import bearer
+from tests.unit.api.conftest import Gateway, MakeGateway
+from tests.unit.api.pictures import JPEG
+from tests.unit.api.results import faces
+
+
+@pytest.fixture
+def closed(make_gateway: MakeGateway) -> Gateway:
+    gateway = make_gateway(auth="keys")
+    gateway.worker.script = lambda _: faces(1)
+    return gateway
+
+
+def written(gateway: Gateway) -> list[Entry]:
+    gateway._run(gateway.app.state.audit.flush())
+    return gateway.ledger.audit.kept
+
+
+def submit(gateway: Gateway, key: str, **headers: str) -> Any:
+    return gateway.post(
+        "/v1/jobs", headers=bearer(key) | headers, files={"image": JPEG}, data={"operation": "detect", "metadata": "{}"}
+    )
+
+
+def test_what_changes_something_is_noted_with_who_did_it_and_to_what(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    job_id = submit(closed, key).json()["id"]
+    closed.request("DELETE", f"/v1/jobs/{job_id}", headers=bearer(key))
+    found = [(entry.tenant, entry.key, entry.action, entry.subject, entry.status) for entry in written(closed)]
+    assert found == [
+        ("acme", key[3:15], "submit_job", job_id, 202),
+        ("acme", key[3:15], "delete_job", job_id, 204),
+    ]
+
+
+def test_a_result_that_is_given_away_is_noted_and_a_look_at_a_job_that_has_none_is_not(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    ended = submit(closed, key, Prefer="wait=5").json()["id"]
+    closed.worker.script = None
+    waiting = submit(closed, key).json()["id"]
+    for job_id in (ended, waiting):
+        closed.get(f"/v1/jobs/{job_id}", headers=bearer(key))
+    closed.get("/v1/jobs", headers=bearer(key))
+    assert [entry.subject for entry in written(closed) if entry.action == "read_job"] == [ended]
+
+
+def test_the_job_behind_a_classic_call_is_named(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    closed.post("/detect", headers=bearer(key), files={"file": JPEG})
+    (job_id,) = closed.ledger.records
+    assert [(entry.action, entry.subject) for entry in written(closed)] == [("detect", job_id)]
+
+
+def test_what_is_refused_for_want_of_a_scope_is_noted_and_a_wrong_request_is_not(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme", Scope.JOBS_READ)
+    submit(closed, key)
+    closed.get("/v1/jobs?limit=x", headers=bearer(key))
+    closed.post("/v1/jobs")
+    assert [(entry.action, entry.status) for entry in written(closed)] == [("submit_job", 403)]
+
+
+def test_what_somebody_puts_into_a_path_does_not_get_into_the_log(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme", Scope.JOBS_READ)
+    closed.request("DELETE", "/v1/jobs/%0Aforged%20line", headers=bearer(key))
+    assert [(entry.action, entry.subject) for entry in written(closed)] == [("delete_job", "")]
+
+
+def test_where_nobody_authenticates_there_is_nobody_to_name(gateway: Gateway) -> None:
+    gateway.submit("detect", JPEG)
+    assert written(gateway) == []
+
+
+def test_what_could_not_be_written_waits_for_the_store(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    submit(closed, key)
+    closed.ledger.broken = True
+    assert written(closed) == []
+    closed.ledger.broken = False
+    assert [entry.action for entry in written(closed)] == ["submit_job"]
+
+
+def test_a_tenant_reads_its_own_log_page_by_page(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    ids = [submit(closed, key).json()["id"] for _ in range(3)]
+    written(closed)
+    first = closed.get("/v1/audit?limit=2", headers=bearer(key)).json()
+    rest = closed.get("/v1/audit", headers=bearer(key), params={"before": first["next_before"]}).json()
+    assert [entry["subject"] for entry in [*first["entries"], *rest["entries"]]] == ids[::-1]
+    assert rest["next_before"] is None
+    assert first["entries"][0].keys() == {
+        "id", "at", "tenant", "key", "action", "subject", "status", "request_id",
+    }  # fmt: skip
+
+
+def test_a_place_that_was_not_given_out_is_refused(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    assert closed.get("/v1/audit?before=+", headers=bearer(key)).status_code == 422

@@ -1,0 +1,203 @@
+"""The gate: a key opens what its scopes say for its tenant, and nothing else; it costs no round trip for each call."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from api.auth.authenticator import FRESH, STRANGERS
+from shared.tenants import Quotas, Scope, new_key
+from tests.unit.api.conftest import Gateway, MakeGateway, problem
+from tests.unit.api.pictures import JPEG
+
+
+@pytest.fixture
+def closed(make_gateway: MakeGateway) -> Gateway:
+    return make_gateway(auth="keys")
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def listed(gateway: Gateway, key: str, **headers: str) -> Any:
+    return gateway.get("/v1/jobs", headers=bearer(key) | headers)
+
+
+def pause(gateway: Gateway, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gate's clocks go on."""
+    gate = gateway.app.state.gate
+    for part in (gate._buckets, gate._keys, gate._tenants):
+        now = part._now()
+        monkeypatch.setattr(part, "_now", lambda now=now: now + seconds)
+
+
+def test_without_a_key_nothing_of_a_tenant_is_answered(closed: Gateway) -> None:
+    answer = closed.get("/v1/jobs")
+    problem(answer, 401, "unauthenticated")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="vultus"'
+    problem(closed.submit("detect", JPEG), 401, "unauthenticated")
+    assert closed.get("/livez").status_code == 200
+    assert closed.ledger.records == {}
+
+
+def test_a_key_goes_into_either_header(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    assert listed(closed, key).status_code == 200
+    assert closed.get("/v1/jobs", headers={"X-API-Key": key}).status_code == 200
+    assert closed.get("/v1/jobs", headers={"Authorization": f"bearer  {key}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer vk_"},
+        {"Authorization": "Basic dXNlcjpwYXNz"},
+        {"Authorization": "Bearer eyJhbGciOiJub25lIn0.e30."},
+        {"X-API-Key": "vk_000000000000_" + "x" * 43},
+        {"X-API-Key": "' OR 1=1 --"},
+    ],
+)
+def test_what_is_no_key_of_ours_is_refused(closed: Gateway, headers: dict[str, str]) -> None:
+    problem(closed.get("/v1/jobs", headers=headers), 401, "unauthenticated")
+
+
+def test_the_public_part_of_a_key_opens_nothing_with_another_secret(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    _, forged, _ = new_key()
+    mixed = key[:16] + forged[16:]
+    assert (mixed[:16], mixed != key) == (key[:16], True)
+    problem(listed(closed, mixed), 401, "unauthenticated")
+
+
+def test_a_key_whose_time_is_over_is_refused(closed: Gateway) -> None:
+    problem(listed(closed, closed.ledger.api_keys.give("acme", expires_at=time.time() - 1)), 401, "unauthenticated")
+    assert listed(closed, closed.ledger.api_keys.give("acme", expires_at=time.time() + 60)).status_code == 200
+
+
+def test_a_key_does_what_its_scopes_say(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme", Scope.JOBS_READ)
+    assert listed(closed, key).status_code == 200
+    body = problem(
+        closed.post("/v1/jobs", headers=bearer(key), files={"image": JPEG}, data={"operation": "detect"}),
+        403,
+        "forbidden",
+    )
+    assert "jobs:write" in body["detail"]
+
+
+def test_many_calls_with_a_key_read_it_once(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    for _ in range(20):
+        listed(closed, key)
+    assert closed.ledger.api_keys.found == 1
+
+
+def test_a_revoked_key_is_refused_within_seconds(closed: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    assert listed(closed, key).status_code == 200
+    closed.ledger.api_keys.kept.clear()
+    pause(closed, FRESH.total_seconds() + 0.1, monkeypatch)
+    problem(listed(closed, key), 401, "unauthenticated")
+
+
+def test_a_revoked_key_in_constant_use_is_refused_within_the_promised_time(
+    closed: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    assert listed(closed, key).status_code == 200
+    closed.ledger.api_keys.kept.clear()
+    step, passed = 0.25, 0.0
+    while listed(closed, key).status_code == 200:
+        pause(closed, step, monkeypatch)
+        passed += step
+    assert passed <= FRESH.total_seconds()
+
+
+def test_strangers_push_no_honest_key_out(closed: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth.authenticator.MOST", 3)
+    key = closed.ledger.api_keys.give("acme")
+    assert listed(closed, key).status_code == 200
+    for _ in range(10):
+        problem(listed(closed, new_key()[1]), 401, "unauthenticated")
+    reads = closed.ledger.api_keys.found
+    assert listed(closed, key).status_code == 200
+    assert closed.ledger.api_keys.found == reads
+
+
+def test_a_disabled_tenant_is_let_in_no_more(closed: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    assert listed(closed, key).status_code == 200
+    closed.ledger.tenants.change("acme", {"disabled": True})
+    pause(closed, FRESH.total_seconds() + 0.1, monkeypatch)
+    problem(listed(closed, key), 403, "forbidden")
+
+
+def test_a_store_that_is_away_lets_nobody_in_and_says_so(closed: Gateway) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    closed.ledger.broken = True
+    problem(listed(closed, key), 503, "store_unavailable")
+    closed.ledger.broken = False
+    assert listed(closed, key).status_code == 200
+
+
+def test_guessing_keys_is_slowed_down_and_holds_up_nobody_who_is_known(
+    closed: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = closed.ledger.api_keys.give("acme")
+    monkeypatch.setattr(closed.app.state.gate._buckets, "_now", lambda: 0.0)  # no token comes back meanwhile
+    assert listed(closed, key).status_code == 200
+    statuses = [listed(closed, new_key()[1]).status_code for _ in range(round(STRANGERS) + 30)]
+    assert statuses[0] == 401
+    assert 429 in statuses
+    assert listed(closed, key).status_code == 200
+
+
+def test_every_answer_says_how_much_is_left(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(auth="keys", rate_limit=2.0, rate_burst=4)
+    key = gateway.ledger.api_keys.give("acme", Scope.JOBS_READ)
+    found = [listed(gateway, key).headers["ratelimit"] for _ in range(2)]
+    assert found == ['"key";r=3;t=1', '"key";r=2;t=1']
+    missing = gateway.get(f"/v1/jobs/job_{'0' * 34}", headers=bearer(key))
+    problem(missing, 404, "job_not_found")
+    assert missing.headers["ratelimit-policy"] == '"key";q=4;w=2'
+
+
+def test_a_key_that_asks_too_fast_is_told_when_to_come_back(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(auth="keys", rate_limit=0.5, rate_burst=2)
+    key, other = (gateway.ledger.api_keys.give("acme") for _ in range(2))
+    assert [listed(gateway, key).status_code for _ in range(2)] == [200, 200]
+    refused = listed(gateway, key)
+    problem(refused, 429, "rate_limited")
+    assert refused.headers["retry-after"] == "2"
+    assert refused.headers["ratelimit"].startswith('"key";r=0;')
+    assert listed(gateway, other).status_code == 200
+
+
+def test_a_tenant_may_have_a_rate_of_its_own(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(auth="keys", rate_limit=1000.0, rate_burst=1000)
+    key = gateway.ledger.api_keys.give("acme")
+    gateway.ledger.tenants.change("acme", {"quotas": Quotas(rate=0.1, burst=1)})
+    assert [listed(gateway, key).status_code for _ in range(2)] == [200, 429]
+
+
+def test_gateways_share_the_rate_of_a_key(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(auth="keys", rate_limit=0.1, rate_burst=6, gateways=3)
+    key = gateway.ledger.api_keys.give("acme")
+    assert [listed(gateway, key).status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_the_whole_gateway_may_have_a_rate(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(auth="keys", rate_total=1.0)
+    keys = [gateway.ledger.api_keys.give(name) for name in ("a", "b")]
+    assert [listed(gateway, key).status_code for key in keys] == [200, 429]
+
+
+def test_where_nobody_authenticates_nothing_is_counted(gateway: Gateway) -> None:
+    assert "ratelimit" not in gateway.get("/v1/jobs").headers
+
+
+def test_a_revoke_takes_seconds() -> None:
+    assert timedelta(seconds=1) <= FRESH <= timedelta(seconds=5)

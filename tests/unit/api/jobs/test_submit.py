@@ -1,0 +1,68 @@
+"""Submitting: checked, on record, rung for; in this order."""
+
+from datetime import timedelta
+
+import pytest
+
+from api.jobs.submit import Submission, new_id, submit
+from api.settings.api import ApiSettings
+from shared.errors import ImageError, UnavailableError
+from shared.jobs import Job, Status, is_job_id
+from shared.operations import FindParams, Operation
+from tests.doubles import RecordingDoorbell
+from tests.memory_ledger import MemoryLedger
+from tests.unit.api.pictures import JPEG
+
+
+def put(
+    ledger: MemoryLedger, doorbell: RecordingDoorbell, *, image: bytes = JPEG, reference: bytes = b"", limit: int = 10
+) -> Job:
+    submission = Submission(operation=Operation.DETECT, image=image, params=FindParams(), reference=reference)
+    settings = ApiSettings(queue_limit=limit)
+    job_id = new_id(ledger)
+    return submit(
+        submission, job_id=job_id, ledger=ledger, doorbell=doorbell, settings=settings, result_ttl=timedelta(hours=1)
+    )
+
+
+def test_a_submitted_job_is_the_one_on_record() -> None:
+    ledger = MemoryLedger()
+    job = put(ledger, RecordingDoorbell())
+    assert is_job_id(job.id)
+    assert job == ledger.read(job.id)
+    assert job.status is Status.QUEUED
+
+
+def test_the_bell_rings_only_after_the_job_is_on_record() -> None:
+    ledger = MemoryLedger()
+    depths: list[tuple[int, int]] = []
+    doorbell = RecordingDoorbell(lambda: depths.append(ledger.depth()))
+    put(ledger, doorbell)
+    assert depths == [(1, 0)]
+
+
+@pytest.mark.parametrize(("image", "reference"), [(b"nonsense", b""), (JPEG, b"nonsense")])
+def test_a_refused_image_leaves_no_trace(image: bytes, reference: bytes) -> None:
+    ledger, doorbell = MemoryLedger(), RecordingDoorbell()
+    with pytest.raises(ImageError):
+        put(ledger, doorbell, image=image, reference=reference)
+    assert (ledger.depth(), doorbell.rings) == ((0, 0), 0)
+
+
+def test_a_refused_job_rings_no_bell() -> None:
+    ledger, doorbell = MemoryLedger(), RecordingDoorbell()
+    put(ledger, doorbell, limit=1)
+    with pytest.raises(UnavailableError):
+        put(ledger, doorbell, limit=1)
+    assert doorbell.rings == 1
+
+
+def test_parameters_that_were_not_given_and_have_no_default_are_left_out() -> None:
+    assert put(MemoryLedger(), RecordingDoorbell()).params == {
+        "full_size": False,
+        "max_faces": 100,
+        "min_face_px": 0.0,
+        "select": "all",
+        "clamp_boxes": False,
+        "auto_orient": False,
+    }

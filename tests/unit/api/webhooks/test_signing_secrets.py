@@ -1,0 +1,36 @@
+"""The secrets that sign callbacks to addresses which came with jobs: each tenant reads its own, and no other."""
+
+import pytest
+
+from shared.signing import new_secret, secret_of_tenant
+from shared.tenants import DEFAULT
+from tests.unit.api.auth.test_authenticator import bearer
+from tests.unit.api.conftest import Gateway, MakeGateway, problem
+
+NEW, OLD = new_secret(), new_secret()
+
+
+@pytest.fixture
+def closed(make_gateway: MakeGateway) -> Gateway:
+    return make_gateway(auth="keys", webhook_secrets=f"{NEW},{OLD}")
+
+
+def test_a_tenant_reads_its_own_the_one_that_stays_first(closed: Gateway) -> None:
+    headers = bearer(closed.ledger.api_keys.give("acme"))
+    answer = closed.request("GET", "/v1/webhook-secrets", headers=headers)
+    assert answer.status_code == 200
+    assert answer.json() == {"secrets": [secret_of_tenant("acme", NEW), secret_of_tenant("acme", OLD)]}
+
+
+def test_the_operators_own_are_shown_to_nobody(closed: Gateway, make_gateway: MakeGateway) -> None:
+    keyed = closed.request("GET", "/v1/webhook-secrets", headers=bearer(closed.ledger.api_keys.give(DEFAULT)))
+    without = make_gateway(webhook_secrets=NEW).request("GET", "/v1/webhook-secrets")
+    for answer in (keyed, without):
+        assert problem(answer, 403, "forbidden")["detail"].startswith("The default tenant")
+        assert "whsec_" not in answer.text
+
+
+def test_where_nothing_signs_there_are_none(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(auth="keys")
+    headers = bearer(gateway.ledger.api_keys.give("acme"))
+    problem(gateway.request("GET", "/v1/webhook-secrets", headers=headers), 422, "webhooks_off")
