@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import FileResponse
 
-FILES: Final = Path(__file__).resolve().parents[1] / "demo"
+FILES: Final = Path(__file__).resolve().parent
 
 router = APIRouter(include_in_schema=False)
 
