@@ -77,8 +77,8 @@ key:  ## make an API key in the running compose stack, shown this once (TENANT=a
 	@docker compose exec gateway python -m api.auth.keys_cli create --tenant $(or $(TENANT),default) --scopes "$(or $(SCOPES),$(USUAL))"
 
 models: setup  ## list model packs, or install and verify one (PACK=buffalo_s)
-	@$(VENV)/python -m worker.models $(if $(PACK),install "$(PACK)",list)
-	@$(if $(PACK),$(VENV)/python -m worker.models verify "$(PACK)")
+	@$(VENV)/python -m worker.packs $(if $(PACK),install "$(PACK)",list)
+	@$(if $(PACK),$(VENV)/python -m worker.packs verify "$(PACK)")
 
 calibrate: setup  ## error rates and thresholds from your own pairs (PAIRS=pairs.csv IMAGES=folder PACK=compact OUT=folder)
 	@test -n "$(PAIRS)" || { echo "name a table: make calibrate PAIRS=pairs.csv  (columns image1,image2,same or image,person; group where known)"; exit 2; }

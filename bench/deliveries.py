@@ -115,7 +115,7 @@ class Office:
             "VULTUS_LOG_LEVEL": "error",
         }
         self._courier = Service(
-            "courier", [sys.executable, "-m", "worker.webhooks"], settings, lambda _, line: print(line, file=sys.stderr)
+            "courier", [sys.executable, "-m", "worker.courier"], settings, lambda _, line: print(line, file=sys.stderr)
         )
 
     def open(self) -> None:

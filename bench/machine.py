@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tools.setup import ROOT
-from worker.threads import usable_cores
+from worker.execution.threads import usable_cores
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 LIBRARIES: Final = ("onnxruntime", "openvino", "insightface", "opencv-python-headless", "numpy", "celery", "fastapi")

@@ -18,7 +18,7 @@ from tools.service import Service
 from tools.setup import models_dir
 from tools.stack import Stack
 from worker.engine.library_files import library_pack
-from worker.engine.packs import NEEDED
+from worker.packs.manifests import NEEDED
 
 WORKER: Final = "worker.app"
 QUIET: Final = ("warning", "error", "critical")

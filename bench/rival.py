@@ -7,7 +7,7 @@ from insightface.app import FaceAnalysis
 
 from bench.pieces import Pieces, one_thread, settings
 from worker.engine.library_files import library_pack
-from worker.engine.packs import NEEDED
+from worker.packs.manifests import NEEDED
 
 
 def face_analysis(*, defaults: bool) -> Pieces:

@@ -21,7 +21,7 @@ from bench.reasons import reasons
 from bench.report import Report
 from bench.service_figures import ServiceFigures
 from tools.setup import ROOT
-from worker.threads import usable_cores
+from worker.execution.threads import usable_cores
 
 RESULTS: Final = ROOT / "bench" / "results"
 BUSY: Final = 0.05

@@ -13,8 +13,8 @@ from api.settings.api import ApiSettings
 from shared.settings import PREFIX, SharedSettings
 from shared.webhook_settings import WebhookSettings
 from tools.setup import ROOT
+from worker.courier.settings import CourierSettings
 from worker.settings import WorkerSettings
-from worker.webhooks.settings import CourierSettings
 
 BEGIN: Final = "<!-- settings: written by `python -m tools.settings_table` -->"
 END: Final = "<!-- settings end -->"

@@ -116,7 +116,7 @@ def _run_pip(command: list[str], total: int) -> str | None:
 
 def install_pack(pack: str) -> int:
     """Install a model pack with the environment's own Python."""
-    command = [str(PYTHON), "-m", "worker.models", "install", pack, "--models-dir", str(models_dir())]
+    command = [str(PYTHON), "-m", "worker.packs", "install", pack, "--models-dir", str(models_dir())]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

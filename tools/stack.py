@@ -23,8 +23,8 @@ from tools.loopback import urlopen
 from tools.ports import LOOPBACK, free_port, port_is_free
 from tools.service import Service, Sink, describe
 from tools.setup import ROOT, models_dir
+from worker.courier.settings import CourierSettings
 from worker.settings import WorkerSettings
-from worker.webhooks.settings import CourierSettings
 
 OWN: Final = ("VULTUS_LEDGER_URL", "VULTUS_BROKER_URL")
 STORE_START: Final = 10.0
@@ -135,7 +135,7 @@ class Stack:
         python = sys.executable
         self.stores = [self._store(self.ledger), self._store(self.broker)]
         self.gateway = self._service("gateway", [python, "-m", "api.app"], grace=10, place=0)
-        self.courier = self._service("courier", [python, "-m", "worker.webhooks"], grace=COURIER_GRACE, place=1)
+        self.courier = self._service("courier", [python, "-m", "worker.courier"], grace=COURIER_GRACE, place=1)
         self.workers = [
             self._service(
                 f"worker-{number}",

@@ -17,12 +17,12 @@ from shared.spans import Span
 from shared.storage.ledger import Ledger, Outcome
 from worker import metrics, operations
 from worker.cache import ResultCache
-from worker.cancels import Cancels, TakenError
 from worker.engine.base import Engine
+from worker.execution.cancellation import Cancels, TakenError
+from worker.execution.exclusive_gate import Turnstile
+from worker.execution.leases import Heartbeat
+from worker.execution.watchdog import Watchdog
 from worker.images import Picture, decode
-from worker.leases import Heartbeat
-from worker.turnstile import Turnstile
-from worker.watchdog import Watchdog
 
 FINISH_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds between tries to write a result while the store is away; the lease ends soon after the last."""

@@ -13,7 +13,7 @@ from shared.image_header.header import ImageHeader
 from shared.image_header.inspection import inspect_image
 from worker.bitmaps import unpack
 from worker.engine.base import Image
-from worker.memory import require
+from worker.execution.memory import require
 
 WHITE: Final = 255
 WITH_ALPHA: Final = 4

@@ -19,15 +19,15 @@ from shared.sweeper import Sweeper
 from worker import metrics
 from worker.analysis import Analyst
 from worker.cache import result_cache
-from worker.cancels import Cancels
 from worker.engine.load import load_engine
-from worker.leases import Heartbeat
-from worker.memory import cap
+from worker.execution.cancellation import Cancels
+from worker.execution.exclusive_gate import Turnstile
+from worker.execution.leases import Heartbeat
+from worker.execution.memory import cap
+from worker.execution.polling_fallback import Standby
+from worker.execution.threads import job_threads
+from worker.execution.watchdog import Watchdog, dead_mans_switch
 from worker.settings import WorkerSettings
-from worker.standby import Standby
-from worker.threads import job_threads
-from worker.turnstile import Turnstile
-from worker.watchdog import Watchdog, dead_mans_switch
 
 log = structlog.get_logger(__name__)
 

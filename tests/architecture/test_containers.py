@@ -31,8 +31,8 @@ from tests.architecture.containers import (
     seconds,
     services,
 )
+from worker.courier.settings import CourierSettings
 from worker.settings import WorkerSettings
-from worker.webhooks.settings import CourierSettings
 
 KINDS: tuple[type[SharedSettings], ...] = (ApiSettings, CourierSettings, WorkerSettings)
 PROCESSES = dict(zip(("gateway", "courier", "worker"), KINDS, strict=True))

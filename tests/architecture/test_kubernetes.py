@@ -26,8 +26,8 @@ from tests.architecture.manifests import (
     read,
 )
 from tests.contract.metrics import families
+from worker.courier.settings import CourierSettings
 from worker.settings import WorkerSettings
-from worker.webhooks.settings import CourierSettings
 
 KINDS: dict[str, type[SharedSettings]] = {"gateway": ApiSettings, "courier": CourierSettings, "worker": WorkerSettings}
 OTHERS = {"ScaledObject", "ServiceMonitor"}

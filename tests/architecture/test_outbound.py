@@ -12,7 +12,7 @@ CLIENTS: Final = {"requests", "httpx", "aiohttp", "urllib.request", "urllib3"}
 """Clients that read `http_proxy` and its siblings unless told otherwise."""
 ALLOWED: Final = {
     "shared/exporting.py": "spans, through a session that ignores the environment",
-    "worker/engine/fetch.py": "archives of models, which an operator fetches through the proxy of the machine",
+    "worker/packs/fetch.py": "archives of models, which an operator fetches through the proxy of the machine",
     "tools/loopback.py": "the one place for calls to this machine",
     "tools/demo.py": "types and status codes; its calls are those of tools/loopback.py",
     "tools/audit.py": "known holes of dependencies, asked on the internet",

@@ -20,7 +20,7 @@ sys.exit(found or 0)
 """
 
 
-@pytest.mark.parametrize("module", ["api.app", "worker.runtime", "worker.webhooks.__main__"])
+@pytest.mark.parametrize("module", ["api.app", "worker.runtime", "worker.courier.__main__"])
 def test_nothing_that_makes_or_sends_spans_is_imported_where_it_is_off(module: str) -> None:
     """The Redis driver imports the library's interface by itself wherever that is installed; it does nothing there."""
     run = subprocess.run(

@@ -27,7 +27,7 @@ START: Final = 30.0
 """Seconds that a process may take to start, or to refuse to."""
 SUBMITTED: Final = 6
 """Jobs that a newer gateway takes."""
-COMMANDS: Final = {"gateway": ["api.app"], "courier": ["worker.webhooks"]}
+COMMANDS: Final = {"gateway": ["api.app"], "courier": ["worker.courier"]}
 
 
 class Misfits:

@@ -9,8 +9,8 @@ from typing import Final
 from prometheus_client.metrics import MetricWrapperBase
 
 import api.http.metrics
+import worker.courier.metrics
 import worker.metrics
-import worker.webhooks.metrics
 from api.backend.store_metrics import COUNTERS, GAUGES
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "observability.md"
@@ -43,7 +43,7 @@ def families() -> list[Family]:
         *_of(api.http.metrics, "gateway"),
         *ledger,
         *_of(worker.metrics, "worker"),
-        *_of(worker.webhooks.metrics, "courier"),
+        *_of(worker.courier.metrics, "courier"),
     ]
 
 

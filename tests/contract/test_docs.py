@@ -15,8 +15,8 @@ from shared.jobs import is_job_id
 from shared.settings import PREFIX, names
 from shared.urls import MAX_URL
 from tests.contract.test_openapi import OPERATIONS
+from worker.courier.settings import CourierSettings
 from worker.settings import WorkerSettings
-from worker.webhooks.settings import CourierSettings
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 
 from shared.signing import new_secret, sign
-from worker.webhooks.schedule import JITTER
-from worker.webhooks.settings import RETRIES
+from worker.courier.schedule import JITTER
+from worker.courier.settings import RETRIES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
 SECRET = new_secret()

@@ -17,10 +17,10 @@ from tools.setup import ROOT, models_dir
 from worker.engine.base import Image
 from worker.engine.devices import CUDA, HEAVY, choose_device
 from worker.engine.insight import InsightEngine
-from worker.engine.packs import MANIFEST, Role, installed
-from worker.engine.prepare import prepared
 from worker.engine.sessions import OnnxSession, assigned_nodes
 from worker.images import decode
+from worker.packs.manifests import MANIFEST, Role, installed
+from worker.packs.prepare import prepared
 
 FLAT = 64 << 20
 """Bytes that memory may grow by after it has seen every batch size."""

@@ -55,7 +55,7 @@ class Site:
     server: Server
     settings: Mapping[str, str]
     lines: list[str] = field(default_factory=list)
-    module: str = "worker.webhooks"
+    module: str = "worker.courier"
 
     def __post_init__(self) -> None:
         self.client = connect(self.server.url)
@@ -122,7 +122,7 @@ class Site:
 
 @contextmanager
 def site(
-    directory: Path, settings: Mapping[str, str] | None = None, *, start: bool = True, module: str = "worker.webhooks"
+    directory: Path, settings: Mapping[str, str] | None = None, *, start: bool = True, module: str = "worker.courier"
 ) -> Iterator[Site]:
     """A store and a courier; in the end neither has written a traceback or a secret."""
     server = Server(Store("ledger", directory / "ledger", durable=True))

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared import pinned
-from worker.webhooks import __main__ as entry
-from worker.webhooks import courier
+from worker.courier import __main__ as entry
+from worker.courier import courier
 
 _true = time.time
 _names: dict[str, list[str]] = json.loads(os.environ.get("ODD_NAMES", "{}"))

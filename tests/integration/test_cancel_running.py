@@ -9,7 +9,7 @@ from shared.operations import Operation
 from shared.storage.admission import Limits
 from shared.storage.ledger import Ledger
 from tests.integration.servers import Server
-from worker.cancels import Cancels, TakenError
+from worker.execution.cancellation import Cancels, TakenError
 
 
 def taken_within(check: object, seconds: float) -> bool:

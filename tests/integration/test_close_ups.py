@@ -18,9 +18,9 @@ from tests.photos import NO_FACE
 from tests.pictures import Pixels, encoded
 from worker import operations
 from worker.engine.detector import Detector
-from worker.engine.packs import CATALOG, DetectionPlan
 from worker.images import decode
 from worker.operations import Work
+from worker.packs.manifests import CATALOG, DetectionPlan
 
 pytestmark = pytest.mark.integration
 

@@ -22,9 +22,9 @@ from shared.storage.ledger import Ledger, Outcome
 from shared.storage.stores import Stores
 from shared.webhooks import DeliveryStatus, Flight
 from tests.integration.servers import Server
-from worker.webhooks.client import Terms
-from worker.webhooks.delivery import Deliverer
-from worker.webhooks.settings import CourierSettings
+from worker.courier.client import Terms
+from worker.courier.delivery import Deliverer
+from worker.courier.settings import CourierSettings
 
 HOLD = timedelta(seconds=20)
 

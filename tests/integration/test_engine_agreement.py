@@ -20,10 +20,10 @@ from worker.engine.detector import Detector
 from worker.engine.devices import Device, choose_device
 from worker.engine.insight import InsightEngine
 from worker.engine.library_files import library_pack
-from worker.engine.packs import MANIFEST, DetectionPlan, installed
-from worker.engine.prepare import prepared
 from worker.engine.sessions import open_session
 from worker.images import decode
+from worker.packs.manifests import MANIFEST, DetectionPlan, installed
+from worker.packs.prepare import prepared
 
 Answer = tuple[list[Detection], bytes, list[float | None]]
 

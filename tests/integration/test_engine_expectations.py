@@ -21,11 +21,11 @@ from worker.engine.base import Attributes, Detection, Image, Vectors
 from worker.engine.detector import Detector
 from worker.engine.devices import choose_device
 from worker.engine.insight import InsightEngine
-from worker.engine.packs import MANIFEST, installed
-from worker.engine.prepare import prepared
 from worker.engine.quality import measure
 from worker.engine.sessions import open_session
 from worker.images import decode
+from worker.packs.manifests import MANIFEST, installed
+from worker.packs.prepare import prepared
 
 Row = dict[str, str]
 Box = tuple[float, float, float, float]

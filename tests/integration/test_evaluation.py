@@ -12,8 +12,8 @@ from tests.photos import ASTRONAUT, SIX_FACES, labelled
 from tests.stacks import serving
 from tools.setup import models_dir
 from tools.stack import Stack
-from worker.engine import packs
 from worker.evaluation.__main__ import CALIBRATION, CURVE, main
+from worker.packs import manifests
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +60,12 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = models / "compact"
     folder.mkdir()
     installed = models_dir() / "compact"
-    manifests = [json.loads(path.read_bytes()) for path in (installed / packs.MANIFEST, packs.catalog()["compact"])]
-    (folder / packs.MANIFEST).write_text(json.dumps({**manifests[0], "calibration": manifests[1]["calibration"]}))
+    known, current = (
+        json.loads(path.read_bytes()) for path in (installed / manifests.MANIFEST, manifests.catalog()["compact"])
+    )
+    (folder / manifests.MANIFEST).write_text(json.dumps({**known, "calibration": current["calibration"]}))
     for path in installed.iterdir():
-        if path.name != packs.MANIFEST:
+        if path.name != manifests.MANIFEST:
             (folder / path.name).symlink_to(path)
     settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models), "VULTUS_VERIFY_THRESHOLD": "0.44"}
     with serving(tmp_path_factory.mktemp("stack"), settings) as running:

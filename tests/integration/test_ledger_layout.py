@@ -63,7 +63,7 @@ def started_with(module: str, **settings: str) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.parametrize("module", ["api.app", "worker.webhooks"])
+@pytest.mark.parametrize("module", ["api.app", "worker.courier"])
 def test_a_process_with_another_number_of_shards_ends_with_one_line(server: Server, module: str) -> None:
     settle(server, 4)
     with closing(connect(server.url)) as client:
@@ -74,7 +74,7 @@ def test_a_process_with_another_number_of_shards_ends_with_one_line(server: Serv
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("module", ["api.app", "worker.webhooks"])
+@pytest.mark.parametrize("module", ["api.app", "worker.courier"])
 def test_a_read_only_replica_is_one_line(server: Server, tmp_path: Path, module: str) -> None:
     for replica in started(Store("replica", tmp_path / "replica", durable=True)):
         host, port = "127.0.0.1", server.url.get_secret_value().rpartition(":")[2].partition("/")[0]

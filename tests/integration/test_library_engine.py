@@ -21,10 +21,10 @@ from worker.engine.devices import Device
 from worker.engine.insight import InsightEngine
 from worker.engine.library import LibraryEngine
 from worker.engine.library_files import library_pack
-from worker.engine.packs import MANIFEST, installed
-from worker.engine.prepare import prepared
 from worker.engine.sessions import open_session
 from worker.images import decode
+from worker.packs.manifests import MANIFEST, installed
+from worker.packs.prepare import prepared
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # pytest drops the filter that the engine sets
 

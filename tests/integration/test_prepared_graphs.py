@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from tools import setup
-from worker import models
-from worker.engine import align, packs
+from worker.engine import align
 from worker.engine.base import Detection
 from worker.engine.blobs import planar, scaled
 from worker.engine.devices import choose_device
 from worker.engine.insight import InsightEngine
-from worker.engine.packs import Manifest
-from worker.engine.prepare import prepared, unprepared
+from worker.packs import cli, manifests
+from worker.packs.manifests import Manifest
+from worker.packs.prepare import prepared, unprepared
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +31,7 @@ FOLDER = setup.models_dir() / "compact"
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return packs.installed(setup.models_dir(), "compact")
+    return manifests.installed(setup.models_dir(), "compact")
 
 
 def session(source: Path | onnx.ModelProto) -> Run:
@@ -43,10 +43,10 @@ def session(source: Path | onnx.ModelProto) -> Run:
 
 
 @pytest.fixture(scope="module")
-def both(manifest: Manifest) -> Callable[[packs.Role], tuple[Run, Run]]:
+def both(manifest: Manifest) -> Callable[[manifests.Role], tuple[Run, Run]]:
     """The original and the prepared graph of a role."""
 
-    def opened(role: packs.Role) -> tuple[Run, Run]:
+    def opened(role: manifests.Role) -> tuple[Run, Run]:
         file = manifest.file(role)
         assert file is not None
         ready = prepared(FOLDER, file)
@@ -56,7 +56,7 @@ def both(manifest: Manifest) -> Callable[[packs.Role], tuple[Run, Run]]:
     return opened
 
 
-Both = Callable[[packs.Role], tuple[Run, Run]]
+Both = Callable[[manifests.Role], tuple[Run, Run]]
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_liveness_reads_as_before_alone_and_in_a_batch(
 
 @pytest.mark.parametrize(("role", "planes", "side"), [("pose", 3, 224), ("points_68", 1, 64), ("eyes", 1, 24)])
 def test_pose_points_and_eyes_read_as_before_alone_and_in_a_batch(
-    both: Both, photograph: NDArray[np.uint8], faces: list[Detection], role: packs.Role, planes: int, side: int
+    both: Both, photograph: NDArray[np.uint8], faces: list[Detection], role: manifests.Role, planes: int, side: int
 ) -> None:
     original, ready = both(role)
     crops = [photograph[int(y1) : int(y2), int(x1) : int(x2)] for x1, y1, x2, y2 in (face.box for face in faces)]
@@ -159,7 +159,7 @@ def test_pose_points_and_eyes_read_as_before_alone_and_in_a_batch(
 
 
 def test_verify_finds_the_embeddings_of_insightface_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert models.main(["verify", "compact", "--models-dir", str(setup.models_dir())]) == 0
+    assert cli.main(["verify", "compact", "--models-dir", str(setup.models_dir())]) == 0
     printed = capsys.readouterr().out
     assert "the prepared graphs are intact" in printed
     assert "embed the 6 faces of t1.jpg with cosine 0.99999" in printed

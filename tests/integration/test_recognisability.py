@@ -17,10 +17,10 @@ from worker import operations
 from worker.engine.base import Image
 from worker.engine.centroids import Measurement, known, measured
 from worker.engine.degradations import Kind, degraded
-from worker.engine.packs import installed
 from worker.engine.portraits import Portrait
 from worker.images import Picture, decode
 from worker.operations import Work
+from worker.packs.manifests import installed
 
 PEOPLE = (
     "ageitgey+face_recognition/tests/test_images/obama.jpg",

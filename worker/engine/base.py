@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import faces
-from worker.engine.calibration import Calibration
-from worker.engine.recognisability import UNMEASURED, Measure
+from worker.packs.calibration import Calibration
+from worker.packs.recognisability import UNMEASURED, Measure
 
 Image = NDArray[np.uint8]
 """Upright image, shape (height, width, 3), BGR."""

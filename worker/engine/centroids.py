@@ -20,11 +20,11 @@ from worker.engine import align
 from worker.engine.base import Crops, Image, Vectors
 from worker.engine.degradations import Kind, degraded
 from worker.engine.devices import Device
-from worker.engine.packs import Manifest
 from worker.engine.portraits import Portrait, at_hand
-from worker.engine.recognisability import Measure
 from worker.engine.recogniser import Recogniser
 from worker.engine.sessions import open_session
+from worker.packs.manifests import Manifest
+from worker.packs.recognisability import Measure
 
 Family = Literal[
     "dark", "blur", "slight_blur", "motion", "upside_down", "sideways", "overexposed", "mouth", "eyes", "negative"

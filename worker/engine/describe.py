@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from worker.engine.base import AttributeName, EngineInfo
-from worker.engine.packs import Manifest
-from worker.engine.prepare import recognisability
+from worker.packs.manifests import Manifest
+from worker.packs.prepare import recognisability
 
 
 def described(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from shared.errors import ErrorCode, JobError, SettingsError
 from worker.engine.base import AS_THE_PACK_SAYS, Detection, Image, Search
 from worker.engine.blobs import planar, scaled
-from worker.engine.packs import DetectionPlan
 from worker.engine.session import Session
+from worker.packs.manifests import DetectionPlan
 
 STRIDES: Final = (8, 16, 32)
 ANCHORS: Final = 2

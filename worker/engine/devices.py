@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import onnxruntime
 
 from shared.errors import SettingsError
-from worker.engine.packs import Precision
+from worker.packs.manifests import Precision
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"

@@ -22,7 +22,7 @@ from worker.engine.base import (
     Thresholds,
     Vectors,
 )
-from worker.engine.recognisability import Measure
+from worker.packs.recognisability import Measure
 
 BRIGHT: Final = 200
 LEAST_SIDE: Final = 12

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from shared.errors import ErrorCode, JobError, SettingsError
-from worker.engine import align, packs
+from worker.engine import align
 from worker.engine.attributes import INPUTS, AttributeReader
 from worker.engine.base import (
     AS_THE_PACK_SAYS,
@@ -24,12 +24,13 @@ from worker.engine.batching import MicroBatcher
 from worker.engine.describe import described
 from worker.engine.detector import GREY, Detector
 from worker.engine.devices import Device
-from worker.engine.packs import Manifest, PackFile, Role
 from worker.engine.passive import READERS, Ensemble
-from worker.engine.prepare import prepared
 from worker.engine.recogniser import Recogniser
 from worker.engine.session import Session
 from worker.engine.sessions import open_session
+from worker.packs import manifests
+from worker.packs.manifests import Manifest, PackFile, Role
+from worker.packs.prepare import prepared
 
 FACES_AT_ONCE: Final = 8
 """Faces of one job in one run: on a CPU eight gain 10 % and more gain nothing."""
@@ -49,7 +50,7 @@ class InsightEngine:
             SettingsError: the pack is missing or damaged, a model is not what the manifest says, or the device that
                 was asked for cannot run it.
         """
-        manifest = packs.installed(models_dir, pack)
+        manifest = manifests.installed(models_dir, pack)
         self._sessions = _Sessions((models_dir / pack).absolute(), manifest, device)
         self._detector = Detector(
             self._sessions.needed("detection", FRAME_BUCKETS),

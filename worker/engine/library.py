@@ -27,10 +27,10 @@ from worker.engine.describe import described
 from worker.engine.devices import OPENVINO, Device
 from worker.engine.library_files import LibraryPack, library_pack
 from worker.engine.library_models import TASKS, embedding_contract, load_error, load_models, reason_of
-from worker.engine.packs import PackFile, sha256_of
 from worker.engine.passive import READERS, Ensemble
-from worker.engine.prepare import prepared, recognisability
 from worker.engine.sessions import open_session
+from worker.packs.manifests import PackFile, sha256_of
+from worker.packs.prepare import prepared, recognisability
 
 THRESHOLDS: Final = Thresholds(detection=0.5, match=0.4, live=0.5, spoof=0.3, register_score=0.6)
 """Limits of a pack without a manifest: the library's own detection and match defaults. None of them was measured."""

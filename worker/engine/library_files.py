@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import SettingsError
-from worker.engine import packs
-from worker.engine.packs import MANIFEST, Manifest, Role
+from worker.packs import manifests
+from worker.packs.manifests import MANIFEST, Manifest, Role
 
 ROLES: Final[frozenset[Role]] = frozenset({"detection", "recognition", "age_gender", "landmarks_106", "landmarks_68"})
 """Roles that `FaceAnalysis` knows. It takes a model of another role for one of these, or fails on it."""
@@ -57,13 +57,13 @@ def library_pack(models_dir: Path, pack: str, *, roles: Collection[Role] = ROLES
     Raises:
         SettingsError: the pack is not there, or is not intact; one line says what to do.
     """
-    packs.require_folder(models_dir)
+    manifests.require_folder(models_dir)
     folder = (models_dir / pack).absolute()
-    packs.require_folder(folder)
+    manifests.require_folder(folder)
     described = _manifest(folder)
     models = tuple(sorted(folder.glob("*.onnx")))
-    if "format" in described or (not folder.is_dir() and pack in packs.catalog()):
-        manifest = packs.installed(models_dir, pack)
+    if "format" in described or (not folder.is_dir() and pack in manifests.catalog()):
+        manifest = manifests.installed(models_dir, pack)
         files = tuple(folder / file.name for file in manifest.files if file.role in roles)
         return LibraryPack(name=manifest.name, folder=folder, manifest=manifest, files=files)
     if described.get("manifest_version") == LIBRARY_MANIFEST_VERSION:

@@ -11,12 +11,13 @@ from insightface.app import FaceAnalysis
 from insightface.model_zoo import model_zoo
 
 from shared.errors import SettingsError
-from worker.engine import align, packs
+from worker.engine import align
 from worker.engine.base import AttributeName
 from worker.engine.devices import Device, audit
 from worker.engine.library_files import LibraryPack
 from worker.engine.session import finite
 from worker.engine.sessions import assigned_nodes, session_options
+from worker.packs import manifests
 
 TASKS: Final[dict[AttributeName, str]] = {
     "age_gender": "genderage",
@@ -98,5 +99,5 @@ def embedding_contract(recogniser: Any, source: LibraryPack) -> str:
     """The embedding contract: that of our stages where the library feeds the recogniser as they do."""
     mean, std, side = float(recogniser.input_mean), float(recogniser.input_std), int(recogniser.input_size[0])
     same = (mean, std, side) == (127.5, 127.5, align.SIZE)
-    fed = packs.PREPROCESSINGS["recognition"][0] if same else f"insightface-{side}-{mean:g}-{std:g}"
-    return packs.contract_of(packs.sha256_of(source.original(recogniser.model_file)), fed, precision="f32")
+    fed = manifests.PREPROCESSINGS["recognition"][0] if same else f"insightface-{side}-{mean:g}-{std:g}"
+    return manifests.contract_of(manifests.sha256_of(source.original(recogniser.model_file)), fed, precision="f32")

@@ -7,8 +7,8 @@ from typing import Final
 import cv2
 
 from worker.engine.base import Engine
+from worker.execution.threads import job_threads
 from worker.settings import WorkerSettings
-from worker.threads import job_threads
 
 HEAP: Final = {
     -8: 2,  # M_ARENA_MAX: heaps for all threads; left alone, eight for each core, and pictures scatter over them

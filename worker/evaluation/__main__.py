@@ -26,8 +26,8 @@ from worker.evaluation.people import people
 from worker.evaluation.rates import Scores, points, table
 from worker.evaluation.reading import Reader, decided, vectors
 from worker.evaluation.recognition import recognition
+from worker.execution.threads import job_threads
 from worker.settings import WorkerSettings
-from worker.threads import job_threads
 
 CALIBRATION: Final = "calibration.json"
 CURVE: Final = "curve.svg"

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import SettingsError
-from worker.engine.calibration import GENERAL, Population
 from worker.evaluation.comparisons import similarities, similarities_of_pairs
 from worker.evaluation.intervals import Rate
 from worker.evaluation.labels import Pair, Portrait
 from worker.evaluation.rates import Impostors, Similarities, population
 from worker.evaluation.reading import Vector
+from worker.packs.calibration import GENERAL, Population
 
 
 @dataclass(frozen=True)

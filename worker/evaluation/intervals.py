@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from worker.engine.calibration import LEAST_FALSE_MATCHES
+from worker.packs.calibration import LEAST_FALSE_MATCHES
 
 Z: Final = 1.959963984540054
 """Half width of a 95 % interval of the normal distribution, in standard deviations."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SettingsError
-from worker.engine.calibration import Calibration, Point, Population
 from worker.evaluation.intervals import Rate, pairs_needed
+from worker.packs.calibration import Calibration, Point, Population
 
 TARGETS: Final = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """False-match rates that a table may name."""

@@ -7,10 +7,10 @@ from typing import Final
 
 from shared.errors import SettingsError
 from shared.faces import Embedding
-from worker.engine.recognisability import Measure
 from worker.evaluation.comparisons import Comparisons
 from worker.evaluation.intervals import Rate
 from worker.evaluation.rates import Similarities
+from worker.packs.recognisability import Measure
 
 ALLOWED: Final = 0.001
 """Share of good pictures that the suggested limits may refuse."""

@@ -6,7 +6,7 @@ from shared.errors import ErrorCode, JobError
 from shared.operations import VerifyParams
 from shared.results import FmrBounds, PopulationRate, ThresholdFrom
 from worker.engine.base import EngineInfo
-from worker.engine.calibration import Calibration, Population
+from worker.packs.calibration import Calibration, Population
 
 HIGHER_ELSEWHERE = (
     "Rates of different people in the pictures named as sources. Relatives, look-alikes and people of one origin, sex "

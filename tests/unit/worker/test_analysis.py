@@ -14,12 +14,12 @@ from shared.storage.ledger import Ledger, Outcome
 from shared.storage.presence import Presence, WorkerInfo
 from worker import analysis
 from worker.analysis import Analyst, Stopwatch
-from worker.cancels import Cancels
 from worker.engine.base import AS_THE_PACK_SAYS, Crops, Detection, Image, Search, Vectors
 from worker.engine.fake import FakeEngine
-from worker.leases import Heartbeat
-from worker.turnstile import Turnstile
-from worker.watchdog import Watchdog
+from worker.execution.cancellation import Cancels
+from worker.execution.exclusive_gate import Turnstile
+from worker.execution.leases import Heartbeat
+from worker.execution.watchdog import Watchdog
 
 INFO = WorkerInfo(worker="w", model_pack="p", embedding_contract="c", embedding_size=512, provider="CPU", threads=1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from shared.monitor import Readiness
 from worker import runtime
-from worker.turnstile import Turnstile
+from worker.execution.exclusive_gate import Turnstile
 
 
 def test_a_worker_loads_then_is_ready_then_drains_and_says_where_its_store_is_away(

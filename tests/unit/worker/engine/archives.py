@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.engine.base import Thresholds
-from worker.engine.packs import Archive, Licence, Manifest, NpmArchive, PackFile, SdistArchive, ZipArchive
+from worker.packs.manifests import Archive, Licence, Manifest, NpmArchive, PackFile, SdistArchive, ZipArchive
 
 Serve = Callable[..., str]
 """Serves a body at an address of this machine, and gives the address."""

@@ -8,12 +8,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.unit.worker.engine import tiny_pack
-from worker.engine import centroids, packs, portraits, prepare
+from worker.engine import centroids, portraits
 from worker.engine.base import Crops, Vectors
 from worker.engine.centroids import FAMILIES, Measurement
 from worker.engine.devices import Device
 from worker.engine.insight import InsightEngine
-from worker.engine.recognisability import Measure
+from worker.packs import manifests, prepare
+from worker.packs.recognisability import Measure
 
 COMPACT = "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581"
 
@@ -66,7 +67,7 @@ def test_damage_that_changes_nothing_has_no_direction() -> None:
 
 
 def test_the_same_model_gives_the_same_bytes(folder: Path) -> None:
-    manifest = packs.read(folder / packs.MANIFEST)
+    manifest = manifests.read(folder / manifests.MANIFEST)
     one, two = (centroids.measured(folder, manifest) for _ in range(2))
     assert isinstance(one, Measurement)
     assert one == two
@@ -80,7 +81,7 @@ def test_a_prepared_pack_has_a_measure_and_an_unprepared_one_says_so(folder: Pat
     assert "pack.unmeasured" in {entry["event"] for entry in logs}
     assert (bare.centroids, bare.max_roll) == ((), 40.0)
     said: list[str] = []
-    prepare.prepare(folder, packs.read(folder / packs.MANIFEST), say=said.append)
+    prepare.prepare(folder, manifests.read(folder / manifests.MANIFEST), say=said.append)
     assert "measured recognisability with 1 portrait" in said[-1]
     with capture_logs() as logs:
         measure = InsightEngine(folder.parent, pack="tiny", device=Device()).info.recognisability
@@ -90,19 +91,19 @@ def test_a_prepared_pack_has_a_measure_and_an_unprepared_one_says_so(folder: Pat
 
 
 def test_a_measurement_of_another_model_is_not_taken(folder: Path) -> None:
-    prepare.prepare(folder, packs.read(folder / packs.MANIFEST), say=lambda _: None)
+    prepare.prepare(folder, manifests.read(folder / manifests.MANIFEST), say=lambda _: None)
     record = folder / prepare.FOLDER / prepare.RECORD
     read = prepare.Record.model_validate_json(record.read_bytes())
     assert read.recognisability is not None
     other = read.recognisability.model_copy(update={"recogniser": "0" * 64})
     record.write_text(read.model_copy(update={"recognisability": other}).model_dump_json())
-    recogniser = packs.read(folder / packs.MANIFEST).recogniser.sha256
+    recogniser = manifests.read(folder / manifests.MANIFEST).recogniser.sha256
     assert prepare.recognisability(folder, recogniser).centroids == ()
 
 
 def test_limits_of_the_manifest_go_before_the_measured_ones(folder: Path) -> None:
-    manifest = packs.read(folder / packs.MANIFEST)
-    own = packs.RecognisabilityLimits(max_similarity=0.2, min_length=5.0)
+    manifest = manifests.read(folder / manifests.MANIFEST)
+    own = manifests.RecognisabilityLimits(max_similarity=0.2, min_length=5.0)
     prepare.prepare(folder, manifest, say=lambda _: None)
     measure = prepare.recognisability(folder, manifest.recogniser.sha256, limits=own)
     assert (measure.max_similarity, measure.min_length, measure.max_roll) == (0.2, 5.0, 40.0)

@@ -12,7 +12,7 @@ from tests.unit.worker.engine.sessions import Blob, ScriptedSession
 from worker.engine import detector
 from worker.engine.base import Image, Search
 from worker.engine.detector import Detector, fitted
-from worker.engine.packs import DetectionPlan
+from worker.packs.manifests import DetectionPlan
 
 FREE = (None, 3, None, None)
 FIXED = (1, 3, 640, 640)

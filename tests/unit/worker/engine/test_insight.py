@@ -11,12 +11,12 @@ import pytest
 from shared.errors import ErrorCode, JobError, SettingsError
 from tests.pictures import Pixels
 from tests.unit.worker.engine.tiny_pack import DIMENSIONS, write_pack
-from worker.engine import packs
 from worker.engine.base import Detection, Search
-from worker.engine.calibration import Calibration, Point
 from worker.engine.devices import Device
 from worker.engine.insight import InsightEngine
-from worker.engine.packs import MANIFEST, DetectionPlan, Precision, Role
+from worker.packs import manifests
+from worker.packs.calibration import Calibration, Point
+from worker.packs.manifests import MANIFEST, DetectionPlan, Precision, Role
 
 POINTS = ((40.0, 40.0), (80.0, 40.0), (60.0, 60.0), (45.0, 80.0), (75.0, 80.0))
 FACE = Detection(box=(30.0, 30.0, 90.0, 90.0), landmarks=POINTS, score=0.9)
@@ -55,7 +55,7 @@ def test_a_table_of_another_precision_says_nothing_about_this_engine(
     points = (Point(0.01, 0.3), Point(0.001, 0.4))
     table = Calibration(manifest.contract(precision), source="made up", impostor_pairs=30_000, points=points)
     described = manifest.model_copy(update={"calibration": table})
-    (tmp_path / "tiny" / packs.MANIFEST).write_text(described.model_dump_json())
+    (tmp_path / "tiny" / manifests.MANIFEST).write_text(described.model_dump_json())
     assert engine(tmp_path).info.calibration == (table if known else None)
 
 
@@ -222,7 +222,7 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "tiny" / "recognition.onnx"
     path.write_bytes(b"not a model")
     files = [
-        file.model_copy(update={"sha256": packs.sha256_of(path)}) if file.name == path.name else file
+        file.model_copy(update={"sha256": manifests.sha256_of(path)}) if file.name == path.name else file
         for file in manifest.files
     ]
     changed = manifest.model_copy(update={"files": tuple(files)})

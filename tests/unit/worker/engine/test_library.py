@@ -17,11 +17,11 @@ from shared.errors import ErrorCode, JobError, SettingsError
 from tests.unit.worker.engine.test_insight import FACE, bright
 from tests.unit.worker.engine.tiny_pack import DIMENSIONS, write_pack
 from worker.engine.base import Search
-from worker.engine.calibration import Calibration, Point
 from worker.engine.devices import CUDA, OPENVINO, Device
 from worker.engine.insight import InsightEngine
 from worker.engine.library import THRESHOLDS, LibraryEngine
-from worker.engine.packs import MANIFEST, Manifest, PackFile, Role, sha256_of
+from worker.packs.calibration import Calibration, Point
+from worker.packs.manifests import MANIFEST, Manifest, PackFile, Role, sha256_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # pytest drops the filter that the engine sets
 

@@ -12,7 +12,7 @@ from tests.unit.worker.engine.tiny_pack import write_pack
 from worker.engine.devices import OPENVINO, Device, choose_device
 from worker.engine.insight import InsightEngine
 from worker.engine.sessions import open_session
-from worker.threads import usable_cores
+from worker.execution.threads import usable_cores
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is an optional dependency")
 

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from worker.engine.base import Thresholds
-from worker.engine.packs import MANIFEST, PREPROCESSINGS, Licence, LivenessLimits, Manifest, PackFile, Role, sha256_of
+from worker.packs.manifests import (
+    MANIFEST,
+    PREPROCESSINGS,
+    Licence,
+    LivenessLimits,
+    Manifest,
+    PackFile,
+    Role,
+    sha256_of,
+)
 
 DIMENSIONS = 64
 THRESHOLDS = Thresholds(detection=0.5, match=0.35, live=0.5, spoof=0.3, register_score=0.65)

@@ -7,8 +7,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.pictures import GREEN, PINK, WHITE, YELLOW, Colour, encoded, one_face, scene
-from worker.engine.calibration import Calibration
 from worker.evaluation.__main__ import CALIBRATION, CURVE, main
+from worker.packs.calibration import Calibration
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from shared.faces import Embedding, Recognisability
-from worker.engine.recognisability import UNMEASURED, Measure
 from worker.evaluation.comparisons import everyone
 from worker.evaluation.labels import Portrait
 from worker.evaluation.reading import vectors
 from worker.evaluation.recognition import recognition
+from worker.packs.recognisability import UNMEASURED, Measure
 
 MEASURE = Measure(centroids=((1.0, 0.0),), max_similarity=0.3, min_length=2.0)
 

@@ -22,10 +22,10 @@ from worker.engine.base import (
     Search,
     Vectors,
 )
-from worker.engine.calibration import Calibration, Point, Population
 from worker.engine.fake import FakeEngine
 from worker.images import Picture
 from worker.operations import Work
+from worker.packs.calibration import Calibration, Point, Population
 
 Colour = tuple[int, int, int]
 WHITE, YELLOW, PINK, GREEN = (255, 255, 255), (20, 255, 255), (255, 200, 255), (110, 255, 215)

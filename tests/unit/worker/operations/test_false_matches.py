@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.worker.operations.asking import TABLE
-from worker.engine import packs
-from worker.engine.calibration import Calibration
 from worker.operations.false_matches import HIGHER_ELSEWHERE, NO_GROUP, NOT_MEASURED, bounds
+from worker.packs import manifests
+from worker.packs.calibration import Calibration
 
 ALONE = Calibration(TABLE.contract, TABLE.source, TABLE.impostor_pairs, TABLE.points)
 THRESHOLDS = st.floats(-1, 1)
@@ -42,7 +42,7 @@ def test_the_note_says_what_was_not_measured(*, measured: bool) -> None:
 
 
 def test_the_compact_pack_says_its_match_limit_may_cost_nine_in_a_hundred() -> None:
-    compact = packs.read(packs.catalog()["compact"])
+    compact = manifests.read(manifests.catalog()["compact"])
     assert compact.calibration is not None
     spread = bounds(compact.thresholds.match, compact.calibration, measured=True)
     assert spread.lowest == pytest.approx(6.9e-4, rel=0.01)

@@ -24,9 +24,9 @@ from tests.unit.worker.operations.asking import (
 )
 from worker.engine.base import EngineInfo
 from worker.engine.fake import FakeEngine
-from worker.engine.recognisability import Measure
 from worker.images import Picture
 from worker.operations.decision import ADVICE
+from worker.packs.recognisability import Measure
 
 BAD = picture(((100, 50, 220, 200), GREEN))
 DOUBTFUL: Colour = (80, 255, 255)

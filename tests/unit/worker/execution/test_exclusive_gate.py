@@ -1,0 +1,128 @@
+"""Jobs beside each other, or one alone: whatever the threads do, and nobody waits for ever."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.execution.exclusive_gate import Turnstile
+
+
+class Room:
+    """What is behind a turnstile: it notes who was ever in at the same time."""
+
+    def __init__(self) -> None:
+        self.turnstile = Turnstile()
+        self.broken = False
+        self.visits = 0
+        self._inside: list[bool] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def _seen(self, *, alone: bool) -> Iterator[None]:
+        with self._lock:
+            self._inside.append(alone)
+            self.broken |= any(self._inside) and len(self._inside) > 1
+            self.visits += 1
+        yield
+        with self._lock:
+            self._inside.remove(alone)
+
+    def visit(self, *, alone: bool, shares: bool, seconds: float) -> None:
+        turn = self.turnstile.enter(alone=alone)
+        assert turn is not None
+        with turn:
+            with self._seen(alone=turn.alone):
+                time.sleep(seconds)
+            if shares:
+                turn.share()
+                with self._seen(alone=False):
+                    time.sleep(seconds)
+
+
+Visit = st.tuples(st.booleans(), st.booleans(), st.sampled_from([0.0, 0.0005, 0.002]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(visits=st.lists(Visit, max_size=30), threads=st.integers(1, 8))
+def test_nobody_is_ever_beside_one_who_is_alone_and_everyone_gets_in(
+    visits: list[tuple[bool, bool, float]], threads: int
+) -> None:
+    room = Room()
+    with ThreadPoolExecutor(threads) as pool:
+        done = [pool.submit(room.visit, alone=a, shares=b, seconds=c) for a, b, c in visits]
+        for future in done:
+            future.result(timeout=20)
+    assert not room.broken
+    assert room.visits == len(visits) + sum(shares for _, shares, _ in visits)
+
+
+def waiting(turnstile: Turnstile, pool: ThreadPoolExecutor, *, alone: bool, line: int) -> Future[bool]:
+    """Ask for a turn in another thread; return once it stands in line. It leaves at once when it got in."""
+
+    def ask() -> bool:
+        turn = turnstile.enter(alone=alone)
+        if turn is None:
+            return False
+        with turn:
+            return True
+
+    future = pool.submit(ask)
+    deadline = time.monotonic() + 5
+    while len(turnstile._line) < line and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert len(turnstile._line) == line
+    return future
+
+
+def test_who_comes_after_one_who_wants_to_be_alone_waits_behind_it() -> None:
+    turnstile = Turnstile()
+    with ThreadPoolExecutor(2) as pool:
+        inside = turnstile.enter()
+        assert inside is not None
+        with inside:
+            alone = waiting(turnstile, pool, alone=True, line=1)
+            late = waiting(turnstile, pool, alone=False, line=2)
+            assert not alone.done()
+            assert not late.done()
+        assert alone.result(timeout=5)
+        assert late.result(timeout=5)
+
+
+def test_a_second_who_wants_to_be_alone_does_not_empty_the_process_again() -> None:
+    turnstile = Turnstile()
+    inside = turnstile.enter()
+    assert inside is not None
+    with ThreadPoolExecutor(1) as pool:
+        first = waiting(turnstile, pool, alone=True, line=1)
+        second: list[bool] = []
+
+        def ask() -> None:
+            turn = turnstile.enter(alone=True)
+            assert turn is not None
+            second.append(turn.alone)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while len(turnstile._line) < 2:
+            time.sleep(0.001)
+        inside.__exit__(None, None, None)
+        assert first.result(timeout=5)
+        asking.join(timeout=5)
+    assert second == [False]
+
+
+def test_a_closed_turnstile_turns_away_who_waits_and_who_comes_and_lets_who_is_inside_end() -> None:
+    turnstile = Turnstile()
+    with ThreadPoolExecutor(2) as pool:
+        inside = turnstile.enter()
+        assert inside is not None
+        with inside:
+            alone = waiting(turnstile, pool, alone=True, line=1)
+            turnstile.close()
+            assert alone.result(timeout=5) is False
+        assert turnstile.enter() is None

@@ -1,0 +1,80 @@
+"""Working without the doorbell: only where jobs wait beside an idle worker for too long, and never twice at once."""
+
+import time
+
+import pytest
+
+from shared.errors import ErrorCode, UnavailableError
+from worker.execution import polling_fallback
+from worker.execution.polling_fallback import SILENCE, Standby
+
+
+class Post:
+    """A worker's post: a line of jobs, a clock, and whether the worker is busy."""
+
+    def __init__(self, *, line: int) -> None:
+        self.line, self.time, self.busy, self.done = line, 0.0, False, 0
+        self.refused = False
+        self.standby = Standby(waiting=lambda: self.line, busy=lambda: self.busy, work=self.work, now=lambda: self.time)
+
+    def work(self) -> bool:
+        if not self.line or self.refused:
+            return False
+        self.line -= 1
+        self.done += 1
+        return True
+
+    def after(self, seconds: float) -> int:
+        """Jobs done once so much time has passed, looked at every second."""
+        for _ in range(round(seconds)):
+            self.time += 1
+            self.standby.look()
+        return self.done
+
+
+def test_a_silent_doorbell_is_waited_for_and_then_all_that_waits_is_done() -> None:
+    post = Post(line=3)
+    assert post.after(SILENCE.total_seconds()) == 0
+    assert post.after(1) == 3
+
+
+def test_who_has_work_or_nothing_to_do_is_not_on_standby() -> None:
+    busy, idle = Post(line=3), Post(line=0)
+    busy.busy = True
+    assert (busy.after(60), idle.after(60)) == (0, 0)
+
+
+def test_every_job_that_came_by_the_doorbell_begins_the_wait_anew() -> None:
+    post = Post(line=3)
+    for _ in range(5):
+        assert post.after(SILENCE.total_seconds() - 1) == 0
+        post.busy = True
+        assert post.after(1) == 0
+        post.busy = False
+
+
+def test_a_job_for_another_version_is_left_in_line_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    post = Post(line=1)
+    post.refused = True
+    assert post.after(60) == 0
+    assert "silent" not in capsys.readouterr().out
+
+
+def test_the_thread_goes_on_after_the_ledger_was_away_and_ends_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling_fallback, "LOOK", SILENCE / 500)
+    monkeypatch.setattr(polling_fallback, "SILENCE", SILENCE / 100)
+    answers = [UnavailableError(ErrorCode.STORE_UNAVAILABLE, "away")] * 3
+    line = [1]
+
+    def waiting() -> int:
+        if answers:
+            raise answers.pop()
+        return len(line)
+
+    post = Standby(waiting=waiting, busy=lambda: False, work=lambda: bool(line and line.pop()))
+    post.start()
+    deadline = time.monotonic() + 5
+    while line and time.monotonic() < deadline:
+        time.sleep(0.01)
+    post.stop()
+    assert (line, answers) == ([], [])

@@ -1,0 +1,74 @@
+"""The courier's process: `python -m worker.courier`. Wiring, start and stop."""
+
+import asyncio
+import signal
+import sys
+from contextlib import closing
+
+import structlog
+
+from shared import telemetry, tracing
+from shared.errors import SettingsError, UnavailableError
+from shared.monitor import Monitor, Readiness
+from shared.settings import load
+from shared.storage.connection import connect, verify_durability
+from shared.storage.deliveries import Deliveries
+from shared.storage.endpoints import Endpoints
+from shared.storage.layout import Layout
+from shared.storage.ledger import Ledger
+from worker.courier.courier import Courier
+from worker.courier.settings import CourierSettings
+
+log = structlog.get_logger(__name__)
+
+
+async def _run(courier: Courier) -> None:
+    loop = asyncio.get_running_loop()
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(asked, courier.stop)
+    log.info("courier.ready")
+    await courier.run()
+    log.info("courier.stopped")
+
+
+def main() -> None:
+    """Send callbacks until the process is told to stop."""
+    try:
+        settings = load(CourierSettings)
+        telemetry.configure(form=settings.log_format, level=settings.log_level)
+        _work(settings)
+    except (SettingsError, UnavailableError) as error:
+        sys.stderr.write(f"vultus courier: {error}\n")
+        sys.exit(2)
+
+
+def _work(settings: CourierSettings) -> None:
+    couriers: list[Courier] = []
+
+    def readiness() -> Readiness:
+        return couriers[0].readiness() if couriers else Readiness.LOADING
+
+    with Monitor(settings, ready=readiness):
+        client = connect(settings.ledger_url)
+        verify_durability(client, settings.durability)
+        Layout(client, shards=settings.shards).settle()
+        tracing.start("courier")
+
+        async def run() -> None:
+            couriers.append(
+                Courier(
+                    settings,
+                    deliveries=Deliveries(client, shards=settings.shards),
+                    endpoints=Endpoints(client, shards=settings.shards),
+                    jobs=Ledger(client, shards=settings.shards, lease=settings.lease),
+                )
+            )
+            await _run(couriers[0])
+
+        with closing(client):
+            asyncio.run(run())
+        tracing.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,357 @@
+"""One delivery in hand: what is sent, to whom, and what its answer means."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import structlog
+from anyio import to_thread
+
+from shared import tracing
+from shared.causes import owed_to
+from shared.errors import UnavailableError
+from shared.jobs import Job
+from shared.signing import sign
+from shared.storage.deliveries import Deliveries
+from shared.storage.endpoints import Endpoints
+from shared.storage.ledger import Ledger
+from shared.webhooks import (
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    DisabledReason,
+    Endpoint,
+    EventType,
+    Flight,
+    PayloadForm,
+)
+from worker.courier import metrics, payload
+from worker.courier.client import OWN, Answer, Terms, send
+from worker.courier.places import Places
+from worker.courier.schedule import MOST_RETRY_AFTER, again_in, rest
+from worker.courier.settings import CourierSettings
+
+STANDARD: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
+NOT_ITS_FAULT: Final = range(400, 500)
+"""Statuses that refuse one event; the destination itself is well, but for those of `OVERLOADED`."""
+OVERLOADED: Final = frozenset({408, 425, 429})
+ASKS_FOR_TIME: Final = frozenset({429, 502, 503, 504})
+"""Statuses whose `Retry-After` holds for the whole destination."""
+
+PAUSE: Final = 0.2
+"""Seconds between two questions to a store that is away."""
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Where to, in which form, and signed by what."""
+
+    url: str
+    headers: Mapping[str, str]
+    form: PayloadForm
+    embeddings: bool
+    secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is recorded of a delivery."""
+
+    status: DeliveryStatus
+    again_in: float = 0.0
+    unwell: bool = False
+    pause: float = 0.0
+
+
+class Deliverer:
+    """Makes attempts and records them.
+
+    Args:
+        settings: how patient it is.
+        terms: how requests are made.
+        deliveries: where what came of an attempt is recorded.
+        endpoints: where an endpoint that fails is noted, and disabled.
+        jobs: where the result of a job is read for a full payload.
+        endpoint: reads an endpoint.
+        forget: has an endpoint read anew.
+        chance: gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        settings: CourierSettings,
+        terms: Terms,
+        *,
+        deliveries: Deliveries,
+        endpoints: Endpoints,
+        jobs: Ledger,
+        endpoint: Callable[[str], Endpoint | None],
+        forget: Callable[[str], object],
+        chance: Callable[[], float],
+    ) -> None:
+        self._deliveries = deliveries
+        self._endpoints = endpoints
+        self._jobs = jobs
+        self._settings = settings
+        self._terms = terms
+        self._endpoint = endpoint
+        self._forget = forget
+        self._chance = chance
+        self._places = Places(settings.webhook_per_host)
+
+    async def deliver(self, flight: Flight) -> None:
+        """One attempt, whatever comes of it; returns when it is on record, or can be recorded no more.
+
+        Raises:
+            UnavailableError: the store was away for so long that somebody else may have it now.
+        """
+        event = flight.delivery.event
+        with owed_to(event.cause, **_names(event.subject), delivery=flight.delivery.id):
+            await self._try(flight)
+
+    async def _try(self, flight: Flight) -> None:
+        begin = time.monotonic()
+        try:
+            host = await self._host(flight.delivery, until=begin + self._settings.webhook_hold.total_seconds())
+            async with self._places.hold(host, flight.delivery.event.tenant):
+                waited = time.monotonic() - begin
+                flight, begin = replace(flight, now=flight.now + waited), begin + waited
+                await self._deliver(flight, begin)
+        except UnavailableError:
+            raise
+        except Exception:
+            log.exception("delivery.broke")  # as an attempt: else it would for ever
+            answer = Answer(0.0, error="internal_error")
+            verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
+            attempt = _logged(flight.delivery.attempts, flight.now, answer)
+            await self._record(flight, replace(verdict, unwell=False, pause=0.0), attempt, error=None, begin=begin)
+
+    async def _host(self, delivery: Delivery, *, until: float) -> str:
+        """The host that the delivery goes to; empty where it goes nowhere."""
+        url = "" if delivery.webhook is None else delivery.webhook.url
+        if delivery.endpoint is not None:
+            endpoint = await self._patiently(partial(self._endpoint, delivery.endpoint), until=until)
+            url = "" if endpoint is None else endpoint.url
+        return _host(url) or ""
+
+    async def _deliver(self, flight: Flight, begin: float) -> None:
+        last = (
+            begin + self._settings.webhook_hold.total_seconds()
+        )  # unless it was renewed, which needs the store that is asked here
+        until = self._until(begin)
+        delivery = flight.delivery
+        endpoint = None
+        if delivery.endpoint is not None:
+            endpoint = await self._patiently(partial(self._endpoint, delivery.endpoint), until=last)
+            refused = _refusal(delivery, endpoint)
+            if refused is not None:
+                await self._record(flight, Verdict(refused[0]), None, error=refused[1], begin=begin)
+                return
+        letter = self._letter(delivery, endpoint, now=flight.now)
+        if not letter.secrets:
+            verdict = Verdict(DeliveryStatus.FAILED)
+            await self._record(flight, verdict, None, error="webhooks_off", begin=begin)
+            return
+        job = await self._patiently(partial(self._job, delivery, letter), until=last)
+        body = payload.body(
+            delivery.event,
+            base_url=self._settings.public_url,
+            job=job,
+            full=letter.form is PayloadForm.FULL,
+            embeddings=letter.embeddings,
+            most=self._settings.webhook_max_payload,
+        )
+        at = flight.now + (time.monotonic() - begin)  # by the ledger's clock: a wrong one here must not show
+        identity = (delivery.event.id, str(int(at)), sign(delivery.event.id, int(at), body, letter.secrets))
+        headers = {**letter.headers, **dict(zip(STANDARD, identity, strict=True))}
+        answer = await self._sent(letter, body, headers, at=at, delivery=delivery)
+        attempt = _logged(delivery.attempts, at, answer)
+        verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
+        await self._record(flight, verdict, attempt, error=None, begin=begin)
+        if endpoint is not None and delivery.event.type is not EventType.TEST:
+            await self._patiently(partial(self._note, endpoint, answer), until=until)
+
+    async def _sent(
+        self, letter: Letter, body: bytes, headers: Mapping[str, str], *, at: float, delivery: Delivery
+    ) -> Answer:
+        known = {
+            "vultus.event.id": delivery.event.id,
+            "vultus.event.type": delivery.event.type.value,
+            "vultus.delivery.attempt": delivery.attempts,
+            "server.address": _host(letter.url),
+        }
+        cause = delivery.event.cause
+        with tracing.span("deliver", parent=cause.traceparent, kind="client", attributes=known) as span:
+            place = span.traceparent or cause.traceparent
+            if self._settings.webhook_traceparent and place is not None:
+                headers = {**headers, "traceparent": place}
+            answer = await send(letter.url, body, headers, now=at, terms=self._terms)
+            span.note({"http.response.status_code": answer.status})
+            if not answer.taken:
+                span.fail(answer.error or str(answer.status))
+        return answer
+
+    @property
+    def _retries(self) -> tuple[float, ...]:
+        return tuple(delay.total_seconds() for delay in self._settings.webhook_retries)
+
+    def _until(self, begin: float) -> float:
+        """When it is given up to have an attempt put on record; what others did meanwhile is not undone by it."""
+        return begin + self._settings.patience.total_seconds()
+
+    async def _patiently(self, ask: Callable[[], T], *, until: float) -> T:
+        """Ask the store, again while it is away, until then (by the monotonic clock).
+
+        Raises:
+            UnavailableError: it was away for too long.
+        """
+        while True:
+            try:
+                return await to_thread.run_sync(ask)
+            except UnavailableError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(PAUSE)
+
+    def _letter(self, delivery: Delivery, endpoint: Endpoint | None, *, now: float) -> Letter:
+        if endpoint is not None:
+            secrets = endpoint.active_secrets(now)
+            return Letter(endpoint.url, endpoint.headers, endpoint.payload, endpoint.include_embeddings, secrets)
+        webhook = delivery.webhook
+        if webhook is None:
+            raise LookupError(delivery.id)
+        secrets = self._settings.signing_secrets(delivery.event.tenant)
+        return Letter(webhook.url, webhook.headers, webhook.payload, webhook.include_embeddings, secrets)
+
+    def _job(self, delivery: Delivery, letter: Letter) -> Job | None:
+        if letter.form is not PayloadForm.FULL or not delivery.event.subject.startswith("job_"):
+            return None
+        return self._jobs.read(delivery.event.subject)
+
+    def _note(self, endpoint: Endpoint, answer: Answer) -> None:
+        """What an attempt says of a registered endpoint: well again, gone, or failing for too long."""
+        registry = self._endpoints
+        if answer.taken:
+            if endpoint.failing_since is not None:
+                registry.succeeded(endpoint.id)
+            return
+        reason = None
+        failing = registry.failed(endpoint.id)
+        if answer.status == HTTPStatus.GONE:
+            reason = DisabledReason.GONE
+        elif failing is not None and failing >= self._settings.webhook_disable_after:
+            reason = DisabledReason.FAILING
+        if reason is not None and registry.disable(endpoint.id, reason) is not None:
+            self._forget(endpoint.id)
+            metrics.DISABLED.labels(reason.value).inc()
+            log.warning("endpoint.disabled", endpoint=endpoint.id, reason=reason.value)
+
+    async def _record(
+        self, flight: Flight, verdict: Verdict, attempt: Attempt | None, *, error: str | None, begin: float
+    ) -> None:
+        """Put it on record; a store that is away is asked again for a while."""
+        kept = self._settings.webhook_log_ttl if verdict.status is DeliveryStatus.DELIVERED else None
+
+        def write() -> bool:
+            return self._deliveries.record(
+                flight,
+                status=verdict.status,
+                attempt=attempt,
+                again_in=verdict.again_in,
+                unwell=verdict.unwell,
+                pause=verdict.pause,
+                keep=kept or self._settings.webhook_failed_ttl,
+                event_keep=max(self._settings.webhook_failed_ttl, self._settings.webhook_log_ttl),
+                error=error,
+            )
+
+        told = {
+            "attempt": flight.delivery.attempts,
+            "status": attempt.status if attempt else None,
+            "error": attempt.error if attempt else error,
+        }
+        try:
+            written = await self._patiently(write, until=self._until(begin))
+        except UnavailableError:
+            log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
+            return
+        finally:
+            _count(flight.delivery, verdict, attempt)
+        event = f"delivery.{verdict.status}" if verdict.status is not DeliveryStatus.PENDING else "delivery.retry"
+        if not written:
+            log.warning("delivery.fenced", **told)
+        elif verdict.status is DeliveryStatus.FAILED:
+            log.warning(event, **told)
+        else:
+            log.info(event, **told, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
+
+
+def _host(url: str) -> str | None:
+    """Whose address it is, as far as that can be read; whether it may be sent to, others say."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _names(subject: str) -> dict[str, str]:
+    """The subject of an event by the name that lines of the log have for it."""
+    kind = subject.partition("_")[0]
+    return {f"{kind}_id": subject} if kind in {"job", "batch"} else {}
+
+
+def _count(delivery: Delivery, verdict: Verdict, attempt: Attempt | None) -> None:
+    if attempt is None:  # nothing was sent
+        return
+    outcome = "retry" if verdict.status is DeliveryStatus.PENDING else verdict.status.value
+    metrics.ATTEMPTS.labels(outcome, metrics.answer_of(attempt.status, attempt.error)).inc()
+    metrics.DURATION.observe(attempt.milliseconds / 1000)
+    if verdict.status is DeliveryStatus.DELIVERED:
+        metrics.LAG.observe(max(0.0, attempt.at + attempt.milliseconds / 1000 - delivery.event.at))
+
+
+def judge(answer: Answer, flight: Flight, *, retries: tuple[float, ...], chance: float) -> Verdict:
+    """What an answer means: delivered, to be tried again, or failed for good."""
+    if answer.taken:
+        return Verdict(DeliveryStatus.DELIVERED)
+    status = answer.status
+    unwell = status is None or status not in NOT_ITS_FAULT or status in OVERLOADED
+    asked = answer.retry_after if status in ASKS_FOR_TIME else None
+    pause = max(rest(flight.failures + 1) if unwell else 0.0, min(asked or 0.0, MOST_RETRY_AFTER))
+    later = None
+    if status != HTTPStatus.GONE:
+        later = again_in(flight.delivery.tries, retries=retries, chance=chance, retry_after=answer.retry_after)
+    if later is None:
+        return Verdict(DeliveryStatus.FAILED, unwell=unwell, pause=pause)
+    return Verdict(DeliveryStatus.PENDING, again_in=later, unwell=unwell, pause=pause)
+
+
+def _refusal(delivery: Delivery, endpoint: Endpoint | None) -> tuple[DeliveryStatus, str] | None:
+    if endpoint is None:
+        return DeliveryStatus.CANCELED, "endpoint_deleted"
+    if not endpoint.enabled and delivery.event.type is not EventType.TEST:
+        return DeliveryStatus.FAILED, "endpoint_disabled"
+    return None
+
+
+def _logged(number: int, at: float, answer: Answer) -> Attempt:
+    """The attempt for the log; the values of the headers that a partner chose may be secrets, and are left out."""
+    ours = {*OWN, *STANDARD}
+    attempt = Attempt(
+        number=number,
+        at=at,
+        milliseconds=answer.milliseconds,
+        status=answer.status,
+        error=answer.error,
+        response=answer.response,
+    )
+    shown = {name: value if name in ours else "(not shown)" for name, value in answer.headers.items()}
+    return replace(attempt, request_headers=shown)

@@ -1,0 +1,356 @@
+"""Model packs: what a manifest says, which packs are known, and whether an installed one is intact."""
+
+import hashlib
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from shared.errors import SettingsError
+from shared.faces import Strict
+from worker.engine.base import Thresholds
+from worker.packs.calibration import Calibration
+
+MANIFEST: Final = "manifest.json"
+CATALOG: Final = Path(__file__).parent / "catalog"
+PREPROCESSING_VERSION: Final = "1"
+"""Part of every embedding contract. Raise it when this engine's own arithmetic changes what a face embeds to."""
+ALIGNMENT: Final = "similarity-5-arcface-112"
+
+Role = Literal[
+    "detection", "recognition", "liveness", "age_gender", "landmarks_106", "landmarks_68", "points_68", "pose", "eyes"
+]
+Preprocessing = Literal[
+    "scrfd-5",
+    "arcface-112-rgb",
+    "context-2.7-bgr-128",
+    "minifas-2.7-bgr-80",
+    "minifas-4.0-bgr-80",
+    "aligned-80-rgb",
+    "box-1.5-rgb-96",
+    "box-1.5-rgb-192",
+    "stretched-1.0-grey-64",
+    "stretched-1.5-rgb-224",
+    "eye-1.6-grey-24",
+]
+Precision = Literal["f32", "bf16"]
+PREPROCESSINGS: Final[dict[Role, tuple[Preprocessing, ...]]] = {
+    "detection": ("scrfd-5",),
+    "recognition": ("arcface-112-rgb",),
+    "liveness": ("context-2.7-bgr-128", "minifas-2.7-bgr-80", "minifas-4.0-bgr-80", "aligned-80-rgb"),
+    "age_gender": ("box-1.5-rgb-96",),
+    "landmarks_106": ("box-1.5-rgb-192",),
+    "landmarks_68": ("box-1.5-rgb-192",),
+    "points_68": ("stretched-1.0-grey-64",),
+    "pose": ("stretched-1.5-rgb-224",),
+    "eyes": ("eye-1.6-grey-24",),
+}
+"""What this engine can feed to a model of each role; docs/models.md spells each one out."""
+NEEDED: Final[tuple[Role, ...]] = ("detection", "recognition")
+
+PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+UNCONFIRMED: Final = "unconfirmed"
+"""Stands for a checksum that no independent source confirms. Installing records the real one in its place."""
+Checksum = Annotated[str, Field(pattern=rf"^([0-9a-f]{{64}}|{UNCONFIRMED})$")]
+Size = Annotated[int, Field(ge=1)]
+
+
+class SdistArchive(Strict):
+    """The source archive of a Python package, fetched with pip."""
+
+    kind: Literal["pip-sdist"]
+    archive: PlainName
+    sha256: Checksum
+    package: PlainName
+    version: PlainName
+
+
+class NpmArchive(Strict):
+    """The archive of an npm package, fetched with `npm pack` (never installed)."""
+
+    kind: Literal["npm"]
+    archive: PlainName
+    sha256: Checksum
+    package: PlainName
+    version: PlainName
+
+
+class ZipArchive(Strict):
+    """A zip file behind an address; plain http only from this machine."""
+
+    kind: Literal["zip-url"]
+    archive: PlainName
+    sha256: Checksum
+    size: Size | None = None
+    url: str = Field(pattern=r"^(https://|http://127\.0\.0\.1[:/])")
+
+
+Archive = Annotated[SdistArchive | NpmArchive | ZipArchive, Field(discriminator="kind")]
+
+
+class LivenessLimits(Strict):
+    """Thresholds of one liveness model, in place of the pack's."""
+
+    live: float = Field(ge=0, le=1)
+    spoof: float = Field(ge=0, le=1)
+
+
+class PackFile(Strict):
+    """One model file of a pack."""
+
+    name: PlainName
+    sha256: Checksum
+    size: Size | None = Field(default=None, description="Bytes, where known; the hash decides.")
+    role: Role | None = Field(default=None, description="What the engine uses it for; null is kept but not loaded.")
+    preprocessing: Preprocessing | None = None
+    archive: PlainName | None = Field(default=None, description="Archive that holds it; null in a folder made by hand.")
+    member: str | None = Field(default=None, description="Its path in that archive.")
+    optional: bool = Field(default=False, description="May be absent; where it is there, its hash must fit.")
+    limits: LivenessLimits | None = Field(default=None, description="Thresholds of this liveness model.")
+
+    @model_validator(mode="after")
+    def _checked(self) -> "PackFile":
+        if self.archive is None and self.sha256 == UNCONFIRMED:
+            msg = f"{self.name}: a file that comes from no archive needs a checksum"
+            raise ValueError(msg)
+        return self
+
+
+class Licence(Strict):
+    """What the publisher allows, in one paragraph."""
+
+    text: str
+    url: str
+    must_accept: bool = Field(description="Installing asks for agreement and records it.")
+
+
+class DetectionPlan(Strict):
+    """How the detector looks at an image."""
+
+    input_sizes: tuple[tuple[int, int], ...] = Field(
+        default=((640, 640),), min_length=1, description="Width and height of each pass; the passes are merged."
+    )
+    retry_margins: tuple[float, ...] = Field(
+        default=(0.5, 0.25),
+        description="Gray borders, as a share of each side, to try again with in this order if no face was found.",
+    )
+
+
+class RecognisabilityLimits(Strict):
+    """Limits of recognisability in place of the measured ones; `make calibrate` suggests them. Null keeps the other."""
+
+    max_similarity: float | None = Field(default=None, ge=-1, le=1, description="Cosine to the nearest centroid.")
+    min_length: float | None = Field(default=None, ge=0, description="Length of the raw embedding.")
+    max_roll: float | None = Field(default=None, ge=0, le=180, description="Degrees by five points, to either side.")
+
+
+class Manifest(Strict):
+    """A pack: its files with their hashes, how they are fed, and the limits that were measured for them."""
+
+    format: Literal[1]
+    name: PlainName
+    licence: Licence
+    embedding_size: int = Field(ge=1, le=4096)
+    thresholds: Thresholds
+    calibration: Calibration | None = Field(default=None, description="Measured false-match rates of the match limit.")
+    recognisability: RecognisabilityLimits | None = None
+    detection: DetectionPlan = DetectionPlan()
+    archives: tuple[Archive, ...] = ()
+    files: tuple[PackFile, ...]
+    recorded: tuple[PlainName, ...] = Field(
+        default=(), description="Archives and files whose checksums were recorded by the installation."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Manifest":
+        roles = [file.role for file in self.files if file.role is not None]
+        repeated = {role for role in roles if roles.count(role) > 1} - {"liveness"}
+        if any(roles.count(role) != 1 for role in NEEDED) or repeated:
+            msg = "a pack has one detection file, one recognition file and at most one file of other roles but liveness"
+            raise ValueError(msg)
+        if "eyes" in roles and "points_68" not in roles:
+            msg = "an eyes file needs a points_68 file, which finds the eyes"
+            raise ValueError(msg)
+        for file in self.files:
+            if file.role is not None and file.preprocessing not in PREPROCESSINGS[file.role]:
+                msg = f"{file.name}: preprocessing of {file.role} must be {' or '.join(PREPROCESSINGS[file.role])}"
+                raise ValueError(msg)
+            if file.optional and file.role in NEEDED:
+                msg = f"{file.name}: the {file.role} file cannot be optional"
+                raise ValueError(msg)
+            if file.limits is not None and file.role != "liveness":
+                msg = f"{file.name}: limits belong to a liveness file"
+                raise ValueError(msg)
+            if file.archive is not None and (file.archive not in self.archive_names or file.member is None):
+                msg = f"{file.name}: names an archive that the manifest does not list, or no member of it"
+                raise ValueError(msg)
+        if len({file.name for file in self.files}) != len(self.files):
+            msg = "two files have the same name"
+            raise ValueError(msg)
+        if self.calibration and self.calibration.contract not in map(self.contract, get_args(Precision)):
+            msg = f"calibration was measured with {self.calibration.contract}, which this pack's embeddings are not"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def archive_names(self) -> frozenset[str]:
+        """Names of all archives."""
+        return frozenset(archive.archive for archive in self.archives)
+
+    @property
+    def unconfirmed_archives(self) -> tuple[str, ...]:
+        """Names of the archives whose checksums are not known; what is in the others is fixed by theirs."""
+        return tuple(archive.archive for archive in self.archives if archive.sha256 == UNCONFIRMED)
+
+    @property
+    def trusted_archives(self) -> tuple[str, ...]:
+        """Names of the archives that were trusted on first use."""
+        return tuple(name for name in self.recorded if name in self.archive_names)
+
+    def with_checksums(self, checksums: Mapping[str, str]) -> "Manifest":
+        """This manifest with these checksums, by name, in place of the unconfirmed ones."""
+        archives = tuple(each.model_copy(update=_known(each, each.archive, checksums)) for each in self.archives)
+        files = tuple(file.model_copy(update=_known(file, file.name, checksums)) for file in self.files)
+        unknown = {archive.archive for archive in self.archives if archive.sha256 == UNCONFIRMED}
+        unknown |= {file.name for file in self.files if file.sha256 == UNCONFIRMED}
+        recorded = tuple(sorted({*self.recorded, *(unknown & checksums.keys())}))
+        return self.model_copy(update={"archives": archives, "files": files, "recorded": recorded})
+
+    def file(self, role: Role) -> PackFile | None:
+        """The file of this role, or None where the pack has none."""
+        return next((file for file in self.files if file.role == role), None)
+
+    @property
+    def recogniser(self) -> PackFile:
+        """The recognition file, which every pack has."""
+        return next(file for file in self.files if file.role == "recognition")
+
+    def files_of(self, role: Role) -> tuple[PackFile, ...]:
+        """The files of this role, in their order; only liveness may have several, whose scores are averaged."""
+        return tuple(file for file in self.files if file.role == role)
+
+    def present(self, folder: Path) -> "Manifest":
+        """This manifest without the optional files that `folder` lacks; thresholds are those of what is there.
+
+        Where every liveness file has limits of its own, theirs are taken, averaged as their scores are.
+        """
+        files = tuple(file for file in self.files if not file.optional or (folder / file.name).is_file())
+        here = self.model_copy(update={"files": files})
+        own = [file.limits for file in here.files_of("liveness")]
+        known = [limits for limits in own if limits is not None]
+        if not known or len(known) < len(own):
+            return here
+        live, spoof = (sum(getattr(limits, name) for limits in known) / len(known) for name in ("live", "spoof"))
+        return here.model_copy(update={"thresholds": replace(self.thresholds, live=live, spoof=spoof)})
+
+    def contract(self, precision: Precision) -> str:
+        """What makes two embeddings comparable: recogniser, its preprocessing, the alignment, this engine's version.
+
+        Arithmetic of another precision is another contract: bf16 moves embeddings by up to 0.0006 in cosine.
+        """
+        recognition = next(file for file in self.files if file.role == "recognition")
+        return contract_of(recognition.sha256, str(recognition.preprocessing), precision=precision)
+
+
+def _known(entry: Archive | PackFile, name: str, checksums: Mapping[str, str]) -> dict[str, str]:
+    return {"sha256": checksums.get(name, UNCONFIRMED) if entry.sha256 == UNCONFIRMED else entry.sha256}
+
+
+def contract_of(recogniser: str, preprocessing: str, *, precision: Precision) -> str:
+    """The embedding contract of a recogniser with this checksum that is fed in this way."""
+    parts = [recogniser, preprocessing, ALIGNMENT, PREPROCESSING_VERSION]
+    if precision != "f32":
+        parts.append(precision)
+    return f"vultus-emb-v1-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:20]}"
+
+
+def catalog() -> dict[str, Path]:
+    """Packs that can be installed by name, with their manifest file."""
+    return {path.stem: path for path in sorted(CATALOG.glob("*.json"))}
+
+
+def read(path: Path) -> Manifest:
+    """The manifest in this file.
+
+    Raises:
+        SettingsError: it cannot be read, or says something that this engine does not understand.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise SettingsError(msg) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        msg = f"{path} is not a pack manifest that this version understands: {where}: {first['msg']}"
+        raise SettingsError(msg) from None
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def damage(folder: Path, manifest: Manifest) -> str | None:
+    """The first thing wrong with the files in `folder`, as a phrase; None where every file is as the manifest says."""
+    for file in manifest.files:
+        path = folder / file.name
+        if not path.is_file():
+            if file.optional:
+                continue
+            return f"{file.name} is missing"
+        if file.sha256 == UNCONFIRMED:
+            return f"the manifest has no checksum of {file.name}"
+        if file.size is not None and path.stat().st_size != file.size:
+            return f"{file.name} has {path.stat().st_size} bytes instead of {file.size}"
+        if sha256_of(path) != file.sha256:
+            return f"{file.name} is not the file that the manifest names (its sha256 differs)"
+    return None
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a file where a folder belongs.
+
+    Raises:
+        SettingsError: in one line.
+    """
+    if path.exists() and not path.is_dir():
+        msg = f"{path.absolute()} is a file, but must be a folder; move it away, or name another models folder"
+        raise SettingsError(msg)
+
+
+def installed(models_dir: Path, pack: str) -> Manifest:
+    """The manifest of an installed pack, after every file was checked against its hash. Never downloads.
+
+    Optional files that are not there are left out of it, and its thresholds are those of the models that are.
+
+    Raises:
+        SettingsError: the pack is not there, or is not intact; the line says how to install it.
+    """
+    folder = models_dir / pack
+    require_folder(models_dir)
+    require_folder(folder)
+    known = pack in catalog()
+    command = f"python -m worker.packs install {pack} --models-dir {shlex.quote(str(models_dir))}"
+    remedy = f"run: make models PACK={pack}  (or: {command})"
+    if not (folder / MANIFEST).is_file():
+        missing = f"Model pack '{pack}' is not installed in {models_dir.absolute()}"
+        names = ", ".join(catalog())
+        bare = " (VULTUS_ENGINE=insightface runs a folder without one)" if any(folder.glob("*.onnx")) else ""
+        raise SettingsError(
+            f"{missing}; {remedy}"
+            if known
+            else f"{missing}: no {pack}/{MANIFEST} there{bare}. Packs that install by name: {names}"
+        )
+    manifest = read(folder / MANIFEST)
+    if wrong := damage(folder, manifest):
+        hint = remedy if known else "put the right file back, or name its hash in the manifest"
+        msg = f"Model pack '{pack}' in {models_dir.absolute()} is damaged: {wrong}; {hint}"
+        raise SettingsError(msg)
+    return manifest.present(folder)
