@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shared import faces
 from worker.packs.calibration import Calibration
 from worker.packs.recognisability import UNMEASURED, Measure
+from worker.packs.thresholds import Thresholds
 
 Image = NDArray[np.uint8]
 """Upright image, shape (height, width, 3), BGR."""
@@ -23,26 +24,6 @@ Vectors = NDArray[np.float32]
 
 AttributeName = faces.AttributeName
 """What a pack may tell of a face beyond its embedding and its liveness."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Decision limits that belong to the models of a pack, with their unit."""
-
-    detection: float
-    """Least detection score of a face, 0-1."""
-    match: float
-    """Verified means cosine > match, -1 to 1."""
-    live: float
-    """Live means liveness score >= live, 0-1."""
-    spoof: float
-    """Spoof means liveness score < spoof; between the two it is uncertain."""
-    register_score: float
-    """Least detection score for a registration, 0-1."""
-    duplicate: float | None = None
-    """Registered before means cosine > duplicate; `match` where it was not measured."""
-    register_length: float | None = None
-    """Least length of the raw embedding for a registration, on the model's own scale; None where not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from worker.engine.base import (
     HeadPose,
     Image,
     Search,
-    Thresholds,
     Vectors,
 )
 from worker.packs.recognisability import Measure
+from worker.packs.thresholds import Thresholds
 
 BRIGHT: Final = 200
 LEAST_SIDE: Final = 12

@@ -20,7 +20,6 @@ from worker.engine.base import (
     HeadPose,
     Image,
     Search,
-    Thresholds,
     Vectors,
 )
 from worker.engine.describe import described
@@ -31,6 +30,7 @@ from worker.engine.passive import READERS, Ensemble
 from worker.engine.sessions import open_session
 from worker.packs.manifests import PackFile, sha256_of
 from worker.packs.prepare import prepared, recognisability
+from worker.packs.thresholds import Thresholds
 
 THRESHOLDS: Final = Thresholds(detection=0.5, match=0.4, live=0.5, spoof=0.3, register_score=0.6)
 """Limits of a pack without a manifest: the library's own detection and match defaults. None of them was measured."""

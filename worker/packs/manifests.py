@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from shared.errors import SettingsError
 from shared.faces import Strict
-from worker.engine.base import Thresholds
 from worker.packs.calibration import Calibration
+from worker.packs.thresholds import Thresholds
 
 MANIFEST: Final = "manifest.json"
 CATALOG: Final = Path(__file__).parent / "catalog"

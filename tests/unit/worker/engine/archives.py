@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worker.engine.base import Thresholds
 from worker.packs.manifests import Archive, Licence, Manifest, NpmArchive, PackFile, SdistArchive, ZipArchive
+from worker.packs.thresholds import Thresholds
 
 Serve = Callable[..., str]
 """Serves a body at an address of this machine, and gives the address."""

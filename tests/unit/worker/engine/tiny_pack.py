@@ -9,7 +9,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from worker.engine.base import Thresholds
 from worker.packs.manifests import (
     MANIFEST,
     PREPROCESSINGS,
@@ -20,6 +19,7 @@ from worker.packs.manifests import (
     Role,
     sha256_of,
 )
+from worker.packs.thresholds import Thresholds
 
 DIMENSIONS = 64
 THRESHOLDS = Thresholds(detection=0.5, match=0.35, live=0.5, spoof=0.3, register_score=0.65)
