@@ -127,7 +127,7 @@ def test_no_registry_is_named() -> None:
 
 def test_each_image_holds_only_its_own_side() -> None:
     copied = {name: {value.split()[0] for value in instructions(name, "COPY")} for name in DOCKERFILES}
-    courier = {"worker/__init__.py", "worker/webhooks/"}
+    courier = {"worker/__init__.py", "worker/courier/"}
     assert copied["Dockerfile.api"] == {"requirements/api.txt", "shared/", "api/"} | courier
     assert copied["Dockerfile.worker"] == {"requirements/worker-gpu.txt", "shared/", "worker/"}
 

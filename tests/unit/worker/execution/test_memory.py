@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 PROGRAM = """
 import numpy as np
 from worker.images import decode
-from worker.memory import cap, require
+from worker.execution.memory import cap, require
 from tests.corpus.pngs import png
 from tests.pictures import encoded, one_face
 bomb, picture = png(6324, 6324, depth=16, colour=6), encoded(one_face())

@@ -22,7 +22,7 @@ from worker.execution.exclusive_gate import Turnstile
 from worker.execution.leases import Heartbeat
 from worker.execution.watchdog import STUCK, Watchdog
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 INFO = WorkerInfo(worker="w", model_pack="p", embedding_contract="c", embedding_size=512, provider="CPU", threads=1)
 LIMIT = timedelta(seconds=60)
 
