@@ -31,6 +31,7 @@ from shared.operations import Operation
 from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
+from shared.webhooks import Webhook
 from tests.integration.servers import Server
 from tools.service import Service
 from tools.stack import Store
@@ -130,7 +131,7 @@ class Office:
             params={},
             image=b"image",
             result_ttl=timedelta(hours=1),
-            webhook={"url": f"http://{host(number)}:{self._partners.port}/hook"},
+            webhook=Webhook(f"http://{host(number)}:{self._partners.port}/hook"),
         )
         self._ledger.accept(job, limits=Limits(100_000))
         claim = self._ledger.claim("bench")

@@ -1,13 +1,12 @@
 """The job as clients see it, in answers and in callbacks: one form, written in one place."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared.jobs import Job, Provenance, Transition, origin_of
-from shared.webhooks import read_webhook
+from shared.webhooks import Webhook
 
 METRICS: Final = (
     "queue_ms",
@@ -49,7 +48,7 @@ def job_summary(job: Job) -> dict[str, Any]:
         "error": None
         if job.error is None
         else {"code": job.error.code.value, "detail": job.error.detail, "retryable": job.error.retryable},
-        "metrics": {**dict.fromkeys(METRICS), **job.metrics},
+        "metrics": {**dict.fromkeys(METRICS), **(job.metrics or {})},
         "provenance": None if job.provenance is None else {name: getattr(job.provenance, name) for name in _PROVENANCE},
         "webhook": None if job.webhook is None else webhook_content(job.webhook),
         "batch_id": job.batch,
@@ -59,13 +58,12 @@ def job_summary(job: Job) -> dict[str, Any]:
     }
 
 
-def webhook_content(webhook: Mapping[str, Any]) -> dict[str, Any]:
-    """Who is told, as `JobWebhook` of the API describes it."""
-    known = read_webhook(json.dumps(dict(webhook)))
+def webhook_content(webhook: Webhook) -> dict[str, Any]:
+    """Where the result is delivered, as `JobWebhook` of the API describes it."""
     return {
-        "origin": origin_of(known.url),
-        "events": [event.value for event in known.events],
-        "payload": known.payload.value,
+        "origin": origin_of(webhook.url),
+        "events": [event.value for event in webhook.events],
+        "payload": webhook.payload.value,
     }
 
 

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -13,6 +13,7 @@ from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode
 from shared.operations import Operation
 from shared.tenants import DEFAULT
+from shared.webhooks import Webhook
 
 
 class Status(StrEnum):
@@ -125,35 +126,52 @@ class Transition:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job that is to be accepted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """What the caller decides about a job. A submission, a new job and a job on record all have these fields."""
 
-    id: str
     operation: Operation
-    params: Mapping[str, Any]
-    result_ttl: timedelta
-    image: bytes = b""
-    reference: bytes = b""
-    more: tuple[bytes, ...] = field(default=(), repr=False)
-    """Further images of the same person."""
-    image_url: str | None = field(default=None, repr=False)
-    """Where the image is fetched from; the job waits for it before it waits for a worker."""
-    reference_url: str | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
+    webhook: Webhook | None = field(default=None, repr=False)
+    """An address that is told of the end, beside the tenant's registered endpoints."""
+    session: str | None = None
+    """The liveness session that the image belongs to. Such a job is in no list and no webhook, and never retried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest(JobSpec):
+    """A job that is not on record yet: with its images, or the addresses that they are fetched from."""
+
+    image: bytes = field(default=b"", repr=False)
+    reference: bytes = field(default=b"", repr=False)
+    """A second image file, or empty."""
+    more: tuple[bytes, ...] = field(default=(), repr=False)
+    """Further images of the same person, for a registration."""
+    image_url: str | None = field(default=None, repr=False)
+    """Where the image is fetched from. The job waits for its images before it waits for a worker."""
+    reference_url: str | None = field(default=None, repr=False)
     start_within: timedelta | None = None
-    """A job that no worker has taken by then expires."""
-    webhook: Mapping[str, Any] | None = None
-    """Who is told of its end; where it is set, the end writes a row of the outbox."""
+    """A job that no worker has started by then expires."""
+
+    @property
+    def has_images(self) -> bool:
+        """False while an image has yet to be fetched."""
+        return self.image_url is None and self.reference_url is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob(JobRequest):
+    """A job to accept."""
+
+    id: str
+    params: Mapping[str, Any]
+    result_ttl: timedelta
     tenant: str = DEFAULT
     cause: Cause = UNKNOWN
     """The request that submits it."""
-    session: str | None = None
-    """The liveness session whose frame or reference this is: no endpoint hears of its end, no list shows it, and its
-    image is not kept for a retry."""
     refused: JobFailure | None = None
-    """Set for an item of a batch that was not taken: it is born failed."""
+    """Set for an item of a batch that cannot be done: it is born failed."""
 
     @property
     def image_origin(self) -> str | None:
@@ -176,38 +194,37 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as the ledger holds it. Times are seconds since the epoch by the ledger's clock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(JobSpec):
+    """A job on record. Times are seconds since the epoch by the ledger's clock.
+
+    These fields are the record: `shared/storage/records.py` reads and writes each of them by its name and type.
+    """
 
     id: str
-    operation: Operation
     status: Status
     created_at: float
-    params: dict[str, Any] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tenant: str = DEFAULT
+    """The owner; for every other tenant the job does not exist."""
+    cause: Cause = UNKNOWN
+    """The request that submitted it."""
     attempts: int = 0
     started_at: float | None = None
+    """Start of the latest attempt."""
     finished_at: float | None = None
     expires_at: float | None = None
+    start_by: float | None = None
     result: dict[str, Any] | None = None
     error: JobFailure | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] | None = None
     provenance: Provenance | None = None
-    priority: Priority = Priority.NORMAL
-    tenant: str = DEFAULT
-    """Whose it is: for everybody else it is not there."""
-    start_by: float | None = None
     batch: str | None = None
     retry_of: str | None = None
     retried_as: str | None = None
     image_origin: str | None = None
-    """Scheme and host of the address that its image is fetched from; the rest of it is erased with the image."""
+    """Scheme and host of the address that its image is fetched from; the rest is erased with the image."""
     reference_origin: str | None = None
-    webhook: Mapping[str, Any] | None = field(default=None, repr=False)
-    """Who is told of its end."""
-    cause: Cause = UNKNOWN
-    """The request that submitted it."""
     history: tuple[Transition, ...] = ()
     """Every transition, the first one included."""
 
@@ -215,6 +232,23 @@ class Job:
     def dead_lettered(self) -> bool:
         """True where it failed because no worker could finish it."""
         return self.error is not None and self.error.code in DEAD_LETTERS
+
+
+BIRTH_FIELDS: Final = frozenset(each.name for each in fields(Job)) & frozenset(each.name for each in fields(NewJob))
+"""What a job on record takes over from the new job as it is."""
+
+
+def queued(new: NewJob, *, at: float) -> Job:
+    """The job on record right after its acceptance at this time."""
+    return Job(
+        **{name: getattr(new, name) for name in BIRTH_FIELDS},
+        status=Status.QUEUED,
+        created_at=at,
+        start_by=None if new.start_within is None else at + new.start_within.total_seconds(),
+        image_origin=new.image_origin,
+        reference_origin=new.reference_origin,
+        history=(Transition(1, Status.QUEUED, at),),
+    )
 
 
 DEAD_LETTERS: Final = frozenset({ErrorCode.WORKER_LOST, ErrorCode.TIMED_OUT})

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from shared.tenants import DEFAULT
+from shared.webhooks import Webhook
 
 
 class Step(StrEnum):
@@ -76,7 +77,7 @@ class NewSession:
     result_ttl: timedelta
     tenant: str = DEFAULT
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    webhook: Mapping[str, Any] | None = None
+    webhook: Webhook | None = field(default=None, repr=False)
     memory: str = field(default="", repr=False)
     """What is remembered of faces, as text: the reference to begin with. Erased with the end."""
 
@@ -114,7 +115,7 @@ class Session:
     step_ends_at: float | None = None
     """When the step in hand is over; the first begins with the first frame."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    webhook: Mapping[str, Any] | None = field(default=None, repr=False)
+    webhook: Webhook | None = field(default=None, repr=False)
     progress: str = ""
     """What has been shown so far, as text; kept with the result."""
     memory: str = field(default="", repr=False)

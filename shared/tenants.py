@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 DEFAULT: Final = "default"
-"""Whose everything is where nobody authenticates, and what was on record before there were tenants."""
+"""The tenant of every caller where authentication is off."""
 MAX_POLICY_BYTES: Final = 4096
 MIN_RATE: Final = 0.001
 """Requests per second: one in a quarter of an hour. Below it, waiting times outgrow what a clock can hold."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, RequestError, UnavailableError
-from shared.jobs import Claim, Job, NewJob, Priority, Status, Transition
+from shared.jobs import Claim, Job, NewJob, Priority, Status, Transition, queued
 from shared.liveness_sessions import SessionStatus
 from shared.storage.admission import Limits, Pressure, beyond_quota
 from shared.storage.idempotency import NO_KEY, Known, Reservation, in_progress
@@ -145,22 +145,7 @@ class MemoryLedger(Ledger):
 
     def admit(self, new: NewJob, *, batch: str | None = None, retry_of: str | None = None) -> Job:
         """Every birth."""
-        job = Job(
-            id=new.id,
-            operation=new.operation,
-            status=Status.QUEUED,
-            created_at=self.now,
-            params=dict(new.params),
-            metadata=dict(new.metadata),
-            priority=new.priority,
-            tenant=new.tenant,
-            start_by=None if new.start_within is None else self.now + new.start_within.total_seconds(),
-            batch=batch,
-            retry_of=retry_of,
-            image_origin=new.image_origin,
-            reference_origin=new.reference_origin,
-            cause=new.cause,
-        )
+        job = replace(queued(new, at=self.now), batch=batch, retry_of=retry_of, history=())
         self.records[new.id] = Record(job, new, (new.image, new.reference))
         if new.refused:
             return self.conclude(new.id, Status.FAILED, error=new.refused)

@@ -14,6 +14,7 @@ from shared.storage.idempotency import NO_KEY, Idempotency, Known, Reservation, 
 from shared.storage.listing import JobFilter, Listing, Page, Position
 from shared.storage.results import Results
 from shared.tenants import DEFAULT
+from shared.webhooks import Webhook
 
 if TYPE_CHECKING:
     from tests.memory_ledger import MemoryLedger
@@ -53,7 +54,7 @@ class MemoryBatches(Batches):
         metadata: Mapping[str, Any],
         limits: Limits,
         result_ttl: timedelta,
-        webhook: Mapping[str, Any] | None = None,  # noqa: ARG002 - nobody is told here
+        webhook: Webhook | None = None,  # noqa: ARG002 - nobody is told here
         cause: Cause = UNKNOWN,  # noqa: ARG002
         under: Reservation = NO_KEY,
         tenant: str = DEFAULT,

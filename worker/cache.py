@@ -15,7 +15,6 @@ from shared.errors import UnavailableError
 from shared.jobs import Claim
 from shared.operations import FindParams
 from shared.settings import SharedSettings
-from shared.storage.keys import apart
 from shared.storage.results import Results
 from worker import metrics
 from worker.engine.base import EngineInfo
@@ -53,7 +52,7 @@ class ResultCache:
                 "made_by": self.made_by,
             }
         )
-        return mark + apart(claim.job.tenant)  # so that all of one tenant's can be found, and erased
+        return f"{mark}:{claim.job.tenant}"  # so that all results of one tenant can be found and erased
 
     def find(self, digest: str) -> dict[str, Any] | None:
         """The result of an equal job, or None."""

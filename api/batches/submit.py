@@ -162,12 +162,12 @@ def submit(
         metadata=order.metadata,
         limits=limits(settings, tenant=tenant, grant=grant),
         result_ttl=settings.result_ttl,
-        webhook=None if order.webhook is None else asdict(order.webhook),
+        webhook=order.webhook,
         cause=causes.current(),
         under=under,
         tenant=tenant,
     )
-    ready = sum(job.refused is None and job.image_url is None and job.reference_url is None for job in jobs)
+    ready = sum(job.refused is None and job.has_images for job in jobs)
     if ready:
         doorbell.ring(times=ready)
     refused = sum(job.refused is not None for job in jobs)

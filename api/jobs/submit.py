@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from typing import Any
 
@@ -14,41 +14,27 @@ from shared import causes
 from shared.dispatch import Doorbell
 from shared.errors import ImageError
 from shared.image_header.inspection import inspect_image
-from shared.jobs import Job, NewJob, Priority, Status, Transition, new_job_id
-from shared.operations import FindParams, Operation, RegisterParams
+from shared.jobs import Job, JobRequest, NewJob, new_job_id, queued
+from shared.operations import FindParams, RegisterParams
 from shared.quality import QualityPolicy
 from shared.storage.admission import Limits
 from shared.storage.idempotency import NO_KEY, Reservation
 from shared.storage.ledger import Ledger
 from shared.tenants import ANYTHING, DEFAULT, Grant
-from shared.webhooks import Webhook
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What a caller wants done. The image is here or at `image_url`; `reference` is a second image file, or empty."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission(JobRequest):
+    """A job as its caller asks for it, parsed and checked."""
 
-    operation: Operation
     params: FindParams
-    image: bytes = field(default=b"", repr=False)
-    reference: bytes = field(default=b"", repr=False)
-    more: tuple[bytes, ...] = field(default=(), repr=False)
-    """Further images of the same person, for a registration."""
-    image_url: str | None = field(default=None, repr=False)
-    reference_url: str | None = field(default=None, repr=False)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    priority: Priority = Priority.NORMAL
-    start_within: timedelta | None = None
-    webhook: Webhook | None = None
     tenant: str = DEFAULT
     grant: Grant = ANYTHING
     """What its caller was granted when it was let in."""
-    session: str | None = None
-    """The liveness session that the image belongs to; no endpoint hears of such a job."""
     quality_policy: Mapping[str, Any] = field(default_factory=dict)
-    """What the tenant's registrations are held to where they do not say it; no part of what was asked for."""
+    """Defaults of the tenant's registrations; not part of what was asked for."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -87,22 +73,13 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
     params = submission.params
     if isinstance(params, RegisterParams) and submission.quality_policy:
         params = params.held_to(QualityPolicy.model_validate(submission.quality_policy))
+    requested = {each.name: getattr(submission, each.name) for each in fields(JobRequest)}
     return NewJob(
+        **requested,
         id=job_id,
-        operation=submission.operation,
         params=params.model_dump(mode="json", exclude_none=True),
-        metadata=dict(submission.metadata),
-        image=submission.image,
-        reference=submission.reference,
-        more=submission.more,
-        image_url=submission.image_url,
-        reference_url=submission.reference_url,
-        priority=submission.priority,
-        start_within=submission.start_within,
-        webhook=None if submission.webhook is None else asdict(submission.webhook),
         tenant=submission.tenant,
         cause=causes.current(),
-        session=submission.session,
         result_ttl=result_ttl,
     )
 
@@ -142,24 +119,10 @@ def submit(
     accepted = ledger.accept(
         new, limits=limits(settings, tenant=submission.tenant, grant=submission.grant), under=under
     )
-    if new.image_url is None and new.reference_url is None:
+    if new.has_images:
         doorbell.ring()
     log.info("job.submitted", job_id=job_id, operation=new.operation.value, depth=accepted.depth)
-    return Job(
-        id=job_id,
-        operation=new.operation,
-        status=Status.QUEUED,
-        created_at=accepted.created_at,
-        params=dict(new.params),
-        metadata=dict(new.metadata),
-        priority=new.priority,
-        tenant=new.tenant,
-        start_by=None if new.start_within is None else accepted.created_at + new.start_within.total_seconds(),
-        image_origin=new.image_origin,
-        reference_origin=new.reference_origin,
-        webhook=new.webhook,
-        history=(Transition(1, Status.QUEUED, accepted.created_at),),
-    )
+    return queued(new, at=accepted.created_at)
 
 
 def _inspect_further(image: bytes, settings: ApiSettings, *, name: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final, NoReturn, TypedDict
@@ -122,7 +122,7 @@ def _drawn(
         result_ttl=settings.result_ttl,
         tenant=tenant,
         metadata=request.metadata,
-        webhook=None if webhook is None else asdict(webhook),
+        webhook=webhook,
         memory=reference.model_dump_json(),
     )
 
@@ -160,8 +160,8 @@ async def _reference(
         return Memory(reference=vector, contract=given.embedding.contract)
     image = decoded(given.base64 or "", field="reference.base64")
     submission = Submission(
-        Operation.FRAME,
-        FrameParams(),
+        operation=Operation.FRAME,
+        params=FrameParams(),
         image=image,
         priority=Priority.HIGH,
         tenant=tenant,

@@ -12,9 +12,9 @@ from api.deps import BackendDep, JobIdDep, JobsReader, WebhooksAdmin
 from api.http.openapi import BATCH_READ_CODES, READ_CODES, problem_responses
 from api.http.responses import json_answer
 from api.webhooks.schemas import DeliveryBody, DeliveryWithLog, SubjectDeliveries, attempt_content, delivery_content
+from shared.deliveries import is_delivery_id
 from shared.errors import ErrorCode, RequestError
 from shared.storage.ledger import no_such_job
-from shared.webhooks import is_delivery_id
 
 CODES: Final = (ErrorCode.DELIVERY_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 

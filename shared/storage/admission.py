@@ -43,7 +43,7 @@ class Limits:
         quota: dict[str, Any] = {}
         if self.grant.jobs is not None:
             shelves = [
-                f"{status}:{operation}{keys.apart(self.tenant)}"
+                f"{status}:{operation}:{self.tenant}"
                 for status in Status
                 if not status.is_terminal
                 for operation in Operation

@@ -14,9 +14,10 @@ from shared.storage import keys, scripts
 from shared.storage.admission import Limits, refuse_where_full
 from shared.storage.connection import store_errors
 from shared.storage.idempotency import NO_KEY, Reservation, refuse_where_lost
-from shared.storage.records import new_job_json, read_batch, read_job, readable, tenant_text
+from shared.storage.records import new_job_json, read_batch, read_job, readable
 from shared.storage.results import Results
 from shared.tenants import DEFAULT
+from shared.webhooks import Webhook, webhook_json
 
 STAGED: Final = timedelta(minutes=10)
 """How long images stay that were put there for a batch which then was not accepted: a gateway died in between."""
@@ -47,7 +48,7 @@ class Batches:
         metadata: Mapping[str, Any],
         limits: Limits,
         result_ttl: timedelta,
-        webhook: Mapping[str, Any] | None = None,
+        webhook: Webhook | None = None,
         cause: Cause = UNKNOWN,
         under: Reservation = NO_KEY,
         tenant: str = DEFAULT,
@@ -73,13 +74,14 @@ class Batches:
                         staged.rpush(keys.more(shard, job.id), *job.more)
                         staged.pexpire(keys.more(shard, job.id), STAGED)
                 staged.execute()
-        fields = {"metadata": json.dumps(dict(metadata)), "ttl": str(max(1, round(result_ttl.total_seconds())))}
-        owner = tenant_text(tenant)
-        if owner is not None:
-            fields["tenant"] = owner
-        fields |= cause.texts
+        fields = {
+            "metadata": json.dumps(dict(metadata)),
+            "tenant": tenant,
+            "ttl": str(max(1, round(result_ttl.total_seconds()))),
+            **cause.texts,
+        }
         if webhook is not None:
-            fields["webhook"] = json.dumps(dict(webhook))
+            fields["webhook"] = webhook_json(webhook)
         with store_errors():
             answer = self._accept(
                 keys=[keys.batch(shard, batch_id)],

@@ -17,7 +17,7 @@ from shared.storage.endpoints import Endpoints
 from shared.storage.ledger import Ledger
 from shared.storage.records import read_batch, read_job, readable
 from shared.storage.sessions import Sessions, read_session
-from shared.tenants import DEFAULT, ApiKey
+from shared.tenants import ApiKey
 from shared.webhooks import Endpoint
 
 AT_ONCE: Final = 500
@@ -95,7 +95,7 @@ class Belongings:
                 for name in names:
                     asked.hmget(name, "id", "tenant")
                 rows = cast("list[list[bytes | None]]", asked.execute())
-            own = [name for name, (known, whose) in zip(names, rows, strict=True) if known and _is(whose, tenant)]
+            own = [name for name, (known, whose) in zip(names, rows, strict=True) if known and whose == tenant.encode()]
             with store_errors(), self._client.pipeline(transaction=False) as asked:
                 for name in own:
                     asked.hgetall(name)
@@ -105,7 +105,7 @@ class Belongings:
         """Take what is still to be told of the tenant's ends out of the outbox."""
         with store_errors():
             rows = cast("list[bytes]", self._client.lrange(keys.outbox(shard), 0, -1))
-            own = [row for row in rows if from_json(row).get("tenant", DEFAULT) == tenant]
+            own = [row for row in rows if from_json(row).get("tenant") == tenant]
             return sum(int(self._client.lrem(keys.outbox(shard), 1, row.decode())) for row in own)
 
     def _forget(self, shard: int, name: str) -> int:
@@ -117,7 +117,7 @@ class Belongings:
         erased = 0
         for names in self._walk(f"{keys.prefix(shard)}result:*"):
             for name in names:
-                if name.decode().partition("}:result:")[2].partition(":")[2] == ("" if tenant == DEFAULT else tenant):
+                if name.decode().partition("}:result:")[2].partition(":")[2] == tenant:
                     with store_errors():
                         erased += self._client.delete(name)
         return erased
@@ -133,7 +133,3 @@ class Belongings:
                     yield names
                 if cursor == 0:
                     break
-
-
-def _is(whose: bytes | None, tenant: str) -> bool:
-    return (DEFAULT if whose is None else whose.decode()) == tenant

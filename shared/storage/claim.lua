@@ -3,8 +3,7 @@
 -- work that ends makes room. High goes before normal before low, but of eight turns one begins with low and one with
 -- normal. What waited beyond its deadline expires.
 -- The tenants that have something in line take turns, whoever was served longest ago first: a long line holds up its own
--- tenant alone. One turn of eight goes by the line of all, which also has what is in no tenant's line: jobs of before
--- there were any.
+-- tenant alone. One turn of eight goes by the line of all.
 -- A job that lost a worker before is given only to one that runs nothing beside it; to others the answer is 'alone'.
 -- A job of an operation that the worker does not know waits for a newer one, and holds up no other.
 -- KEYS pending
@@ -34,7 +33,7 @@ local function first_of(line)
       elseif ARGV[4] == '0' and tonumber(found[1]) > 0 then
         return {'alone'}
       else
-        local tenant = found[5] or 'default'
+        local tenant = found[5]
         redis.call('ZREM', KEYS[1], id)
         redis.call('ZREM', prefix .. 'pending:' .. tenant, id)
         redis.call('ZADD', prefix .. 'lines', now, tenant)

@@ -14,6 +14,7 @@ from typing import Final, cast
 import redis
 import structlog
 
+from shared.deliveries import Attempt, Delivery, DeliveryStatus, Event, Flight, delivery_id, event_id
 from shared.errors import UnavailableError
 from shared.jobs import new_batch_id, shard_of
 from shared.storage import keys, scripts
@@ -21,19 +22,7 @@ from shared.storage.connection import heard, is_cluster, store_errors
 from shared.storage.delivery_records import Row, event_texts, read_delivery, read_row
 from shared.storage.records import pairs, readable
 from shared.tenants import DEFAULT
-from shared.webhooks import (
-    Attempt,
-    Delivery,
-    DeliveryStatus,
-    Endpoint,
-    Event,
-    EventType,
-    Flight,
-    Webhook,
-    delivery_id,
-    event_id,
-    webhook_json,
-)
+from shared.webhooks import Endpoint, EventType, Webhook, webhook_json
 
 PARTS: Final = ("common", "deliveries")
 AT_ONCE: Final = 200

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.causes import Cause
+from shared.deliveries import Delivery, DeliveryStatus, Event, event_id
 from shared.jobs import Status
-from shared.storage.records import tenant_text
-from shared.tenants import DEFAULT
-from shared.webhooks import Delivery, DeliveryStatus, Event, EventType, Webhook, event_id, read_webhook
+from shared.webhooks import EventType, Webhook, read_webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def _row_of(raw: bytes) -> Row:
         status=found.get("status"),
         total=found.get("total"),
         counts=_counts(found.get("counts")),
-        tenant=found.get("tenant", DEFAULT),
+        tenant=found["tenant"],
         cause=Cause(found.get("request_id"), found.get("traceparent")),
     )
     webhook = found.get("webhook")
@@ -54,10 +53,15 @@ def _counts(found: Mapping[str, int] | None) -> dict[Status, int] | None:
 
 def event_texts(event: Event) -> dict[str, str]:
     """The fields that an event is kept in."""
-    texts = {"id": event.id, "type": event.type.value, "at": f"{event.at:.6f}", "subject": event.subject}
+    texts = {
+        "id": event.id,
+        "type": event.type.value,
+        "at": f"{event.at:.6f}",
+        "subject": event.subject,
+        "tenant": event.tenant,
+    }
     texts |= event.cause.texts
     more: dict[str, Any] = {name: getattr(event, name) for name in ("operation", "code", "status", "total")}
-    more["tenant"] = tenant_text(event.tenant)
     texts |= {name: str(value) for name, value in more.items() if value is not None}
     return texts | ({} if event.counts is None else {"counts": json.dumps(event.counts)})
 
@@ -78,7 +82,7 @@ def read_delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> D
             status=known.get("status"),
             total=int(known["total"]) if "total" in known else None,
             counts=_counts(json.loads(known["counts"])) if "counts" in known else None,
-            tenant=known.get("tenant", DEFAULT),
+            tenant=known["tenant"],
             cause=Cause(known.get("request_id"), known.get("traceparent")),
         ),
         destination=found["destination"],

@@ -12,7 +12,7 @@ from shared.errors import ErrorCode, RequestError
 from shared.storage import keys, scripts
 from shared.storage.admission import refuse_where_void
 from shared.storage.connection import store_errors
-from shared.storage.records import pairs, readable, tenant_text
+from shared.storage.records import pairs, readable
 from shared.storage.versions import Changes, expected, refuse_stale, written
 from shared.tenants import ANYTHING, DEFAULT, Grant
 from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, EventType, PayloadForm, Secret
@@ -48,14 +48,7 @@ class Endpoints:
         Raises:
             RequestError: `too_many_endpoints`; `forbidden`: the tenant was disabled or erased.
         """
-        fields = {
-            "id": endpoint.id,
-            "enabled": "1",
-            **written(endpoint, _WRITE),
-        }
-        owner = tenant_text(endpoint.tenant)
-        if owner is not None:
-            fields["tenant"] = owner
+        fields = {"id": endpoint.id, "tenant": endpoint.tenant, "enabled": "1", **written(endpoint, _WRITE)}
         with store_errors():
             at = self._create(
                 keys=[
@@ -249,7 +242,7 @@ def _read(fields: Mapping[bytes, bytes]) -> Endpoint:
         url=found["url"],
         events=tuple(map(EventType, json.loads(found["events"]))),
         secrets=tuple(Secret(**secret) for secret in json.loads(found["secrets"])),
-        tenant=found.get("tenant", DEFAULT),
+        tenant=found["tenant"],
         description=found["description"],
         payload=PayloadForm(found["payload"]),
         include_embeddings=found["include_embeddings"] == "1",

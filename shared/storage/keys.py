@@ -17,20 +17,17 @@ vultus:{n}:batch_jobs:ID list    the ids of its jobs, in the order of the items 
 vultus:{n}:session:ID   hash     one liveness session (`sessions.py`)           until it ends, then its TTL
 vultus:{n}:sessions     zset     ids of those that run, by when their time ends an id leaves when it ends
 vultus:{n}:idempotency:HASH string who holds a key, or what it led to           24 h, and as long as the job or batch
-vultus:{n}:result:HASH  string   a result for repeated images (`results.py`)    VULTUS_RESULT_CACHE_TTL
-                                 `:TENANT` behind it, but for the default's
+vultus:{n}:result:HASH:TENANT string a result for repeated images (`results.py`) VULTUS_RESULT_CACHE_TTL
 vultus:{n}:pending      zset     ids that wait, by priority, then acceptance    an id leaves when it is claimed
 vultus:{n}:pending:TENANT zset   those of them that are the tenant's            as there
 vultus:{n}:lines        zset     tenants with ids there, by their last start    one leaves when its line is empty
 vultus:{n}:fetch        zset     ids whose images are still to be fetched       an id leaves when they are there
 vultus:{n}:leases       zset     ids in work, by the end of their lease         an id leaves when its job ends
 vultus:{n}:deadlines    zset     ids that wait, by when they expire             an id leaves when it is claimed
-vultus:{n}:index:S:O    zset     ids of status S and operation O, by creation;  an id leaves when its record expires
-                                 `:TENANT` behind it, but for the default's
+vultus:{n}:index:S:O:TENANT zset ids of status S and operation O, by creation   an id leaves when its record expires
 vultus:{n}:expiry       zset     what the index must forget, by when            an entry leaves then
 vultus:{n}:outbox       list     ends that somebody is to be told of, as JSON   a row leaves when it is fanned out
-vultus:{n}:listeners:T  set      endpoints that ask for events of type T;       an id leaves with its endpoint
-                                 `:TENANT` behind it, but for the default's
+vultus:{n}:listeners:T:TENANT set endpoints that ask for events of type T       an id leaves with its endpoint
 vultus:{n}:closed:MARK  string   "all", or the time before which what a tenant  while it is disabled; a day after its
                                  or an API key was granted is void              erasure, or revocation
 vultus:{n}:ended:T      string   how many jobs ended in 5 seconds               60 s
@@ -55,8 +52,7 @@ vultus:{n}:destination:DEST hash how many failed in a row, till when it rests   
 vultus:{n}:due          zset     destinations, by when one may be sent to       one leaves when nothing waits there
 vultus:layout           string   how many shards there are                      -
 vultus:{webhooks}:endpoint:ID hash one registered endpoint, with its secrets     until it is deleted
-vultus:{webhooks}:endpoints zset ids of a tenant's endpoints, by creation;      an id leaves with its endpoint
-                                 `:TENANT` behind it, but for the default's
+vultus:{webhooks}:endpoints:TENANT zset ids of its endpoints, by creation       an id leaves with its endpoint
 vultus:{webhooks}:tenants set    tenants that have had an endpoint              until the tenant is erased
 vultus:{auth}:tenant:ID hash    one tenant: its name, quotas, policy           until it is erased
 vultus:{auth}:tenants  zset     ids of all tenants on record, by creation      an id leaves with its tenant
@@ -79,11 +75,6 @@ WORKERS_SEEN: Final = f"{ROOT}:{{workers}}:seen"
 WORKERS_INFO: Final = f"{ROOT}:{{workers}}:info"
 TENANTS: Final = f"{ROOT}:{{auth}}:tenants"
 ENDPOINT_TENANTS: Final = f"{ROOT}:{{webhooks}}:tenants"
-
-
-def apart(tenant: str) -> str:
-    """The end of the names of what each tenant has apart; the default's have none, as before there were tenants."""
-    return "" if tenant == DEFAULT else f":{tenant}"
 
 
 LAYOUT: Final = f"{ROOT}:layout"
@@ -177,7 +168,7 @@ def outbox(shard: int) -> str:
 
 def listeners(shard: int, event_type: str, tenant: str = DEFAULT) -> str:
     """The tenant's endpoints that ask for events of this type."""
-    return f"{prefix(shard)}listeners:{event_type}{apart(tenant)}"
+    return f"{prefix(shard)}listeners:{event_type}:{tenant}"
 
 
 def event(shard: int, event_id: str) -> str:
@@ -228,7 +219,7 @@ def endpoint(endpoint_id: str) -> str:
 
 def endpoints(tenant: str) -> str:
     """The ids of the tenant's endpoints."""
-    return f"{ROOT}:{{webhooks}}:endpoints{apart(tenant)}"
+    return f"{ROOT}:{{webhooks}}:endpoints:{tenant}"
 
 
 def tenant(tenant_id: str) -> str:

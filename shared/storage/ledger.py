@@ -21,6 +21,7 @@ from shared.storage.connection import heard, is_cluster, store_errors
 from shared.storage.events import read_status
 from shared.storage.idempotency import NO_KEY, Reservation, refuse_where_lost
 from shared.storage.records import (
+    RETRIED_FIELDS,
     failure_json,
     new_job_json,
     pairs,
@@ -267,7 +268,15 @@ class Ledger:
         with store_errors():
             answer = self._retry(
                 keys=[keys.job(shard, job_id)],
-                args=[keys.prefix(shard), job_id, new_id, tenant, *limits.of_one(self.shards), json.dumps(cause.texts)],
+                args=[
+                    keys.prefix(shard),
+                    job_id,
+                    new_id,
+                    tenant,
+                    *limits.of_one(self.shards),
+                    json.dumps(cause.texts),
+                    *RETRIED_FIELDS,
+                ],
             )
         refuse_where_full(answer, limits.of_one(self.shards))
         if answer[0] == b"none":

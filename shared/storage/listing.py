@@ -9,16 +9,12 @@ from shared.jobs import Job, Status, shard_of
 from shared.operations import SUBMITTABLE, Operation
 from shared.storage import keys, scripts
 from shared.storage.connection import store_errors
-from shared.storage.records import read_job, readable
+from shared.storage.records import LISTED_FIELDS, read_job, readable
 from shared.tenants import DEFAULT
 
 DEAD: Final = "dead"
 """Shelf of the failed jobs that are dead letters; the other shelves are named by their status."""
-FIELDS: Final = (
-    "id", "operation", "status", "created_at", "params", "metadata", "attempts", "started_at", "finished_at",
-    "expires_at", "error", "metrics", "provenance", "priority", "start_by", "batch", "retry_of", "retried_as",
-    "history", "tenant",
-)  # fmt: skip
+_ID: Final = LISTED_FIELDS.index("id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +48,7 @@ class JobFilter:
         elif Status.FAILED in statuses:
             statuses.append(DEAD)
         operations = [operation.value for operation in SUBMITTABLE if self.operation in {None, operation}]
-        end = keys.apart(self.tenant)
-        return [f"{status}:{operation}{end}" for status in statuses for operation in operations]
+        return [f"{status}:{operation}:{self.tenant}" for status in statuses for operation in operations]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +102,12 @@ class Listing:
     def _read(self, job_ids: list[str]) -> list[Job]:
         with store_errors(), self._client.pipeline(transaction=False) as asked:
             for job_id in job_ids:
-                asked.hmget(keys.job(shard_of(job_id), job_id), *FIELDS)
+                asked.hmget(keys.job(shard_of(job_id), job_id), *LISTED_FIELDS)
             rows = cast("list[list[Any]]", asked.execute())
         # One that expired a moment ago may still be in the index.
         records = (
-            {name.encode(): value for name, value in zip(FIELDS, row, strict=True) if value is not None}
+            {name.encode(): value for name, value in zip(LISTED_FIELDS, row, strict=True) if value is not None}
             for row in rows
-            if row[0] is not None
+            if row[_ID] is not None
         )
         return list(readable("job", records, read_job))

@@ -1,10 +1,10 @@
-"""A job's record as the ledger keeps it: its fields written as text, and read again."""
+"""The record of a job: one codec that writes and reads each field of `Job` by its name and type."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from functools import partial
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 import structlog
 from pydantic_core import from_json, to_json
@@ -12,16 +12,25 @@ from pydantic_core import from_json, to_json
 from shared.causes import Cause
 from shared.errors import ErrorCode
 from shared.job_content import EMBEDDINGS, outlined
-from shared.jobs import Batch, BatchStatus, Job, JobFailure, NewJob, Priority, Provenance, Status, Transition
+from shared.jobs import (
+    BIRTH_FIELDS,
+    Batch,
+    BatchStatus,
+    Job,
+    JobFailure,
+    NewJob,
+    Priority,
+    Provenance,
+    Status,
+    Transition,
+)
 from shared.operations import Operation
-from shared.tenants import DEFAULT
+from shared.webhooks import Webhook, read_webhook, webhook_json
 
 R = TypeVar("R")
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
-
-_PROVENANCE = frozenset(field.name for field in fields(Provenance))
 
 
 def readable(kind: str, rows: Iterable[R], read: Callable[[R], T]) -> Iterator[T]:
@@ -54,24 +63,17 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 
 
 def new_job_json(job: NewJob, *, staged: bool = False) -> str:
-    """A job that is to be accepted as `scripts/common.lua` reads it: the fields of its record as texts, and the rest.
+    """A new job as `scripts/common.lua` reads it: the fields of its record as texts, and what the record leaves out.
 
     `staged` names its images, for a step that finds them in the store already.
     """
-    record = {
-        "id": job.id,
-        "operation": job.operation.value,
-        "params": json.dumps(outlined(job.params)),
-        "metadata": json.dumps(dict(job.metadata)),
-        "priority": job.priority.value,
-        "tenant": tenant_text(job.tenant),
-        "ttl": str(max(1, round(job.result_ttl.total_seconds()))),
-        "image_origin": job.image_origin,
-        "reference_origin": job.reference_origin,
-        "webhook": None if job.webhook is None else json.dumps(dict(job.webhook)),
-        **job.cause.texts,
-        "session": job.session,
-    }
+    record = {name: write(value) for name, write in _BIRTH if (value := getattr(job, name)) is not None}
+    record["ttl"] = str(max(1, round(job.result_ttl.total_seconds())))
+    record |= job.cause.texts
+    if job.image_origin is not None:
+        record["image_origin"] = job.image_origin
+    if job.reference_origin is not None:
+        record["reference_origin"] = job.reference_origin
     images = {"image": job.image, "reference": job.reference, "more": job.more}
     urls = _without_none({"image": job.image_url, "reference": job.reference_url})
     embeddings = {name: job.params[name] for name in EMBEDDINGS if job.params.get(name)}
@@ -82,73 +84,27 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
         "refused": None if job.refused is None else failure_json(job.refused),
         "staged": [kind for kind, data in images.items() if data] if staged else None,
     }
-    return json.dumps({"fields": _without_none(record), **_without_none(more)})
+    return json.dumps({"fields": record, **_without_none(more)})
 
 
-def tenant_text(tenant: str) -> str | None:
-    """A tenant as records have it: the default's say nothing, as those do of before there were tenants."""
-    return None if tenant == DEFAULT else tenant
-
-
-def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def read_batch(raw: Mapping[bytes, bytes]) -> Batch:
-    """The batch of these fields."""
-    found = {name.decode(): value for name, value in raw.items()}
-    return Batch(
-        id=found["id"].decode(),
-        status=BatchStatus(found["status"].decode()),
-        created_at=float(found["created_at"]),
-        total=int(found["total"]),
-        counts={status: int(found.get(status.value, b"0")) for status in Status},
-        metadata=json.loads(found.get("metadata", b"{}")),
-        tenant=_text(found, "tenant") or DEFAULT,
-        finished_at=_number(found, "finished_at"),
-        expires_at=_number(found, "expires_at"),
-    )
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def read_job(raw: Mapping[bytes, bytes]) -> Job:
-    """The job of these fields; what a newer version says beyond ours is left out.
+    """The job of this record. Fields that only a newer version knows are left out.
 
     Raises:
-        ValueError: its operation, status or priority is one that only a newer version knows.
+        ValueError: a field cannot be read, such as an operation that only a newer version knows.
+        LookupError: a field that every record has is missing.
     """
-    found = {name.decode(): value for name, value in raw.items()}
-    number: Callable[[str], float | None] = partial(_number, found)
-    text: Callable[[str], str | None] = partial(_text, found)
-    error = json.loads(found.get("error", b"null"))
-    provenance = json.loads(found.get("provenance", b"null"))
+    request_id, traceparent = raw.get(b"request_id"), raw.get(b"traceparent")
     return Job(
-        id=found["id"].decode(),
-        operation=Operation(found["operation"].decode()),
-        status=Status(found["status"].decode()),
-        created_at=float(found["created_at"]),
-        params=json.loads(found["params"]),
-        metadata=json.loads(found["metadata"]),
-        attempts=int(found["attempts"]),
-        started_at=number("started_at"),
-        finished_at=number("finished_at"),
-        expires_at=number("expires_at"),
-        result=from_json(found.get("result", b"null")),
-        error=_failure(error) if error else None,
-        metrics=json.loads(found.get("metrics", b"{}")),
-        provenance=Provenance(**{name: provenance[name] for name in _PROVENANCE & provenance.keys()})
-        if provenance
-        else None,
-        priority=Priority(text("priority") or Priority.NORMAL),
-        tenant=text("tenant") or DEFAULT,
-        start_by=number("start_by"),
-        batch=text("batch"),
-        retry_of=text("retry_of"),
-        retried_as=text("retried_as"),
-        image_origin=text("image_origin"),
-        reference_origin=text("reference_origin"),
-        webhook=json.loads(found["webhook"]) if "webhook" in found else None,
-        cause=Cause(text("request_id"), text("traceparent")),
-        history=_history(found.get("history", b"")),
+        cause=Cause(
+            None if request_id is None else request_id.decode(), None if traceparent is None else traceparent.decode()
+        ),
+        **{name: read(raw[key]) for name, key, read in _ALWAYS},
+        **{name: read(raw[key]) for name, key, read in _WHERE_SET if key in raw},
     )
 
 
@@ -157,20 +113,91 @@ def with_embeddings(job: Job, embeddings: bytes | None) -> Job:
     return job if embeddings is None else replace(job, params={**job.params, **json.loads(embeddings)})
 
 
-def _failure(error: Mapping[str, Any]) -> JobFailure:
-    known = error["code"] in frozenset(ErrorCode)
-    code = ErrorCode(error["code"]) if known else ErrorCode.INTERNAL_ERROR
-    return JobFailure(code, error["detail"], retryable=error["retryable"])
+def read_batch(raw: Mapping[bytes, bytes]) -> Batch:
+    """The batch of this record."""
+    kept = {name.decode(): value for name, value in raw.items()}
+    return Batch(
+        id=kept["id"].decode(),
+        status=BatchStatus(kept["status"].decode()),
+        created_at=float(kept["created_at"]),
+        total=int(kept["total"]),
+        counts={status: int(kept.get(status.value, b"0")) for status in Status},
+        metadata=json.loads(kept["metadata"]),
+        tenant=kept["tenant"].decode(),
+        finished_at=float(kept["finished_at"]) if "finished_at" in kept else None,
+        expires_at=float(kept["expires_at"]) if "expires_at" in kept else None,
+    )
 
 
-def _history(written: bytes) -> tuple[Transition, ...]:
-    steps = (step.split(" ") for step in written.decode().split(";") if step)
+def _read_failure(text: bytes) -> JobFailure | None:
+    failure = json.loads(text)
+    if failure is None:
+        return None
+    code = ErrorCode(failure["code"]) if failure["code"] in _CODES else ErrorCode.INTERNAL_ERROR
+    return JobFailure(code, failure["detail"], retryable=failure["retryable"])
+
+
+def _read_provenance(text: bytes) -> Provenance | None:
+    provenance = json.loads(text)
+    return provenance and Provenance(**{name: provenance[name] for name in _PROVENANCE & provenance.keys()})
+
+
+def _read_history(text: bytes) -> tuple[Transition, ...]:
+    steps = (step.split(" ") for step in text.decode().split(";") if step)
     return tuple(Transition(number, Status(status), float(at)) for number, (status, at) in enumerate(steps, 1))
 
 
-def _text(found: Mapping[str, bytes], name: str) -> str | None:
-    return found[name].decode() if name in found else None
+_CODES: Final = frozenset(ErrorCode)
+_PROVENANCE: Final = frozenset(field.name for field in fields(Provenance))
+_READERS: Final[Mapping[Any, Callable[[bytes], Any]]] = {
+    str: bytes.decode,
+    int: int,
+    float: float,
+    Operation: lambda text: Operation(text.decode()),
+    Status: lambda text: Status(text.decode()),
+    Priority: lambda text: Priority(text.decode()),
+    Webhook: read_webhook,
+    JobFailure: _read_failure,
+    Provenance: _read_provenance,
+    tuple[Transition, ...]: _read_history,
+    Mapping[str, Any]: json.loads,
+    Mapping[str, float]: json.loads,
+    dict[str, Any]: from_json,  # the result, whose embeddings are long
+}
+_WRITERS: Final[Mapping[Any, Callable[[Any], str]]] = {
+    str: str,
+    Operation: str,
+    Priority: str,
+    Webhook: webhook_json,
+    Mapping[str, Any]: lambda value: json.dumps(dict(value)),
+}
+"""Only the fields of a new job are written here. The scripts write the rest."""
 
 
-def _number(found: Mapping[str, bytes], name: str) -> float | None:
-    return float(found[name]) if name in found else None
+def _of_type(codecs: Mapping[Any, T], hint: Any) -> T:
+    """The codec of a type, or of a type or None. A type without one is an error of this module, seen at import."""
+    return codecs[next(each for each in get_args(hint) if each is not NoneType) if _may_be_none(hint) else hint]
+
+
+def _may_be_none(hint: Any) -> bool:
+    return NoneType in get_args(hint)
+
+
+_HINTS: Final = {name: hint for name, hint in get_type_hints(Job).items() if hint is not Cause}
+_ALWAYS: Final = tuple(
+    (name, name.encode(), _of_type(_READERS, hint)) for name, hint in _HINTS.items() if not _may_be_none(hint)
+)
+"""Fields of every record."""
+_WHERE_SET: Final = tuple(
+    (name, name.encode(), _of_type(_READERS, hint)) for name, hint in _HINTS.items() if _may_be_none(hint)
+)
+"""Fields that a record does not have while they are None."""
+_BIRTH: Final = tuple(
+    (name, _of_type(_WRITERS, hint) if name != "params" else lambda params: json.dumps(outlined(params)))
+    for name, hint in _HINTS.items()
+    if name in BIRTH_FIELDS
+)
+LISTED_FIELDS: Final = (*(name for name in _HINTS if name != "result"), "request_id", "traceparent")
+"""Fields of the record that a list reads: all but the result."""
+RETRIED_FIELDS: Final = (*sorted(BIRTH_FIELDS - {"id", "cause", "session"}), "ttl", "image_origin", "reference_origin")
+"""Fields of the record that a retry takes over."""

@@ -48,7 +48,7 @@ class Results:
         key = keys.job(shard_of(job_id), job_id)
         with _any_error():
             digest, owner = cast("list[bytes | None]", self._client.hmget(key, "cached_as", "tenant"))
-            if digest and (owner.decode() if owner else DEFAULT) == tenant:
+            if digest and owner == tenant.encode():
                 self._client.delete(self._key(digest.decode()))
 
     def _key(self, digest: str) -> str:

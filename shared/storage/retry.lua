@@ -1,9 +1,8 @@
 -- retry: a new job for one that failed, with the images that were kept for it; the same new job however often it is asked.
 -- KEYS job
--- ARGV prefix id new_id tenant most age grant(JSON) cause(JSON)
+-- ARGV prefix id new_id tenant most age grant(JSON) cause(JSON) field_to_take_over...
 local id, new = ARGV[2], ARGV[3]
-local old = redis.call('HMGET', KEYS[1], 'status', 'error', 'retried_as', 'operation', 'params', 'metadata', 'ttl',
-  'priority', 'webhook', 'image_origin', 'reference_origin', 'tenant')
+local old = redis.call('HMGET', KEYS[1], 'status', 'error', 'retried_as')
 if not old[1] or owner(KEYS[1]) ~= ARGV[4] then return {'none'} end
 if old[3] then return {'known', old[3]} end
 if old[1] ~= 'failed' then return {'not_failed', old[1]} end
@@ -17,13 +16,9 @@ for _, kind in ipairs(MATERIAL) do
     redis.call('PERSIST', prefix .. kind .. new)
   end
 end
-local fields = {id = new, retry_of = id, operation = old[4], params = old[5], metadata = old[6], ttl = old[7],
-  priority = old[8] or 'normal'}
-for name, value in pairs(cjson.decode(ARGV[8])) do fields[name] = value end
-if old[9] then fields.webhook = old[9] end
-if old[10] then fields.image_origin = old[10] end
-if old[11] then fields.reference_origin = old[11] end
-if old[12] then fields.tenant = old[12] end
+local fields = cjson.decode(ARGV[8])
+fields.id, fields.retry_of = new, id
+for at = 9, #ARGV do fields[ARGV[at]] = redis.call('HGET', KEYS[1], ARGV[at]) or nil end
 admit({fields = fields}, 0)
 redis.call('HSET', KEYS[1], 'retried_as', new)
 return {'accepted', new}

@@ -22,7 +22,6 @@ end
 local full = refusal(ARGV[9], ARGV[10], ARGV[11], 1)
 if full then return full end
 local job = cjson.decode(ARGV[4])
-job.fields.session = id
 redis.call('SET', prefix .. 'image:' .. job.fields.id, ARGV[5])
 admit(job, 0)
 redis.call('HSET', KEYS[1], 'job', job.fields.id, 'digest', ARGV[6], 'sequence', ARGV[7], 'taken_at', ARGV[8],

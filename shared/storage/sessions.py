@@ -12,8 +12,9 @@ from shared.liveness_sessions import GRACE, FrameInWork, NewSession, Reason, Ses
 from shared.storage import keys, scripts
 from shared.storage.admission import Limits, grant_json, refuse_where_full, refuse_where_void
 from shared.storage.connection import store_errors
-from shared.storage.records import new_job_json, tenant_text
-from shared.tenants import ANYTHING, DEFAULT, Grant
+from shared.storage.records import new_job_json
+from shared.tenants import ANYTHING, Grant
+from shared.webhooks import read_webhook, webhook_json
 
 PARTS: Final = ("common", "sessions")
 
@@ -49,8 +50,8 @@ class Sessions:
             "ttl": str(max(1, round(new.result_ttl.total_seconds()))),
             "metadata": json.dumps(dict(new.metadata)),
             "memory": new.memory,
-            **({} if (tenant := tenant_text(new.tenant)) is None else {"tenant": tenant}),
-            **({} if new.webhook is None else {"webhook": json.dumps(dict(new.webhook))}),
+            "tenant": new.tenant,
+            **({} if new.webhook is None else {"webhook": webhook_json(new.webhook)}),
         }
         with store_errors():
             answer = self._open(
@@ -185,12 +186,12 @@ def read_session(raw: Mapping[bytes, bytes]) -> Session:
         steps=tuple(map(Step, found["steps"].split())),
         step_length=float(found["step_length"]),
         most_frames=int(found["most_frames"]),
-        tenant=found.get("tenant", DEFAULT),
+        tenant=found["tenant"],
         version=int(found["version"]),
         frames=int(found["frames"]),
         step_ends_at=_number(found, "step_ends_at"),
         metadata=json.loads(found["metadata"]),
-        webhook=json.loads(found["webhook"]) if "webhook" in found else None,
+        webhook=read_webhook(found["webhook"]) if "webhook" in found else None,
         progress=found.get("progress", ""),
         memory=found.get("memory", ""),
         frame=_frame(found) if "job" in found else None,

@@ -28,7 +28,7 @@ for _, id in ipairs(due) do
   if #taken >= most then break end
   local job = redis.call('HMGET', prefix .. 'job:' .. id, 'tenant', 'image_origin', 'reference_origin', 'request_id',
     'traceparent')
-  local names = {'tenant ' .. (job[1] or 'default')}
+  local names = {'tenant ' .. job[1]}
   for at = 2, 3 do
     if job[at] then names[#names + 1] = 'host ' .. job[at] end
   end

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.webhooks import event_id
+from shared.deliveries import event_id
 from tests.chaos.oracle import Snapshot
 from tests.chaos.receiver import Receipt
 

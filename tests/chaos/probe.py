@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import requests
 
-from shared.webhooks import event_id
+from shared.deliveries import event_id
 from tests.chaos.marks import QUICK
 from tests.chaos.oracle import Account
 from tests.chaos.receiver import Receiver

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from shared.deliveries import Attempt, Delivery, DeliveryStatus
 from shared.jobs import NewJob, new_job_id
 from shared.operations import Operation
 from shared.signing import new_secret
@@ -19,7 +20,7 @@ from shared.storage.connection import connect
 from shared.storage.ledger import Outcome
 from shared.storage.stores import open_stores
 from shared.tenants import DEFAULT
-from shared.webhooks import SUBSCRIBABLE, Attempt, Delivery, DeliveryStatus, Endpoint, Secret, new_endpoint_id
+from shared.webhooks import SUBSCRIBABLE, Endpoint, Secret, Webhook, new_endpoint_id
 from tests.integration.servers import Server
 from tools.receiver import TO_THIS_MACHINE
 from tools.service import Service
@@ -91,7 +92,7 @@ class Site:
             result_ttl=timedelta(hours=1),
             metadata={"case": "of-mine"},
             tenant=tenant,
-            webhook=None if url is None else {"url": url, **webhook},
+            webhook=None if url is None else Webhook(url, **webhook),
         )
         self.ledger.accept(job, limits=Limits(1000))
         claim = self.ledger.claim("the-test")

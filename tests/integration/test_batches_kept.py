@@ -18,6 +18,7 @@ from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.listing import JobFilter
 from shared.storage.stores import Stores, open_stores
+from shared.webhooks import Webhook
 from tests.integration.servers import Server
 
 LIMITS = Limits(1000)
@@ -43,7 +44,7 @@ def job(
 def accept_batch(stores: Stores, jobs: list[NewJob], *, webhook: bool = True) -> str:
     batch = new_batch_id(shard=0, now_ms=1)
     stores.batches.accept(
-        batch, jobs, metadata={"day": 1}, limits=LIMITS, result_ttl=HOUR, webhook={"url": "x"} if webhook else None
+        batch, jobs, metadata={"day": 1}, limits=LIMITS, result_ttl=HOUR, webhook=Webhook("x") if webhook else None
     )
     return batch
 

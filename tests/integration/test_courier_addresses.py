@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from shared.webhooks import DeliveryStatus
+from shared.deliveries import DeliveryStatus
 from tests.integration.courier_site import Site, site
 from tests.integration.partner import OK, Partner, raw
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.webhooks import DeliveryStatus, DisabledReason, event_id
+from shared.deliveries import DeliveryStatus, event_id
+from shared.webhooks import DisabledReason
 from tests.integration.courier_site import SECRET, TIMEOUT, Site, site
 from tests.integration.partner import OK, Deed, Partner, drips, floods, hangs, head, raw, resets, says, waits
 from tools.ports import free_port

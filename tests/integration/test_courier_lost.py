@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.deliveries import DeliveryStatus, event_id
 from shared.signing import new_secret
-from shared.webhooks import DeliveryStatus, event_id
 from tests.integration.courier_site import HOLD, SECRET, TIMEOUT, Site, site
 from tests.integration.partner import OK, Asked, Partner, hangs, says, waits
 

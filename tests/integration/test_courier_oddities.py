@@ -11,6 +11,7 @@ import pytest
 import redis
 import structlog
 
+from shared.deliveries import DeliveryStatus, Flight
 from shared.jobs import NewJob, new_job_id
 from shared.operations import Operation
 from shared.pinned import look_up
@@ -20,7 +21,7 @@ from shared.storage.connection import connect
 from shared.storage.deliveries import Plan
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.stores import Stores
-from shared.webhooks import DeliveryStatus, Flight
+from shared.webhooks import Webhook
 from tests.integration.servers import Server
 from worker.courier.client import Terms
 from worker.courier.delivery import Deliverer
@@ -36,7 +37,7 @@ def ended(ledger: Ledger) -> str:
         params={},
         image=b"image",
         result_ttl=timedelta(hours=1),
-        webhook={"url": "https://partner.example/hook"},
+        webhook=Webhook("https://partner.example/hook"),
     )
     ledger.accept(job, limits=Limits(1000))
     claim = ledger.claim("w")

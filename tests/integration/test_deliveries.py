@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 import redis
 
+from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight, event_id
 from shared.jobs import NewJob, new_job_id
 from shared.operations import Operation
 from shared.storage import keys
@@ -17,7 +18,7 @@ from shared.storage.deliveries import Deliveries, Plan
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
-from shared.webhooks import Attempt, Delivery, DeliveryStatus, EventType, Flight, event_id
+from shared.webhooks import EventType, Webhook
 from tests.integration.servers import Server
 from tests.integration.test_webhook_endpoints_kept import endpoint
 
@@ -44,7 +45,7 @@ def ended(ledger: Ledger, *, tenant: str = DEFAULT) -> str:
         params={},
         image=b"image",
         result_ttl=timedelta(hours=1),
-        webhook={"url": URL, "headers": {"X-Case": "9"}},
+        webhook=Webhook(URL, headers={"X-Case": "9"}),
         tenant=tenant,
     )
     ledger.accept(job, limits=Limits(1000))

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight, delivery_id, event_id
 from shared.jobs import NewJob, new_job_id
 from shared.operations import Operation
 from shared.storage import keys
@@ -17,7 +18,7 @@ from shared.storage.connection import connect
 from shared.storage.deliveries import Plan
 from shared.storage.ledger import Outcome
 from shared.storage.stores import open_stores
-from shared.webhooks import Attempt, Delivery, DeliveryStatus, Flight, delivery_id, event_id
+from shared.webhooks import Webhook
 from tests.integration.servers import Server
 from tools.stack import Store
 
@@ -49,7 +50,7 @@ class Life(RuleBasedStateMachine):
             params={},
             image=b"image",
             result_ttl=timedelta(hours=1),
-            webhook={"url": "https://partner.example.org/"},
+            webhook=Webhook("https://partner.example.org/"),
         )
         self.ledger.accept(job, limits=Limits(1000))
         claim = self.ledger.claim("w")

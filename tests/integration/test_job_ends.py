@@ -15,6 +15,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.ledger import Ledger, Outcome
 from shared.storage.stores import Stores
+from shared.webhooks import Webhook
 from tests.integration.servers import Server
 
 LIMITS = Limits(1000)
@@ -41,7 +42,7 @@ def accept(
         result_ttl=timedelta(hours=1),
         priority=priority,
         start_within=start_within,
-        webhook={"url": "https://example.org"} if webhook else None,
+        webhook=Webhook("https://example.org") if webhook else None,
     )
     ledger.accept(job, limits=LIMITS)
     return job.id

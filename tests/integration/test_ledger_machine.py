@@ -27,6 +27,7 @@ from shared.storage.connection import connect
 from shared.storage.ledger import Outcome
 from shared.storage.listing import JobFilter
 from shared.storage.stores import open_stores
+from shared.webhooks import Webhook
 from tests.integration.servers import Server
 
 LEASE = timedelta(seconds=0.02)
@@ -69,7 +70,7 @@ class Life(RuleBasedStateMachine):
             image_url="https://example.org/face.jpg" if by_url else None,
             priority=priority,
             start_within=deadline,
-            webhook={"url": "https://example.org/hook"},
+            webhook=Webhook("https://example.org/hook"),
         )
         self.ledger.accept(new, limits=Limits(1000))
         self.ledger.accept(new, limits=Limits(1000))  # said twice, it is one

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import redis
 
+from shared.deliveries import event_id
 from shared.jobs import NewJob, Status, new_job_id
 from shared.operations import Operation
 from shared.storage import keys
@@ -14,7 +15,7 @@ from shared.storage.admission import Limits
 from shared.storage.connection import connect
 from shared.storage.deliveries import Plan
 from shared.storage.stores import Stores
-from shared.webhooks import EventType, event_id
+from shared.webhooks import EventType
 from tests.integration.servers import Server
 from tests.integration.test_deliveries import URL, ended, take
 from tests.integration.test_webhook_endpoints_kept import endpoint

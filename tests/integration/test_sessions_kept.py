@@ -22,7 +22,7 @@ from shared.storage.admission import Limits
 from shared.storage.ledger import Outcome
 from shared.storage.listing import JobFilter
 from shared.storage.stores import Stores
-from shared.webhooks import EventType
+from shared.webhooks import EventType, Webhook
 from tests.integration.servers import Server
 
 FACE = '"a-face-that-must-vanish"'
@@ -37,7 +37,7 @@ def opened(stores: Stores, *, length: float = 60.0, step: float = 30.0, frames: 
         most_frames=frames,
         result_ttl=timedelta(hours=1),
         metadata={"case": 7},
-        webhook={"url": "https://example.org/hook", "events": ["liveness_session.completed"]},
+        webhook=Webhook("https://example.org/hook", (EventType.SESSION_COMPLETED,)),
         memory=FACE,
     )
     stores.sessions.open(new)
@@ -115,7 +115,9 @@ def test_only_one_frame_is_in_work_and_only_the_session_that_was_read_takes_one(
 
 def test_a_full_queue_takes_no_frame_and_leaves_the_session_as_it_is(stores: Stores) -> None:
     session = opened(stores)
-    stores.jobs.accept(NewJob(new_job_id(shard=0, now_ms=1), Operation.DETECT, {}, timedelta(1)), limits=Limits(10))
+    name = new_job_id(shard=0, now_ms=1)
+    other = NewJob(id=name, operation=Operation.DETECT, params={}, result_ttl=timedelta(1))
+    stores.jobs.accept(other, limits=Limits(10))
     with pytest.raises(UnavailableError):
         taken(stores, session, frame(), limits=Limits(1))
     assert read(stores, session.id) == session

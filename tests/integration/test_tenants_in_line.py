@@ -23,7 +23,15 @@ CRASHED = JobFailure(ErrorCode.INTERNAL_ERROR, "The worker failed.", retryable=T
 
 def new(tenant: str, priority: Priority = Priority.NORMAL) -> NewJob:
     name = new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000)
-    return NewJob(name, Operation.DETECT, {}, HOUR, image=b"pixels", tenant=tenant, priority=priority)
+    return NewJob(
+        id=name,
+        operation=Operation.DETECT,
+        params={},
+        result_ttl=HOUR,
+        image=b"pixels",
+        tenant=tenant,
+        priority=priority,
+    )
 
 
 def put(ledger: Ledger, tenant: str, count: int, *, quota: int | None = None) -> list[str]:

@@ -76,17 +76,6 @@ def test_a_failure_with_a_code_that_this_version_does_not_know_is_an_internal_er
     )
 
 
-def test_a_record_of_before_there_were_priorities_is_done(ledger: Ledger, ledger_server: Server) -> None:
-    job_id = accept(ledger)
-    with connect(ledger_server.url) as client:
-        client.hdel(keys.job(0, job_id), "priority", "line", "history", "shelf")
-        created = float(client.hget(keys.job(0, job_id), "created_at") or 0)
-        client.zadd(keys.pending(0), {job_id: created})
-    claim = ledger.claim("newer")
-    assert claim is not None
-    assert claim.job.priority == "normal"
-
-
 def test_a_running_worker_fails_what_it_cannot_read_and_leaves_what_it_does_not_know(tmp_path: Path) -> None:
     log: list[str] = []
     with breakable(tmp_path, log=log) as stack, stack.ledger.client() as client:

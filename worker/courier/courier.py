@@ -14,6 +14,7 @@ import httpcore
 import structlog
 from anyio import to_thread
 
+from shared.deliveries import Flight, destination_of
 from shared.errors import UnavailableError
 from shared.monitor import Readiness
 from shared.pinned import Resolve, look_up
@@ -23,7 +24,7 @@ from shared.storage.delivery_records import Row
 from shared.storage.endpoints import MOST, Endpoints
 from shared.storage.ledger import Ledger
 from shared.urls import UrlError, read_url
-from shared.webhooks import Endpoint, EventType, Flight, destination_of
+from shared.webhooks import Endpoint, EventType
 from worker.courier import metrics
 from worker.courier.client import Terms
 from worker.courier.delivery import Deliverer

@@ -14,22 +14,14 @@ from anyio import to_thread
 
 from shared import tracing
 from shared.causes import owed_to
+from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight
 from shared.errors import UnavailableError
 from shared.jobs import Job
 from shared.signing import sign
 from shared.storage.deliveries import Deliveries
 from shared.storage.endpoints import Endpoints
 from shared.storage.ledger import Ledger
-from shared.webhooks import (
-    Attempt,
-    Delivery,
-    DeliveryStatus,
-    DisabledReason,
-    Endpoint,
-    EventType,
-    Flight,
-    PayloadForm,
-)
+from shared.webhooks import DisabledReason, Endpoint, EventType, PayloadForm
 from worker.courier import metrics, payload
 from worker.courier.client import OWN, Answer, Terms, send
 from worker.courier.places import Places

@@ -28,7 +28,7 @@ local function cap_queue(most)
       local job = redis.call('HMGET', key, 'tenant', 'start_by')
       if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'line', stamp(place)) end
       redis.call('ZADD', prefix .. 'pending', 'XX', stamp(place), id)
-      redis.call('ZADD', prefix .. 'pending:' .. (job[1] or 'default'), 'XX', stamp(place), id)
+      redis.call('ZADD', prefix .. 'pending:' .. job[1], 'XX', stamp(place), id)
       if job[2] then
         local start_by = stamp(job[2] - (late[at + 1] - present))
         redis.call('HSET', key, 'start_by', start_by)

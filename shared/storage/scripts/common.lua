@@ -9,10 +9,8 @@ local MATERIAL = {'image:', 'reference:', 'more:', 'embeddings:', 'urls:'}
 local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
 local telling = {job = true, batch = true}  -- false where one is erased: it is to be as if it had never been
 
--- Whose a record is: those of the default tenant, and of before there were tenants, do not say it.
-local function owner(key) return redis.call('HGET', key, 'tenant') or 'default' end
--- The end of the names of what each tenant has apart.
-local function apart(tenant) return tenant and tenant ~= 'default' and ':' .. tenant or '' end
+-- The tenant of a record; false where there is no such record.
+local function owner(key) return redis.call('HGET', key, 'tenant') end
 
 local function stamp(at) return string.format('%.6f', at) end
 
@@ -24,7 +22,7 @@ local function count(what) redis.call('HINCRBY', prefix .. 'counts', what, 1) en
 local function move(id, to, shelf)
   local job = prefix .. 'job:' .. id
   local was = redis.call('HMGET', job, 'status', 'shelf', 'operation', 'created_at', 'batch', 'history', 'tenant')
-  shelf = (shelf or to) .. ':' .. was[3] .. apart(was[7])
+  shelf = (shelf or to) .. ':' .. was[3] .. ':' .. was[7]
   if was[2] then redis.call('ZREM', prefix .. 'index:' .. was[2], id) end
   redis.call('ZADD', prefix .. 'index:' .. shelf, was[4], id)
   redis.call('HSET', job, 'status', to, 'shelf', shelf, 'history', (was[6] or '') .. to .. ' ' .. stamp(now) .. ';')
@@ -39,18 +37,18 @@ end
 
 -- In line for a worker at the place that it has had since its acceptance: in the line of all, and in its tenant's own.
 local function line_up(id)
-  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'created_at', 'tenant')
-  local place, tenant = job[1] or job[3], job[4] or 'default'  -- a record of before there were priorities has no place
+  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'tenant')
+  local place, start_by, tenant = job[1], job[2], job[3]
   redis.call('ZADD', prefix .. 'pending', place, id)
   redis.call('ZADD', prefix .. 'pending:' .. tenant, place, id)
   redis.call('ZADD', prefix .. 'lines', 'NX', now, tenant)
-  if job[2] then redis.call('ZADD', prefix .. 'deadlines', job[2], id) end
+  if start_by then redis.call('ZADD', prefix .. 'deadlines', start_by, id) end
 end
 
 -- Somebody is to be told: a row of the outbox that needs nothing else to be read, since its subject may be gone by then.
 -- `webhook` is the address that came with the subject; registered endpoints of its tenant listen to the type.
 local function tell(row, webhook)
-  if webhook or redis.call('EXISTS', prefix .. 'listeners:' .. row.type .. apart(row.tenant)) == 1 then
+  if webhook or redis.call('EXISTS', prefix .. 'listeners:' .. row.type .. ':' .. row.tenant) == 1 then
     row.at, row.webhook = stamp(now), webhook or nil
     redis.call('RPUSH', prefix .. 'outbox', cjson.encode(row))
     redis.call('PUBLISH', prefix .. 'told', row.type)
@@ -77,7 +75,7 @@ local function settle(batch)
   if telling.batch then
     local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired', 'tenant',
       'request_id', 'traceparent')
-    tell({id = batch, type = 'batch.completed', tenant = known[7] or nil, request_id = known[8] or nil,
+    tell({id = batch, type = 'batch.completed', tenant = known[7], request_id = known[8] or nil,
       traceparent = known[9] or nil, total = tonumber(known[2]), counts = {
       succeeded = tonumber(known[3] or 0), failed = tonumber(known[4] or 0), canceled = tonumber(known[5] or 0),
       expired = tonumber(known[6] or 0)}}, known[1])
@@ -93,7 +91,7 @@ local function conclude(id, to, more, keep, dead)
     'tenant', 'request_id', 'traceparent', 'session')
   if known[10] then keep = 0 end
   local ttl = tonumber(known[1])
-  local told = {id = id, type = 'job.' .. to, operation = known[6], tenant = known[7] or nil,
+  local told = {id = id, type = 'job.' .. to, operation = known[6], tenant = known[7],
     request_id = known[8] or nil, traceparent = known[9] or nil}
   for at = 1, #more, 2 do
     if more[at] == 'error' and more[at + 1] ~= 'null' then told.code = cjson.decode(more[at + 1]).code end
@@ -102,7 +100,7 @@ local function conclude(id, to, more, keep, dead)
   redis.call('HSET', job, 'finished_at', stamp(now), 'expires_at', stamp(now + ttl), unpack(more))
   redis.call('HDEL', job, 'token')
   redis.call('EXPIRE', job, ttl)
-  local own = 'pending:' .. (known[7] or 'default')
+  local own = 'pending:' .. known[7]
   for _, line in ipairs({'leases', 'pending', own, 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. line, id) end
   for _, kind in ipairs(MATERIAL) do
     if keep > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep, ttl))

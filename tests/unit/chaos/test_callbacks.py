@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from shared.deliveries import event_id
 from shared.jobs import Status
-from shared.webhooks import event_id
 from tests.chaos.callbacks import Due, delays, expected, judge, repeats
 from tests.chaos.oracle import Group, Record, Snapshot
 from tests.chaos.receiver import Receipt

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shared.storage
+from shared.deliveries import DeliveryStatus
 from shared.jobs import TRANSITIONS, BatchStatus, Status, is_batch_id, is_job_id, new_batch_id, new_job_id, shard_of
-from shared.webhooks import DeliveryStatus
 
 SCRIPTS = Path(shared.storage.__file__).parent
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared.webhooks import Delivery, DeliveryStatus, Event, EventType, Flight
+from shared.deliveries import Delivery, DeliveryStatus, Event, Flight
+from shared.webhooks import EventType
 from worker.courier.client import Answer, retry_after
 from worker.courier.delivery import Verdict, _host, judge
 

@@ -7,9 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.deliveries import Event
 from shared.jobs import Job, Status
 from shared.operations import Operation
-from shared.webhooks import Event, EventType
+from shared.webhooks import EventType
 from worker.courier.payload import body
 
 BASE = "https://faces.example.org"
