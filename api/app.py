@@ -43,9 +43,9 @@ from api.liveness.demo import routes as demo_routes
 from api.settings.api import ApiSettings
 from api.settings.auth import check_auth
 from api.webhooks import callbacks, deliveries, endpoints, signing_secrets
-from shared import telemetry, tracing
 from shared.errors import SettingsError, VultusError
-from shared.monitor import Monitor, Readiness
+from shared.observability import logs, tracing
+from shared.observability.monitor import Monitor, Readiness
 from shared.operations import MAX_IMAGES
 from shared.settings import load
 
@@ -191,7 +191,7 @@ def main() -> None:
     """Run the gateway until it is told to stop."""
     try:
         settings = load(ApiSettings)
-        telemetry.configure(form=settings.log_format, level=settings.log_level)
+        logs.configure(form=settings.log_format, level=settings.log_level)
         check_auth(settings, host=settings.host)
         app = create_app(settings)
         # Uvicorn hands the signal that stopped it on once it is done; a stop that was asked for is no failure.

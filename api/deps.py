@@ -13,7 +13,7 @@ from api.backend.backend import Backend
 from api.http.draining import Drain
 from api.settings.api import ApiSettings
 from shared.jobs import is_job_id
-from shared.storage.ledger import no_such_job
+from shared.ledger.jobs.store import no_such_job
 from shared.tenants import Scope
 
 

@@ -25,10 +25,10 @@ from bench.length import Length
 from bench.pictures import Picture
 from bench.report import Report
 from shared.jobs import NewJob, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger
 from tests.integration.servers import Server
 from tools.stack import Store
 

@@ -27,11 +27,11 @@ from bench import targets
 from bench.length import Length
 from bench.report import Report
 from shared.jobs import NewJob, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 from tests.integration.servers import Server
 from tools.service import Service
 from tools.stack import Store

@@ -11,12 +11,12 @@ from typing import Any
 
 from shared.errors import ErrorCode
 from shared.jobs import JobFailure, NewJob, Provenance, Status, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.listing import JobFilter
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores, open_stores
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.listing import JobFilter
-from shared.storage.stores import Stores, open_stores
 from tests.integration.servers import Server
 from tools.stack import Store
 from worker.operations.work import DECIMALS

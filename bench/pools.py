@@ -34,14 +34,14 @@ def prefork_app() -> Any:
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     from celery import signals  # noqa: PLC0415 - only the worker that this module becomes needs it
 
-    from shared import telemetry  # noqa: PLC0415
     from shared.dispatch import RUN_NEXT, celery_app  # noqa: PLC0415
+    from shared.observability import logs  # noqa: PLC0415
     from shared.settings import load  # noqa: PLC0415
     from worker import runtime, tasks  # noqa: PLC0415
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
     settings = load(WorkerSettings)
-    telemetry.configure(form=settings.log_format, level=settings.log_level)
+    logs.configure(form=settings.log_format, level=settings.log_level)
     # 4 s is Celery's default; a child that loads models for longer would be killed and started again for ever.
     application = celery_app(
         settings.broker_url,

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from shared.causes import UNKNOWN, Cause
 from shared.jobs import Status
+from shared.observability.request_context import UNKNOWN, Cause
 from shared.tenants import DEFAULT
-from shared.webhooks import EventType, Webhook
+from shared.webhooks.schemas import EventType, Webhook
 
 
 class DeliveryStatus(StrEnum):

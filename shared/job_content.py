@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared.jobs import Job, Provenance, Transition, origin_of
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 
 METRICS: Final = (
     "queue_ms",

@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode
+from shared.observability.request_context import UNKNOWN, Cause
 from shared.operations import Operation
 from shared.tenants import DEFAULT
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 
 
 class Status(StrEnum):
@@ -40,7 +40,7 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.CANCELED: frozenset(),
     Status.EXPIRED: frozenset(),
 }
-"""The one table. The scripts of `shared/storage` make these steps and no others; a test holds them to it.
+"""The one table. The scripts of `shared/ledger` make these steps and no others; a test holds them to it.
 
 A queued job fails only where its image could not be fetched; an item that a batch was refused for is born failed.
 """
@@ -198,7 +198,7 @@ def origin_of(url: str) -> str:
 class Job(JobSpec):
     """A job on record. Times are seconds since the epoch by the ledger's clock.
 
-    These fields are the record: `shared/storage/records.py` reads and writes each of them by its name and type.
+    These fields are the record: `shared/ledger/jobs/records.py` reads and writes each of them by its name and type.
     """
 
     id: str

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from shared.tenants import DEFAULT
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 
 
 class Step(StrEnum):

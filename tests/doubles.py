@@ -8,8 +8,8 @@ from typing import Any
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, JobFailure, Provenance
-from shared.storage.ledger import Outcome
-from shared.storage.presence import Presence, WorkerInfo
+from shared.ledger.jobs.store import Outcome
+from shared.ledger.presence import Presence, WorkerInfo
 from tests.memory_ledger import MemoryLedger
 
 WORKER = WorkerInfo(

@@ -7,14 +7,14 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
-from shared.causes import UNKNOWN, Cause
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Claim, Job, NewJob, Priority, Status, Transition, queued
+from shared.ledger.admission import Limits, Pressure, beyond_quota
+from shared.ledger.idempotency import NO_KEY, Known, Reservation, in_progress
+from shared.ledger.jobs.store import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
+from shared.ledger.stores import Stores
 from shared.liveness_sessions import SessionStatus
-from shared.storage.admission import Limits, Pressure, beyond_quota
-from shared.storage.idempotency import NO_KEY, Known, Reservation, in_progress
-from shared.storage.ledger import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
-from shared.storage.stores import Stores
+from shared.observability.request_context import UNKNOWN, Cause
 from shared.tenants import DEFAULT
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing, NoResults
 from tests.memory_sessions import MemorySessions

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from shared.causes import UNKNOWN, Cause
 from shared.jobs import Batch, BatchStatus, Job, JobFailure, NewJob, Status
-from shared.storage.admission import Limits
-from shared.storage.batches import Batches
-from shared.storage.fetches import Fetch, Fetches
-from shared.storage.idempotency import NO_KEY, Idempotency, Known, Reservation, in_progress
-from shared.storage.listing import JobFilter, Listing, Page, Position
-from shared.storage.results import Results
+from shared.ledger.admission import Limits
+from shared.ledger.batches.store import Batches
+from shared.ledger.idempotency import NO_KEY, Idempotency, Known, Reservation, in_progress
+from shared.ledger.jobs.fetches import Fetch, Fetches
+from shared.ledger.jobs.listing import JobFilter, Listing, Page, Position
+from shared.ledger.jobs.result_cache import Results
+from shared.observability.request_context import UNKNOWN, Cause
 from shared.tenants import DEFAULT
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 
 if TYPE_CHECKING:
     from tests.memory_ledger import MemoryLedger

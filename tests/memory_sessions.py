@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared.jobs import NewJob
+from shared.ledger.admission import Limits
+from shared.ledger.sessions.store import Sessions, frame_in_work, no_such_session
 from shared.liveness_sessions import GRACE, FrameInWork, NewSession, Reason, Session, SessionStatus
-from shared.storage.admission import Limits
-from shared.storage.sessions import Sessions, frame_in_work, no_such_session
 from shared.tenants import ANYTHING, Grant
 
 if TYPE_CHECKING:

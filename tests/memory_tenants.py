@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from shared.storage.api_keys import ApiKeys
-from shared.storage.audit import Audit, Entry
-from shared.storage.tenants import Tenants
-from shared.storage.versions import refuse_stale
+from shared.ledger.tenants.api_keys import ApiKeys
+from shared.ledger.tenants.audit import Audit, Entry
+from shared.ledger.tenants.store import Tenants
+from shared.ledger.versions import refuse_stale
 from shared.tenants import DEFAULT, ApiKey, Scope, Tenant, new_key
 
 if TYPE_CHECKING:

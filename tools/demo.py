@@ -16,7 +16,7 @@ from typing import Any, Final
 import cv2
 import requests
 
-from shared.signing import new_secret
+from shared.webhooks.signing import new_secret
 from tools.loopback import session
 from tools.ports import free_port
 from tools.receiver import TO_THIS_MACHINE, Callback, receiving

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from api.settings.api import ApiSettings
 from shared.settings import PREFIX, SharedSettings
-from shared.webhook_settings import WebhookSettings
+from shared.webhooks.settings import WebhookSettings
 from tools.setup import ROOT
 from worker.courier.settings import CourierSettings
 from worker.settings import WorkerSettings

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Final
 
-from shared.storage.api_keys import ApiKeys
+from shared.ledger.tenants.api_keys import ApiKeys
 from shared.tenants import DEFAULT, ApiKey, Scope, new_key
 from tools.setup import ROOT
 from tools.stack import Stack, StackError

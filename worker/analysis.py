@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import structlog
 
-from shared import tracing
-from shared.causes import owed_to
 from shared.errors import ErrorCode, ImageError, TriedBeforeError, UnavailableError, VultusError
 from shared.jobs import Claim, Job, JobFailure, Provenance, Status
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.observability import tracing
+from shared.observability.request_context import owed_to
+from shared.observability.spans import Span
 from shared.operations import FindParams, Operation, parse_params
-from shared.spans import Span
-from shared.storage.ledger import Ledger, Outcome
 from worker import metrics, operations
 from worker.cache import ResultCache
 from worker.engine.base import Engine

@@ -14,9 +14,9 @@ for _name, _value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_
 import structlog  # noqa: E402
 from celery import Celery, signals  # noqa: E402
 
-from shared import telemetry  # noqa: E402
 from shared.dispatch import RUN_NEXT, celery_app  # noqa: E402
 from shared.errors import SettingsError, UnavailableError  # noqa: E402
+from shared.observability import logs  # noqa: E402
 from shared.settings import load  # noqa: E402
 from worker import runtime, tasks  # noqa: E402
 from worker.settings import WorkerSettings  # noqa: E402
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 def build(settings: WorkerSettings) -> Celery:
     """The worker's Celery application: a pool of threads around one engine, its one task and its signals."""
-    telemetry.configure(form=settings.log_format, level=settings.log_level)
+    logs.configure(form=settings.log_format, level=settings.log_level)
     # The warning is about unpickling as root; this worker reads JSON alone.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser")
     application = celery_app(

@@ -13,9 +13,9 @@ import structlog
 
 from shared.errors import UnavailableError
 from shared.jobs import Claim
+from shared.ledger.jobs.result_cache import Results
 from shared.operations import FindParams
 from shared.settings import SharedSettings
-from shared.storage.results import Results
 from worker import metrics
 from worker.engine.base import EngineInfo
 from worker.settings import WorkerSettings

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from shared import tracing
 from shared.dispatch import Doorbell, celery_app
-from shared.monitor import Monitor, Readiness
-from shared.storage.connection import connect, verify_durability
-from shared.storage.layout import Layout
-from shared.storage.ledger import Ledger
-from shared.storage.presence import Presence, WorkerInfo
-from shared.storage.results import Results
-from shared.sweeper import Sweeper
+from shared.ledger.connection import connect, verify_durability
+from shared.ledger.jobs.result_cache import Results
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.layout import Layout
+from shared.ledger.presence import Presence, WorkerInfo
+from shared.ledger.sweeper import Sweeper
+from shared.observability import tracing
+from shared.observability.monitor import Monitor, Readiness
 from worker import metrics
 from worker.analysis import Analyst
 from worker.cache import result_cache

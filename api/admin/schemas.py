@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from shared.job_content import rfc3339
-from shared.storage.audit import Entry
+from shared.ledger.tenants.audit import Entry
 from shared.submitted import Submitted
 from shared.tenants import MIN_RATE, ApiKey, Quotas, Scope, Tenant
 

@@ -36,10 +36,10 @@ from api.webhooks.schemas import endpoint_content
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.job_content import job_content
 from shared.jobs import Batch, Job
+from shared.ledger.tenant_data import Belonging
 from shared.liveness_sessions import Session
 from shared.operations import field_errors
 from shared.quality import QualityPolicy
-from shared.storage.belongings import Belonging
 from shared.tenants import DEFAULT, ApiKey, Quotas, Tenant, check_policy, is_tenant_id
 
 TENANT_CODES: Final = (ErrorCode.TENANT_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth.authenticator import Caller
 from shared.errors import UnavailableError
-from shared.storage.audit import Audit, Entry
+from shared.ledger.tenants.audit import Audit, Entry
 
 GATHER: Final = timedelta(seconds=0.2)
 """Entries are written together this often: an act costs its call no round trip."""

@@ -17,8 +17,8 @@ from api.auth.jwt import Tokens, refused
 from api.auth.rate_limits import Buckets, Taken
 from api.settings.auth import AuthSettings
 from shared.errors import ErrorCode, RequestError, UnavailableError
-from shared.storage.api_keys import ApiKeys
-from shared.storage.tenants import Tenants
+from shared.ledger.tenants.api_keys import ApiKeys
+from shared.ledger.tenants.store import Tenants
 from shared.tenants import ANYTHING, DEFAULT, Grant, Quotas, Scope, Tenant, read_key
 
 FRESH: Final = timedelta(seconds=3)

@@ -11,9 +11,9 @@ from anyio import to_thread
 
 from api.auth.jwt import ReadKeys
 from api.images.download import Terms, download
-from shared.addresses import PRIVATE
-from shared.pinned import look_up
-from shared.urls import read_url
+from shared.net.addresses import PRIVATE
+from shared.net.pinned import look_up
+from shared.net.urls import read_url
 
 MOST_BYTES: Final = 256 * 1024
 WITHIN: Final = timedelta(seconds=5)

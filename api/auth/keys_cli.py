@@ -9,10 +9,10 @@ from typing import Final
 
 from api.settings.api import ApiSettings
 from shared.errors import SettingsError, VultusError
+from shared.ledger.connection import connect
+from shared.ledger.tenants.api_keys import ApiKeys
+from shared.ledger.tenants.store import Tenants
 from shared.settings import load
-from shared.storage.api_keys import ApiKeys
-from shared.storage.connection import connect
-from shared.storage.tenants import Tenants
 from shared.tenants import DEFAULT, ApiKey, Scope, Tenant, is_key_id, is_tenant_id, new_key
 
 EVERY: Final = ",".join(sorted(Scope))

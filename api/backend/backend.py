@@ -19,13 +19,13 @@ from api.backend.workers import RollCall
 from api.settings.api import ApiSettings
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
-from shared.monitor import watched
-from shared.storage.connection import connect, connect_async, verify_durability
-from shared.storage.events import end_channels, move_channels
-from shared.storage.layout import Layout
-from shared.storage.presence import Presence
-from shared.storage.stores import Stores, open_stores
-from shared.sweeper import Sweeper
+from shared.ledger.connection import connect, connect_async, verify_durability
+from shared.ledger.events import end_channels, move_channels
+from shared.ledger.layout import Layout
+from shared.ledger.presence import Presence
+from shared.ledger.stores import Stores, open_stores
+from shared.ledger.sweeper import Sweeper
+from shared.observability.monitor import watched
 
 PATIENCE: Final = timedelta(seconds=10)
 """How long a starting gateway waits for its ledger; beyond, whoever starts it must look."""

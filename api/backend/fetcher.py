@@ -12,17 +12,17 @@ from anyio import to_thread
 
 from api.images.download import Terms, download
 from api.settings.api import ApiSettings
-from shared import tracing
-from shared.addresses import PRIVATE
-from shared.causes import owed_to
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, UnavailableError, VultusError
 from shared.image_header.inspection import inspect_image
 from shared.jobs import JobFailure
-from shared.pinned import Resolve, look_up
-from shared.spans import Span
-from shared.storage.admission import Pressure
-from shared.storage.fetches import Fetch, Fetches
+from shared.ledger.admission import Pressure
+from shared.ledger.jobs.fetches import Fetch, Fetches
+from shared.net.addresses import PRIVATE
+from shared.net.pinned import Resolve, look_up
+from shared.observability import tracing
+from shared.observability.request_context import owed_to
+from shared.observability.spans import Span
 
 INTERVAL: Final = timedelta(seconds=1)
 """How often the line is looked at where nobody says that somebody joined it."""

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from shared.errors import UnavailableError
-from shared.storage.measures import Measured, Shard
+from shared.ledger.measures import Measured, Shard
 
 PATIENCE: Final = timedelta(seconds=3)
 """How long the ledger may take; whoever scrapes waits for ten seconds at most."""

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from api.backend.waiting import Waiting
-from shared.storage.events import event
+from shared.ledger.events import event
 
 SILENCE: Final = timedelta(seconds=10)
 """A subscription that is silent for this long is asked whether it lives, and given as long to answer."""

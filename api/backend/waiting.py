@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from shared.errors import UnavailableError
 from shared.jobs import Job, Status
-from shared.storage.ledger import Ledger, no_such_job
+from shared.ledger.jobs.store import Ledger, no_such_job
 from shared.tenants import DEFAULT
 
 REREAD: Final = timedelta(seconds=1.5)

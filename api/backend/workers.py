@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from shared.errors import ErrorCode, UnavailableError
-from shared.storage.presence import Presence, WorkerInfo
+from shared.ledger.presence import Presence, WorkerInfo
 
 GOOD_FOR: Final = timedelta(seconds=1)
 NO_WORKER_RETRY: Final = timedelta(seconds=5)

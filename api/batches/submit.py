@@ -16,15 +16,15 @@ from api.jobs.schemas import ReferenceSource
 from api.jobs.submit import limits, new_job
 from api.settings.api import ApiSettings
 from api.settings.webhook_urls import WebhookPolicy
-from shared import causes
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.jobs import JobFailure, NewJob, Priority, new_batch_id, new_job_id, shard_of
+from shared.ledger.batches.store import Batches
+from shared.ledger.idempotency import NO_KEY, Reservation
+from shared.observability import request_context
 from shared.operations import Operation
-from shared.storage.batches import Batches
-from shared.storage.idempotency import NO_KEY, Reservation
 from shared.tenants import Grant
-from shared.webhooks import EventType, Webhook
+from shared.webhooks.schemas import EventType, Webhook
 
 IMAGES: Final = "images"
 FORM_FIELDS: Final = FormFields(
@@ -163,7 +163,7 @@ def submit(
         limits=limits(settings, tenant=tenant, grant=grant),
         result_ttl=settings.result_ttl,
         webhook=order.webhook,
-        cause=causes.current(),
+        cause=request_context.current(),
         under=under,
         tenant=tenant,
     )
@@ -208,7 +208,7 @@ def _job(
             result_ttl=settings.result_ttl,
             priority=order.priority,
             tenant=tenant,
-            cause=causes.current(),
+            cause=request_context.current(),
             refused=JobFailure(error.code, _said(error)),
         )
 

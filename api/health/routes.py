@@ -13,8 +13,8 @@ from api.health.schemas import HealthAnswer, LiveAnswer, QueueDepth, ReadyAnswer
 from api.http.draining import Drain
 from api.http.openapi import problem_responses
 from shared.errors import ErrorCode, UnavailableError
-from shared.monitor import Readiness
-from shared.storage.connection import still_loads
+from shared.ledger.connection import still_loads
+from shared.observability.monitor import Readiness
 
 NO_STORE: Final = "the job store cannot be reached"
 NO_WORKER: Final = "no worker with warmed models is alive"

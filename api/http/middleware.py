@@ -19,10 +19,10 @@ from api.http.draining import Drain
 from api.http.metrics import IN_PROGRESS, method_of, note_request
 from api.http.problems import internal_error, problem
 from api.http.security_headers import is_ours, protect
-from shared import causes, tracing
-from shared.causes import Cause, read_traceparent
 from shared.errors import ErrorCode
-from shared.spans import NOTHING, Span
+from shared.observability import request_context, tracing
+from shared.observability.request_context import Cause, read_traceparent
+from shared.observability.spans import NOTHING, Span
 
 ID_HEADER: Final = "X-Request-ID"
 _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -63,7 +63,7 @@ class Edge:
         with (
             IN_PROGRESS.track_inprogress(),
             _span(scope, came_with) as span,
-            causes.owed_to(Cause(request_id, span.traceparent or came_with)),
+            request_context.owed_to(Cause(request_id, span.traceparent or came_with)),
         ):
             try:
                 await self._app(scope, receive, answer)

@@ -9,7 +9,7 @@ from typing import Final
 
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.jobs import is_job_id
-from shared.storage.listing import JobFilter, Position
+from shared.ledger.jobs.listing import JobFilter, Position
 
 _CURSOR: Final = re.compile(r"(?:[A-Za-z0-9_-]{4}){4,50}[A-Za-z0-9_-]{0,3}")
 _SEAL: Final = 9

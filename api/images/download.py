@@ -9,12 +9,12 @@ from typing import Final, NoReturn
 import anyio
 import httpcore
 
-from shared import pinned
-from shared.addresses import Address, Network
 from shared.errors import ErrorCode, FetchError, ImageError
-from shared.pinned import ClosedError, Resolve, UnresolvedError
-from shared.response_limits import MOST_HEAD, too_many_pieces
-from shared.urls import Url
+from shared.net import pinned
+from shared.net.addresses import Address, Network
+from shared.net.pinned import ClosedError, Resolve, UnresolvedError
+from shared.net.response_limits import MOST_HEAD, too_many_pieces
+from shared.net.urls import Url
 
 OK: Final = 200
 LATER: Final = frozenset({408, 425, 429})

@@ -9,7 +9,7 @@ from typing import Any
 from anyio import CancelScope, to_thread
 
 from shared.errors import ErrorCode, RequestError, UnavailableError
-from shared.storage.idempotency import NO_KEY, Idempotency, Reservation
+from shared.ledger.idempotency import NO_KEY, Idempotency, Reservation
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from api.settings.webhook_urls import WebhookPolicy
 from shared.errors import EmbeddingError, ErrorCode, FieldError, ImageError, RequestError
 from shared.faces import checked_vector
 from shared.jobs import Priority
+from shared.ledger.presence import WorkerInfo
 from shared.operations import (
     MAX_IMAGES,
     SUBMITTABLE,
@@ -31,8 +32,7 @@ from shared.operations import (
     VerifyParams,
     parse_params,
 )
-from shared.storage.presence import WorkerInfo
-from shared.webhooks import JOB_EVENTS, EventType, Webhook
+from shared.webhooks.schemas import JOB_EVENTS, EventType, Webhook
 
 FORM_FIELDS: Final = FormFields(
     files=frozenset({"image"}),

@@ -31,13 +31,13 @@ from api.jobs.idempotency import fingerprint, known_as, reserved
 from api.jobs.parsing import FORM_FIELDS, check_size, from_form, from_json
 from api.jobs.schemas import JobBody, JobList, JobQuery
 from api.jobs.submit import limits, new_id, submit
-from shared import causes
 from shared.errors import ErrorCode, UnavailableError
 from shared.job_content import job_content, job_path, job_summary
 from shared.jobs import Job, shard_of
+from shared.ledger.jobs.listing import JobFilter
+from shared.ledger.jobs.store import no_such_job
+from shared.observability import request_context
 from shared.operations import RegisterParams, VerifyParams
-from shared.storage.ledger import no_such_job
-from shared.storage.listing import JobFilter
 
 ROUTE: Final = "POST /v1/jobs"
 """What an idempotency key is good for: the same key at another call is another key."""
@@ -258,7 +258,9 @@ async def retry_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep, s
     def retry() -> Job:
         most = limits(settings, tenant=caller.tenant, grant=caller.grant)
         fresh = new_id(backend.stores.jobs, shard=shard_of(job_id))
-        job = backend.stores.jobs.retry(job_id, new_id=fresh, limits=most, tenant=caller.tenant, cause=causes.current())
+        job = backend.stores.jobs.retry(
+            job_id, new_id=fresh, limits=most, tenant=caller.tenant, cause=request_context.current()
+        )
         if job.id == fresh:
             backend.doorbell.ring()
             backend.wake_fetcher()

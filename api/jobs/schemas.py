@@ -17,11 +17,11 @@ from api.http.schemas import Time, only_rfc3339
 from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Recognisability
 from shared.jobs import Priority, Status
+from shared.net.urls import MAX_URL
 from shared.operations import MAX_IMAGES, Operation
 from shared.results import Result
 from shared.submitted import Submitted
-from shared.urls import MAX_URL
-from shared.webhooks import SUBSCRIBABLE, EventType, PayloadForm
+from shared.webhooks.schemas import SUBSCRIBABLE, EventType, PayloadForm
 
 MAX_METADATA_BYTES: Final = 2048
 MAX_PAGE: Final = 200

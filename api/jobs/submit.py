@@ -10,16 +10,16 @@ from typing import Any
 import structlog
 
 from api.settings.api import ApiSettings
-from shared import causes
 from shared.dispatch import Doorbell
 from shared.errors import ImageError
 from shared.image_header.inspection import inspect_image
 from shared.jobs import Job, JobRequest, NewJob, new_job_id, queued
+from shared.ledger.admission import Limits
+from shared.ledger.idempotency import NO_KEY, Reservation
+from shared.ledger.jobs.store import Ledger
+from shared.observability import request_context
 from shared.operations import FindParams, RegisterParams
 from shared.quality import QualityPolicy
-from shared.storage.admission import Limits
-from shared.storage.idempotency import NO_KEY, Reservation
-from shared.storage.ledger import Ledger
 from shared.tenants import ANYTHING, DEFAULT, Grant
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         id=job_id,
         params=params.model_dump(mode="json", exclude_none=True),
         tenant=submission.tenant,
-        cause=causes.current(),
+        cause=request_context.current(),
         result_ttl=result_ttl,
     )
 

@@ -33,8 +33,8 @@ from api.liveness.schemas import (
 from api.liveness.sessions import Frame, open_session, read, session_ended, settled, take_frame
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.job_content import rfc3339
+from shared.ledger.sessions.store import no_such_session
 from shared.liveness_sessions import Session, SessionStatus, is_session_id
-from shared.storage.sessions import no_such_session
 from shared.tenants import Grant, Scope
 
 AFTERWARDS: Final = 60

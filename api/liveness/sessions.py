@@ -25,12 +25,12 @@ from shared.errors import ErrorCode, FieldError, JobError, RequestError
 from shared.faces import Recognisability, checked_vector
 from shared.image_header.inspection import inspect_image
 from shared.jobs import Job, NewJob, Priority, Status, shard_of
+from shared.ledger.sessions.store import frame_in_work, no_such_session
 from shared.liveness_sessions import FrameInWork, NewSession, Session, SessionStatus, Step, new_session_id
 from shared.operations import FrameParams, Operation
 from shared.results import FrameResult
-from shared.storage.sessions import frame_in_work, no_such_session
 from shared.tenants import ANYTHING, Grant
-from shared.webhooks import EventType, Webhook
+from shared.webhooks.schemas import EventType, Webhook
 
 EVENTS: Final = (EventType.SESSION_COMPLETED,)
 MOST_FRAMES: Final = 200

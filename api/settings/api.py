@@ -12,7 +12,7 @@ from api.settings.image_urls import HostRule, UrlPolicy, read_hosts
 from api.settings.webhook_urls import WebhookPolicy
 from shared.settings import Seconds, SecondsOrNever, from_text, listed
 from shared.tenants import DEFAULT
-from shared.webhook_settings import WebhookSettings
+from shared.webhooks.settings import WebhookSettings
 
 LEAST_SECRET: Final = 32
 """Characters of a session secret: 128 bits if it is hexadecimal."""

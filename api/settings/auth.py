@@ -8,9 +8,9 @@ from pydantic import Field
 from pydantic_settings import NoDecode
 
 from shared.errors import SettingsError
+from shared.net.urls import UrlError, read_url
 from shared.settings import Seconds, SecondsOrNever, SharedSettings, from_text, listed
 from shared.tenants import MIN_RATE
-from shared.urls import UrlError, read_url
 
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NoReturn, Self
 
 from shared.errors import ErrorCode, FieldError, RequestError
-from shared.urls import DEFAULT_PORTS, Url, UrlError, is_numeric, read_authority, read_url
+from shared.net.urls import DEFAULT_PORTS, Url, UrlError, is_numeric, read_authority, read_url
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from shared import addresses
-from shared.addresses import Network
 from shared.errors import ErrorCode, FieldError, RequestError
-from shared.urls import UrlError, read_webhook_url
+from shared.net import addresses
+from shared.net.addresses import Network
+from shared.net.urls import UrlError, read_webhook_url
 
 MOST_HEADERS: Final = 10
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")

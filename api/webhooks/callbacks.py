@@ -11,7 +11,7 @@ from shared.errors import ErrorCode
 from shared.jobs import Status
 from shared.liveness_sessions import Reason, SessionStatus
 from shared.operations import Operation
-from shared.webhooks import EventType
+from shared.webhooks.schemas import EventType
 
 
 class ThinJob(BaseModel):

@@ -14,7 +14,7 @@ from api.http.responses import json_answer
 from api.webhooks.schemas import DeliveryBody, DeliveryWithLog, SubjectDeliveries, attempt_content, delivery_content
 from shared.deliveries import is_delivery_id
 from shared.errors import ErrorCode, RequestError
-from shared.storage.ledger import no_such_job
+from shared.ledger.jobs.store import no_such_job
 
 CODES: Final = (ErrorCode.DELIVERY_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 

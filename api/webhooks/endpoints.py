@@ -30,8 +30,8 @@ from api.webhooks.schemas import (
     endpoint_content,
 )
 from shared.errors import ErrorCode, RequestError
-from shared.signing import new_secret
-from shared.webhooks import SUBSCRIBABLE, DisabledReason, Endpoint, Secret, is_endpoint_id, new_endpoint_id
+from shared.webhooks.schemas import SUBSCRIBABLE, DisabledReason, Endpoint, Secret, is_endpoint_id, new_endpoint_id
+from shared.webhooks.signing import new_secret
 
 CODES: Final = (ErrorCode.ENDPOINT_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 

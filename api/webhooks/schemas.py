@@ -8,9 +8,9 @@ from api.http.schemas import Time, only_rfc3339
 from api.jobs.schemas import WebhookEvents
 from shared.deliveries import Attempt, Delivery, DeliveryStatus
 from shared.job_content import rfc3339
+from shared.net.urls import MAX_URL
 from shared.submitted import Submitted
-from shared.urls import MAX_URL
-from shared.webhooks import DisabledReason, Endpoint, EventType, PayloadForm, Secret
+from shared.webhooks.schemas import DisabledReason, Endpoint, EventType, PayloadForm, Secret
 
 ENDPOINT_ID: Final = "we_5f2c0e9a7b1d4c3e8f60a1b2c3d4e5f6"
 DELIVERY_ID: Final = "dlv_00019b8d3c1a386d5a7c90e1d24f68ab0c_9f86d081884c7d65"

@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.errors import SettingsError, UnavailableError
-from shared.storage.connection import connect, verify_durability
+from shared.ledger.connection import connect, verify_durability
 from tests.architecture.containers import GPU, ROOT, environment, instructions, services
 from tools.ports import free_port
 from tools.service import Service

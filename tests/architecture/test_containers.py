@@ -13,7 +13,7 @@ from api.app import create_app
 from api.http.server import GRACE
 from api.settings.api import ApiSettings
 from shared.settings import PREFIX, SharedSettings, load, names, refuse_unknown
-from shared.webhook_settings import WebhookSettings
+from shared.webhooks.settings import WebhookSettings
 from tests.architecture.containers import (
     COMPOSITIONS,
     CPU,

@@ -11,7 +11,7 @@ from tools.setup import ROOT
 CLIENTS: Final = {"requests", "httpx", "aiohttp", "urllib.request", "urllib3"}
 """Clients that read `http_proxy` and its siblings unless told otherwise."""
 ALLOWED: Final = {
-    "shared/exporting.py": "spans, through a session that ignores the environment",
+    "shared/observability/exporting.py": "spans, through a session that ignores the environment",
     "worker/packs/fetch.py": "archives of models, which an operator fetches through the proxy of the machine",
     "tools/loopback.py": "the one place for calls to this machine",
     "tools/demo.py": "types and status codes; its calls are those of tools/loopback.py",

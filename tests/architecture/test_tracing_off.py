@@ -10,11 +10,11 @@ from tests.architecture.containers import ROOT
 CHECK = """
 import sys
 import {module}
-from shared import tracing
+from shared.observability import tracing
 tracing.start("test")
 with tracing.span("x") as span:
     assert span.traceparent is None
-ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "google.protobuf", "shared.exporting")
+ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "google.protobuf", "shared.observability.exporting")
 found = " ".join(name for name in ours if name in sys.modules)
 sys.exit(found or 0)
 """

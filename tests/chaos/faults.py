@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from shared.dispatch import QUEUE, RUN_NEXT, celery_app
 from shared.jobs import Status, shard_of
-from shared.storage import keys
+from shared.ledger import keys
 from tests.chaos.blows import Blow, Course
 from tests.chaos.ground import Ground
 from tests.chaos.load import Client

@@ -12,8 +12,8 @@ import redis
 import requests
 from pydantic import SecretStr
 
-from shared.signing import new_secret
-from shared.storage.connection import connect
+from shared.ledger.connection import connect
+from shared.webhooks.signing import new_secret
 from tests.chaos.image_host import ImageHost
 from tests.chaos.network import Line
 from tools.ports import LOOPBACK, free_port

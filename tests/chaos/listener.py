@@ -5,8 +5,8 @@ import time
 
 import redis
 
-from shared.storage import keys
-from shared.storage.events import event
+from shared.ledger import keys
+from shared.ledger.events import event
 
 
 class Listener(threading.Thread):

@@ -7,12 +7,12 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
-from shared.storage.api_keys import ApiKeys
-from shared.storage.batches import Batches
-from shared.storage.belongings import Belongings
-from shared.storage.fetches import Fetches
-from shared.storage.ledger import Ledger
-from shared.storage.sessions import Sessions
+from shared.ledger.batches.store import Batches
+from shared.ledger.jobs.fetches import Fetches
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.sessions.store import Sessions
+from shared.ledger.tenant_data import Belongings
+from shared.ledger.tenants.api_keys import ApiKeys
 
 STEPS: Final[dict[str, tuple[type, str]]] = {
     "fetch": (Fetches, "supply"),

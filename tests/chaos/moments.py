@@ -15,10 +15,10 @@ import requests
 
 from shared.errors import RequestError
 from shared.jobs import NewJob, Status, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.stores import Stores, open_stores
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.ledger import Ledger
-from shared.storage.stores import Stores, open_stores
 from shared.tenants import DEFAULT, Grant, Tenant, read_key
 from tests.chaos.blows import Blow, Course
 from tests.chaos.ground import LEASE, Ground

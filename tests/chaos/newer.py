@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from shared.jobs import NewJob
-from shared.storage import records
+from shared.ledger.jobs import records
 
 FIELD: Final = "colour"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import redis
 
-from shared.storage import keys
+from shared.ledger import keys
 from tests.chaos.blows import Blow
 from tests.chaos.census import Usage
 from tests.chaos.oracle import BROKEN_OFF, DOUBLED, Account, Snapshot

@@ -8,7 +8,7 @@ from typing import Final, cast
 import redis
 
 from shared.jobs import Status
-from shared.storage import keys
+from shared.ledger import keys
 from tests.chaos.oracle import LINES, Group, Record, Snapshot
 
 PNG: Final = b"\x89PNG"
@@ -16,7 +16,7 @@ IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|more|urls):")
 OWNED: Final = re.compile(
     r"vultus:\{\d+\}:(turns|counts|lines|expiry|listeners:.*|index:.*)|vultus:layout|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*"
 )
-"""Keys of the ledger that may have no end at rest: who owns each removes what is in it (shared/storage/keys.py)."""
+"""Keys of the ledger that may have no end at rest: who owns each removes what is in it (shared/ledger/keys.py)."""
 DOORBELLS: Final = re.compile(r"_kombu\..*|unacked.*|.*celery.*|.*pidbox.*|vultus.*")
 """Keys of the broker."""
 ENDS: Final = ("succeeded", "failed", "canceled", "expired")

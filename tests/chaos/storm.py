@@ -12,8 +12,8 @@ from typing import Final
 import redis
 import requests
 
-from shared.storage import keys
-from shared.webhooks import SUBSCRIBABLE
+from shared.ledger import keys
+from shared.webhooks.schemas import SUBSCRIBABLE
 from tests.chaos.blows import Blow
 from tests.chaos.callbacks import delays, expected, judge, repeats
 from tests.chaos.census import Usage, carriers, census

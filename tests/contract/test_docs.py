@@ -12,8 +12,8 @@ from api.jobs.schemas import JOB_ID, MAX_METADATA_BYTES
 from api.settings.api import ApiSettings
 from shared.errors import ErrorCode
 from shared.jobs import is_job_id
+from shared.net.urls import MAX_URL
 from shared.settings import PREFIX, names
-from shared.urls import MAX_URL
 from tests.contract.test_openapi import OPERATIONS
 from worker.courier.settings import CourierSettings
 from worker.settings import WorkerSettings

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from shared.signing import new_secret, sign
+from shared.webhooks.signing import new_secret, sign
 from worker.courier.schedule import JITTER
 from worker.courier.settings import RETRIES
 

@@ -16,7 +16,7 @@ from api.jobs.parsing import FORM_FIELDS, check_metadata
 from shared.errors import ImageError, RequestError
 from shared.image_header.exif import orientation_of
 from shared.image_header.inspection import inspect_image
-from shared.storage.listing import JobFilter
+from shared.ledger.jobs.listing import JobFilter
 from tests.corpus import damage, images
 from worker.images import decode
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from shared.storage import keys
+from shared.ledger import keys
 from tests.pictures import encoded, one_face
 from tools.ports import free_port
 from tools.stack import Stack, StackError

@@ -9,7 +9,7 @@ import redis
 from pydantic import SecretStr
 from redis.crc import key_slot
 
-from shared.storage import keys
+from shared.ledger import keys
 from tests.integration.servers import Configured, Server
 from tools.ports import LOOPBACK, free_port
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger
-from shared.storage.stores import Stores, open_stores
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.stores import Stores, open_stores
 from tests.integration.clusters import Cluster
 from tests.integration.servers import Server
 from tests.stacks import serving

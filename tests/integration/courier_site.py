@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from shared.deliveries import Attempt, Delivery, DeliveryStatus
 from shared.jobs import NewJob, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Outcome
+from shared.ledger.stores import open_stores
 from shared.operations import Operation
-from shared.signing import new_secret
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Outcome
-from shared.storage.stores import open_stores
 from shared.tenants import DEFAULT
-from shared.webhooks import SUBSCRIBABLE, Endpoint, Secret, Webhook, new_endpoint_id
+from shared.webhooks.schemas import SUBSCRIBABLE, Endpoint, Secret, Webhook, new_endpoint_id
+from shared.webhooks.signing import new_secret
 from tests.integration.servers import Server
 from tools.receiver import TO_THIS_MACHINE
 from tools.service import Service

@@ -13,9 +13,9 @@ import requests
 from pydantic import SecretStr
 
 from shared.jobs import Claim
-from shared.storage import keys
-from shared.storage.connection import connect
-from shared.storage.stores import open_stores
+from shared.ledger import keys
+from shared.ledger.connection import connect
+from shared.ledger.stores import open_stores
 from tests.integration.hostile import Hostile
 from tools.ports import free_port
 from tools.stack import Stack

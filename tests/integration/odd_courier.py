@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from shared import pinned
+from shared.net import pinned
 from worker.courier import __main__ as entry
 from worker.courier import courier
 

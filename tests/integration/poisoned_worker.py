@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from shared.storage.ledger import Ledger, Outcome
+from shared.ledger.jobs.store import Ledger, Outcome
 from tests.integration.poisons import DIES_AFTER, HANGS, KILLS, SLOW
 from worker import runtime
 from worker.engine.base import AS_THE_PACK_SAYS, Detection, Engine, Image, Search

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.storage.api_keys import ApiKeys
-from shared.storage.connection import connect
-from shared.storage.stores import Stores
+from shared.ledger.connection import connect
+from shared.ledger.stores import Stores
+from shared.ledger.tenants.api_keys import ApiKeys
 from shared.tenants import DEFAULT, ApiKey, Quotas, Scope, Tenant, new_key, read_key
 from tests.integration.servers import Server
 from tests.stacks import FAKE, serving

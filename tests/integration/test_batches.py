@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 import requests
 
-from shared.storage import keys
+from shared.ledger import keys
 from tests.photos import ASTRONAUT, SIX_FACES
 from tests.stacks import FAKE, serving
 from tools.stack import Stack

@@ -11,14 +11,14 @@ import redis
 
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import BatchStatus, JobFailure, NewJob, Status, new_batch_id, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.listing import JobFilter
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores, open_stores
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.listing import JobFilter
-from shared.storage.stores import Stores, open_stores
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 from tests.integration.servers import Server
 
 LIMITS = Limits(1000)

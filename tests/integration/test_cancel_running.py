@@ -5,9 +5,9 @@ import time
 from datetime import timedelta
 
 from shared.jobs import NewJob, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.jobs.store import Ledger
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.ledger import Ledger
 from tests.integration.servers import Server
 from worker.execution.cancellation import Cancels, TakenError
 

@@ -7,12 +7,12 @@ from threading import Barrier
 import pytest
 
 from shared.errors import ErrorCode, RequestError
-from shared.storage import keys
-from shared.storage.connection import connect
-from shared.storage.endpoints import MAX_SECRETS
-from shared.storage.stores import Stores
+from shared.ledger import keys
+from shared.ledger.connection import connect
+from shared.ledger.stores import Stores
+from shared.ledger.webhooks.endpoints import MAX_SECRETS
 from shared.tenants import Quotas, Tenant
-from shared.webhooks import SUBSCRIBABLE, EventType
+from shared.webhooks.schemas import SUBSCRIBABLE, EventType
 from tests.integration.servers import Server
 from tests.integration.test_webhook_endpoints_kept import endpoint
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from shared.jobs import Claim, Status
-from shared.storage import keys
-from shared.storage.connection import connect, is_cluster
-from shared.storage.ledger import Ledger, Outcome
+from shared.ledger import keys
+from shared.ledger.connection import connect, is_cluster
+from shared.ledger.jobs.store import Ledger, Outcome
 from tests.chaos.mines import STEPS, WHEN, mine
 from tests.chaos.oracle import Account, audit
 from tests.chaos.store_clock import TIMES, set_clock

@@ -7,11 +7,11 @@ import pytest
 import redis
 
 from shared.jobs import NewJob, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
 from tests.chaos.oracle import Account, audit
 from tests.chaos.stores import endless, snapshot, strange
 from tests.integration.breaking import picture

@@ -13,14 +13,14 @@ from redis.crc import key_slot
 
 from shared.errors import ErrorCode, SettingsError, UnavailableError
 from shared.jobs import NewJob, Status, new_batch_id, new_job_id, shard_of
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect, verify_durability
+from shared.ledger.jobs.listing import JobFilter
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.presence import Presence, WorkerInfo
+from shared.ledger.stores import Stores, open_stores
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect, verify_durability
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.listing import JobFilter
-from shared.storage.presence import Presence, WorkerInfo
-from shared.storage.stores import Stores, open_stores
 from tests.integration.breaking import breakable, picture, until
 from tests.integration.clusters import NODES, SLOTS, Cluster, Node
 from tests.integration.sentinels import patient

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.deliveries import DeliveryStatus, event_id
-from shared.webhooks import DisabledReason
+from shared.webhooks.schemas import DisabledReason
 from tests.integration.courier_site import SECRET, TIMEOUT, Site, site
 from tests.integration.partner import OK, Deed, Partner, drips, floods, hangs, head, raw, resets, says, waits
 from tools.ports import free_port

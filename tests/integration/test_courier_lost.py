@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.deliveries import DeliveryStatus, event_id
-from shared.signing import new_secret
+from shared.webhooks.signing import new_secret
 from tests.integration.courier_site import HOLD, SECRET, TIMEOUT, Site, site
 from tests.integration.partner import OK, Asked, Partner, hangs, says, waits
 

@@ -13,15 +13,15 @@ import structlog
 
 from shared.deliveries import DeliveryStatus, Flight
 from shared.jobs import NewJob, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores
+from shared.ledger.webhooks.deliveries import Plan
+from shared.net.pinned import look_up
 from shared.operations import Operation
-from shared.pinned import look_up
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.deliveries import Plan
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.stores import Stores
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 from tests.integration.servers import Server
 from worker.courier.client import Terms
 from worker.courier.delivery import Deliverer

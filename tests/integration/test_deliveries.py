@@ -10,15 +10,15 @@ import redis
 
 from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight, event_id
 from shared.jobs import NewJob, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores
+from shared.ledger.webhooks.deliveries import Deliveries, Plan
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.deliveries import Deliveries, Plan
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
-from shared.webhooks import EventType, Webhook
+from shared.webhooks.schemas import EventType, Webhook
 from tests.integration.servers import Server
 from tests.integration.test_webhook_endpoints_kept import endpoint
 

@@ -11,14 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight, delivery_id, event_id
 from shared.jobs import NewJob, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Outcome
+from shared.ledger.stores import open_stores
+from shared.ledger.webhooks.deliveries import Plan
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.deliveries import Plan
-from shared.storage.ledger import Outcome
-from shared.storage.stores import open_stores
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 from tests.integration.servers import Server
 from tools.stack import Store
 

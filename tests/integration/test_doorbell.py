@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from shared.dispatch import ENOUGH, QUEUE, Doorbell, celery_app
-from shared.storage.ledger import Ledger
-from shared.sweeper import Sweeper, sweep
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.sweeper import Sweeper, sweep
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept
 

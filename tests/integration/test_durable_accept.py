@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger
 from tests.integration.breaking import breakable, picture
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept

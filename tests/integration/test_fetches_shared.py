@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 
 from shared.jobs import NewJob, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.fetches import Fetch
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.stores import Stores
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.fetches import Fetch
-from shared.storage.ledger import Ledger
-from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
 from tests.integration.servers import Server
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from shared.storage import keys
-from shared.storage.ledger import Outcome
+from shared.ledger import keys
+from shared.ledger.jobs.store import Outcome
 from tests.integration.fetching_site import FETCH_TIME, RESULT, SECRET, Site, leave, opened, until
 from tests.integration.hostile import FACE, Hostile
 from tools.ports import LOOPBACK

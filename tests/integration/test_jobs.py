@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from shared.storage import keys
+from shared.ledger import keys
 from tests.photos import ASTRONAUT, NO_FACE, SIX_FACES
 from tools.stack import Stack
 

@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from shared.errors import ErrorCode
 from shared.jobs import Claim, JobFailure
-from shared.storage import keys
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
+from shared.ledger import keys
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
 from tests.photos import ASTRONAUT, NO_FACE
 from tools.ports import LOOPBACK, free_port
 from tools.service import Service

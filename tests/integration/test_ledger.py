@@ -8,11 +8,11 @@ import pytest
 
 from shared.errors import ErrorCode, SettingsError, UnavailableError
 from shared.jobs import JobFailure, NewJob, Provenance, Status, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect, verify_durability
+from shared.ledger.jobs.store import Accepted, Ledger, Outcome
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect, verify_durability
-from shared.storage.ledger import Accepted, Ledger, Outcome
 from tests.integration.servers import Server
 
 MADE = Provenance(model_pack="p", embedding_contract="c", provider="CPU", worker="w")

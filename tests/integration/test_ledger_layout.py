@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from shared.errors import SettingsError, UnavailableError
-from shared.storage.connection import connect
-from shared.storage.layout import Layout
-from shared.storage.ledger import Ledger
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.layout import Layout
 from tests.integration.conftest import started
 from tests.integration.servers import Configured, Server
 from tests.integration.test_ledger import accept

@@ -20,14 +20,14 @@ from hypothesis.stateful import (
 
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import TRANSITIONS, Claim, Job, JobFailure, NewJob, Priority, Status, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.listing import JobFilter
+from shared.ledger.jobs.store import Outcome
+from shared.ledger.stores import open_stores
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Outcome
-from shared.storage.listing import JobFilter
-from shared.storage.stores import open_stores
-from shared.webhooks import Webhook
+from shared.webhooks.schemas import Webhook
 from tests.integration.servers import Server
 
 LEASE = timedelta(seconds=0.02)

@@ -7,9 +7,9 @@ import pytest
 
 from shared.errors import ErrorCode, TriedBeforeError
 from shared.jobs import Claim, JobFailure, Status, new_job_id
-from shared.storage import keys
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
+from shared.ledger import keys
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept, status
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import requests
 
+from shared.ledger import keys
 from shared.liveness_sessions import Step
-from shared.signing import new_secret
-from shared.storage import keys
-from shared.webhooks import EventType
+from shared.webhooks.schemas import EventType
+from shared.webhooks.signing import new_secret
 from tests.integration.cards import PINK, WALL, Card, movement
 from tests.stacks import FAKE, serving
 from tools.receiver import TO_THIS_MACHINE, Callback, receiving

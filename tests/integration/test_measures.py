@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from shared.errors import ErrorCode
 from shared.jobs import JobFailure, NewJob, Priority, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.stores import Stores
 
 BROKEN = JobFailure(ErrorCode.MODEL_FAILURE, "Broken.")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.storage.api_keys import ApiKeys
+from shared.ledger.tenants.api_keys import ApiKeys
 from shared.tenants import DEFAULT, ApiKey, Scope, new_key
 from tests.stacks import FAKE, serving
 from tools.setup import ROOT

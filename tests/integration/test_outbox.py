@@ -9,13 +9,13 @@ import redis
 
 from shared.deliveries import event_id
 from shared.jobs import NewJob, Status, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.stores import Stores
+from shared.ledger.webhooks.deliveries import Plan
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.deliveries import Plan
-from shared.storage.stores import Stores
-from shared.webhooks import EventType
+from shared.webhooks.schemas import EventType
 from tests.integration.servers import Server
 from tests.integration.test_deliveries import URL, ended, take
 from tests.integration.test_webhook_endpoints_kept import endpoint

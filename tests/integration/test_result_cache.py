@@ -13,11 +13,11 @@ import requests
 
 from shared.errors import UnavailableError
 from shared.jobs import new_job_id
-from shared.storage import keys
-from shared.storage.connection import connect
-from shared.storage.ledger import Outcome
-from shared.storage.results import Results
-from shared.storage.stores import open_stores
+from shared.ledger import keys
+from shared.ledger.connection import connect
+from shared.ledger.jobs.result_cache import Results
+from shared.ledger.jobs.store import Outcome
+from shared.ledger.stores import open_stores
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept
 from tests.pictures import PINK, encoded, one_face

@@ -11,8 +11,8 @@ import requests
 from pydantic import SecretStr
 
 from shared.errors import ErrorCode, SettingsError, UnavailableError
-from shared.storage.connection import connect, verify_durability
-from shared.storage.ledger import Ledger, Outcome
+from shared.ledger.connection import connect, verify_durability
+from shared.ledger.jobs.store import Ledger, Outcome
 from tests.integration.breaking import breakable, picture, until
 from tests.integration.sentinels import SERVICE, Watched, patient
 from tests.integration.test_ledger import accept

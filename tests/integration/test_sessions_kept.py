@@ -7,6 +7,11 @@ import pytest
 
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import JobFailure, NewJob, Priority, Status, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.jobs.listing import JobFilter
+from shared.ledger.jobs.store import Outcome
+from shared.ledger.stores import Stores
 from shared.liveness_sessions import (
     FrameInWork,
     NewSession,
@@ -17,12 +22,7 @@ from shared.liveness_sessions import (
     new_session_id,
 )
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.ledger import Outcome
-from shared.storage.listing import JobFilter
-from shared.storage.stores import Stores
-from shared.webhooks import EventType, Webhook
+from shared.webhooks.schemas import EventType, Webhook
 from tests.integration.servers import Server
 
 FACE = '"a-face-that-must-vanish"'

@@ -13,14 +13,14 @@ import pytest
 import redis
 
 from shared.jobs import NewJob, Priority, Status, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.presence import Presence, WorkerInfo
+from shared.ledger.stores import Stores
 from shared.liveness_sessions import NewSession, SessionStatus, Step, new_session_id
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.presence import Presence, WorkerInfo
-from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
 from tests.integration.servers import Server
 from tests.integration.test_deliveries import planned

@@ -18,8 +18,8 @@ from api.backend.backend import verify_ledger
 from api.settings.api import ApiSettings
 from shared.dispatch import QUEUE
 from shared.errors import UnavailableError
-from shared.storage import keys
-from shared.storage.ledger import Ledger, Outcome
+from shared.ledger import keys
+from shared.ledger.jobs.store import Ledger, Outcome
 from tests.integration.breaking import breakable, history, job_of, picture, until
 from tests.integration.poisons import HANGS, SLOW
 from tests.integration.servers import Configured, Server

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import redis
 
-from shared.storage.api_keys import ApiKeys
-from shared.storage.tenants import Tenants
+from shared.ledger.tenants.api_keys import ApiKeys
+from shared.ledger.tenants.store import Tenants
 from shared.tenants import ApiKey, Scope, Tenant, new_key
 from tests.pictures import encoded, one_face
 from tests.stacks import FAKE, serving

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.signing import new_secret
-from shared.storage.api_keys import ApiKeys
-from shared.storage.tenants import Tenants
+from shared.ledger.tenants.api_keys import ApiKeys
+from shared.ledger.tenants.store import Tenants
 from shared.tenants import ApiKey, Scope, Tenant, new_key
+from shared.webhooks.signing import new_secret
 from tests.contract.snapshot import document
 from tests.pictures import encoded, one_face
 from tests.stacks import FAKE, serving

@@ -8,15 +8,15 @@ import pytest
 
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Batch, JobFailure, NewJob, Status, new_batch_id, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.listing import JobFilter
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores
 from shared.operations import Operation
-from shared.signing import new_secret
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.listing import JobFilter
-from shared.storage.stores import Stores
 from shared.tenants import DEFAULT
-from shared.webhooks import Endpoint, EventType, Secret, new_endpoint_id
+from shared.webhooks.schemas import Endpoint, EventType, Secret, new_endpoint_id
+from shared.webhooks.signing import new_secret
 from tests.integration.servers import Server
 
 LIMITS = Limits(1000)
@@ -151,7 +151,7 @@ def test_an_end_that_only_another_tenant_listens_for_writes_no_row(stores: Store
 def test_a_list_of_endpoints_is_its_tenants_and_so_is_its_limit(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.storage.endpoints.MOST", 1)
+    monkeypatch.setattr("shared.ledger.webhooks.endpoints.MOST", 1)
     own = endpoint(stores, "acme")
     others = endpoint(stores, "other")
     with pytest.raises(RequestError):

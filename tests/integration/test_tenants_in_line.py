@@ -8,12 +8,12 @@ import pytest
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import JobFailure, NewJob, Priority, new_batch_id, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.stores import Stores
 from shared.tenants import DEFAULT, Grant
 from tests.integration.servers import Server
 

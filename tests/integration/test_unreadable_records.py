@@ -9,13 +9,13 @@ import pytest
 
 from shared.errors import ErrorCode
 from shared.jobs import Job, JobFailure, NewJob, new_job_id
+from shared.ledger import keys
+from shared.ledger.admission import Limits
+from shared.ledger.connection import connect
+from shared.ledger.jobs.listing import JobFilter
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores
 from shared.operations import Operation
-from shared.storage import keys
-from shared.storage.admission import Limits
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.listing import JobFilter
-from shared.storage.stores import Stores
 from shared.tenants import DEFAULT, ApiKey, Scope, Tenant
 from tests.integration.servers import Server
 from tests.integration.test_ledger import accept

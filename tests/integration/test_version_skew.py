@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from shared.jobs import Status
-from shared.storage import keys
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger
+from shared.ledger import keys
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger
 from tests.integration.breaking import breakable, history, job_of, until
 from tests.integration.servers import Server
 from tests.integration.test_faults import readable, status

@@ -9,11 +9,11 @@ import pytest
 
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import JobFailure, NewJob, new_batch_id, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.jobs.store import Outcome
+from shared.ledger.stores import Stores
 from shared.liveness_sessions import NewSession, Step, new_session_id
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.ledger import Outcome
-from shared.storage.stores import Stores
 from shared.tenants import DEFAULT, ApiKey, Grant, Scope, Tenant
 from tests.integration.test_webhook_endpoints_kept import endpoint
 

@@ -10,12 +10,12 @@ import redis
 
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Status
-from shared.storage import endpoints as registry
-from shared.storage import keys
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.stores import Stores
-from shared.webhooks import (
+from shared.ledger import keys
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.stores import Stores
+from shared.ledger.webhooks import endpoints as registry
+from shared.webhooks.schemas import (
     SUBSCRIBABLE,
     DisabledReason,
     Endpoint,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from shared.signing import new_secret
+from shared.webhooks.signing import new_secret
 from tests.photos import ASTRONAUT
 from tests.stacks import FAKE, serving
 from tools.ports import free_port

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from shared.signing import new_secret, sign
+from shared.webhooks.signing import new_secret, sign
 from tests.integration.courier_site import SECRET, site
 from tests.integration.partner import Partner
 

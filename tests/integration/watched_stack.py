@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from shared.jobs import Job
-from shared.signing import new_secret
-from shared.storage.connection import connect
-from shared.storage.ledger import Ledger
+from shared.ledger.connection import connect
+from shared.ledger.jobs.store import Ledger
+from shared.webhooks.signing import new_secret
 from tests.integration.partner import Partner
 from tools.ports import LOOPBACK, free_port, free_ports
 from tools.receiver import TO_THIS_MACHINE

@@ -35,7 +35,7 @@ TESTS: Final = {
         ),
     ),
     "addresses of images and webhooks": (
-        "tests/unit/shared/test_addresses.py",
+        "tests/unit/shared/net/test_addresses.py",
         "tests/unit/api/settings/test_image_urls.py",
         "tests/integration/test_image_url_hosts.py",
         "tests/integration/test_courier_addresses.py",

@@ -9,7 +9,7 @@ from typing import Final
 
 import redis
 
-from shared.signing import new_secret
+from shared.webhooks.signing import new_secret
 from tests.chaos.census import MIB, census
 from tests.chaos.receiver import Receiver
 from tests.soak.load import Load

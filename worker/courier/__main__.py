@@ -7,15 +7,15 @@ from contextlib import closing
 
 import structlog
 
-from shared import telemetry, tracing
 from shared.errors import SettingsError, UnavailableError
-from shared.monitor import Monitor, Readiness
+from shared.ledger.connection import connect, verify_durability
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.layout import Layout
+from shared.ledger.webhooks.deliveries import Deliveries
+from shared.ledger.webhooks.endpoints import Endpoints
+from shared.observability import logs, tracing
+from shared.observability.monitor import Monitor, Readiness
 from shared.settings import load
-from shared.storage.connection import connect, verify_durability
-from shared.storage.deliveries import Deliveries
-from shared.storage.endpoints import Endpoints
-from shared.storage.layout import Layout
-from shared.storage.ledger import Ledger
 from worker.courier.courier import Courier
 from worker.courier.settings import CourierSettings
 
@@ -35,7 +35,7 @@ def main() -> None:
     """Send callbacks until the process is told to stop."""
     try:
         settings = load(CourierSettings)
-        telemetry.configure(form=settings.log_format, level=settings.log_level)
+        logs.configure(form=settings.log_format, level=settings.log_level)
         _work(settings)
     except (SettingsError, UnavailableError) as error:
         sys.stderr.write(f"vultus courier: {error}\n")

@@ -12,11 +12,11 @@ from typing import Final
 import anyio
 import httpcore
 
-from shared import pinned
-from shared.addresses import Network
-from shared.pinned import ClosedError, Resolve, UnresolvedError
-from shared.response_limits import MOST_HEAD, too_many_pieces
-from shared.urls import Url, UrlError, read_webhook_url
+from shared.net import pinned
+from shared.net.addresses import Network
+from shared.net.pinned import ClosedError, Resolve, UnresolvedError
+from shared.net.response_limits import MOST_HEAD, too_many_pieces
+from shared.net.urls import Url, UrlError, read_webhook_url
 
 MOST_READ: Final = 64 * 1024
 """Bytes of an answer's body that are read."""

@@ -16,15 +16,15 @@ from anyio import to_thread
 
 from shared.deliveries import Flight, destination_of
 from shared.errors import UnavailableError
-from shared.monitor import Readiness
-from shared.pinned import Resolve, look_up
-from shared.storage.connection import LISTEN
-from shared.storage.deliveries import Deliveries, Plan
-from shared.storage.delivery_records import Row
-from shared.storage.endpoints import MOST, Endpoints
-from shared.storage.ledger import Ledger
-from shared.urls import UrlError, read_url
-from shared.webhooks import Endpoint, EventType
+from shared.ledger.connection import LISTEN
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.webhooks.deliveries import Deliveries, Plan
+from shared.ledger.webhooks.endpoints import MOST, Endpoints
+from shared.ledger.webhooks.records import Row
+from shared.net.pinned import Resolve, look_up
+from shared.net.urls import UrlError, read_url
+from shared.observability.monitor import Readiness
+from shared.webhooks.schemas import Endpoint, EventType
 from worker.courier import metrics
 from worker.courier.client import Terms
 from worker.courier.delivery import Deliverer

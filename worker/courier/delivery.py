@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 import structlog
 from anyio import to_thread
 
-from shared import tracing
-from shared.causes import owed_to
 from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight
 from shared.errors import UnavailableError
 from shared.jobs import Job
-from shared.signing import sign
-from shared.storage.deliveries import Deliveries
-from shared.storage.endpoints import Endpoints
-from shared.storage.ledger import Ledger
-from shared.webhooks import DisabledReason, Endpoint, EventType, PayloadForm
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.webhooks.deliveries import Deliveries
+from shared.ledger.webhooks.endpoints import Endpoints
+from shared.observability import tracing
+from shared.observability.request_context import owed_to
+from shared.webhooks.schemas import DisabledReason, Endpoint, EventType, PayloadForm
+from shared.webhooks.signing import sign
 from worker.courier import metrics, payload
 from worker.courier.client import OWN, Answer, Terms, send
 from worker.courier.places import Places

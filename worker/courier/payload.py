@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from shared.deliveries import Event
 from shared.job_content import job_content, rfc3339
 from shared.jobs import Job
-from shared.webhooks import EventType
+from shared.webhooks.schemas import EventType
 
 ERASED = "the job has expired or was erased"
 TOO_LARGE = "the job is larger than a callback may be"

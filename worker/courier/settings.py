@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import NoDecode
 
 from shared.settings import Seconds, from_text, listed
-from shared.webhook_settings import WebhookSettings
+from shared.webhooks.settings import WebhookSettings
 
 RETRIES = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 

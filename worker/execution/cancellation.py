@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
+from shared.ledger.jobs.store import Ledger
 from shared.periodic import PeriodicThread
-from shared.storage.ledger import Ledger
 
 PAUSE: Final = timedelta(milliseconds=10)
 """Before listening again after an error; an error that stays must not keep a core busy."""

@@ -11,9 +11,9 @@ import structlog
 
 from shared.errors import UnavailableError
 from shared.jobs import Claim
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.presence import Presence, WorkerInfo
 from shared.periodic import PeriodicThread
-from shared.storage.ledger import Ledger
-from shared.storage.presence import Presence, WorkerInfo
 
 BEATS_PER_LEASE: Final = 3
 PRESENCE: Final = timedelta(seconds=15)

@@ -15,9 +15,9 @@ import structlog
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, JobFailure
+from shared.ledger.jobs.store import Ledger
 from shared.operations import Operation
 from shared.periodic import PeriodicThread
-from shared.storage.ledger import Ledger
 from worker.execution.exclusive_gate import Turnstile
 from worker.execution.leases import Heartbeat
 

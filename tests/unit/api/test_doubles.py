@@ -8,14 +8,14 @@ import pytest
 from shared.dispatch import Doorbell
 from shared.errors import UnavailableError
 from shared.jobs import NewJob, Status
+from shared.ledger.admission import Limits
+from shared.ledger.batches.store import Batches
+from shared.ledger.idempotency import Idempotency
+from shared.ledger.jobs.fetches import Fetches
+from shared.ledger.jobs.listing import Listing
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.presence import Presence
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.batches import Batches
-from shared.storage.fetches import Fetches
-from shared.storage.idempotency import Idempotency
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.listing import Listing
-from shared.storage.presence import Presence
 from tests.doubles import MemoryPresence, RecordingDoorbell
 from tests.memory_ledger import MemoryLedger
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing

@@ -6,11 +6,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-import shared.storage
+import shared.ledger
 from shared.deliveries import DeliveryStatus
 from shared.jobs import TRANSITIONS, BatchStatus, Status, is_batch_id, is_job_id, new_batch_id, new_job_id, shard_of
 
-SCRIPTS = Path(shared.storage.__file__).parent
+SCRIPTS = Path(shared.ledger.__file__).parent
 
 
 @given(shard=st.integers(0, 255), now_ms=st.integers(0, 2**47))

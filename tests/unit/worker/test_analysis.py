@@ -9,9 +9,9 @@ import pytest
 
 from shared.errors import ErrorCode, JobError, TriedBeforeError, UnavailableError
 from shared.jobs import Claim, Job, Status
+from shared.ledger.jobs.store import Ledger, Outcome
+from shared.ledger.presence import Presence, WorkerInfo
 from shared.operations import Operation
-from shared.storage.ledger import Ledger, Outcome
-from shared.storage.presence import Presence, WorkerInfo
 from worker import analysis
 from worker.analysis import Analyst, Stopwatch
 from worker.engine.base import AS_THE_PACK_SAYS, Crops, Detection, Image, Search, Vectors

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, Job, Status
+from shared.ledger.jobs.result_cache import Results
 from shared.operations import FindParams, Operation, ReferenceEmbedding, VerifyParams
-from shared.storage.results import Results
 from shared.tenants import DEFAULT
 from tests.unit.worker.operations.asking import TABLE
 from worker.cache import ROOT, ResultCache, made_by, result_cache

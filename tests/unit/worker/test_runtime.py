@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.monitor import Readiness
+from shared.observability.monitor import Readiness
 from worker import runtime
 from worker.execution.exclusive_gate import Turnstile
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.storage.audit import Entry
+from shared.ledger.tenants.audit import Entry
 from shared.tenants import Scope
 from tests.unit.api.auth.test_authenticator import bearer
 from tests.unit.api.conftest import Gateway, MakeGateway

@@ -12,8 +12,8 @@ from api.backend.fetcher import Fetcher
 from api.settings.api import ApiSettings
 from shared.errors import ErrorCode
 from shared.jobs import NewJob, Status, new_job_id
+from shared.ledger.admission import Limits
 from shared.operations import Operation
-from shared.storage.admission import Limits
 from tests.doubles import RecordingDoorbell
 from tests.memory_ledger import MemoryLedger
 from tests.unit.api.networks import Network, answer

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from api.backend.store_metrics import COUNTED, COUNTERS, GAUGES, StoreCollector
 from shared.errors import ErrorCode, UnavailableError
-from shared.storage.measures import Measured, Server, Shard
+from shared.ledger.measures import Measured, Server, Shard
 
 QUEUES = ("high", "normal", "low", "fetch")
 

@@ -11,9 +11,9 @@ from api.backend import waiting as module
 from api.backend.waiting import REREAD_MOST, Waiting
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Job, NewJob, Status, new_job_id
+from shared.ledger.admission import Limits
+from shared.ledger.jobs.store import Outcome
 from shared.operations import Operation
-from shared.storage.admission import Limits
-from shared.storage.ledger import Outcome
 from tests.memory_ledger import MemoryLedger
 
 LONG = timedelta(seconds=20)

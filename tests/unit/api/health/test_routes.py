@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from api.health.schemas import VERSION
-from shared.storage.connection import store_errors
+from shared.ledger.connection import store_errors
 from tests.doubles import WORKER
 from tests.unit.api.conftest import Gateway, MakeGateway
 from tests.unit.api.pictures import JPEG

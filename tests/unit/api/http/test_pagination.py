@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from api.http.pagination import _seal, read_cursor, read_delivery_cursor, write_cursor, write_delivery_cursor
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Status, new_job_id
-from shared.storage.listing import JobFilter, Position
+from shared.ledger.jobs.listing import JobFilter, Position
 
 ALL = JobFilter()
 POSITION = Position(1_700_000_000.123456, new_job_id(shard=3, now_ms=1))

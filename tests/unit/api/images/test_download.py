@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from api.images.download import Terms, download
 from api.settings.image_urls import HostRule, UrlPolicy
-from shared.addresses import PRIVATE
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, VultusError
-from shared.urls import Url, UrlError, read_url
+from shared.net.addresses import PRIVATE
+from shared.net.urls import Url, UrlError, read_url
 from tests.unit.api.networks import Network, Resolver, answer
 
 PUBLIC = "93.184.215.14"

@@ -12,7 +12,7 @@ from api.backend.waiting import Waiting
 from api.jobs import events
 from api.jobs.events import _seen, _stream
 from shared.jobs import Job, Status
-from shared.storage.ledger import Outcome
+from shared.ledger.jobs.store import Outcome
 from tests.memory_ledger import MemoryLedger
 from tests.unit.api.backend.test_waiting import NEVER, accept, end_next, run, settle, void
 from tests.unit.api.conftest import Gateway

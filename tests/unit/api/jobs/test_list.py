@@ -7,7 +7,7 @@ import pytest
 from api.jobs.schemas import JobList
 from shared.errors import ErrorCode
 from shared.jobs import JobFailure
-from shared.storage.listing import Position
+from shared.ledger.jobs.listing import Position
 from tests.unit.api.conftest import Gateway, problem
 from tests.unit.api.jobs.test_routes import named
 from tests.unit.api.pictures import JPEG

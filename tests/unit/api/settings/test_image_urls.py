@@ -3,8 +3,8 @@ import pytest
 from api.settings.api import ApiSettings
 from api.settings.image_urls import UrlPolicy, read_hosts
 from shared.errors import ErrorCode, RequestError, SettingsError
+from shared.net.urls import UrlError, read_url
 from shared.settings import load
-from shared.urls import UrlError, read_url
 
 LISTED = UrlPolicy(
     read_hosts(["photos.example.org", "*.cdn.example.com", "odd.example.org:8443", "203.0.113.7", "[2001:db8::7]"])

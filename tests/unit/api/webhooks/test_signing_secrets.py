@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.signing import new_secret, secret_of_tenant
 from shared.tenants import DEFAULT
+from shared.webhooks.signing import new_secret, secret_of_tenant
 from tests.unit.api.auth.test_authenticator import bearer
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared import addresses
+from shared.net import addresses
 from tests.unit.api.networks import Network, Resolver, answer
 from worker.courier.client import MOST_KEPT, Answer, Terms, send
 

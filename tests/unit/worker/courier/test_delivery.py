@@ -3,7 +3,7 @@
 import pytest
 
 from shared.deliveries import Delivery, DeliveryStatus, Event, Flight
-from shared.webhooks import EventType
+from shared.webhooks.schemas import EventType
 from worker.courier.client import Answer, retry_after
 from worker.courier.delivery import Verdict, _host, judge
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.deliveries import Event
 from shared.jobs import Job, Status
 from shared.operations import Operation
-from shared.webhooks import EventType
+from shared.webhooks.schemas import EventType
 from worker.courier.payload import body
 
 BASE = "https://faces.example.org"

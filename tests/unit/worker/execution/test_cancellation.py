@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.storage.ledger import Ledger
+from shared.ledger.jobs.store import Ledger
 from worker.execution.cancellation import Cancels, TakenError
 
 

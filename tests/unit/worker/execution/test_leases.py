@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, Job, Status
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.presence import Presence, WorkerInfo
 from shared.operations import Operation
-from shared.storage.ledger import Ledger
-from shared.storage.presence import Presence, WorkerInfo
 from worker.execution.leases import Heartbeat
 
 INFO = WorkerInfo(worker="w", model_pack="p", embedding_contract="c", embedding_size=512, provider="CPU", threads=1)

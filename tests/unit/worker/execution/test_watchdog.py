@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, Job, JobFailure, Status
+from shared.ledger.jobs.store import Ledger
+from shared.ledger.presence import Presence, WorkerInfo
 from shared.operations import Operation
-from shared.storage.ledger import Ledger
-from shared.storage.presence import Presence, WorkerInfo
 from worker.execution import watchdog as watchdog_module
 from worker.execution.exclusive_gate import Turnstile
 from worker.execution.leases import Heartbeat

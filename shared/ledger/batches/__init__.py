@@ -1,0 +1,1 @@
+"""The store of batches and its Lua scripts."""

@@ -1,0 +1,1 @@
+"""The store of jobs and its Lua scripts."""

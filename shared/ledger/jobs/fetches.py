@@ -1,0 +1,126 @@
+"""Jobs whose images are still to be fetched: the line before the line."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+import redis
+
+from shared.errors import UnavailableError
+from shared.jobs import JobFailure, shard_of
+from shared.ledger import keys, scripts
+from shared.ledger.connection import is_cluster, store_errors
+from shared.ledger.jobs.records import failure_json
+from shared.observability.request_context import UNKNOWN, Cause
+
+LOOKS: Final = 20
+"""Steps in one search of a shard's line, each past some 800 jobs of hosts and tenants that have their share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What a job waits for."""
+
+    job_id: str
+    image_url: str | None = field(repr=False)
+    reference_url: str | None = field(repr=False)
+    cause: Cause = UNKNOWN
+    """The request that the job is owed to."""
+    shares: tuple[str, ...] = ()
+    """The names of its tenant and its hosts: each of them has a share of the places."""
+
+
+class Fetches:
+    """The line of jobs that wait for their images. Safe to share between threads.
+
+    Taking one twice is harmless: whoever comes first supplies it.
+
+    Raises (every method):
+        UnavailableError: `store_unavailable`.
+    """
+
+    def __init__(self, client: redis.Redis, *, shards: int, retry_window: timedelta) -> None:
+        self._client = client
+        self._shards = shards
+        self._kept = round(retry_window.total_seconds())
+        self._turns = itertools.count()
+        self._take = scripts.register(client, "take_fetches", beside=__package__)
+        self._supply = scripts.register(client, "supply", beside=__package__)
+        self._refuse = scripts.register(client, "refuse", beside=__package__)
+
+    def take(self, *, most: int, hold: timedelta, held: Iterable[Fetch] = ()) -> list[Fetch]:
+        """At most so many jobs, the longest-waiting of each shard; nobody else is offered them for `hold`.
+
+        `held` are those that the caller has in hand already. A host gets no more of the caller's places than it
+        leaves free, and a tenant no more than three times as many: what hangs holds up its own jobs alone.
+
+        A shard of a cluster that is away has none to offer: the others go on.
+        """
+        taken: list[Fetch] = []
+        shares = Counter(name for fetch in held for name in fetch.shares)
+        first = next(self._turns)
+        for turn in range(self._shards):
+            if len(taken) >= most:
+                break
+            shard = (first + turn) % self._shards
+            try:
+                for fetch in self._due(shard, most=most - len(taken), hold=hold, shares=shares):
+                    taken.append(fetch)
+                    shares.update(fetch.shares)
+            except UnavailableError:
+                if not is_cluster(self._client):
+                    raise
+                continue
+        return taken
+
+    def _due(self, shard: int, *, most: int, hold: timedelta, shares: Mapping[str, int]) -> list[Fetch]:
+        """Those of one shard; behind a long line of jobs that have their share it looks a few times."""
+        for _ in range(LOOKS):
+            with store_errors():
+                rows, more = self._take(
+                    keys=[keys.fetch(shard)],
+                    args=[keys.prefix(shard), most, hold.total_seconds(), json.dumps(shares)],
+                )
+            if rows or not more:
+                return [_fetch(row) for row in rows]
+        return []
+
+    def supply(self, job_id: str, *, image: bytes | None, reference: bytes | None) -> bool:
+        """Put the images of a job on record and the job in line for a worker; False where it waits for none."""
+        shard = shard_of(job_id)
+        with store_errors():
+            taken = self._supply(
+                keys=[keys.fetch(shard)], args=[keys.prefix(shard), job_id, image or b"", reference or b""]
+            )
+        return bool(taken)
+
+    def refuse(self, job_id: str, failure: JobFailure) -> bool:
+        """Fail a job whose images cannot be had; False where it waits for none."""
+        shard = shard_of(job_id)
+        with store_errors():
+            refused = self._refuse(
+                keys=[keys.fetch(shard)],
+                args=[keys.prefix(shard), job_id, failure_json(failure), self._kept if failure.retryable else 0],
+            )
+        return bool(refused)
+
+    def give_back(self, job_ids: Collection[str]) -> None:
+        """Offer these to the next that takes, before the time that they are held for is over."""
+        for job_id in job_ids:
+            with store_errors():
+                self._client.zadd(keys.fetch(shard_of(job_id)), {job_id: 0}, xx=True)
+
+    def waiting(self) -> int:
+        """How many jobs wait for their images."""
+        with store_errors():
+            return sum(int(self._client.zcard(keys.fetch(shard))) for shard in range(self._shards))
+
+
+def _fetch(row: Sequence[bytes]) -> Fetch:
+    image_url, reference_url, request_id, traceparent = (None if part is None else part.decode() for part in row[1:5])
+    shares = tuple(name.decode() for name in row[5:])
+    return Fetch(row[0].decode(), image_url, reference_url, Cause(request_id, traceparent), shares)

@@ -1,0 +1,203 @@
+"""The record of a job: one codec that writes and reads each field of `Job` by its name and type."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from types import NoneType
+from typing import Any, Final, TypeVar, get_args, get_type_hints
+
+import structlog
+from pydantic_core import from_json, to_json
+
+from shared.errors import ErrorCode
+from shared.job_content import EMBEDDINGS, outlined
+from shared.jobs import (
+    BIRTH_FIELDS,
+    Batch,
+    BatchStatus,
+    Job,
+    JobFailure,
+    NewJob,
+    Priority,
+    Provenance,
+    Status,
+    Transition,
+)
+from shared.observability.request_context import Cause
+from shared.operations import Operation
+from shared.webhooks.schemas import Webhook, read_webhook, webhook_json
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+def readable(kind: str, rows: Iterable[R], read: Callable[[R], T]) -> Iterator[T]:
+    """Read each row that can be read; log the others, so that one bad record does not hide the rest of a list."""
+    for row in rows:
+        try:
+            yield read(row)
+        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
+            log.warning("record.unreadable", kind=kind, error=type(error).__name__)
+
+
+def failure_json(failure: JobFailure | None) -> str:
+    """A failure, or `null`."""
+    return json.dumps(asdict(failure) if failure else None)
+
+
+def provenance_json(provenance: Provenance | None) -> str:
+    """A provenance, or `null`."""
+    return json.dumps(asdict(provenance) if provenance else None)
+
+
+def result_json(result: Mapping[str, Any] | None) -> bytes:
+    """A result, or `null`. pydantic's writer takes a tenth of the standard one's time on embeddings."""
+    return to_json(result)
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """What a script gives of a hash, as one."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def new_job_json(job: NewJob, *, staged: bool = False) -> str:
+    """A new job as `scripts/common.lua` reads it: the fields of its record as texts, and what the record leaves out.
+
+    `staged` names its images, for a step that finds them in the store already.
+    """
+    record = {name: write(value) for name, write in _BIRTH if (value := getattr(job, name)) is not None}
+    record["ttl"] = str(max(1, round(job.result_ttl.total_seconds())))
+    record |= job.cause.texts
+    if job.image_origin is not None:
+        record["image_origin"] = job.image_origin
+    if job.reference_origin is not None:
+        record["reference_origin"] = job.reference_origin
+    images = {"image": job.image, "reference": job.reference, "more": job.more}
+    urls = _without_none({"image": job.image_url, "reference": job.reference_url})
+    embeddings = {name: job.params[name] for name in EMBEDDINGS if job.params.get(name)}
+    more = {
+        "embeddings": json.dumps(embeddings) if embeddings else None,
+        "urls": urls or None,
+        "start_within": None if job.start_within is None else job.start_within.total_seconds(),
+        "refused": None if job.refused is None else failure_json(job.refused),
+        "staged": [kind for kind, data in images.items() if data] if staged else None,
+    }
+    return json.dumps({"fields": record, **_without_none(more)})
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read_job(raw: Mapping[bytes, bytes]) -> Job:
+    """The job of this record. Fields that only a newer version knows are left out.
+
+    Raises:
+        ValueError: a field cannot be read, such as an operation that only a newer version knows.
+        LookupError: a field that every record has is missing.
+    """
+    request_id, traceparent = raw.get(b"request_id"), raw.get(b"traceparent")
+    return Job(
+        cause=Cause(
+            None if request_id is None else request_id.decode(), None if traceparent is None else traceparent.decode()
+        ),
+        **{name: read(raw[key]) for name, key, read in _ALWAYS},
+        **{name: read(raw[key]) for name, key, read in _WHERE_SET if key in raw},
+    )
+
+
+def with_embeddings(job: Job, embeddings: bytes | None) -> Job:
+    """The job with the embeddings of its parameters, which are kept apart: lists need only their outline."""
+    return job if embeddings is None else replace(job, params={**job.params, **json.loads(embeddings)})
+
+
+def read_batch(raw: Mapping[bytes, bytes]) -> Batch:
+    """The batch of this record."""
+    kept = {name.decode(): value for name, value in raw.items()}
+    return Batch(
+        id=kept["id"].decode(),
+        status=BatchStatus(kept["status"].decode()),
+        created_at=float(kept["created_at"]),
+        total=int(kept["total"]),
+        counts={status: int(kept.get(status.value, b"0")) for status in Status},
+        metadata=json.loads(kept["metadata"]),
+        tenant=kept["tenant"].decode(),
+        finished_at=float(kept["finished_at"]) if "finished_at" in kept else None,
+        expires_at=float(kept["expires_at"]) if "expires_at" in kept else None,
+    )
+
+
+def _read_failure(text: bytes) -> JobFailure | None:
+    failure = json.loads(text)
+    if failure is None:
+        return None
+    code = ErrorCode(failure["code"]) if failure["code"] in _CODES else ErrorCode.INTERNAL_ERROR
+    return JobFailure(code, failure["detail"], retryable=failure["retryable"])
+
+
+def _read_provenance(text: bytes) -> Provenance | None:
+    provenance = json.loads(text)
+    return provenance and Provenance(**{name: provenance[name] for name in _PROVENANCE & provenance.keys()})
+
+
+def _read_history(text: bytes) -> tuple[Transition, ...]:
+    steps = (step.split(" ") for step in text.decode().split(";") if step)
+    return tuple(Transition(number, Status(status), float(at)) for number, (status, at) in enumerate(steps, 1))
+
+
+_CODES: Final = frozenset(ErrorCode)
+_PROVENANCE: Final = frozenset(field.name for field in fields(Provenance))
+_READERS: Final[Mapping[Any, Callable[[bytes], Any]]] = {
+    str: bytes.decode,
+    int: int,
+    float: float,
+    Operation: lambda text: Operation(text.decode()),
+    Status: lambda text: Status(text.decode()),
+    Priority: lambda text: Priority(text.decode()),
+    Webhook: read_webhook,
+    JobFailure: _read_failure,
+    Provenance: _read_provenance,
+    tuple[Transition, ...]: _read_history,
+    Mapping[str, Any]: json.loads,
+    Mapping[str, float]: json.loads,
+    dict[str, Any]: from_json,  # the result, whose embeddings are long
+}
+_WRITERS: Final[Mapping[Any, Callable[[Any], str]]] = {
+    str: str,
+    Operation: str,
+    Priority: str,
+    Webhook: webhook_json,
+    Mapping[str, Any]: lambda value: json.dumps(dict(value)),
+}
+"""Only the fields of a new job are written here. The scripts write the rest."""
+
+
+def _of_type(codecs: Mapping[Any, T], hint: Any) -> T:
+    """The codec of a type, or of a type or None. A type without one is an error of this module, seen at import."""
+    return codecs[next(each for each in get_args(hint) if each is not NoneType) if _may_be_none(hint) else hint]
+
+
+def _may_be_none(hint: Any) -> bool:
+    return NoneType in get_args(hint)
+
+
+_HINTS: Final = {name: hint for name, hint in get_type_hints(Job).items() if hint is not Cause}
+_ALWAYS: Final = tuple(
+    (name, name.encode(), _of_type(_READERS, hint)) for name, hint in _HINTS.items() if not _may_be_none(hint)
+)
+"""Fields of every record."""
+_WHERE_SET: Final = tuple(
+    (name, name.encode(), _of_type(_READERS, hint)) for name, hint in _HINTS.items() if _may_be_none(hint)
+)
+"""Fields that a record does not have while they are None."""
+_BIRTH: Final = tuple(
+    (name, _of_type(_WRITERS, hint) if name != "params" else lambda params: json.dumps(outlined(params)))
+    for name, hint in _HINTS.items()
+    if name in BIRTH_FIELDS
+)
+LISTED_FIELDS: Final = (*(name for name in _HINTS if name != "result"), "request_id", "traceparent")
+"""Fields of the record that a list reads: all but the result."""
+RETRIED_FIELDS: Final = (*sorted(BIRTH_FIELDS - {"id", "cause", "session"}), "ttl", "image_origin", "reference_origin")
+"""Fields of the record that a retry takes over."""

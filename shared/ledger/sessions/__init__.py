@@ -1,0 +1,1 @@
+"""The store of liveness sessions and its Lua scripts."""

@@ -1,0 +1,1 @@
+"""The stores of webhook endpoints and deliveries, and their Lua scripts."""

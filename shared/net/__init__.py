@@ -1,0 +1,1 @@
+"""Outbound connections: URL rules, address checks, pinned connections, response limits."""

@@ -1,0 +1,1 @@
+"""Logs, request context, traces, and the monitoring port."""

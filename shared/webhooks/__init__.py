@@ -1,0 +1,1 @@
+"""Webhooks: events, deliveries, signatures, and their settings, shared by gateway and courier."""

@@ -1,0 +1,38 @@
+"""Log lines never hold what jobs are made of."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from shared.observability import logs
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    rendering = structlog.get_config()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**rendering)
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_names_the_place_and_no_value(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(form=form, level="info")
+    log = structlog.get_logger("test")
+
+    def work(embedding: list[float]) -> None:
+        raise RuntimeError(len(embedding))
+
+    try:
+        work([0.123456789])
+    except RuntimeError:
+        log.exception("job.crashed", job_id="job_1")
+    said = capsys.readouterr().err
+    assert "job.crashed" in said
+    assert "test_telemetry.py" in said
+    assert "0.123456789" not in said.replace("work([0.123456789])", "")
