@@ -34,5 +34,5 @@ def test_a_traceback_names_the_place_and_no_value(form: str, capsys: pytest.Capt
         log.exception("job.crashed", job_id="job_1")
     said = capsys.readouterr().err
     assert "job.crashed" in said
-    assert "test_telemetry.py" in said
+    assert "test_logs.py" in said
     assert "0.123456789" not in said.replace("work([0.123456789])", "")
