@@ -50,7 +50,7 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class Line(HttpToolsProtocol):
+class GuardedConnection(HttpToolsProtocol):
     """Uvicorn's protocol with a limit for every byte of a connection, and a problem document for each refusal.
 
     A connection that sends nothing is closed silently when its time is up, like one that is idle between requests.
@@ -298,6 +298,6 @@ class Line(HttpToolsProtocol):
         self.loop.call_later(LINGER, self.transport.close)
 
 
-def guarded(*, head_timeout: timedelta, most: int) -> type[Line]:
+def guarded(*, head_timeout: timedelta, most: int) -> type[GuardedConnection]:
     """The protocol with these limits, as uvicorn takes it."""
-    return type("GuardedLine", (Line,), {"head_timeout": head_timeout, "most": most})
+    return type("GuardedLine", (GuardedConnection,), {"head_timeout": head_timeout, "most": most})

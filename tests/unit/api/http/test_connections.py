@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from api.http import connections
-from api.http.connections import MAX_PIPELINED, SPARE, Line, guarded
+from api.http.connections import MAX_PIPELINED, SPARE, GuardedConnection, guarded
 
 
 class Wire(asyncio.Transport):
@@ -70,7 +70,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def with_line(try_it: Callable[[Line, Wire], Awaitable[None]], *, others: int = 0, most: int = 5) -> None:
+def with_line(try_it: Callable[[GuardedConnection, Wire], Awaitable[None]], *, others: int = 0, most: int = 5) -> None:
     async def run() -> None:
         guard = guarded(head_timeout=timedelta(seconds=0.02), most=most)
         config = uvicorn.Config(app, http=guard, log_config=None)
@@ -91,7 +91,7 @@ def _others(count: int) -> list[Any]:
 
 
 def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def try_it(line: Line, wire: Wire) -> None:
+    async def try_it(line: GuardedConnection, wire: Wire) -> None:
         line.pause_writing()
         await asyncio.sleep(0.01)
         line.resume_writing()
@@ -107,7 +107,7 @@ def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(("others", "cut"), [(SPARE + 4, False), (SPARE + 5, True)])
 def test_lines_far_beyond_the_limit_are_cut_without_a_word(others: int, cut: bool) -> None:
-    async def try_it(line: Line, wire: Wire) -> None:
+    async def try_it(line: GuardedConnection, wire: Wire) -> None:
         del line
         assert (wire.aborted, wire.written) == (cut, b"")
 
@@ -115,12 +115,12 @@ def test_lines_far_beyond_the_limit_are_cut_without_a_word(others: int, cut: boo
 
 
 def test_a_line_that_says_nothing_is_closed_and_one_that_begins_hears_why() -> None:
-    async def silent(line: Line, wire: Wire) -> None:
+    async def silent(line: GuardedConnection, wire: Wire) -> None:
         del line
         await asyncio.sleep(0.04)
         assert (wire.closed, wire.written) == (True, b"")
 
-    async def begun(line: Line, wire: Wire) -> None:
+    async def begun(line: GuardedConnection, wire: Wire) -> None:
         line.data_received(b"GET / HTTP/1.1\r\n")
         await asyncio.sleep(0.04)
         assert wire.written.startswith(b"HTTP/1.1 408 ")
@@ -130,7 +130,7 @@ def test_a_line_that_says_nothing_is_closed_and_one_that_begins_hears_why() -> N
 
 
 def test_a_head_behind_a_long_answer_is_counted_too() -> None:
-    async def try_it(line: Line, wire: Wire) -> None:
+    async def try_it(line: GuardedConnection, wire: Wire) -> None:
         line.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         line.data_received(b"GET / HTTP/1.1\r\nX-A: ")
         for _ in range(5):
@@ -143,7 +143,7 @@ def test_a_head_behind_a_long_answer_is_counted_too() -> None:
 
 
 def test_a_whole_request_is_answered() -> None:
-    async def try_it(line: Line, wire: Wire) -> None:
+    async def try_it(line: GuardedConnection, wire: Wire) -> None:
         line.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.sleep(0.01)
         assert wire.written.startswith(b"HTTP/1.1 200 ")
@@ -159,7 +159,7 @@ def answered(sent: bytes, *, piece: int = 0) -> Wire:
     """What a connection answers to these bytes, received at once or in pieces."""
     wires: list[Wire] = []
 
-    async def try_it(line: Line, wire: Wire) -> None:
+    async def try_it(line: GuardedConnection, wire: Wire) -> None:
         wires.append(wire)
         for start in range(0, len(sent), piece or len(sent)):
             if not wire.is_closing():
@@ -319,7 +319,7 @@ def test_what_is_not_http_behind_a_request_does_not_cost_its_answer() -> None:
 
 
 def test_connections_close_after_an_answer_where_room_is_short() -> None:
-    async def try_it(line: Line, wire: Wire) -> None:
+    async def try_it(line: GuardedConnection, wire: Wire) -> None:
         line.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.sleep(0.01)
         assert b"connection: close" in wire.written
