@@ -15,7 +15,7 @@ from shared.ledger.jobs.store import RETRY_WINDOW, Ledger
 from shared.ledger.layout import Layout
 from shared.ledger.measures import Measures
 from shared.ledger.sessions.store import Sessions
-from shared.ledger.tenant_data import Belongings
+from shared.ledger.tenant_data import TenantData
 from shared.ledger.tenants.api_keys import ApiKeys
 from shared.ledger.tenants.audit import Audit
 from shared.ledger.tenants.store import Tenants
@@ -39,7 +39,7 @@ class Stores:
     tenants: Tenants
     api_keys: ApiKeys
     audit: Audit
-    tenant_data: Belongings
+    tenant_data: TenantData
     pressure: Pressure
     layout: Layout
     measures: Measures
@@ -68,7 +68,7 @@ def open_stores(
         tenants=Tenants(client, shards=shards),
         api_keys=api_keys,
         audit=Audit(client),
-        tenant_data=Belongings(
+        tenant_data=TenantData(
             client, jobs=jobs, batches=batches, sessions=sessions, endpoints=endpoints, api_keys=api_keys
         ),
         pressure=pressure,

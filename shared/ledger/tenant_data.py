@@ -26,7 +26,7 @@ AT_ONCE: Final = 500
 Belonging = Job | Batch | Session | Endpoint | ApiKey
 
 
-class Belongings:
+class TenantData:
     """What a tenant has. A walk takes time in proportion to the whole store; it holds nobody up. Safe to share.
 
     Raises (every method):

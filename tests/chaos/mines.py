@@ -11,14 +11,14 @@ from shared.ledger.batches.store import Batches
 from shared.ledger.jobs.fetches import Fetches
 from shared.ledger.jobs.store import Ledger
 from shared.ledger.sessions.store import Sessions
-from shared.ledger.tenant_data import Belongings
+from shared.ledger.tenant_data import TenantData
 from shared.ledger.tenants.api_keys import ApiKeys
 
 STEPS: Final[dict[str, tuple[type, str]]] = {
     "fetch": (Fetches, "supply"),
     "frame": (Sessions, "take"),
     "retry": (Ledger, "retry"),
-    "erasure": (Belongings, "_unsay"),  # the jobs of the first shard are gone, the rest is there
+    "erasure": (TenantData, "_unsay"),  # the jobs of the first shard are gone, the rest is there
     "rotation": (ApiKeys, "expire"),  # the new key is there, the old one is as good as before
 }
 """By name: the call before or after which a gateway may be killed."""
