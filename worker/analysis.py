@@ -19,7 +19,7 @@ from worker import metrics, operations
 from worker.cache import ResultCache
 from worker.engine.base import Engine
 from worker.execution.cancellation import Cancels, TakenError
-from worker.execution.exclusive_gate import Turnstile
+from worker.execution.exclusive_gate import ExclusiveGate
 from worker.execution.leases import Heartbeat
 from worker.execution.watchdog import Watchdog
 from worker.images import Picture, decode
@@ -66,7 +66,7 @@ class Analyst:
     ledger: Ledger
     engine: Engine
     heartbeat: Heartbeat
-    turnstile: Turnstile
+    exclusive_gate: ExclusiveGate
     watchdog: Watchdog
     cancels: Cancels
     worker: str
@@ -83,7 +83,7 @@ class Analyst:
             UnavailableError: the ledger could not be asked. Nothing is lost: the sweep rings again.
         """
         alone = False
-        while (turn := self.turnstile.enter(alone=alone)) is not None:
+        while (turn := self.exclusive_gate.enter(alone=alone)) is not None:
             with turn:
                 try:
                     claim = self.ledger.claim(self.worker, alone=turn.alone)

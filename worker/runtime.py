@@ -21,7 +21,7 @@ from worker.analysis import Analyst
 from worker.cache import result_cache
 from worker.engine.load import load_engine
 from worker.execution.cancellation import Cancels
-from worker.execution.exclusive_gate import Turnstile
+from worker.execution.exclusive_gate import ExclusiveGate
 from worker.execution.leases import Heartbeat
 from worker.execution.memory import cap
 from worker.execution.polling_fallback import Standby
@@ -40,7 +40,7 @@ class Runtime:
     heartbeat: Heartbeat
     sweeper: Sweeper
     doorbell: Doorbell
-    turnstile: Turnstile
+    exclusive_gate: ExclusiveGate
     watchdog: Watchdog
     cancels: Cancels
     standby: Standby
@@ -84,11 +84,11 @@ def start(settings: WorkerSettings) -> None:
     heartbeat = Heartbeat(ledger, Presence(client), info, ready_file=settings.ready_file, lost=cancels.take)
     doorbell = Doorbell(celery_app(settings.broker_url))
     sweeper = Sweeper(ledger, doorbell, max_attempts=settings.max_attempts)
-    turnstile = Turnstile()
+    exclusive_gate = ExclusiveGate()
     watchdog = Watchdog(
         ledger,
         heartbeat,
-        turnstile,
+        exclusive_gate,
         limits=settings.time_limits,
         max_attempts=settings.max_attempts,
         arm=dead_mans_switch,
@@ -97,7 +97,7 @@ def start(settings: WorkerSettings) -> None:
         ledger=ledger,
         engine=engine,
         heartbeat=heartbeat,
-        turnstile=turnstile,
+        exclusive_gate=exclusive_gate,
         watchdog=watchdog,
         cancels=cancels,
         worker=worker,
@@ -114,7 +114,7 @@ def start(settings: WorkerSettings) -> None:
     watchdog.start()
     cancels.start()
     standby.start()
-    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, turnstile, watchdog, cancels, standby))
+    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, exclusive_gate, watchdog, cancels, standby))
     log.info("worker.ready", worker=worker, pack=info.model_pack, provider=info.provider, threads=info.threads)
 
 
@@ -127,7 +127,7 @@ def readiness() -> Readiness:
     """Whether this process is warmed, takes jobs, and is heard by the store."""
     if not _runtime:
         return Readiness.LOADING
-    if _runtime[0].turnstile.closed:
+    if _runtime[0].exclusive_gate.closed:
         return Readiness.DRAINING
     return Readiness.AWAY if _runtime[0].heartbeat.unheard else Readiness.READY
 
@@ -135,7 +135,7 @@ def readiness() -> Readiness:
 def drain() -> None:
     """Take no new job; those in work may end."""
     for runtime in _runtime:
-        runtime.turnstile.close()
+        runtime.exclusive_gate.close()
 
 
 def give_up() -> None:

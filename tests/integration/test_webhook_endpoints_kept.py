@@ -36,7 +36,7 @@ def endpoint(*events: EventType, secret: str = SECRET) -> Endpoint:
         url="https://partner.example.org/hook?token=abc",
         events=events or SUBSCRIBABLE,
         secrets=(Secret(secret, created_at=0),),
-        description="the turnstile's office",
+        description="the exclusive_gate's office",
         payload=PayloadForm.FULL,
         include_embeddings=True,
         headers={"X-Office": "7"},

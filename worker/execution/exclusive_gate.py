@@ -7,15 +7,15 @@ from typing import Self
 
 
 class Turn:
-    """A pass through the turnstile: leaving the block gives it up."""
+    """A pass through the exclusive_gate: leaving the block gives it up."""
 
-    def __init__(self, turnstile: "Turnstile", *, alone: bool) -> None:
-        self._turnstile = turnstile
+    def __init__(self, exclusive_gate: "ExclusiveGate", *, alone: bool) -> None:
+        self._exclusive_gate = exclusive_gate
         self.alone = alone
 
     def share(self) -> None:
         """Let others in beside this one, where it was alone."""
-        self._turnstile._change(self, alone=False)  # noqa: SLF001 - two halves of one thing
+        self._exclusive_gate._change(self, alone=False)  # noqa: SLF001 - two halves of one thing
 
     def __enter__(self) -> Self:
         """The turn was given already."""
@@ -25,10 +25,10 @@ class Turn:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
     ) -> None:
         """Give it up."""
-        self._turnstile._leave(self)  # noqa: SLF001 - two halves of one thing
+        self._exclusive_gate._leave(self)  # noqa: SLF001 - two halves of one thing
 
 
-class Turnstile:
+class ExclusiveGate:
     """First come, first served; so neither kind starves the other.
 
     Who is inside never waits for a second turn, so nothing locks up. A thread asks for its turn before it claims a job:
@@ -42,7 +42,7 @@ class Turnstile:
         self._moved = threading.Condition()
 
     def enter(self, *, alone: bool = False) -> Turn | None:
-        """Wait for a turn; None once the turnstile is closed.
+        """Wait for a turn; None once the exclusive_gate is closed.
 
         Where somebody waits for a turn alone already, a second one would only empty the process again: it becomes a
         shared turn behind that one.

@@ -18,7 +18,7 @@ from shared.jobs import Claim, JobFailure
 from shared.ledger.jobs.store import Ledger
 from shared.operations import Operation
 from shared.periodic import PeriodicThread
-from worker.execution.exclusive_gate import Turnstile
+from worker.execution.exclusive_gate import ExclusiveGate
 from worker.execution.leases import Heartbeat
 
 STUCK: Final = 70
@@ -57,7 +57,7 @@ class Watchdog(PeriodicThread):
         self,
         ledger: Ledger,
         heartbeat: Heartbeat,
-        turnstile: Turnstile,
+        exclusive_gate: ExclusiveGate,
         *,
         limits: Mapping[Operation, timedelta],
         max_attempts: int,
@@ -68,7 +68,7 @@ class Watchdog(PeriodicThread):
         super().__init__("watchdog", every=min(min(limits.values()) / 10, LONGEST_LOOK))
         self._ledger = ledger
         self._heartbeat = heartbeat
-        self._turnstile = turnstile
+        self._exclusive_gate = exclusive_gate
         self._limits = limits
         self._longest = max(limits.values())
         self._max_attempts = max_attempts
@@ -122,7 +122,7 @@ class Watchdog(PeriodicThread):
             status: the process's exit status.
             stuck: the jobs that are the reason, each with the limit in seconds that it broke.
         """
-        self._turnstile.close()  # or this process would claim again what it gives back
+        self._exclusive_gate.close()  # or this process would claim again what it gives back
         back = threading.Thread(target=self._give_back, args=(stuck,), name="give-back", daemon=True)
         back.start()
         back.join(timeout=PATIENCE.total_seconds())

@@ -17,7 +17,7 @@ from worker.analysis import Analyst, Stopwatch
 from worker.engine.base import AS_THE_PACK_SAYS, Crops, Detection, Image, Search, Vectors
 from worker.engine.fake import FakeEngine
 from worker.execution.cancellation import Cancels
-from worker.execution.exclusive_gate import Turnstile
+from worker.execution.exclusive_gate import ExclusiveGate
 from worker.execution.leases import Heartbeat
 from worker.execution.watchdog import Watchdog
 
@@ -101,14 +101,14 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def analyst(ledger: Ledger, engine: FakeEngine | None = None) -> Analyst:
-    heartbeat, turnstile = Heartbeat(ledger, Presence.__new__(Presence), INFO), Turnstile()
+    heartbeat, exclusive_gate = Heartbeat(ledger, Presence.__new__(Presence), INFO), ExclusiveGate()
     return Analyst(
         ledger=ledger,
         engine=engine or FakeEngine(),
         heartbeat=heartbeat,
-        turnstile=turnstile,
+        exclusive_gate=exclusive_gate,
         watchdog=Watchdog(
-            ledger, heartbeat, turnstile, limits=dict.fromkeys(Operation, timedelta(seconds=60)), max_attempts=3
+            ledger, heartbeat, exclusive_gate, limits=dict.fromkeys(Operation, timedelta(seconds=60)), max_attempts=3
         ),
         cancels=Cancels(ledger),
         worker="w",
@@ -218,7 +218,7 @@ def test_a_first_start_is_claimed_beside_others_and_a_later_one_alone() -> None:
 def test_a_process_that_stops_claims_nothing_more() -> None:
     ledger = OneJobLedger(photo())
     worker = analyst(ledger)
-    worker.turnstile.close()
+    worker.exclusive_gate.close()
     assert worker.analyze_next() is False
     assert ledger.asked_alone == []
 

@@ -6,7 +6,7 @@ import pytest
 
 from shared.observability.monitor import Readiness
 from worker import runtime
-from worker.execution.exclusive_gate import Turnstile
+from worker.execution.exclusive_gate import ExclusiveGate
 
 
 def test_a_worker_loads_then_is_ready_then_drains_and_says_where_its_store_is_away(
@@ -15,10 +15,10 @@ def test_a_worker_loads_then_is_ready_then_drains_and_says_where_its_store_is_aw
     running: list[SimpleNamespace] = []
     monkeypatch.setattr(runtime, "_runtime", running)
     assert runtime.readiness() is Readiness.LOADING
-    heartbeat, turnstile = SimpleNamespace(unheard=False), Turnstile()
-    running.append(SimpleNamespace(heartbeat=heartbeat, turnstile=turnstile))
+    heartbeat, exclusive_gate = SimpleNamespace(unheard=False), ExclusiveGate()
+    running.append(SimpleNamespace(heartbeat=heartbeat, exclusive_gate=exclusive_gate))
     assert runtime.readiness() is Readiness.READY
     heartbeat.unheard = True
     assert runtime.readiness() is Readiness.AWAY
-    turnstile.close()
+    exclusive_gate.close()
     assert runtime.readiness() is Readiness.DRAINING

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.execution.exclusive_gate import Turnstile
+from worker.execution.exclusive_gate import ExclusiveGate
 
 
 class Room:
-    """What is behind a turnstile: it notes who was ever in at the same time."""
+    """What is behind a exclusive_gate: it notes who was ever in at the same time."""
 
     def __init__(self) -> None:
-        self.turnstile = Turnstile()
+        self.exclusive_gate = ExclusiveGate()
         self.broken = False
         self.visits = 0
         self._inside: list[bool] = []
@@ -33,7 +33,7 @@ class Room:
             self._inside.remove(alone)
 
     def visit(self, *, alone: bool, shares: bool, seconds: float) -> None:
-        turn = self.turnstile.enter(alone=alone)
+        turn = self.exclusive_gate.enter(alone=alone)
         assert turn is not None
         with turn:
             with self._seen(alone=turn.alone):
@@ -61,11 +61,11 @@ def test_nobody_is_ever_beside_one_who_is_alone_and_everyone_gets_in(
     assert room.visits == len(visits) + sum(shares for _, shares, _ in visits)
 
 
-def waiting(turnstile: Turnstile, pool: ThreadPoolExecutor, *, alone: bool, line: int) -> Future[bool]:
+def waiting(exclusive_gate: ExclusiveGate, pool: ThreadPoolExecutor, *, alone: bool, line: int) -> Future[bool]:
     """Ask for a turn in another thread; return once it stands in line. It leaves at once when it got in."""
 
     def ask() -> bool:
-        turn = turnstile.enter(alone=alone)
+        turn = exclusive_gate.enter(alone=alone)
         if turn is None:
             return False
         with turn:
@@ -73,20 +73,20 @@ def waiting(turnstile: Turnstile, pool: ThreadPoolExecutor, *, alone: bool, line
 
     future = pool.submit(ask)
     deadline = time.monotonic() + 5
-    while len(turnstile._line) < line and time.monotonic() < deadline:
+    while len(exclusive_gate._line) < line and time.monotonic() < deadline:
         time.sleep(0.001)
-    assert len(turnstile._line) == line
+    assert len(exclusive_gate._line) == line
     return future
 
 
 def test_who_comes_after_one_who_wants_to_be_alone_waits_behind_it() -> None:
-    turnstile = Turnstile()
+    exclusive_gate = ExclusiveGate()
     with ThreadPoolExecutor(2) as pool:
-        inside = turnstile.enter()
+        inside = exclusive_gate.enter()
         assert inside is not None
         with inside:
-            alone = waiting(turnstile, pool, alone=True, line=1)
-            late = waiting(turnstile, pool, alone=False, line=2)
+            alone = waiting(exclusive_gate, pool, alone=True, line=1)
+            late = waiting(exclusive_gate, pool, alone=False, line=2)
             assert not alone.done()
             assert not late.done()
         assert alone.result(timeout=5)
@@ -94,21 +94,21 @@ def test_who_comes_after_one_who_wants_to_be_alone_waits_behind_it() -> None:
 
 
 def test_a_second_who_wants_to_be_alone_does_not_empty_the_process_again() -> None:
-    turnstile = Turnstile()
-    inside = turnstile.enter()
+    exclusive_gate = ExclusiveGate()
+    inside = exclusive_gate.enter()
     assert inside is not None
     with ThreadPoolExecutor(1) as pool:
-        first = waiting(turnstile, pool, alone=True, line=1)
+        first = waiting(exclusive_gate, pool, alone=True, line=1)
         second: list[bool] = []
 
         def ask() -> None:
-            turn = turnstile.enter(alone=True)
+            turn = exclusive_gate.enter(alone=True)
             assert turn is not None
             second.append(turn.alone)
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while len(turnstile._line) < 2:
+        while len(exclusive_gate._line) < 2:
             time.sleep(0.001)
         inside.__exit__(None, None, None)
         assert first.result(timeout=5)
@@ -117,12 +117,12 @@ def test_a_second_who_wants_to_be_alone_does_not_empty_the_process_again() -> No
 
 
 def test_a_closed_turnstile_turns_away_who_waits_and_who_comes_and_lets_who_is_inside_end() -> None:
-    turnstile = Turnstile()
+    exclusive_gate = ExclusiveGate()
     with ThreadPoolExecutor(2) as pool:
-        inside = turnstile.enter()
+        inside = exclusive_gate.enter()
         assert inside is not None
         with inside:
-            alone = waiting(turnstile, pool, alone=True, line=1)
-            turnstile.close()
+            alone = waiting(exclusive_gate, pool, alone=True, line=1)
+            exclusive_gate.close()
             assert alone.result(timeout=5) is False
-        assert turnstile.enter() is None
+        assert exclusive_gate.enter() is None

@@ -18,7 +18,7 @@ from shared.ledger.jobs.store import Ledger
 from shared.ledger.presence import Presence, WorkerInfo
 from shared.operations import Operation
 from worker.execution import watchdog as watchdog_module
-from worker.execution.exclusive_gate import Turnstile
+from worker.execution.exclusive_gate import ExclusiveGate
 from worker.execution.leases import Heartbeat
 from worker.execution.watchdog import STUCK, Watchdog
 
@@ -67,12 +67,12 @@ class Scene:
     def __init__(self) -> None:
         self.now = 0.0
         self.ends: list[int] = []
-        self.ledger, self.roll, self.turnstile = ReleasingLedger(), Roll(), Turnstile()
+        self.ledger, self.roll, self.exclusive_gate = ReleasingLedger(), Roll(), ExclusiveGate()
         self.heartbeat = Heartbeat(self.ledger, self.roll, INFO)
         self.watchdog = Watchdog(
             self.ledger,
             self.heartbeat,
-            self.turnstile,
+            self.exclusive_gate,
             limits={**dict.fromkeys(Operation, LIMIT), Operation.ANALYZE: 3 * LIMIT},
             max_attempts=3,
             now=lambda: self.now,
@@ -135,7 +135,7 @@ def test_a_process_that_ends_claims_nothing_more(scene: Scene) -> None:
         scene.begin(jobs, "stuck")
         scene.now = 61.0
         scene.watchdog.look()
-    assert scene.turnstile.enter() is None
+    assert scene.exclusive_gate.enter() is None
 
 
 def test_a_ledger_that_is_away_keeps_no_stuck_process_alive(scene: Scene) -> None:
@@ -161,7 +161,7 @@ def test_a_ledger_that_hangs_keeps_no_stuck_process_alive(scene: Scene, monkeypa
 def test_the_thread_looks_and_arms_the_switch_by_itself() -> None:
     ended = threading.Event()
     armed: list[timedelta] = []
-    ledger, turnstile = ReleasingLedger(), Turnstile()
+    ledger, exclusive_gate = ReleasingLedger(), ExclusiveGate()
     heartbeat = Heartbeat(ledger, Roll(), INFO)
 
     def end(_status: int) -> None:
@@ -170,7 +170,7 @@ def test_the_thread_looks_and_arms_the_switch_by_itself() -> None:
     dog = Watchdog(
         ledger,
         heartbeat,
-        turnstile,
+        exclusive_gate,
         limits=dict.fromkeys(Operation, timedelta(seconds=0.1)),
         max_attempts=3,
         end=end,
