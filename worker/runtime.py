@@ -24,7 +24,7 @@ from worker.execution.cancellation import Cancels
 from worker.execution.exclusive_gate import ExclusiveGate
 from worker.execution.leases import Heartbeat
 from worker.execution.memory import cap
-from worker.execution.polling_fallback import Standby
+from worker.execution.polling_fallback import PollingFallback
 from worker.execution.threads import job_threads
 from worker.execution.watchdog import Watchdog, dead_mans_switch
 from worker.settings import WorkerSettings
@@ -43,7 +43,7 @@ class Runtime:
     exclusive_gate: ExclusiveGate
     watchdog: Watchdog
     cancels: Cancels
-    standby: Standby
+    polling_fallback: PollingFallback
 
 
 _runtime: list[Runtime] = []
@@ -105,7 +105,7 @@ def start(settings: WorkerSettings) -> None:
         cache=result_cache(Results(client, shards=settings.shards), engine.info, settings),
         verify_threshold=settings.verify_threshold,
     )
-    standby = Standby(waiting=lambda: ledger.depth()[0], busy=lambda: bool(heartbeat.held()), work=analyst.analyze_next)
+    polling_fallback = PollingFallback(waiting=lambda: ledger.depth()[0], busy=lambda: bool(heartbeat.held()), work=analyst.analyze_next)
     metrics.INFO.labels(settings.engine, info.model_pack, info.embedding_contract, info.provider).set(1)
     metrics.THREADS.set(info.threads)
     metrics.BUSY.set_function(lambda: len(heartbeat.held()))
@@ -113,8 +113,8 @@ def start(settings: WorkerSettings) -> None:
     sweeper.start()
     watchdog.start()
     cancels.start()
-    standby.start()
-    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, exclusive_gate, watchdog, cancels, standby))
+    polling_fallback.start()
+    _runtime.append(Runtime(analyst, heartbeat, sweeper, doorbell, exclusive_gate, watchdog, cancels, polling_fallback))
     log.info("worker.ready", worker=worker, pack=info.model_pack, provider=info.provider, threads=info.threads)
 
 
@@ -152,7 +152,7 @@ def stop() -> None:
         _monitor.pop().__exit__()
     while _runtime:
         runtime = _runtime.pop()
-        runtime.standby.stop()
+        runtime.polling_fallback.stop()
         runtime.watchdog.stop()
         runtime.cancels.stop()
         runtime.sweeper.stop()

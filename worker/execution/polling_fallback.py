@@ -17,7 +17,7 @@ LOOK: Final = timedelta(seconds=1)
 log = structlog.get_logger(__name__)
 
 
-class Standby(PeriodicThread):
+class PollingFallback(PeriodicThread):
     """Looks every second; after a silence it does what waits, one job at a time, in a thread of its own.
 
     The broker may be away, or Celery may have stopped listening without a word, as it has after lost connections.
@@ -38,7 +38,7 @@ class Standby(PeriodicThread):
         work: Callable[[], bool],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__("standby", every=LOOK, patience=None)
+        super().__init__("polling_fallback", every=LOOK, patience=None)
         self._waiting, self._busy, self._work, self._now = waiting, busy, work, now
         self._silent_since: float | None = None
         self._told = False

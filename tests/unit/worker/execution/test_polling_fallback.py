@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import ErrorCode, UnavailableError
 from worker.execution import polling_fallback
-from worker.execution.polling_fallback import SILENCE, Standby
+from worker.execution.polling_fallback import SILENCE, PollingFallback
 
 
 class Post:
@@ -15,7 +15,7 @@ class Post:
     def __init__(self, *, line: int) -> None:
         self.line, self.time, self.busy, self.done = line, 0.0, False, 0
         self.refused = False
-        self.standby = Standby(waiting=lambda: self.line, busy=lambda: self.busy, work=self.work, now=lambda: self.time)
+        self.polling_fallback = PollingFallback(waiting=lambda: self.line, busy=lambda: self.busy, work=self.work, now=lambda: self.time)
 
     def work(self) -> bool:
         if not self.line or self.refused:
@@ -28,7 +28,7 @@ class Post:
         """Jobs done once so much time has passed, looked at every second."""
         for _ in range(round(seconds)):
             self.time += 1
-            self.standby.look()
+            self.polling_fallback.look()
         return self.done
 
 
@@ -71,7 +71,7 @@ def test_the_thread_goes_on_after_the_ledger_was_away_and_ends_when_told(monkeyp
             raise answers.pop()
         return len(line)
 
-    post = Standby(waiting=waiting, busy=lambda: False, work=lambda: bool(line and line.pop()))
+    post = PollingFallback(waiting=waiting, busy=lambda: False, work=lambda: bool(line and line.pop()))
     post.start()
     deadline = time.monotonic() + 5
     while line and time.monotonic() < deadline:
