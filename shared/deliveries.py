@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.jobs import Status
-from shared.observability.request_context import UNKNOWN, Cause
+from shared.observability.request_context import UNKNOWN, RequestContext
 from shared.tenants import DEFAULT
 from shared.webhooks.schemas import EventType, Webhook
 
@@ -40,7 +40,7 @@ class Event:
     total: int | None = None
     counts: Mapping[Status, int] | None = None
     tenant: str = DEFAULT
-    cause: Cause = UNKNOWN
+    context: RequestContext = UNKNOWN
     """The request that the job or batch came with."""
 
 

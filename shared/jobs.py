@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.errors import ErrorCode
-from shared.observability.request_context import UNKNOWN, Cause
+from shared.observability.request_context import UNKNOWN, RequestContext
 from shared.operations import Operation
 from shared.tenants import DEFAULT
 from shared.webhooks.schemas import Webhook
@@ -168,7 +168,7 @@ class NewJob(JobRequest):
     params: Mapping[str, Any]
     result_ttl: timedelta
     tenant: str = DEFAULT
-    cause: Cause = UNKNOWN
+    context: RequestContext = UNKNOWN
     """The request that submits it."""
     refused: JobFailure | None = None
     """Set for an item of a batch that cannot be done: it is born failed."""
@@ -207,7 +207,7 @@ class Job(JobSpec):
     params: Mapping[str, Any] = field(default_factory=dict)
     tenant: str = DEFAULT
     """The owner; for every other tenant the job does not exist."""
-    cause: Cause = UNKNOWN
+    context: RequestContext = UNKNOWN
     """The request that submitted it."""
     attempts: int = 0
     started_at: float | None = None

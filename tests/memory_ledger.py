@@ -14,7 +14,7 @@ from shared.ledger.idempotency import NO_KEY, Known, Reservation, in_progress
 from shared.ledger.jobs.store import NOT_RETRYABLE, Accepted, Ledger, Outcome, no_such_job
 from shared.ledger.stores import Stores
 from shared.liveness_sessions import SessionStatus
-from shared.observability.request_context import UNKNOWN, Cause
+from shared.observability.request_context import UNKNOWN, RequestContext
 from shared.tenants import DEFAULT
 from tests.memory_repositories import MemoryBatches, MemoryFetches, MemoryIdempotency, MemoryListing, NoResults
 from tests.memory_sessions import MemorySessions
@@ -233,7 +233,7 @@ class MemoryLedger(Ledger):
             self.tell(job_id, None)
             return True
 
-    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, cause: Cause = UNKNOWN) -> Job:
+    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, context: RequestContext = UNKNOWN) -> Job:
         with self.lock:
             self.step()
             record = self.own(job_id, tenant)
@@ -250,7 +250,7 @@ class MemoryLedger(Ledger):
             self.refuse_where_full(limits)
             record.images = None
             record.job = replace(old, retried_as=new_id)
-            return self.admit(replace(record.new, id=new_id, start_within=None, cause=cause), retry_of=job_id)
+            return self.admit(replace(record.new, id=new_id, start_within=None, context=context), retry_of=job_id)
 
     def read(self, job_id: str) -> Job | None:
         with self.lock:

@@ -12,7 +12,7 @@ from shared.ledger.idempotency import NO_KEY, Idempotency, Known, Reservation, i
 from shared.ledger.jobs.fetches import Fetch, Fetches
 from shared.ledger.jobs.listing import JobFilter, Listing, Page, Position
 from shared.ledger.jobs.result_cache import Results
-from shared.observability.request_context import UNKNOWN, Cause
+from shared.observability.request_context import UNKNOWN, RequestContext
 from shared.tenants import DEFAULT
 from shared.webhooks.schemas import Webhook
 
@@ -55,7 +55,7 @@ class MemoryBatches(Batches):
         limits: Limits,
         result_ttl: timedelta,
         webhook: Webhook | None = None,  # noqa: ARG002 - nobody is told here
-        cause: Cause = UNKNOWN,  # noqa: ARG002
+        context: RequestContext = UNKNOWN,  # noqa: ARG002
         under: Reservation = NO_KEY,
         tenant: str = DEFAULT,
     ) -> float:
@@ -197,7 +197,7 @@ class MemoryFetches(Fetches):
             due = [job_id for job_id, until in self.held.items() if until <= now][:most]
             self.held |= dict.fromkeys(due, now + hold.total_seconds())
             records = [self._ledger.records[job_id].new for job_id in due]
-            return [Fetch(new.id, new.image_url, new.reference_url, new.cause) for new in records]
+            return [Fetch(new.id, new.image_url, new.reference_url, new.context) for new in records]
 
     def supply(self, job_id: str, *, image: bytes | None, reference: bytes | None) -> bool:
         with self._ledger.lock:

@@ -12,7 +12,7 @@ from shared.errors import ErrorCode, ImageError, TriedBeforeError, UnavailableEr
 from shared.jobs import Claim, Job, JobFailure, Provenance, Status
 from shared.ledger.jobs.store import Ledger, Outcome
 from shared.observability import tracing
-from shared.observability.request_context import owed_to
+from shared.observability.request_context import bind_request_context
 from shared.observability.spans import Span
 from shared.operations import FindParams, Operation, parse_params
 from worker import metrics, operations
@@ -101,7 +101,7 @@ class Analyst:
     def _analyze(self, claim: Claim) -> None:
         job = claim.job
         with (
-            owed_to(job.cause, job_id=job.id),
+            bind_request_context(job.context, job_id=job.id),
             self.heartbeat.hold(claim),
             self.cancels.watch(job.id) as check,
             _span_of(job, self.worker) as span,
@@ -215,7 +215,7 @@ class Analyst:
 
 def _span_of(job: Job, worker: str) -> AbstractContextManager[Span]:
     """The job's time in this worker, behind the time that it has waited in line since it was put there last."""
-    parent = job.cause.traceparent
+    parent = job.context.traceparent
     known = {"vultus.job.id": job.id, "vultus.job.operation": job.operation.value, "vultus.job.attempt": job.attempts}
     began = job.started_at or job.created_at
     queued = [step.at for step in job.history if step.status is Status.QUEUED]

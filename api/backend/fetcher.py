@@ -21,7 +21,7 @@ from shared.ledger.jobs.fetches import Fetch, Fetches
 from shared.net.addresses import PRIVATE
 from shared.net.pinned import Resolve, look_up
 from shared.observability import tracing
-from shared.observability.request_context import owed_to
+from shared.observability.request_context import bind_request_context
 from shared.observability.spans import Span
 
 INTERVAL: Final = timedelta(seconds=1)
@@ -160,8 +160,8 @@ class Fetcher:
     async def _fetch(self, fetch: Fetch) -> None:
         known = {"vultus.job.id": fetch.job_id}
         with (
-            owed_to(fetch.cause, job_id=fetch.job_id),
-            tracing.span("fetch", parent=fetch.cause.traceparent, kind="client", attributes=known) as span,
+            bind_request_context(fetch.context, job_id=fetch.job_id),
+            tracing.span("fetch", parent=fetch.context.traceparent, kind="client", attributes=known) as span,
         ):
             try:
                 await self._supply_or_refuse(fetch, span)

@@ -163,7 +163,7 @@ def submit(
         limits=limits(settings, tenant=tenant, grant=grant),
         result_ttl=settings.result_ttl,
         webhook=order.webhook,
-        cause=request_context.current(),
+        context=request_context.current(),
         under=under,
         tenant=tenant,
     )
@@ -208,7 +208,7 @@ def _job(
             result_ttl=settings.result_ttl,
             priority=order.priority,
             tenant=tenant,
-            cause=request_context.current(),
+            context=request_context.current(),
             refused=JobFailure(error.code, _said(error)),
         )
 

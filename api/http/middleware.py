@@ -21,7 +21,7 @@ from api.http.problems import internal_error, problem
 from api.http.security_headers import is_ours, protect
 from shared.errors import ErrorCode
 from shared.observability import request_context, tracing
-from shared.observability.request_context import Cause, read_traceparent
+from shared.observability.request_context import RequestContext, read_traceparent
 from shared.observability.spans import NOTHING, Span
 
 ID_HEADER: Final = "X-Request-ID"
@@ -63,7 +63,7 @@ class Edge:
         with (
             IN_PROGRESS.track_inprogress(),
             _span(scope, came_with) as span,
-            request_context.owed_to(Cause(request_id, span.traceparent or came_with)),
+            request_context.bind_request_context(RequestContext(request_id, span.traceparent or came_with)),
         ):
             try:
                 await self._app(scope, receive, answer)

@@ -259,7 +259,7 @@ async def retry_job(caller: JobsWriter, job_id: JobIdDep, backend: BackendDep, s
         most = limits(settings, tenant=caller.tenant, grant=caller.grant)
         fresh = new_id(backend.stores.jobs, shard=shard_of(job_id))
         job = backend.stores.jobs.retry(
-            job_id, new_id=fresh, limits=most, tenant=caller.tenant, cause=request_context.current()
+            job_id, new_id=fresh, limits=most, tenant=caller.tenant, context=request_context.current()
         )
         if job.id == fresh:
             backend.doorbell.ring()

@@ -79,7 +79,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         id=job_id,
         params=params.model_dump(mode="json", exclude_none=True),
         tenant=submission.tenant,
-        cause=request_context.current(),
+        context=request_context.current(),
         result_ttl=result_ttl,
     )
 

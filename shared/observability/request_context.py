@@ -14,7 +14,7 @@ TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class RequestContext:
     """One request, and its place in its trace as W3C Trace Context writes it (`traceparent`)."""
 
     request_id: str | None = None
@@ -32,11 +32,11 @@ class Cause:
         return {name: value for name, value in known.items() if value is not None}
 
 
-UNKNOWN: Final = Cause()
-_current: ContextVar[Cause] = ContextVar("cause", default=UNKNOWN)
+UNKNOWN: Final = RequestContext()
+_current: ContextVar[RequestContext] = ContextVar("request_context", default=UNKNOWN)
 
 
-def current() -> Cause:
+def current() -> RequestContext:
     """What this code runs for."""
     return _current.get()
 
@@ -47,11 +47,11 @@ def read_traceparent(text: str) -> str | None:
 
 
 @contextmanager
-def owed_to(cause: Cause, **more: str) -> Iterator[None]:
-    """Run the block for `cause`: what it puts on record names it, and so does every line of the log, beside `more`."""
-    ids = {"request_id": cause.request_id, "trace_id": cause.trace_id}
+def bind_request_context(context: RequestContext, **more: str) -> Iterator[None]:
+    """Run the block for `context`: what it puts on record names it, and so does every line of the log, beside `more`."""
+    ids = {"request_id": context.request_id, "trace_id": context.trace_id}
     known = {name: value for name, value in ids.items() if value is not None}
-    token = _current.set(cause)
+    token = _current.set(context)
     try:
         with structlog.contextvars.bound_contextvars(**known, **more):
             yield

@@ -19,7 +19,7 @@ from shared.ledger.jobs.store import Ledger
 from shared.ledger.webhooks.deliveries import Deliveries
 from shared.ledger.webhooks.endpoints import Endpoints
 from shared.observability import tracing
-from shared.observability.request_context import owed_to
+from shared.observability.request_context import bind_request_context
 from shared.webhooks.schemas import DisabledReason, Endpoint, EventType, PayloadForm
 from shared.webhooks.signing import sign
 from worker.courier import metrics, payload
@@ -106,7 +106,7 @@ class Deliverer:
             UnavailableError: the store was away for so long that somebody else may have it now.
         """
         event = flight.delivery.event
-        with owed_to(event.cause, **_names(event.subject), delivery=flight.delivery.id):
+        with bind_request_context(event.context, **_names(event.subject), delivery=flight.delivery.id):
             await self._try(flight)
 
     async def _try(self, flight: Flight) -> None:
@@ -180,9 +180,9 @@ class Deliverer:
             "vultus.delivery.attempt": delivery.attempts,
             "server.address": _host(letter.url),
         }
-        cause = delivery.event.cause
-        with tracing.span("deliver", parent=cause.traceparent, kind="client", attributes=known) as span:
-            place = span.traceparent or cause.traceparent
+        context = delivery.event.context
+        with tracing.span("deliver", parent=context.traceparent, kind="client", attributes=known) as span:
+            place = span.traceparent or context.traceparent
             if self._settings.webhook_traceparent and place is not None:
                 headers = {**headers, "traceparent": place}
             answer = await send(letter.url, body, headers, now=at, terms=self._terms)

@@ -15,7 +15,7 @@ from shared.ledger.connection import store_errors
 from shared.ledger.idempotency import NO_KEY, Reservation, refuse_where_lost
 from shared.ledger.jobs.records import new_job_json, read_batch, read_job, readable
 from shared.ledger.jobs.result_cache import Results
-from shared.observability.request_context import UNKNOWN, Cause
+from shared.observability.request_context import UNKNOWN, RequestContext
 from shared.tenants import DEFAULT
 from shared.webhooks.schemas import Webhook, webhook_json
 
@@ -49,7 +49,7 @@ class Batches:
         limits: Limits,
         result_ttl: timedelta,
         webhook: Webhook | None = None,
-        cause: Cause = UNKNOWN,
+        context: RequestContext = UNKNOWN,
         under: Reservation = NO_KEY,
         tenant: str = DEFAULT,
     ) -> float:
@@ -78,7 +78,7 @@ class Batches:
             "metadata": json.dumps(dict(metadata)),
             "tenant": tenant,
             "ttl": str(max(1, round(result_ttl.total_seconds()))),
-            **cause.texts,
+            **context.texts,
         }
         if webhook is not None:
             fields["webhook"] = webhook_json(webhook)

@@ -15,7 +15,7 @@ from shared.jobs import JobFailure, shard_of
 from shared.ledger import keys, scripts
 from shared.ledger.connection import is_cluster, store_errors
 from shared.ledger.jobs.records import failure_json
-from shared.observability.request_context import UNKNOWN, Cause
+from shared.observability.request_context import UNKNOWN, RequestContext
 
 LOOKS: Final = 20
 """Steps in one search of a shard's line, each past some 800 jobs of hosts and tenants that have their share."""
@@ -28,7 +28,7 @@ class Fetch:
     job_id: str
     image_url: str | None = field(repr=False)
     reference_url: str | None = field(repr=False)
-    cause: Cause = UNKNOWN
+    context: RequestContext = UNKNOWN
     """The request that the job is owed to."""
     shares: tuple[str, ...] = ()
     """The names of its tenant and its hosts: each of them has a share of the places."""
@@ -123,4 +123,4 @@ class Fetches:
 def _fetch(row: Sequence[bytes]) -> Fetch:
     image_url, reference_url, request_id, traceparent = (None if part is None else part.decode() for part in row[1:5])
     shares = tuple(name.decode() for name in row[5:])
-    return Fetch(row[0].decode(), image_url, reference_url, Cause(request_id, traceparent), shares)
+    return Fetch(row[0].decode(), image_url, reference_url, RequestContext(request_id, traceparent), shares)

@@ -23,7 +23,7 @@ from shared.jobs import (
     Status,
     Transition,
 )
-from shared.observability.request_context import Cause
+from shared.observability.request_context import RequestContext
 from shared.operations import Operation
 from shared.webhooks.schemas import Webhook, read_webhook, webhook_json
 
@@ -69,7 +69,7 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
     """
     record = {name: write(value) for name, write in _BIRTH if (value := getattr(job, name)) is not None}
     record["ttl"] = str(max(1, round(job.result_ttl.total_seconds())))
-    record |= job.cause.texts
+    record |= job.context.texts
     if job.image_origin is not None:
         record["image_origin"] = job.image_origin
     if job.reference_origin is not None:
@@ -100,7 +100,7 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
     """
     request_id, traceparent = raw.get(b"request_id"), raw.get(b"traceparent")
     return Job(
-        cause=Cause(
+        context=RequestContext(
             None if request_id is None else request_id.decode(), None if traceparent is None else traceparent.decode()
         ),
         **{name: read(raw[key]) for name, key, read in _ALWAYS},
@@ -183,7 +183,7 @@ def _may_be_none(hint: Any) -> bool:
     return NoneType in get_args(hint)
 
 
-_HINTS: Final = {name: hint for name, hint in get_type_hints(Job).items() if hint is not Cause}
+_HINTS: Final = {name: hint for name, hint in get_type_hints(Job).items() if hint is not RequestContext}
 _ALWAYS: Final = tuple(
     (name, name.encode(), _of_type(_READERS, hint)) for name, hint in _HINTS.items() if not _may_be_none(hint)
 )

@@ -1,6 +1,6 @@
 -- retry: a new job for one that failed, with the images that were kept for it; the same new job however often it is asked.
 -- KEYS job
--- ARGV prefix id new_id tenant most age grant(JSON) cause(JSON) field_to_take_over...
+-- ARGV prefix id new_id tenant most age grant(JSON) context(JSON) field_to_take_over...
 local id, new = ARGV[2], ARGV[3]
 local old = redis.call('HMGET', KEYS[1], 'status', 'error', 'retried_as')
 if not old[1] or owner(KEYS[1]) ~= ARGV[4] then return {'none'} end

@@ -29,7 +29,7 @@ from shared.ledger.jobs.records import (
 )
 from shared.ledger.jobs.result_cache import Results
 from shared.liveness_sessions import is_session_id
-from shared.observability.request_context import UNKNOWN, Cause
+from shared.observability.request_context import UNKNOWN, RequestContext
 from shared.operations import Operation
 from shared.tenants import DEFAULT
 
@@ -255,7 +255,7 @@ class Ledger:
         with store_errors():
             return bool(self._delete(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, tenant]))
 
-    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, cause: Cause = UNKNOWN) -> Job:
+    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, context: RequestContext = UNKNOWN) -> Job:
         """A new job, on the same shard, for one that failed and may be retried; however often asked, it is one.
 
         Raises:
@@ -274,7 +274,7 @@ class Ledger:
                     new_id,
                     tenant,
                     *limits.of_one(self.shards),
-                    json.dumps(cause.texts),
+                    json.dumps(context.texts),
                     *RETRIED_FIELDS,
                 ],
             )

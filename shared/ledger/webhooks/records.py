@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.deliveries import Delivery, DeliveryStatus, Event, event_id
 from shared.jobs import Status
-from shared.observability.request_context import Cause
+from shared.observability.request_context import RequestContext
 from shared.webhooks.schemas import EventType, Webhook, read_webhook
 
 
@@ -41,7 +41,7 @@ def _row_of(raw: bytes) -> Row:
         total=found.get("total"),
         counts=_counts(found.get("counts")),
         tenant=found["tenant"],
-        cause=Cause(found.get("request_id"), found.get("traceparent")),
+        context=RequestContext(found.get("request_id"), found.get("traceparent")),
     )
     webhook = found.get("webhook")
     return Row(raw, event, None if webhook is None else read_webhook(webhook))
@@ -60,7 +60,7 @@ def event_texts(event: Event) -> dict[str, str]:
         "subject": event.subject,
         "tenant": event.tenant,
     }
-    texts |= event.cause.texts
+    texts |= event.context.texts
     more: dict[str, Any] = {name: getattr(event, name) for name in ("operation", "code", "status", "total")}
     texts |= {name: str(value) for name, value in more.items() if value is not None}
     return texts | ({} if event.counts is None else {"counts": json.dumps(event.counts)})
@@ -83,7 +83,7 @@ def read_delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> D
             total=int(known["total"]) if "total" in known else None,
             counts=_counts(json.loads(known["counts"])) if "counts" in known else None,
             tenant=known["tenant"],
-            cause=Cause(known.get("request_id"), known.get("traceparent")),
+            context=RequestContext(known.get("request_id"), known.get("traceparent")),
         ),
         destination=found["destination"],
         endpoint=found.get("endpoint"),

@@ -4,7 +4,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.observability.request_context import TRACEPARENT, UNKNOWN, Cause, current, owed_to, read_traceparent
+from shared.observability.request_context import TRACEPARENT, UNKNOWN, RequestContext, current, bind_request_context, read_traceparent
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 GOOD = f"00-{TRACE}-{SPAN}-01"
@@ -13,7 +13,7 @@ GOOD = f"00-{TRACE}-{SPAN}-01"
 
 def test_the_header_of_the_specification_is_read() -> None:
     assert read_traceparent(GOOD) == GOOD
-    assert Cause(traceparent=GOOD).trace_id == TRACE
+    assert RequestContext(traceparent=GOOD).trace_id == TRACE
 
 
 def test_what_the_specification_forbids_or_we_do_not_understand_is_none() -> None:
@@ -40,15 +40,15 @@ def test_whatever_is_sent_is_taken_whole_or_not_at_all(text: str) -> None:
 
 def test_a_cause_holds_for_its_block_and_names_the_lines_in_it() -> None:
     assert current() == UNKNOWN
-    with owed_to(Cause("req_1", GOOD), job_id="job_1"):
-        assert current() == Cause("req_1", GOOD)
+    with bind_request_context(RequestContext("req_1", GOOD), job_id="job_1"):
+        assert current() == RequestContext("req_1", GOOD)
         assert structlog.contextvars.get_contextvars() == {"request_id": "req_1", "trace_id": TRACE, "job_id": "job_1"}
     assert current() == UNKNOWN
     assert structlog.contextvars.get_contextvars() == {}
 
 
 def test_what_is_not_known_is_named_by_nothing() -> None:
-    with owed_to(UNKNOWN):
+    with bind_request_context(UNKNOWN):
         assert structlog.contextvars.get_contextvars() == {}
     assert (UNKNOWN.texts, UNKNOWN.trace_id) == ({}, None)
-    assert Cause("req_1").texts == {"request_id": "req_1"}
+    assert RequestContext("req_1").texts == {"request_id": "req_1"}
