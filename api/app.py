@@ -31,7 +31,7 @@ from api.http import problems
 from api.http.content_encoding import PlainBodies
 from api.http.cors import Cors
 from api.http.draining import Drain
-from api.http.middleware import BodyLimit, Edge, HeadAsGet, OwnNames
+from api.http.middleware import BodyLimit, RequestContextMiddleware, HeadAsGet, OwnNames
 from api.http.openapi import add_models, complete
 from api.http.server import serve
 from api.http.uploads import Uploads
@@ -160,7 +160,7 @@ def _add_middleware(app: FastAPI, settings: ApiSettings) -> None:
     app.add_middleware(HeadAsGet)
     if settings.allowed_hosts:
         app.add_middleware(OwnNames, names=settings.allowed_hosts)
-    app.add_middleware(Edge, drain=app.state.drain, hsts=settings.hsts_max_age)
+    app.add_middleware(RequestContextMiddleware, drain=app.state.drain, hsts=settings.hsts_max_age)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -38,7 +38,7 @@ DRAIN_BYTES: Final = 64 * 1024 * 1024
 log = structlog.get_logger(__name__)
 
 
-class Edge:
+class RequestContextMiddleware:
     """Gives every request an id, binds it to the log, logs one line, and turns whatever escapes into a 500."""
 
     def __init__(self, app: ASGIApp, *, drain: Drain, hsts: timedelta = timedelta(0)) -> None:

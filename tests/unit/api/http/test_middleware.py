@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from api.http.draining import Drain
-from api.http.middleware import BodyLimit, Edge
+from api.http.middleware import BodyLimit, RequestContextMiddleware
 from tests.unit.api.conftest import Gateway, problem
 from tests.unit.api.pictures import JPEG
 
@@ -173,5 +173,5 @@ def test_a_client_that_leaves_during_its_upload_is_no_error(lines: Lines) -> Non
     async def send(_: Message) -> None:
         raise AssertionError
 
-    anyio.run(Edge(app, drain=Drain()), http_scope(), receive, send)
+    anyio.run(RequestContextMiddleware(app, drain=Drain()), http_scope(), receive, send)
     assert [(line["event"], line["status"]) for line in lines] == [("request", 499)]
