@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from api.admin import api_keys, audit, tenants
-from api.auth.audit_log import AuditLog, Witness
+from api.auth.audit_log import AuditLog, AuditMiddleware
 from api.auth.authenticator import open_gate
 from api.backend.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.batches import routes as batches_routes
@@ -149,7 +149,7 @@ def _add_routes(app: FastAPI, settings: ApiSettings) -> None:
 
 def _add_middleware(app: FastAPI, settings: ApiSettings) -> None:
     """Add what wraps the routes, from the innermost to the outermost."""
-    app.add_middleware(Witness, audit=lambda: app.state.audit)
+    app.add_middleware(AuditMiddleware, audit=lambda: app.state.audit)
     app.add_middleware(BodyLimit, limit=_limits(settings))
     app.add_middleware(PlainBodies)
     app.add_middleware(

@@ -69,7 +69,7 @@ class AuditLog:
                 return
 
 
-class Witness:
+class AuditMiddleware:
     """Notes what callers do: each call that changes something, or gives results away, and each one refused to them."""
 
     def __init__(self, app: ASGIApp, *, audit: Callable[[], AuditLog]) -> None:
