@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from api.admin import api_keys, audit, tenants
 from api.auth.audit_log import AuditLog, AuditMiddleware
-from api.auth.authenticator import open_gate
+from api.auth.authenticator import open_authenticator
 from api.backend.backend import Backend, OpenBackend, open_backend, verify_ledger
 from api.batches import routes as batches_routes
 from api.batches import schemas as batches_schemas
@@ -124,7 +124,7 @@ async def _lifespan(app: FastAPI, *, settings: ApiSettings, backend: OpenBackend
     """Keep the backend open and the audit log written while the application runs."""
     async with backend(settings) as opened:
         app.state.backend = opened
-        app.state.gate = open_gate(settings, keys=opened.stores.api_keys, tenants=opened.stores.tenants)
+        app.state.authenticator = open_authenticator(settings, keys=opened.stores.api_keys, tenants=opened.stores.tenants)
         app.state.audit = AuditLog(opened.stores.audit, keep=settings.audit_ttl)
         writing = asyncio.create_task(app.state.audit.run())
         try:

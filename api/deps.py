@@ -8,7 +8,7 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
-from api.auth.authenticator import Caller, Gate, RateLimitedError
+from api.auth.authenticator import Caller, Authenticator, RateLimitedError
 from api.backend.backend import Backend
 from api.http.draining import Drain
 from api.settings.api import ApiSettings
@@ -25,8 +25,8 @@ def _drain(request: Request) -> Drain:
     return cast("Drain", request.app.state.drain)
 
 
-def _gate(request: Request) -> Gate:
-    return cast("Gate", request.app.state.gate)
+def _gate(request: Request) -> Authenticator:
+    return cast("Authenticator", request.app.state.authenticator)
 
 
 def _settings(request: Request) -> ApiSettings:
@@ -78,7 +78,7 @@ async def _reader_or_client(request: Request, needed: SecurityScopes) -> Caller 
 
 BackendDep = Annotated[Backend, Depends(_backend)]
 DrainDep = Annotated[Drain, Depends(_drain)]
-GateDep = Annotated[Gate, Depends(_gate)]
+GateDep = Annotated[Authenticator, Depends(_gate)]
 SettingsDep = Annotated[ApiSettings, Depends(_settings)]
 JobIdDep = Annotated[str, Depends(_job_id)]
 """The `job_id` of the path; what cannot be one is answered `job_not_found`."""

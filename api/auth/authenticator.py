@@ -69,7 +69,7 @@ ANYONE: Final = Caller(tenant=DEFAULT, scopes=frozenset(Scope))
 """Who calls where authentication is off: everybody, as the one tenant, with every scope."""
 
 
-class Gate:
+class Authenticator:
     """Lets callers in. Lives on the event loop; only the store is read in threads."""
 
     def __init__(
@@ -148,10 +148,10 @@ class Gate:
         return taken
 
 
-def open_gate(settings: AuthSettings, *, keys: ApiKeys, tenants: Tenants) -> Gate:
+def open_authenticator(settings: AuthSettings, *, keys: ApiKeys, tenants: Tenants) -> Authenticator:
     """The gate of one gateway."""
     tokens = Tokens(settings, read=reader(settings.jwt_jwks)) if "jwt" in settings.auth else None
-    return Gate(settings, keys=keys, tenants=tenants, tokens=tokens)
+    return Authenticator(settings, keys=keys, tenants=tenants, tokens=tokens)
 
 
 class RateLimitedError(UnavailableError):

@@ -11,7 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
-from api.auth.authenticator import Gate
+from api.auth.authenticator import Authenticator
 from api.backend.backend import Backend
 from api.deps import CLIENT_TOKEN, PUBLIC, BackendDep, GateDep, JobsWriter, ReaderOrClient, SettingsDep
 from api.http.forms import Form, FormFields, media_type, parse, read_form, refuse_media_type
@@ -137,7 +137,7 @@ async def read_liveness_session(
     request: Request,
     caller: ReaderOrClient,
     backend: BackendDep,
-    gate: GateDep,
+    authenticator: GateDep,
     settings: SettingsDep,
     session_token: ClientToken = None,
     wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for its end.")] = None,
@@ -145,7 +145,7 @@ async def read_liveness_session(
     """Read a session, at once or, with `wait`, when it has ended. Hanging up cancels nothing."""
     if caller is None:
         check(session_token or "", session_id=session_id, now=time.time(), secrets=settings.token_secrets)
-        await _behind(session_id, backend, gate)
+        await _behind(session_id, backend, authenticator)
     asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
     granted = granted_wait(asked, settings.wait_limit)
     session = await _end(backend, session_id, tenant=caller.tenant if caller else None, wait=granted or 0)
@@ -182,7 +182,7 @@ async def post_frame(
     session_id: SessionIdDep,
     request: Request,
     backend: BackendDep,
-    gate: GateDep,
+    authenticator: GateDep,
     settings: SettingsDep,
     session_token: ClientToken = None,
 ) -> Response:
@@ -193,7 +193,7 @@ async def post_frame(
     never mirrored.
     """
     check(session_token or "", session_id=session_id, now=time.time(), secrets=settings.token_secrets)
-    grant = await _behind(session_id, backend, gate)
+    grant = await _behind(session_id, backend, authenticator)
     form = await read_form(request, FRAME_FIELDS)
     frame = Frame(
         image=form.file("image"),
@@ -245,14 +245,14 @@ async def delete_liveness_session(session_id: SessionIdDep, caller: JobsWriter, 
     return Response(status_code=204)
 
 
-async def _behind(session_id: str, backend: Backend, gate: Gate) -> Grant:
+async def _behind(session_id: str, backend: Backend, authenticator: Authenticator) -> Grant:
     """The grant of the tenant whose session a client shows a token of.
 
     Raises:
         RequestError: `session_not_found`, or `forbidden` where the tenant is disabled.
     """
     session = await to_thread.run_sync(read, backend, session_id)
-    return await gate.behind_client(session.tenant)
+    return await authenticator.behind_client(session.tenant)
 
 
 async def _end(backend: Backend, session_id: str, *, tenant: str | None, wait: int) -> Session:

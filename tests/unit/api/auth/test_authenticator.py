@@ -27,8 +27,8 @@ def listed(gateway: Gateway, key: str, **headers: str) -> Any:
 
 def pause(gateway: Gateway, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the gate's clocks go on."""
-    gate = gateway.app.state.gate
-    for part in (gate._buckets, gate._keys, gate._tenants):
+    authenticator = gateway.app.state.authenticator
+    for part in (authenticator._buckets, authenticator._keys, authenticator._tenants):
         now = part._now()
         monkeypatch.setattr(part, "_now", lambda now=now: now + seconds)
 
@@ -147,7 +147,7 @@ def test_guessing_keys_is_slowed_down_and_holds_up_nobody_who_is_known(
     closed: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = closed.ledger.api_keys.give("acme")
-    monkeypatch.setattr(closed.app.state.gate._buckets, "_now", lambda: 0.0)  # no token comes back meanwhile
+    monkeypatch.setattr(closed.app.state.authenticator._buckets, "_now", lambda: 0.0)  # no token comes back meanwhile
     assert listed(closed, key).status_code == 200
     statuses = [listed(closed, new_key()[1]).status_code for _ in range(round(STRANGERS) + 30)]
     assert statuses[0] == 401

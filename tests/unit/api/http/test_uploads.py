@@ -56,29 +56,29 @@ def uploads(*, budget: int = 1000, rate: int = 1000) -> Uploads:
 
 
 def test_a_body_within_the_budget_is_taken_and_then_forgotten() -> None:
-    gate, client = uploads(), Client([b"x" * 400, b"x" * 500])
-    asyncio.run(gate(scope(), client.receive, client.send))
-    assert (client.status, gate.held) == (200, 0)
+    authenticator, client = uploads(), Client([b"x" * 400, b"x" * 500])
+    asyncio.run(authenticator(scope(), client.receive, client.send))
+    assert (client.status, authenticator.held) == (200, 0)
 
 
 @pytest.mark.parametrize("length", [600, None], ids=["by its length", "while it comes"])
 def test_a_body_without_room_beside_others_is_503_and_says_when_to_come_back(length: int | None) -> None:
     async def run() -> tuple[int, Client, int]:
-        gate, first, second = uploads(), Client([b"x" * 500]), Client([b"x" * 300, b"x" * 300])
+        authenticator, first, second = uploads(), Client([b"x" * 500]), Client([b"x" * 300, b"x" * 300])
         release = asyncio.Event()
 
         async def hold(_: float) -> None:
             await release.wait()
 
-        holding = asyncio.create_task(gate({**scope(), "hold": hold}, first.receive, first.send))
+        holding = asyncio.create_task(authenticator({**scope(), "hold": hold}, first.receive, first.send))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert gate.held == 500
-        await gate(scope(length=length), second.receive, second.send)
-        between = gate.held
+        assert authenticator.held == 500
+        await authenticator(scope(length=length), second.receive, second.send)
+        between = authenticator.held
         release.set()
         await holding
-        assert (first.status, gate.held) == (200, 0)
+        assert (first.status, authenticator.held) == (200, 0)
         return between, second, second.status
 
     between, refused, status = asyncio.run(run())
@@ -91,33 +91,33 @@ def test_a_length_that_would_never_fit_is_left_to_the_limit_of_its_call() -> Non
         await send({"type": "http.response.start", "status": 413, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    gate, client = Uploads(limited, budget=1000, grace=GRACE, rate=1000), Client([])
-    gate.held = 500
-    asyncio.run(gate(scope(length=10**12), client.receive, client.send))
+    authenticator, client = Uploads(limited, budget=1000, grace=GRACE, rate=1000), Client([])
+    authenticator.held = 500
+    asyncio.run(authenticator(scope(length=10**12), client.receive, client.send))
     assert client.status == 413
 
 
 def test_one_body_that_is_larger_than_the_budget_has_room_where_it_is_alone() -> None:
-    gate, client = uploads(budget=10), Client([b"x" * 400])
-    asyncio.run(gate(scope(length=400), client.receive, client.send))
+    authenticator, client = uploads(budget=10), Client([b"x" * 400])
+    asyncio.run(authenticator(scope(length=400), client.receive, client.send))
     assert client.status == 200
 
 
 def test_a_body_that_drips_is_408_and_its_bytes_are_given_back() -> None:
-    gate, client = uploads(), Client([b"x"] * 50, pauses=[0.02] * 50)
-    asyncio.run(gate(scope(), client.receive, client.send))
-    assert (client.status, gate.held) == (408, 0)
+    authenticator, client = uploads(), Client([b"x"] * 50, pauses=[0.02] * 50)
+    asyncio.run(authenticator(scope(), client.receive, client.send))
+    assert (client.status, authenticator.held) == (408, 0)
 
 
 def test_a_body_that_never_comes_is_408() -> None:
-    gate, client = uploads(), Client([b"x"], pauses=[5])
-    asyncio.run(gate(scope(length=1), client.receive, client.send))
+    authenticator, client = uploads(), Client([b"x"], pauses=[5])
+    asyncio.run(authenticator(scope(length=1), client.receive, client.send))
     assert client.status == 408
 
 
 def test_a_slow_body_that_keeps_its_pace_is_taken() -> None:
-    gate, client = uploads(rate=1000), Client([b"x" * 100] * 5, pauses=[0.02] * 5)
-    asyncio.run(gate(scope(), client.receive, client.send))
+    authenticator, client = uploads(rate=1000), Client([b"x" * 100] * 5, pauses=[0.02] * 5)
+    asyncio.run(authenticator(scope(), client.receive, client.send))
     assert client.status == 200
 
 
@@ -127,9 +127,9 @@ def test_whoever_is_whole_may_wait_for_its_answer() -> None:
         assert (await receive())["type"] == "http.disconnect"
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    gate = Uploads(long_poll, budget=1, grace=GRACE, rate=1)
+    authenticator = Uploads(long_poll, budget=1, grace=GRACE, rate=1)
     client = Client([b""], pauses=[0, 0.2])
-    asyncio.run(gate(scope(), client.receive, client.send))
+    asyncio.run(authenticator(scope(), client.receive, client.send))
     assert client.status == 200
 
 
@@ -138,9 +138,9 @@ def test_a_drip_below_an_answer_that_began_cuts_the_line() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await receive()
 
-    gate, client = Uploads(early, budget=1, grace=GRACE, rate=1), Client([b"x"], pauses=[5])
+    authenticator, client = Uploads(early, budget=1, grace=GRACE, rate=1), Client([b"x"], pauses=[5])
     with pytest.raises(ClientDisconnect):
-        asyncio.run(gate(scope(), client.receive, client.send))
+        asyncio.run(authenticator(scope(), client.receive, client.send))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,6 @@ def test_a_drip_below_an_answer_that_began_cuts_the_line() -> None:
 def test_what_the_line_has_refused_is_not_asked_but_for_a_probe_in_the_crowd(
     code: ErrorCode, path: str, status: int
 ) -> None:
-    gate, client = uploads(), Client([b""])
-    asyncio.run(gate(scope(path=path, refusal=code), client.receive, client.send))
+    authenticator, client = uploads(), Client([b""])
+    asyncio.run(authenticator(scope(path=path, refusal=code), client.receive, client.send))
     assert client.status == status
