@@ -15,7 +15,7 @@ from api.backend.fetcher import Fetcher
 from api.backend.store_metrics import StoreCollector
 from api.backend.subscription import follow
 from api.backend.waiting import Waiting
-from api.backend.workers import RollCall
+from api.backend.workers import Workers
 from api.settings.api import ApiSettings
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
@@ -39,7 +39,7 @@ class Backend:
     """Everything a route may reach for."""
 
     stores: Stores
-    roll: RollCall
+    workers: Workers
     doorbell: Doorbell
     waiting: Waiting
     fetcher: Fetcher | None = None
@@ -104,11 +104,11 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
     sweeper.start()
     if fetcher is not None:
         fetcher.start()
-    roll = RollCall(Presence(client))
-    store = StoreCollector(stores.measures.take, lambda: len(roll.alive()))
+    workers = Workers(Presence(client))
+    store = StoreCollector(stores.measures.take, lambda: len(workers.alive()))
     try:
         with watched(store):
-            yield Backend(stores=stores, roll=roll, doorbell=doorbell, waiting=waiting, fetcher=fetcher)
+            yield Backend(stores=stores, workers=workers, doorbell=doorbell, waiting=waiting, fetcher=fetcher)
     finally:
         store.close()
         if fetcher is not None:

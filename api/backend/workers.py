@@ -23,7 +23,7 @@ def contracts_of(workers: Iterable[WorkerInfo]) -> tuple[str, ...]:
     return tuple(sorted({worker.embedding_contract for worker in workers}))
 
 
-class RollCall:
+class Workers:
     """The workers that are alive with their models warmed. Safe to share between threads.
 
     Raises (every method):

@@ -139,7 +139,7 @@ async def verify(request: Request, caller: JobsWriter, backend: BackendDep, sett
 
 def _verify_params(stored: str, backend: Backend, settings: ApiSettings) -> VerifyParams:
     vector = list(checked_vector(parse(Vector, stored, within="stored_embedding"), name="stored_embedding"))
-    check_size(vector, backend.roll.required(), name="stored_embedding")
+    check_size(vector, backend.workers.required(), name="stored_embedding")
     return VerifyParams(
         **ONE_AS_BEFORE,
         threshold=settings.match_threshold,

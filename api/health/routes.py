@@ -49,7 +49,7 @@ async def health(backend: BackendDep) -> JSONResponse:
 def _health(backend: Backend) -> HealthAnswer:
     try:
         waiting, running = backend.stores.jobs.depth()
-        workers = backend.roll.alive()
+        workers = backend.workers.alive()
     except UnavailableError:
         return HealthAnswer(
             status="unhealthy", models_loaded=False, workers=0, queue=None, model_pack=None, reason=NO_STORE

@@ -114,10 +114,10 @@ async def submit_job(request: Request, caller: JobsWriter, backend: BackendDep, 
                 return None
             params = submission.params
             if isinstance(params, VerifyParams) and params.reference_embedding is not None:
-                check_size(params.reference_embedding.vector, backend.roll.alive(), name="The reference embedding")
+                check_size(params.reference_embedding.vector, backend.workers.alive(), name="The reference embedding")
             if isinstance(params, RegisterParams):
                 for index, known in enumerate(params.known_embeddings):
-                    check_size(known.vector, backend.roll.alive(), name=f"Known embedding {index}")
+                    check_size(known.vector, backend.workers.alive(), name=f"Known embedding {index}")
             job = submit(
                 submission,
                 job_id=job_id,

@@ -44,7 +44,7 @@ async def ask(kind: type[R], submission: Submission, *, job_id: str, backend: Ba
 
 
 def _submit(submission: Submission, job_id: str, backend: Backend, settings: ApiSettings) -> Job:
-    backend.roll.required()
+    backend.workers.required()
     return submit(
         submission,
         job_id=job_id,

@@ -134,7 +134,7 @@ def _keep(new: NewSession, grant: Grant, backend: Backend) -> Session:
 
 
 def _check_eyes(backend: Backend) -> None:
-    if not all("eyes" in worker.attributes for worker in backend.roll.required()):
+    if not all("eyes" in worker.attributes for worker in backend.workers.required()):
         _refuse("kinds", "blink needs a model pack that reads eyes, on every worker")
 
 
@@ -147,7 +147,7 @@ async def _reference(
         return Memory()
     if given.embedding is not None:
         vector = list(checked_vector(given.embedding.vector, name="The reference embedding"))
-        workers = await to_thread.run_sync(backend.roll.alive)
+        workers = await to_thread.run_sync(backend.workers.alive)
         check_size(vector, workers, name="The reference embedding")
         contracts = {worker.embedding_contract for worker in workers}
         if given.embedding.contract is not None and contracts and given.embedding.contract not in contracts:

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.backend.backend import Backend
 from api.backend.waiting import Waiting
-from api.backend.workers import RollCall
+from api.backend.workers import Workers
 from api.settings.api import ApiSettings
 from shared.jobs import Claim, JobFailure, Status
 from tests.doubles import WORKER, MemoryPresence, RecordingDoorbell, ScriptedWorker
@@ -55,7 +55,7 @@ class Gateway:
         self.ledger.listeners.append(tell)
         yield Backend(
             stores=self.ledger.stores,
-            roll=RollCall(self.presence, good_for=timedelta(0)),
+            workers=Workers(self.presence, good_for=timedelta(0)),
             doorbell=self.doorbell,
             waiting=self.waiting,
         )

@@ -6,48 +6,48 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from api.backend.workers import RollCall
+from api.backend.workers import Workers
 from shared.errors import ErrorCode, UnavailableError
 from tests.doubles import WORKER, MemoryPresence
 
 
 def test_the_store_is_asked_once_for_many_questions() -> None:
     presence = MemoryPresence(WORKER)
-    roll = RollCall(presence, good_for=timedelta(hours=1))
-    assert [roll.alive() for _ in range(5)] == [[WORKER]] * 5
+    workers = Workers(presence, good_for=timedelta(hours=1))
+    assert [workers.alive() for _ in range(5)] == [[WORKER]] * 5
     assert presence.asked == 1
 
 
 def test_an_old_answer_is_asked_for_again() -> None:
     presence = MemoryPresence()
-    roll = RollCall(presence, good_for=timedelta(0))
-    roll.alive()
+    workers = Workers(presence, good_for=timedelta(0))
+    workers.alive()
     presence.workers = [WORKER]
-    assert roll.alive() == [WORKER]
+    assert workers.alive() == [WORKER]
 
 
 def test_no_worker_is_an_error_where_one_is_required() -> None:
     with pytest.raises(UnavailableError) as caught:
-        RollCall(MemoryPresence()).required()
+        Workers(MemoryPresence()).required()
     assert caught.value.code is ErrorCode.NO_WORKER
 
 
 def test_a_failed_question_is_not_remembered() -> None:
     presence = MemoryPresence(WORKER)
     presence.broken = True
-    roll = RollCall(presence)
+    workers = Workers(presence)
     with pytest.raises(UnavailableError):
-        roll.alive()
+        workers.alive()
     presence.broken = False
-    assert roll.required() == [WORKER]
+    assert workers.required() == [WORKER]
 
 
 def test_workers_of_different_contracts_are_logged_once() -> None:
     presence = MemoryPresence(WORKER, replace(WORKER, worker="worker-2", embedding_contract="another"))
-    roll = RollCall(presence, good_for=timedelta(0))
+    workers = Workers(presence, good_for=timedelta(0))
     with capture_logs() as logs:
-        roll.alive()
-        roll.alive()
+        workers.alive()
+        workers.alive()
     assert [(line["event"], line["contracts"]) for line in logs] == [
         ("workers.contracts_differ", ("another", WORKER.embedding_contract))
     ]
