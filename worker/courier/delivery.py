@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeliveryRequest:
     """Where to, in which form, and signed by what."""
 
     url: str
@@ -147,24 +147,24 @@ class Deliverer:
             if refused is not None:
                 await self._record(flight, Verdict(refused[0]), None, error=refused[1], begin=begin)
                 return
-        letter = self._letter(delivery, endpoint, now=flight.now)
-        if not letter.secrets:
+        request = self._request(delivery, endpoint, now=flight.now)
+        if not request.secrets:
             verdict = Verdict(DeliveryStatus.FAILED)
             await self._record(flight, verdict, None, error="webhooks_off", begin=begin)
             return
-        job = await self._patiently(partial(self._job, delivery, letter), until=last)
+        job = await self._patiently(partial(self._job, delivery, request), until=last)
         body = payload.body(
             delivery.event,
             base_url=self._settings.public_url,
             job=job,
-            full=letter.form is PayloadForm.FULL,
-            embeddings=letter.embeddings,
+            full=request.form is PayloadForm.FULL,
+            embeddings=request.embeddings,
             most=self._settings.webhook_max_payload,
         )
         at = flight.now + (time.monotonic() - begin)  # by the ledger's clock: a wrong one here must not show
-        identity = (delivery.event.id, str(int(at)), sign(delivery.event.id, int(at), body, letter.secrets))
-        headers = {**letter.headers, **dict(zip(STANDARD, identity, strict=True))}
-        answer = await self._sent(letter, body, headers, at=at, delivery=delivery)
+        identity = (delivery.event.id, str(int(at)), sign(delivery.event.id, int(at), body, request.secrets))
+        headers = {**request.headers, **dict(zip(STANDARD, identity, strict=True))}
+        answer = await self._sent(request, body, headers, at=at, delivery=delivery)
         attempt = _logged(delivery.attempts, at, answer)
         verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
         await self._record(flight, verdict, attempt, error=None, begin=begin)
@@ -172,20 +172,20 @@ class Deliverer:
             await self._patiently(partial(self._note, endpoint, answer), until=until)
 
     async def _sent(
-        self, letter: Letter, body: bytes, headers: Mapping[str, str], *, at: float, delivery: Delivery
+        self, request: DeliveryRequest, body: bytes, headers: Mapping[str, str], *, at: float, delivery: Delivery
     ) -> Answer:
         known = {
             "vultus.event.id": delivery.event.id,
             "vultus.event.type": delivery.event.type.value,
             "vultus.delivery.attempt": delivery.attempts,
-            "server.address": _host(letter.url),
+            "server.address": _host(request.url),
         }
         context = delivery.event.context
         with tracing.span("deliver", parent=context.traceparent, kind="client", attributes=known) as span:
             place = span.traceparent or context.traceparent
             if self._settings.webhook_traceparent and place is not None:
                 headers = {**headers, "traceparent": place}
-            answer = await send(letter.url, body, headers, now=at, terms=self._terms)
+            answer = await send(request.url, body, headers, now=at, terms=self._terms)
             span.note({"http.response.status_code": answer.status})
             if not answer.taken:
                 span.fail(answer.error or str(answer.status))
@@ -213,18 +213,18 @@ class Deliverer:
                     raise
                 await asyncio.sleep(PAUSE)
 
-    def _letter(self, delivery: Delivery, endpoint: Endpoint | None, *, now: float) -> Letter:
+    def _request(self, delivery: Delivery, endpoint: Endpoint | None, *, now: float) -> DeliveryRequest:
         if endpoint is not None:
             secrets = endpoint.active_secrets(now)
-            return Letter(endpoint.url, endpoint.headers, endpoint.payload, endpoint.include_embeddings, secrets)
+            return DeliveryRequest(endpoint.url, endpoint.headers, endpoint.payload, endpoint.include_embeddings, secrets)
         webhook = delivery.webhook
         if webhook is None:
             raise LookupError(delivery.id)
         secrets = self._settings.signing_secrets(delivery.event.tenant)
-        return Letter(webhook.url, webhook.headers, webhook.payload, webhook.include_embeddings, secrets)
+        return DeliveryRequest(webhook.url, webhook.headers, webhook.payload, webhook.include_embeddings, secrets)
 
-    def _job(self, delivery: Delivery, letter: Letter) -> Job | None:
-        if letter.form is not PayloadForm.FULL or not delivery.event.subject.startswith("job_"):
+    def _job(self, delivery: Delivery, request: DeliveryRequest) -> Job | None:
+        if request.form is not PayloadForm.FULL or not delivery.event.subject.startswith("job_"):
             return None
         return self._jobs.read(delivery.event.subject)
 

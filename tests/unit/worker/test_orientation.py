@@ -25,8 +25,8 @@ WIDTH, HEIGHT = 64, 48
 
 def tiff(orientation: int, *, order: str, kind: str, count: int = 1, before: int = 0) -> bytes:
     """An EXIF block with this orientation in its main directory, after `before` other entries."""
-    number, letter = TYPES[kind]
-    value = struct.pack(f"{order}{letter}", orientation).ljust(4, b"\0")
+    number, request = TYPES[kind]
+    value = struct.pack(f"{order}{request}", orientation).ljust(4, b"\0")
     others = [struct.pack(f"{order}HHII", 0x0100 + index, 4, 1, 8) for index in range(before)]
     entries = [*others, struct.pack(f"{order}HHI", 0x0112, number, count) + value]
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
