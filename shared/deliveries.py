@@ -83,7 +83,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
+class LeasedDelivery:
     """A delivery in a courier's hands: the token says that it still is; `now` is the ledger's time of its taking."""
 
     delivery: Delivery

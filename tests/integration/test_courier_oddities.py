@@ -11,7 +11,7 @@ import pytest
 import redis
 import structlog
 
-from shared.deliveries import DeliveryStatus, Flight
+from shared.deliveries import DeliveryStatus, LeasedDelivery
 from shared.jobs import NewJob, new_job_id
 from shared.ledger import keys
 from shared.ledger.admission import Limits
@@ -67,9 +67,9 @@ def deliverer(stores: Stores, settings: CourierSettings) -> Deliverer:
     )
 
 
-def taken(stores: Stores) -> Flight:
-    (flight,) = stores.deliveries.take(most=10, hold=HOLD, per_destination=8)
-    return flight
+def taken(stores: Stores) -> LeasedDelivery:
+    (leased,) = stores.deliveries.take(most=10, hold=HOLD, per_destination=8)
+    return leased
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_a_delivery_that_cannot_be_sent_fails_in_the_end_and_its_destination_is_
     settings = CourierSettings(webhook_retries=(timedelta(milliseconds=10),), webhook_secrets="")
     for _ in range(2):
         time.sleep(0.05)
-        flight = taken(stores)
-        assert flight.failures == 0
+        leased = taken(stores)
+        assert leased.failures == 0
         with structlog.testing.capture_logs() as said:
-            asyncio.run(deliverer(stores, settings).deliver(flight))
+            asyncio.run(deliverer(stores, settings).deliver(leased))
         assert said[0]["event"] == "delivery.broke"
-    found = stores.deliveries.read(flight.delivery.id)
+    found = stores.deliveries.read(leased.delivery.id)
     assert found is not None
     assert (found.status, found.attempts, found.last_error) == (DeliveryStatus.FAILED, 2, "internal_error")
 
@@ -123,9 +123,9 @@ def test_without_a_secret_a_jobs_own_address_is_sent_nothing(stores: Stores) -> 
     ended(stores.jobs)
     (row,) = stores.deliveries.rows(0, most=10)
     assert stores.deliveries.fan_out(row, [Plan(destination="there", webhook=row.webhook)])
-    flight = taken(stores)
-    asyncio.run(deliverer(stores, CourierSettings()).deliver(flight))
-    found = stores.deliveries.read(flight.delivery.id)
+    leased = taken(stores)
+    asyncio.run(deliverer(stores, CourierSettings()).deliver(leased))
+    found = stores.deliveries.read(leased.delivery.id)
     assert found is not None
     assert (found.status, found.last_error) == (DeliveryStatus.FAILED, "webhooks_off")
     assert stores.deliveries.attempts(found.id) == []

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import redis
 
-from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight, event_id
+from shared.deliveries import Attempt, Delivery, DeliveryStatus, LeasedDelivery, event_id
 from shared.jobs import NewJob, new_job_id
 from shared.ledger import keys
 from shared.ledger.admission import Limits
@@ -63,42 +63,42 @@ def planned(stores: Stores, *destinations: str, tenant: str = DEFAULT) -> str:
     return job_id
 
 
-def take(deliveries: Deliveries, *, most: int = 100, hold: timedelta = HOLD, per_destination: int = 8) -> list[Flight]:
+def take(deliveries: Deliveries, *, most: int = 100, hold: timedelta = HOLD, per_destination: int = 8) -> list[LeasedDelivery]:
     return deliveries.take(most=most, hold=hold, per_destination=per_destination)
 
 
-def answered(flight: Flight, status: int | None, error: str | None = None) -> Attempt:
+def answered(leased: LeasedDelivery, status: int | None, error: str | None = None) -> Attempt:
     return Attempt(
-        number=flight.delivery.attempts, at=flight.now, milliseconds=12.5, status=status, error=error, response="ok"
+        number=leased.delivery.attempts, at=leased.now, milliseconds=12.5, status=status, error=error, response="ok"
     )
 
 
-def deliver(deliveries: Deliveries, flight: Flight, **more: Any) -> bool:
-    return deliveries.record(flight, status=DELIVERED, attempt=answered(flight, 204), **more)
+def deliver(deliveries: Deliveries, leased: LeasedDelivery, **more: Any) -> bool:
+    return deliveries.record(leased, status=DELIVERED, attempt=answered(leased, 204), **more)
 
 
-def fail(deliveries: Deliveries, flight: Flight, **more: Any) -> bool:
-    return deliveries.record(flight, status=PENDING, attempt=answered(flight, 500), **{"unwell": True, **more})
+def fail(deliveries: Deliveries, leased: LeasedDelivery, **more: Any) -> bool:
+    return deliveries.record(leased, status=PENDING, attempt=answered(leased, 500), **{"unwell": True, **more})
 
 
-def read(deliveries: Deliveries, flight: Flight) -> Delivery:
-    found = deliveries.read(flight.delivery.id)
+def read(deliveries: Deliveries, leased: LeasedDelivery) -> Delivery:
+    found = deliveries.read(leased.delivery.id)
     assert found is not None
     return found
 
 
 def test_a_delivery_is_taken_by_one_and_has_one_id_for_its_job(stores: Stores, deliveries: Deliveries) -> None:
     job_id = planned(stores, "a")
-    (flight,) = take(deliveries)
+    (leased,) = take(deliveries)
     assert take(deliveries) == []
-    assert flight.delivery.event.id == event_id(job_id)
-    assert flight.delivery.attempts == flight.delivery.tries == 1
-    assert flight.now == pytest.approx(time.time(), abs=5)
-    assert deliver(deliveries, flight)
-    found = read(deliveries, flight)
+    assert leased.delivery.event.id == event_id(job_id)
+    assert leased.delivery.attempts == leased.delivery.tries == 1
+    assert leased.now == pytest.approx(time.time(), abs=5)
+    assert deliver(deliveries, leased)
+    found = read(deliveries, leased)
     assert (found.status, found.last_status, found.last_error) == (DELIVERED, 204, None)
     assert found.ended_at is not None
-    assert deliveries.attempts(found.id) == [answered(flight, 204)]
+    assert deliveries.attempts(found.id) == [answered(leased, 204)]
     assert [one.id for one in deliveries.of_subject(job_id)] == [found.id]
     assert take(deliveries) == []
     assert deliveries.next_due() is None
@@ -106,13 +106,13 @@ def test_a_delivery_is_taken_by_one_and_has_one_id_for_its_job(stores: Stores, d
 
 def test_one_that_failed_is_due_again_when_it_was_said(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
-    (flight,) = take(deliveries)
-    assert fail(deliveries, flight, again_in=0.3)
+    (leased,) = take(deliveries)
+    assert fail(deliveries, leased, again_in=0.3)
     assert take(deliveries) == []
     assert deliveries.next_due() == pytest.approx(0.3, abs=0.1)
     time.sleep(0.35)
     (again,) = take(deliveries)
-    assert again.delivery.event.id == flight.delivery.event.id
+    assert again.delivery.event.id == leased.delivery.event.id
     assert (again.delivery.attempts, again.delivery.tries, again.failures) == (2, 2, 1)
     assert again.delivery.last_status == 500
 
@@ -153,13 +153,13 @@ def test_what_is_kept_stays_with_its_courier_and_what_was_lost_with_the_next(
 def test_a_destination_has_so_many_in_hand_and_no_more(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(5):
         planned(stores, "a")
-    flights = take(deliveries, per_destination=2)
-    assert len(flights) == 2
+    leased_deliveries = take(deliveries, per_destination=2)
+    assert len(leased_deliveries) == 2
     assert take(deliveries, per_destination=2) == []
     wait = deliveries.next_due()
     assert wait is not None
     assert wait > 10, "nobody looks at it again before something can be done"
-    assert deliver(deliveries, flights[0])
+    assert deliver(deliveries, leased_deliveries[0])
     assert len(take(deliveries, per_destination=2)) == 1
 
 
@@ -170,11 +170,11 @@ def test_one_with_a_long_line_and_one_that_hangs_do_not_delay_the_others(
         planned(stores, "busy")
     planned(stores, "hanging")
     first = take(deliveries, most=4, per_destination=4)
-    assert {flight.delivery.destination for flight in first} == {"busy"}
+    assert {leased.delivery.destination for leased in first} == {"busy"}
     planned(stores, "late")
     assert deliver(deliveries, first[0])
     second = take(deliveries, most=4, per_destination=4)
-    assert {flight.delivery.destination for flight in second} == {"busy", "hanging", "late"}
+    assert {leased.delivery.destination for leased in second} == {"busy", "hanging", "late"}
 
 
 def test_a_tenant_with_many_destinations_leaves_places_for_the_others(stores: Stores, deliveries: Deliveries) -> None:
@@ -184,19 +184,19 @@ def test_a_tenant_with_many_destinations_leaves_places_for_the_others(stores: St
     assert take_shared(deliveries, most=4, held={"a": 4}) == []
     planned(stores, *(f"b{number}" for number in range(20)), tenant="b")
     second = take_shared(deliveries, most=4, held={"a": 4})
-    assert {flight.delivery.event.tenant for flight in second} == {"b"}
+    assert {leased.delivery.event.tenant for leased in second} == {"b"}
     assert len(second) == 2
     planned(stores, "c", tenant="c")
     (third,) = take_shared(deliveries, most=2, held={"a": 4, "b": 2})
     assert third.delivery.event.tenant == "c"
-    rest: list[Flight] = []
+    rest: list[LeasedDelivery] = []
     deadline = time.monotonic() + 5
     while len(rest) < 41 - 7:  # nobody is left behind for having had a share
         rest += take_shared(deliveries, most=100, held={})
         assert time.monotonic() < deadline
 
 
-def take_shared(deliveries: Deliveries, *, most: int, held: dict[str, int]) -> list[Flight]:
+def take_shared(deliveries: Deliveries, *, most: int, held: dict[str, int]) -> list[LeasedDelivery]:
     return deliveries.take(most=most, hold=HOLD, per_destination=8, held=held)
 
 
@@ -205,19 +205,19 @@ def test_turns_go_round(stores: Stores, deliveries: Deliveries) -> None:
         planned(stores, "a", "b", "c")
     order: list[str] = []
     for _ in range(12):
-        (flight,) = take(deliveries, most=1, per_destination=1)
-        order.append(flight.delivery.destination)
-        assert deliver(deliveries, flight)
+        (leased,) = take(deliveries, most=1, per_destination=1)
+        order.append(leased.delivery.destination)
+        assert deliver(deliveries, leased)
     assert {tuple(sorted(order[at : at + 3])) for at in range(0, 12, 3)} == {("a", "b", "c")}
 
 
 def test_after_a_failure_one_attempt_at_a_time_and_none_while_it_rests(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(4):
         planned(stores, "a")
-    flights = take(deliveries)
-    assert len(flights) == 4
-    for flight in flights:
-        assert fail(deliveries, flight, pause=0.3)
+    leased_deliveries = take(deliveries)
+    assert len(leased_deliveries) == 4
+    for leased in leased_deliveries:
+        assert fail(deliveries, leased, pause=0.3)
     assert take(deliveries) == []
     time.sleep(0.35)
     (probe,) = take(deliveries)
@@ -250,9 +250,9 @@ def test_a_refusal_of_one_event_is_no_illness_of_the_destination(stores: Stores,
 
 def test_what_was_not_attempted_does_not_count(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
-    (flight,) = take(deliveries)
-    assert deliveries.record(flight, status=FAILED, attempt=None, error="endpoint_disabled")
-    found = read(deliveries, flight)
+    (leased,) = take(deliveries)
+    assert deliveries.record(leased, status=FAILED, attempt=None, error="endpoint_disabled")
+    found = read(deliveries, leased)
     assert (found.status, found.attempts, found.last_error) == (FAILED, 0, "endpoint_disabled")
     assert deliveries.attempts(found.id) == []
 
@@ -260,9 +260,9 @@ def test_what_was_not_attempted_does_not_count(stores: Stores, deliveries: Deliv
 def test_only_the_last_twenty_attempts_are_kept(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
     for _ in range(25):
-        (flight,) = take(deliveries)
-        assert fail(deliveries, flight, unwell=False)
-    logged = deliveries.attempts(flight.delivery.id)
+        (leased,) = take(deliveries)
+        assert fail(deliveries, leased, unwell=False)
+    logged = deliveries.attempts(leased.delivery.id)
     assert [attempt.number for attempt in logged] == list(range(6, 26))
 
 
@@ -271,9 +271,9 @@ def test_a_resend_goes_out_under_the_same_id_and_begins_the_schedule_anew(
     stores: Stores, deliveries: Deliveries, store: redis.Redis, status: DeliveryStatus
 ) -> None:
     planned(stores, "a")
-    (flight,) = take(deliveries)
-    assert deliveries.record(flight, status=status, attempt=answered(flight, 500), unwell=True, pause=60)
-    name, event = flight.delivery.id, flight.delivery.event.id
+    (leased,) = take(deliveries)
+    assert deliveries.record(leased, status=status, attempt=answered(leased, 500), unwell=True, pause=60)
+    name, event = leased.delivery.id, leased.delivery.event.id
     assert 0 < store.ttl(keys.delivery(0, name)) <= 86400
     assert 86400 < store.ttl(keys.event(0, event)) <= 7 * 86400
     again = deliveries.resend(name)
@@ -291,10 +291,10 @@ def test_a_resend_goes_out_under_the_same_id_and_begins_the_schedule_anew(
 
 def test_a_resend_of_one_in_hand_leaves_it_there(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
-    (flight,) = take(deliveries)
-    assert deliveries.resend(flight.delivery.id) is not None
+    (leased,) = take(deliveries)
+    assert deliveries.resend(leased.delivery.id) is not None
     assert take(deliveries) == []
-    assert deliver(deliveries, flight)
+    assert deliver(deliveries, leased)
 
 
 def test_a_resend_of_what_is_gone_says_so(deliveries: Deliveries) -> None:
@@ -306,22 +306,22 @@ def test_a_resend_of_what_is_gone_says_so(deliveries: Deliveries) -> None:
 def test_all_that_failed_since_then_is_sent_again(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(3):
         planned(stores, "a")
-    for flight, status in zip(take(deliveries), (FAILED, DELIVERED, FAILED), strict=True):
-        assert deliveries.record(flight, status=status, attempt=answered(flight, 500))
+    for leased, status in zip(take(deliveries), (FAILED, DELIVERED, FAILED), strict=True):
+        assert deliveries.record(leased, status=status, attempt=answered(leased, 500))
     since = time.time()
     time.sleep(0.01)
     planned(stores, "a")
     (late,) = take(deliveries)
     assert deliveries.record(late, status=FAILED, attempt=answered(late, 500))
     assert deliveries.resend_failed("a", since=since) == 1
-    assert [flight.delivery.id for flight in take(deliveries)] == [late.delivery.id]
+    assert [leased.delivery.id for leased in take(deliveries)] == [late.delivery.id]
     assert deliveries.resend_failed("a", since=0) == 2
 
 
 def test_a_log_is_read_in_pages_the_newest_first_and_by_status(stores: Stores, deliveries: Deliveries) -> None:
     jobs = [planned(stores, "a") for _ in range(5)]
-    for number, flight in enumerate(take(deliveries)):
-        assert deliveries.record(flight, status=FAILED if number % 2 else DELIVERED, attempt=answered(flight, 200))
+    for number, leased in enumerate(take(deliveries)):
+        assert deliveries.record(leased, status=FAILED if number % 2 else DELIVERED, attempt=answered(leased, 200))
     seen: list[str] = []
     before = None
     while True:
@@ -341,17 +341,17 @@ def test_a_test_goes_to_one_endpoint_whatever_it_listens_to(stores: Stores, deli
     registered = stores.endpoints.create(endpoint(EventType.JOB_FAILED))
     made = deliveries.send_test(registered)
     assert (made.event.type, made.event.subject, made.endpoint) == (EventType.TEST, registered.id, registered.id)
-    (flight,) = take(deliveries)
-    assert flight.delivery.id == made.id
+    (leased,) = take(deliveries)
+    assert leased.delivery.id == made.id
     assert deliveries.of_destination(registered.id, limit=5).deliveries[0].id == made.id
 
 
 def test_a_log_forgets_deliveries_that_are_gone(stores: Stores, deliveries: Deliveries, store: redis.Redis) -> None:
     for _ in range(4):
         planned(stores, "a")
-    for flight in take(deliveries):
-        assert deliver(deliveries, flight)
-        store.delete(keys.delivery(0, flight.delivery.id))
+    for leased in take(deliveries):
+        assert deliver(deliveries, leased)
+        store.delete(keys.delivery(0, leased.delivery.id))
     for _ in range(2):
         planned(stores, "a")
     assert store.zcard(keys.delivery_log(0, "a")) == 2
@@ -362,8 +362,8 @@ def test_every_key_of_a_delivery_that_ended_has_an_end(
 ) -> None:
     before = set(store.scan_iter())
     job_id = planned(stores, "a", "b")
-    for flight in take(deliveries):
-        assert deliveries.record(flight, status=FAILED, attempt=answered(flight, 500), unwell=True, pause=0.01)
+    for leased in take(deliveries):
+        assert deliveries.record(leased, status=FAILED, attempt=answered(leased, 500), unwell=True, pause=0.01)
     stores.jobs.delete(job_id)
     left = cast("set[bytes]", set(store.scan_iter())) - before
     lives = {key.decode().split("}:")[1].split(":")[0]: store.ttl(key) for key in left}

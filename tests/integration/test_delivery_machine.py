@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight, delivery_id, event_id
+from shared.deliveries import Attempt, Delivery, DeliveryStatus, LeasedDelivery, delivery_id, event_id
 from shared.jobs import NewJob, new_job_id
 from shared.ledger import keys
 from shared.ledger.admission import Limits
@@ -39,7 +39,7 @@ class Life(RuleBasedStateMachine):
         self.ledger = self.stores.jobs
         self.rows = 0
         self.planned: dict[str, DeliveryStatus] = {}
-        self.held: list[Flight] = []
+        self.held: list[LeasedDelivery] = []
         self.attempts: dict[str, int] = {}
 
     @rule()
@@ -75,30 +75,30 @@ class Life(RuleBasedStateMachine):
     def take(self, most: int, each: int, *, dies: bool) -> None:
         """A courier that dies holds what it took for no time."""
         hold = timedelta(0) if dies else timedelta(seconds=LATER)
-        flights = self.stores.deliveries.take(most=most, hold=hold, per_destination=each)
-        assert len(flights) <= most
-        taken = [flight.delivery.id for flight in flights]
+        leased_deliveries = self.stores.deliveries.take(most=most, hold=hold, per_destination=each)
+        assert len(leased_deliveries) <= most
+        taken = [leased.delivery.id for leased in leased_deliveries]
         assert len(set(taken)) == len(taken)
-        assert not {flight.delivery.id for flight in self.held} & set(taken), "taken while another has it"
-        for flight in flights:
-            name = flight.delivery.id
+        assert not {leased.delivery.id for leased in self.held} & set(taken), "taken while another has it"
+        for leased in leased_deliveries:
+            name = leased.delivery.id
             assert self.planned[name] is DeliveryStatus.PENDING
-            assert flight.delivery.event.id == f"evt_{name.split('_')[1]}"
+            assert leased.delivery.event.id == f"evt_{name.split('_')[1]}"
             self.attempts[name] = self.attempts.get(name, 0) + 1
-            assert flight.delivery.attempts == self.attempts[name]
+            assert leased.delivery.attempts == self.attempts[name]
             if not dies:
-                self.held.append(flight)
+                self.held.append(leased)
 
     @rule(at=st.integers(0, 100), status=st.sampled_from(DeliveryStatus), unwell=st.booleans(), waits=st.booleans())
     def record(self, at: int, status: DeliveryStatus, *, unwell: bool, waits: bool) -> None:
         if not self.held:
             return
-        flight = self.held.pop(at % len(self.held))
-        attempt = Attempt(number=flight.delivery.attempts, at=flight.now, milliseconds=1.0, status=500)
+        leased = self.held.pop(at % len(self.held))
+        attempt = Attempt(number=leased.delivery.attempts, at=leased.now, milliseconds=1.0, status=500)
         options: dict[str, Any] = {"again_in": LATER if waits else 0.0, "unwell": unwell}
-        assert self.stores.deliveries.record(flight, status=status, attempt=attempt, **options)
-        assert not self.stores.deliveries.record(flight, status=DeliveryStatus.DELIVERED, attempt=attempt), "fenced"
-        self.planned[flight.delivery.id] = status
+        assert self.stores.deliveries.record(leased, status=status, attempt=attempt, **options)
+        assert not self.stores.deliveries.record(leased, status=DeliveryStatus.DELIVERED, attempt=attempt), "fenced"
+        self.planned[leased.delivery.id] = status
 
     @rule()
     def keep(self) -> None:
@@ -109,7 +109,7 @@ class Life(RuleBasedStateMachine):
         if self.planned:
             name = sorted(self.planned)[at % len(self.planned)]
             assert self.stores.deliveries.resend(name) is not None
-            if name not in {flight.delivery.id for flight in self.held}:
+            if name not in {leased.delivery.id for leased in self.held}:
                 self.planned[name] = DeliveryStatus.PENDING
 
     @invariant()

@@ -14,7 +14,7 @@ import httpcore
 import structlog
 from anyio import to_thread
 
-from shared.deliveries import Flight, destination_of
+from shared.deliveries import LeasedDelivery, destination_of
 from shared.errors import UnavailableError
 from shared.ledger.connection import LISTEN
 from shared.ledger.jobs.store import Ledger
@@ -83,7 +83,7 @@ class Courier:
             forget=self._forget,
             chance=chance,
         )
-        self._held: dict[asyncio.Task[None], Flight] = {}
+        self._held: dict[asyncio.Task[None], LeasedDelivery] = {}
         self._known: dict[str, tuple[float, Endpoint | None]] = {}
         self._called = asyncio.Event()
         self._stopping = threading.Event()
@@ -144,37 +144,37 @@ class Courier:
 
     async def _work(self) -> float:
         full = await to_thread.run_sync(self._fan_out)
-        flights: list[Flight] = []
+        leased_deliveries: list[LeasedDelivery] = []
         held = [*self._held.values()]
         room = self._settings.webhook_parallel - len(held)
         if not room:
             await to_thread.run_sync(self._renew, held)
         else:
-            flights = await to_thread.run_sync(self._take, room, held)
-            for flight in flights:
-                task = asyncio.create_task(self._deliverer.deliver(flight))
-                self._held[task] = flight
+            leased_deliveries = await to_thread.run_sync(self._take, room, held)
+            for leased in leased_deliveries:
+                task = asyncio.create_task(self._deliverer.deliver(leased))
+                self._held[task] = leased
                 task.add_done_callback(self._landed)
         if time.monotonic() - self._mended > MEND:
             await to_thread.run_sync(self._endpoints.mend)
             self._mended = time.monotonic()
         if full:
             return 0.0
-        if not room or flights:
+        if not room or leased_deliveries:
             return LOOK
         due = await to_thread.run_sync(self._deliveries.next_due)
         return LOOK if due is None else min(max(due, 0.005), LOOK)
 
-    def _take(self, room: int, held: Sequence[Flight]) -> list[Flight]:
+    def _take(self, room: int, held: Sequence[LeasedDelivery]) -> list[LeasedDelivery]:
         self._renew(held)  # right before: after a pause of this process or of the store, its own would look left behind
         return self._deliveries.take(
             most=room,
             hold=self._hold,
             per_destination=self._settings.webhook_per_endpoint,
-            held=Counter(flight.delivery.event.tenant for flight in held),
+            held=Counter(leased.delivery.event.tenant for leased in held),
         )
 
-    def _renew(self, held: Sequence[Flight]) -> None:
+    def _renew(self, held: Sequence[LeasedDelivery]) -> None:
         """Keep what is in hand from other couriers for another while, where that is due."""
         if time.monotonic() - self._renewed > self._hold.total_seconds() / BEATS:
             if held:

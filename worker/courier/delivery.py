@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 from anyio import to_thread
 
-from shared.deliveries import Attempt, Delivery, DeliveryStatus, Flight
+from shared.deliveries import Attempt, Delivery, DeliveryStatus, LeasedDelivery
 from shared.errors import UnavailableError
 from shared.jobs import Job
 from shared.ledger.jobs.store import Ledger
@@ -99,32 +99,32 @@ class Deliverer:
         self._chance = chance
         self._places = Places(settings.webhook_per_host)
 
-    async def deliver(self, flight: Flight) -> None:
+    async def deliver(self, leased: LeasedDelivery) -> None:
         """One attempt, whatever comes of it; returns when it is on record, or can be recorded no more.
 
         Raises:
             UnavailableError: the store was away for so long that somebody else may have it now.
         """
-        event = flight.delivery.event
-        with bind_request_context(event.context, **_names(event.subject), delivery=flight.delivery.id):
-            await self._try(flight)
+        event = leased.delivery.event
+        with bind_request_context(event.context, **_names(event.subject), delivery=leased.delivery.id):
+            await self._try(leased)
 
-    async def _try(self, flight: Flight) -> None:
+    async def _try(self, leased: LeasedDelivery) -> None:
         begin = time.monotonic()
         try:
-            host = await self._host(flight.delivery, until=begin + self._settings.webhook_hold.total_seconds())
-            async with self._places.hold(host, flight.delivery.event.tenant):
+            host = await self._host(leased.delivery, until=begin + self._settings.webhook_hold.total_seconds())
+            async with self._places.hold(host, leased.delivery.event.tenant):
                 waited = time.monotonic() - begin
-                flight, begin = replace(flight, now=flight.now + waited), begin + waited
-                await self._deliver(flight, begin)
+                leased, begin = replace(leased, now=leased.now + waited), begin + waited
+                await self._deliver(leased, begin)
         except UnavailableError:
             raise
         except Exception:
             log.exception("delivery.broke")  # as an attempt: else it would for ever
             answer = Answer(0.0, error="internal_error")
-            verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
-            attempt = _logged(flight.delivery.attempts, flight.now, answer)
-            await self._record(flight, replace(verdict, unwell=False, pause=0.0), attempt, error=None, begin=begin)
+            verdict = judge(answer, leased, retries=self._retries, chance=self._chance())
+            attempt = _logged(leased.delivery.attempts, leased.now, answer)
+            await self._record(leased, replace(verdict, unwell=False, pause=0.0), attempt, error=None, begin=begin)
 
     async def _host(self, delivery: Delivery, *, until: float) -> str:
         """The host that the delivery goes to; empty where it goes nowhere."""
@@ -134,23 +134,23 @@ class Deliverer:
             url = "" if endpoint is None else endpoint.url
         return _host(url) or ""
 
-    async def _deliver(self, flight: Flight, begin: float) -> None:
+    async def _deliver(self, leased: LeasedDelivery, begin: float) -> None:
         last = (
             begin + self._settings.webhook_hold.total_seconds()
         )  # unless it was renewed, which needs the store that is asked here
         until = self._until(begin)
-        delivery = flight.delivery
+        delivery = leased.delivery
         endpoint = None
         if delivery.endpoint is not None:
             endpoint = await self._patiently(partial(self._endpoint, delivery.endpoint), until=last)
             refused = _refusal(delivery, endpoint)
             if refused is not None:
-                await self._record(flight, Verdict(refused[0]), None, error=refused[1], begin=begin)
+                await self._record(leased, Verdict(refused[0]), None, error=refused[1], begin=begin)
                 return
-        request = self._request(delivery, endpoint, now=flight.now)
+        request = self._request(delivery, endpoint, now=leased.now)
         if not request.secrets:
             verdict = Verdict(DeliveryStatus.FAILED)
-            await self._record(flight, verdict, None, error="webhooks_off", begin=begin)
+            await self._record(leased, verdict, None, error="webhooks_off", begin=begin)
             return
         job = await self._patiently(partial(self._job, delivery, request), until=last)
         body = payload.body(
@@ -161,13 +161,13 @@ class Deliverer:
             embeddings=request.embeddings,
             most=self._settings.webhook_max_payload,
         )
-        at = flight.now + (time.monotonic() - begin)  # by the ledger's clock: a wrong one here must not show
+        at = leased.now + (time.monotonic() - begin)  # by the ledger's clock: a wrong one here must not show
         identity = (delivery.event.id, str(int(at)), sign(delivery.event.id, int(at), body, request.secrets))
         headers = {**request.headers, **dict(zip(STANDARD, identity, strict=True))}
         answer = await self._sent(request, body, headers, at=at, delivery=delivery)
         attempt = _logged(delivery.attempts, at, answer)
-        verdict = judge(answer, flight, retries=self._retries, chance=self._chance())
-        await self._record(flight, verdict, attempt, error=None, begin=begin)
+        verdict = judge(answer, leased, retries=self._retries, chance=self._chance())
+        await self._record(leased, verdict, attempt, error=None, begin=begin)
         if endpoint is not None and delivery.event.type is not EventType.TEST:
             await self._patiently(partial(self._note, endpoint, answer), until=until)
 
@@ -247,14 +247,14 @@ class Deliverer:
             log.warning("endpoint.disabled", endpoint=endpoint.id, reason=reason.value)
 
     async def _record(
-        self, flight: Flight, verdict: Verdict, attempt: Attempt | None, *, error: str | None, begin: float
+        self, leased: LeasedDelivery, verdict: Verdict, attempt: Attempt | None, *, error: str | None, begin: float
     ) -> None:
         """Put it on record; a store that is away is asked again for a while."""
         kept = self._settings.webhook_log_ttl if verdict.status is DeliveryStatus.DELIVERED else None
 
         def write() -> bool:
             return self._deliveries.record(
-                flight,
+                leased,
                 status=verdict.status,
                 attempt=attempt,
                 again_in=verdict.again_in,
@@ -266,7 +266,7 @@ class Deliverer:
             )
 
         told = {
-            "attempt": flight.delivery.attempts,
+            "attempt": leased.delivery.attempts,
             "status": attempt.status if attempt else None,
             "error": attempt.error if attempt else error,
         }
@@ -276,7 +276,7 @@ class Deliverer:
             log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
             return
         finally:
-            _count(flight.delivery, verdict, attempt)
+            _count(leased.delivery, verdict, attempt)
         event = f"delivery.{verdict.status}" if verdict.status is not DeliveryStatus.PENDING else "delivery.retry"
         if not written:
             log.warning("delivery.fenced", **told)
@@ -310,17 +310,17 @@ def _count(delivery: Delivery, verdict: Verdict, attempt: Attempt | None) -> Non
         metrics.LAG.observe(max(0.0, attempt.at + attempt.milliseconds / 1000 - delivery.event.at))
 
 
-def judge(answer: Answer, flight: Flight, *, retries: tuple[float, ...], chance: float) -> Verdict:
+def judge(answer: Answer, leased: LeasedDelivery, *, retries: tuple[float, ...], chance: float) -> Verdict:
     """What an answer means: delivered, to be tried again, or failed for good."""
     if answer.taken:
         return Verdict(DeliveryStatus.DELIVERED)
     status = answer.status
     unwell = status is None or status not in NOT_ITS_FAULT or status in OVERLOADED
     asked = answer.retry_after if status in ASKS_FOR_TIME else None
-    pause = max(rest(flight.failures + 1) if unwell else 0.0, min(asked or 0.0, MOST_RETRY_AFTER))
+    pause = max(rest(leased.failures + 1) if unwell else 0.0, min(asked or 0.0, MOST_RETRY_AFTER))
     later = None
     if status != HTTPStatus.GONE:
-        later = again_in(flight.delivery.tries, retries=retries, chance=chance, retry_after=answer.retry_after)
+        later = again_in(leased.delivery.tries, retries=retries, chance=chance, retry_after=answer.retry_after)
     if later is None:
         return Verdict(DeliveryStatus.FAILED, unwell=unwell, pause=pause)
     return Verdict(DeliveryStatus.PENDING, again_in=later, unwell=unwell, pause=pause)

@@ -14,7 +14,7 @@ from typing import Final, cast
 import redis
 import structlog
 
-from shared.deliveries import Attempt, Delivery, DeliveryStatus, Event, Flight, delivery_id, event_id
+from shared.deliveries import Attempt, Delivery, DeliveryStatus, Event, LeasedDelivery, delivery_id, event_id
 from shared.errors import UnavailableError
 from shared.jobs import new_batch_id, shard_of
 from shared.ledger import keys, scripts
@@ -115,7 +115,7 @@ class Deliveries:
 
     def take(
         self, *, most: int, hold: timedelta, per_destination: int, held: Mapping[str, int] | None = None
-    ) -> list[Flight]:
+    ) -> list[LeasedDelivery]:
         """What is to be sent now, at most so many; nobody else has it for `hold`.
 
         Destinations are served in turn, each with at most `per_destination` in hand, one where its last attempt failed,
@@ -124,10 +124,10 @@ class Deliveries:
 
         A shard of a cluster that is away has nothing to send: the others go on.
         """
-        flights: list[Flight] = []
+        leased_deliveries: list[LeasedDelivery] = []
         tenants = None if held is None else Counter(held)
         for shard in range(self.shards):
-            if len(flights) >= most:
+            if len(leased_deliveries) >= most:
                 break
             try:
                 with store_errors():
@@ -135,7 +135,7 @@ class Deliveries:
                         keys=[keys.due(shard)],
                         args=[
                             keys.prefix(shard),
-                            most - len(flights),
+                            most - len(leased_deliveries),
                             hold.total_seconds(),
                             per_destination,
                             secrets.token_hex(8),
@@ -148,19 +148,19 @@ class Deliveries:
                 continue
             for token, now, failures, flat, event in rows:
                 delivery = read_delivery(pairs(flat), pairs(event))
-                flights.append(Flight(delivery, token.decode(), float(now), int(failures)))
+                leased_deliveries.append(LeasedDelivery(delivery, token.decode(), float(now), int(failures)))
                 if tenants is not None:
                     tenants[delivery.event.tenant] += 1
-        return flights
+        return leased_deliveries
 
-    def keep(self, flights: Iterable[Flight], *, hold: timedelta) -> None:
+    def keep(self, leased_deliveries: Iterable[LeasedDelivery], *, hold: timedelta) -> None:
         """Have these for another `hold` from now; those that somebody else has by now, or that ended, are left alone.
 
         A shard of a cluster that is away is passed over.
         """
         held: dict[int, list[str]] = {}
-        for flight in flights:
-            held.setdefault(shard_of(flight.delivery.id), []).extend((flight.delivery.id, flight.token))
+        for leased in leased_deliveries:
+            held.setdefault(shard_of(leased.delivery.id), []).extend((leased.delivery.id, leased.token))
         for shard, named in held.items():
             try:
                 with store_errors():
@@ -171,7 +171,7 @@ class Deliveries:
 
     def record(
         self,
-        flight: Flight,
+        leased: LeasedDelivery,
         *,
         status: DeliveryStatus,
         attempt: Attempt | None,
@@ -185,7 +185,7 @@ class Deliveries:
         """Write what came of a delivery in hand; False when it is no longer this token's: nothing was written.
 
         Args:
-            flight: the delivery in hand.
+            leased: the delivery in hand.
             status: `pending` where it is to be tried again, else its end.
             attempt: what was sent and answered; None where nothing was.
             again_in: seconds until the next attempt.
@@ -195,7 +195,7 @@ class Deliveries:
             event_keep: the same of the event, from the end of its last delivery.
             error: why it ended without an attempt.
         """
-        delivery = flight.delivery
+        delivery = leased.delivery
         shard = shard_of(delivery.id)
         last_status = attempt.status if attempt else delivery.last_status
         last_error = attempt.error if attempt else error
@@ -205,7 +205,7 @@ class Deliveries:
                 args=[
                     keys.prefix(shard),
                     delivery.id,
-                    flight.token,
+                    leased.token,
                     status.value,
                     again_in,
                     "" if attempt is None else json.dumps(asdict(attempt)),
@@ -215,7 +215,7 @@ class Deliveries:
                     round(event_keep.total_seconds()),
                     "" if last_status is None else last_status,
                     last_error or "",
-                    flight.failures,
+                    leased.failures,
                 ],
             )
         return bool(written)

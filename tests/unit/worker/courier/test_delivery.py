@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.deliveries import Delivery, DeliveryStatus, Event, Flight
+from shared.deliveries import Delivery, DeliveryStatus, Event, LeasedDelivery
 from shared.webhooks.schemas import EventType
 from worker.courier.client import Answer, retry_after
 from worker.courier.delivery import Verdict, _host, judge
@@ -12,8 +12,8 @@ EVENT = Event(id="evt_1", type=EventType.JOB_FAILED, at=1.0, subject="job_1")
 
 
 def judged(*, tries: int = 1, failures: int = 0, **answer: object) -> Verdict:
-    flight = Flight(Delivery("dlv_1", EVENT, "d", tries=tries), "token", 1.0, failures)
-    return judge(Answer(1.0, **answer), flight, retries=RETRIES, chance=0.0)  # type: ignore[arg-type]
+    leased = LeasedDelivery(Delivery("dlv_1", EVENT, "d", tries=tries), "token", 1.0, failures)
+    return judge(Answer(1.0, **answer), leased, retries=RETRIES, chance=0.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
