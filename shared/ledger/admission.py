@@ -42,13 +42,13 @@ class Limits:
         """The limits of one of so many shards: jobs, seconds, the grant with where the tenant's jobs are counted."""
         quota: dict[str, Any] = {}
         if self.grant.jobs is not None:
-            shelves = [
+            index_keys = [
                 f"{status}:{operation}:{self.tenant}"
                 for status in Status
                 if not status.is_terminal
                 for operation in Operation
             ]
-            quota = {"most": -(-self.grant.jobs // shards), "shelves": shelves}
+            quota = {"most": -(-self.grant.jobs // shards), "index_keys": index_keys}
         return -(-self.depth // shards), self.age.total_seconds(), grant_json(self.grant, tenant=self.tenant, **quota)
 
 

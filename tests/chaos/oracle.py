@@ -58,7 +58,7 @@ class Record:
     status: Status
     attempts: int
     history: tuple[Status, ...]
-    shelf: str
+    index_key: str
     times: tuple[float, ...] = ()
     """When each status of the history began, in seconds since the epoch by the ledger's clock."""
     retry_of: str | None = None
@@ -94,8 +94,8 @@ class Snapshot:
     groups: Mapping[str, Group]
     lines: Mapping[str, Sequence[str]]
     """The ids in each of `LINES`."""
-    shelves: Mapping[str, Sequence[str]]
-    """The ids on each shelf of the index."""
+    index_keys: Mapping[str, Sequence[str]]
+    """The ids on each index_key of the index."""
     images: Sequence[str]
     """Names of keys, of both stores, that hold the bytes of an image."""
     keys_lead_to: Mapping[str, str]
@@ -187,10 +187,10 @@ def _batches(accounts: Sequence[Account], found: Snapshot) -> Iterator[str]:
 
 
 def _lives(found: Snapshot, *, max_attempts: int) -> Iterator[str]:
-    shelves: dict[str, list[str]] = {}
-    for shelf, ids in found.shelves.items():
+    index_keys: dict[str, list[str]] = {}
+    for index_key, ids in found.index_keys.items():
         for job_id in ids:
-            shelves.setdefault(job_id, []).append(shelf)
+            index_keys.setdefault(job_id, []).append(index_key)
     for job_id, record in found.records.items():
         if not record.status.is_terminal:
             yield f"unended: {job_id} is {record.status}"
@@ -201,9 +201,9 @@ def _lives(found: Snapshot, *, max_attempts: int) -> Iterator[str]:
                 yield f"history: {job_id} went from {before} to {after}"
         if record.attempts > min(max_attempts, record.history.count(Status.RUNNING)):
             yield f"attempts: {job_id} counts {record.attempts} starts"
-        on = shelves.get(job_id, [])
-        if on != [record.shelf] or record.shelf.split(":")[0] not in {record.status, "dead"}:
-            yield f"index: {job_id} is {record.status} and stands on {', '.join(on) or 'no shelf'}"
+        on = index_keys.get(job_id, [])
+        if on != [record.index_key] or record.index_key.split(":")[0] not in {record.status, "dead"}:
+            yield f"index: {job_id} is {record.status} and stands on {', '.join(on) or 'no index_key'}"
 
 
 def _ends(ends: Sequence[tuple[str, str]], found: Snapshot) -> Iterator[str]:
@@ -221,7 +221,7 @@ def _leftovers(found: Snapshot) -> Iterator[str]:
     for line, ids in found.lines.items():
         for job_id in ids:
             yield f"leftover: {job_id} is still in {line}"
-    for shelf, ids in found.shelves.items():
+    for index_key, ids in found.index_keys.items():
         for job_id in ids:
             if job_id not in found.records:
-                yield f"index: {job_id} stands on {shelf} and is not there"
+                yield f"index: {job_id} stands on {index_key} and is not there"

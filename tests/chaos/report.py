@@ -102,7 +102,7 @@ class Report:
             batches=len(found.groups),
             retried=sum(record.retry_of is not None for record in records.values()),
             erased=sum(account.erased_surely for account in accounts),
-            dead_letters=sum(record.shelf.startswith("dead:") for record in records.values()),
+            dead_letters=sum(record.index_key.startswith("dead:") for record in records.values()),
             longest=max((record.ended - record.began for record in records.values()), default=0.0),
             calm=calm,
             after_lease=list(after_lease),

@@ -26,15 +26,15 @@ def snapshot(ledger: redis.Redis, broker: redis.Redis, *, shards: int, keys_lead
     """Everything that the shards of the ledger, and the broker, hold now."""
     prefixes = [keys.prefix(shard) for shard in range(shards)]
     records = {name: record for prefix in prefixes for name, record in _records(ledger, prefix)}
-    shelves: dict[str, list[str]] = {}
+    index_keys: dict[str, list[str]] = {}
     for prefix in prefixes:
         for name in _names(ledger, f"{prefix}index:"):
-            shelves.setdefault(name.removeprefix(f"{prefix}index:"), []).extend(_members(ledger, name))
+            index_keys.setdefault(name.removeprefix(f"{prefix}index:"), []).extend(_members(ledger, name))
     return Snapshot(
         records=records,
         groups={name: group for prefix in prefixes for name, group in _groups(ledger, prefix)},
         lines={line: [one for prefix in prefixes for one in _members(ledger, prefix + line)] for line in LINES},
-        shelves=shelves,
+        index_keys=index_keys,
         images=[*(name for name in _images(ledger) if _owned(ledger, name, records)), *_images(broker)],
         keys_lead_to=keys_lead_to,
     )
@@ -121,7 +121,7 @@ def _records(ledger: redis.Redis, prefix: str) -> Iterator[tuple[str, Record]]:
             status=Status(raw[b"status"].decode()),
             attempts=int(raw[b"attempts"]),
             history=tuple(Status(status) for status, _ in steps),
-            shelf=raw[b"shelf"].decode(),
+            index_key=raw[b"index_key"].decode(),
             times=tuple(float(at) for _, at in steps),
             retry_of=raw[b"retry_of"].decode() if b"retry_of" in raw else None,
             in_batch=b"batch" in raw,

@@ -1,12 +1,12 @@
 #!lua flags=no-writes
--- list: the ids of the newest jobs on these shelves of the index, older than a position, with their times.
+-- list: the ids of the newest jobs on these index_keys of the index, older than a position, with their times.
 -- KEYS pending
--- ARGV prefix limit created_after before_time before_id shelf...
+-- ARGV prefix limit created_after before_time before_id index_key...
 local limit, before, found = tonumber(ARGV[2]), tonumber(ARGV[4]), {}
-for shelf = 6, #ARGV do
+for index_key = 6, #ARGV do
   local offset, taken = 0, 0
   while taken < limit do
-    local part = redis.call('ZRANGE', prefix .. 'index:' .. ARGV[shelf], ARGV[4], ARGV[3], 'BYSCORE', 'REV',
+    local part = redis.call('ZRANGE', prefix .. 'index:' .. ARGV[index_key], ARGV[4], ARGV[3], 'BYSCORE', 'REV',
       'LIMIT', offset, limit, 'WITHSCORES')
     for at = 1, #part, 2 do
       if taken < limit and not (tonumber(part[at + 1]) == before and part[at] >= ARGV[5]) then

@@ -13,7 +13,7 @@ from shared.operations import SUBMITTABLE, Operation
 from shared.tenants import DEFAULT
 
 DEAD: Final = "dead"
-"""Shelf of the failed jobs that are dead letters; the other shelves are named by their status."""
+"""Shelf of the failed jobs that are dead letters; the other index_keys are named by their status."""
 _ID: Final = LISTED_FIELDS.index("id")
 
 
@@ -40,7 +40,7 @@ class JobFilter:
     tenant: str = DEFAULT
 
     @property
-    def shelves(self) -> list[str]:
+    def index_keys(self) -> list[str]:
         """Where the index has them."""
         statuses = [status.value for status in Status if self.status in {None, status}]
         if self.dead_lettered:
@@ -76,8 +76,8 @@ class Listing:
 
         A job that is accepted or ends between two pages shifts nothing: the position is a time, not a count.
         """
-        shelves = wanted.shelves
-        if not shelves:
+        index_keys = wanted.index_keys
+        if not index_keys:
             return Page([], None)
         found: list[tuple[float, str]] = []
         for shard in range(self._shards):
@@ -90,7 +90,7 @@ class Listing:
                         "-inf" if wanted.created_after is None else f"({wanted.created_after!r}",
                         "+inf" if after is None else repr(after.created_at),
                         "" if after is None else after.job_id,
-                        *shelves,
+                        *index_keys,
                     ],
                 )
             found += [(float(at), job_id.decode()) for job_id, at in rows]

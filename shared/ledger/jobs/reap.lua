@@ -47,8 +47,8 @@ for _, id in ipairs(due('sessions')) do
   end
 end
 for _, entry in ipairs(due('expiry')) do
-  local shelf, id = string.match(entry, '^(.*):([^:]*)$')
-  redis.call('ZREM', prefix .. 'index:' .. shelf, id)
+  local index_key, id = string.match(entry, '^(.*):([^:]*)$')
+  redis.call('ZREM', prefix .. 'index:' .. index_key, id)
   redis.call('ZREM', prefix .. 'expiry', entry)
 end
 return {requeued, lost, expired, redis.call('ZCARD', KEYS[1])}

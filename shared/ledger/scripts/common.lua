@@ -18,21 +18,21 @@ local function stamp(at) return string.format('%.6f', at) end
 local function count(what) redis.call('HINCRBY', prefix .. 'counts', what, 1) end
 
 -- A job's status changes here and nowhere else: its record, its history, the index, its batch, the channel of moves.
--- `shelf` is where the index has it: its status, or `dead` for the dead letters among the failed; each tenant has its own.
-local function move(id, to, shelf)
+-- `index_key` is where the index has it: its status, or `dead` for the dead letters among the failed; each tenant has its own.
+local function move(id, to, index_key)
   local job = prefix .. 'job:' .. id
-  local was = redis.call('HMGET', job, 'status', 'shelf', 'operation', 'created_at', 'batch', 'history', 'tenant')
-  shelf = (shelf or to) .. ':' .. was[3] .. ':' .. was[7]
+  local was = redis.call('HMGET', job, 'status', 'index_key', 'operation', 'created_at', 'batch', 'history', 'tenant')
+  index_key = (index_key or to) .. ':' .. was[3] .. ':' .. was[7]
   if was[2] then redis.call('ZREM', prefix .. 'index:' .. was[2], id) end
-  redis.call('ZADD', prefix .. 'index:' .. shelf, was[4], id)
-  redis.call('HSET', job, 'status', to, 'shelf', shelf, 'history', (was[6] or '') .. to .. ' ' .. stamp(now) .. ';')
+  redis.call('ZADD', prefix .. 'index:' .. index_key, was[4], id)
+  redis.call('HSET', job, 'status', to, 'index_key', index_key, 'history', (was[6] or '') .. to .. ' ' .. stamp(now) .. ';')
   if was[5] then
     local batch = prefix .. 'batch:' .. was[5]
     if was[1] then redis.call('HINCRBY', batch, was[1], -1) end
     redis.call('HINCRBY', batch, to, 1)
   end
   redis.call('PUBLISH', prefix .. 'moves', id .. ' ' .. to)
-  return shelf
+  return index_key
 end
 
 -- In line for a worker at the place that it has had since its acceptance: in the line of all, and in its tenant's own.
@@ -96,7 +96,7 @@ local function conclude(id, to, more, keep, dead)
   for at = 1, #more, 2 do
     if more[at] == 'error' and more[at + 1] ~= 'null' then told.code = cjson.decode(more[at + 1]).code end
   end
-  local shelf = move(id, to, dead and 'dead' or to)
+  local index_key = move(id, to, dead and 'dead' or to)
   redis.call('HSET', job, 'finished_at', stamp(now), 'expires_at', stamp(now + ttl), unpack(more))
   redis.call('HDEL', job, 'token')
   redis.call('EXPIRE', job, ttl)
@@ -106,7 +106,7 @@ local function conclude(id, to, more, keep, dead)
     if keep > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep, ttl))
     else redis.call('DEL', prefix .. kind .. id) end
   end
-  redis.call('ZADD', prefix .. 'expiry', now + ttl, shelf .. ':' .. id)
+  redis.call('ZADD', prefix .. 'expiry', now + ttl, index_key .. ':' .. id)
   let_key_go(known[4], ttl, known[5])
   count('ended ' .. known[6] .. ' ' .. to .. ' ' .. (told.code or ''))
   local bucket = prefix .. 'ended:' .. math.floor(now / 5)
@@ -120,14 +120,14 @@ end
 -- Nothing of a job is left; whoever works at it or waits for it is told.
 local function erase(id)
   local job = prefix .. 'job:' .. id
-  local known = redis.call('HMGET', job, 'status', 'idempotency', 'shelf')
+  local known = redis.call('HMGET', job, 'status', 'idempotency', 'index_key')
   if not known[1] then return 0 end
   if known[1] == 'queued' or known[1] == 'running' then
     local said = telling.job
     telling.job = false
     conclude(id, 'canceled', {}, 0)
     telling.job = said
-    known[3] = redis.call('HGET', job, 'shelf')
+    known[3] = redis.call('HGET', job, 'index_key')
     if known[1] == 'running' then redis.call('PUBLISH', prefix .. 'cancels', id) end
   end
   redis.call('ZREM', prefix .. 'index:' .. known[3], id)
@@ -190,7 +190,7 @@ local function refusal(most, age, granted, coming)
   if why then return {'void', why} end
   if grant.most then
     local open = 0
-    for _, shelf in ipairs(grant.shelves) do open = open + redis.call('ZCARD', prefix .. 'index:' .. shelf) end
+    for _, index_key in ipairs(grant.index_keys) do open = open + redis.call('ZCARD', prefix .. 'index:' .. index_key) end
     if open + coming > grant.most then return {'quota', open} end
   end
   local waiting = depth()

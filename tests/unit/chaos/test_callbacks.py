@@ -67,7 +67,7 @@ def test_an_end_is_due_to_whoever_listens_to_it_and_to_the_address_that_came_wit
         records=records,
         groups={"batch_b": Group("b", "completed", total=1, ended=1)},
         lines={},
-        shelves={},
+        index_keys={},
         images=[],
         keys_lead_to={},
     )

@@ -14,7 +14,7 @@ AGAIN = (Status.QUEUED, Status.RUNNING, Status.QUEUED, Status.RUNNING, Status.FA
 
 def record(key: str, *history: Status, attempts: int = 1) -> Record:
     end = history[-1]
-    return Record(key=key, status=end, attempts=attempts, history=history, shelf=f"{end}:detect")
+    return Record(key=key, status=end, attempts=attempts, history=history, index_key=f"{end}:detect")
 
 
 @dataclass
@@ -42,7 +42,7 @@ class World:
         default_factory=lambda: Snapshot(
             records={
                 "job_a": record("a", *DONE),
-                "job_b": replace(record("b", *AGAIN, attempts=2), shelf="dead:detect"),
+                "job_b": replace(record("b", *AGAIN, attempts=2), index_key="dead:detect"),
                 "job_c": record("c", Status.QUEUED, Status.CANCELED, attempts=0),
                 "job_d": replace(record("b", *DONE), retry_of="job_b"),
                 "job_f0": replace(record("f/0", *DONE), in_batch=True),
@@ -50,7 +50,7 @@ class World:
             },
             groups={"batch_f": Group("f", status="completed", total=2, ended=2)},
             lines={"pending": [], "leases": [], "deadlines": [], "fetch": []},
-            shelves={
+            index_keys={
                 "succeeded:detect": ["job_a", "job_d", "job_f0", "job_f1"],
                 "dead:detect": ["job_b"],
                 "canceled:detect": ["job_c"],
@@ -76,7 +76,7 @@ class World:
     def add(self, job_id: str, made: Record) -> None:
         self.edit(
             records={**self.found.records, job_id: made},
-            shelves={**self.found.shelves, made.shelf: [*self.found.shelves.get(made.shelf, []), job_id]},
+            index_keys={**self.found.index_keys, made.index_key: [*self.found.index_keys.get(made.index_key, []), job_id]},
         )
 
 
@@ -125,14 +125,14 @@ DAMAGE: dict[str, tuple[str, Callable[[World], object]]] = {
     "an image left": ("image: ", lambda w: w.edit(images=["vultus:{0}:image:job_a"])),
     "a lease left": ("still in leases", lambda w: w.edit(lines={**w.found.lines, "leases": ["job_a"]})),
     "a place in line left": ("still in pending", lambda w: w.edit(lines={**w.found.lines, "pending": ["job_a"]})),
-    "a job on no shelf": ("no shelf", lambda w: w.edit(shelves={**w.found.shelves, "succeeded:detect": []})),
-    "a job on two shelves": (
+    "a job on no index_key": ("no index_key", lambda w: w.edit(index_keys={**w.found.index_keys, "succeeded:detect": []})),
+    "a job on two index_keys": (
         "index: job_a",
-        lambda w: w.edit(shelves={**w.found.shelves, "running:detect": ["job_a"]}),
+        lambda w: w.edit(index_keys={**w.found.index_keys, "running:detect": ["job_a"]}),
     ),
-    "a shelf that holds what is not there": (
+    "a index_key that holds what is not there": (
         "index: job_x",
-        lambda w: w.edit(shelves={**w.found.shelves, "running:detect": ["job_x"]}),
+        lambda w: w.edit(index_keys={**w.found.index_keys, "running:detect": ["job_x"]}),
     ),
     "a retry that vanished": ("lost: job_d", lambda w: w.drop("job_d")),
     "a job that was retried twice": (

@@ -26,7 +26,7 @@ FOUND = Snapshot(
     },
     groups={},
     lines={},
-    shelves={},
+    index_keys={},
     images=[],
     keys_lead_to={},
 )
