@@ -24,7 +24,7 @@ LINGER: Final = timedelta(seconds=30)
 log = structlog.get_logger(__name__)
 
 
-async def follow(client: Redis, *, ends: Sequence[str], moves: Sequence[str], waiting: Waiting) -> None:
+async def follow(client: Redis, *, ends: Sequence[str], transitions: Sequence[str], waiting: Waiting) -> None:
     """Pass what happens on to `waiting` until cancelled; a store that went away is found again by itself.
 
     The channels of `ends` are always heard, those of all `moves` only while somebody asks for them: each message costs
@@ -35,15 +35,15 @@ async def follow(client: Redis, *, ends: Sequence[str], moves: Sequence[str], wa
     while True:
         try:
             async with client.pubsub() as events:
-                heard = waiting.of_moves
-                await events.subscribe(*ends, *(moves if heard else ()))
+                heard = waiting.of_transitions
+                await events.subscribe(*ends, *(transitions if heard else ()))
                 if away:
                     log.info("events.back")
                 away = False
                 waiting.catch_up()
-                tuning = asyncio.create_task(_tune(events, moves, waiting, heard=heard))
+                tuning = asyncio.create_task(_tune(events, transitions, waiting, heard=heard))
                 try:
-                    await _listen(events, moves, waiting)
+                    await _listen(events, transitions, waiting)
                 finally:
                     tuning.cancel()
                     await asyncio.gather(tuning, return_exceptions=True)
@@ -54,8 +54,8 @@ async def follow(client: Redis, *, ends: Sequence[str], moves: Sequence[str], wa
             await asyncio.sleep(RECONNECT.total_seconds())
 
 
-async def _listen(events: PubSub, moves: Sequence[str], waiting: Waiting) -> None:
-    of_moves = {channel.encode() for channel in moves}
+async def _listen(events: PubSub, transitions: Sequence[str], waiting: Waiting) -> None:
+    of_transitions = {channel.encode() for channel in transitions}
     asked = False
     while True:
         message = await events.get_message(timeout=SILENCE.total_seconds())
@@ -63,8 +63,8 @@ async def _listen(events: PubSub, moves: Sequence[str], waiting: Waiting) -> Non
             asked = False
             if message["type"] == "message":
                 waiting.hear(*event(message["data"]))
-            elif message["type"] == "subscribe" and message["channel"] in of_moves:
-                waiting.moves_are_heard()
+            elif message["type"] == "subscribe" and message["channel"] in of_transitions:
+                waiting.transitions_are_heard()
         elif asked:
             raise exceptions.TimeoutError  # a dead line ends like a cut one
         else:
@@ -72,17 +72,17 @@ async def _listen(events: PubSub, moves: Sequence[str], waiting: Waiting) -> Non
             await events.ping()
 
 
-async def _tune(events: PubSub, moves: Sequence[str], waiting: Waiting, *, heard: bool) -> None:
+async def _tune(events: PubSub, transitions: Sequence[str], waiting: Waiting, *, heard: bool) -> None:
     """Subscribe to the moves while somebody wants them. A line that breaks meanwhile ends in `_listen`."""
     while True:
-        if waiting.of_moves and not heard:
+        if waiting.of_transitions and not heard:
             heard = True
-            await events.subscribe(*moves)
-        elif heard and not waiting.of_moves:
+            await events.subscribe(*transitions)
+        elif heard and not waiting.of_transitions:
             await asyncio.sleep(LINGER.total_seconds())
-            if not waiting.of_moves:
+            if not waiting.of_transitions:
                 heard = False
-                await events.unsubscribe(*moves)
+                await events.unsubscribe(*transitions)
         else:
             await waiting.tuned.wait()
             waiting.tuned.clear()

@@ -28,15 +28,15 @@ class Watch:
     Anything may be watched; what is another tenant's is not there when it is read.
     """
 
-    __slots__ = ("_happened", "_seen", "_tenant", "_waiting", "job_id", "moves")
+    __slots__ = ("_happened", "_seen", "_tenant", "_waiting", "job_id", "transitions")
 
-    def __init__(self, waiting: "Waiting", job_id: str, *, tenant: str, moves: bool) -> None:
+    def __init__(self, waiting: "Waiting", job_id: str, *, tenant: str, transitions: bool) -> None:
         self._waiting = waiting
         self._tenant = tenant
         self._happened = asyncio.Event()
         self._seen: Status | None = None
         self.job_id = job_id
-        self.moves = moves
+        self.transitions = transitions
         """Every transition counts; otherwise only the end."""
 
     def __enter__(self) -> Self:
@@ -52,7 +52,7 @@ class Watch:
 
     def tell(self, status: Status | None) -> None:
         """The job has this status; None: there is nothing left of it."""
-        if status is None or status.is_terminal or (self.moves and status is not self._seen):
+        if status is None or status.is_terminal or (self.transitions and status is not self._seen):
             self._happened.set()
 
     def rouse(self) -> None:
@@ -113,16 +113,16 @@ class Waiting:
         self._ledger = ledger
         self._every = reread.total_seconds()
         self._watches: dict[str, set[Watch]] = {}
-        self._of_moves: set[Watch] = set()
+        self._of_transitions: set[Watch] = set()
         self._catch_up = asyncio.Event()
         self.last_call: float | None = None
         """When the last wait must be over, by the loop's clock; set once the process stops."""
         self.tuned = asyncio.Event()
         """Set when the first has come, or the last has gone, who wants to hear of every transition."""
 
-    def watch(self, job_id: str, *, tenant: str = DEFAULT, moves: bool = False) -> Watch:
-        """An eye on a tenant's job: on its end, or on every one of its `moves`."""
-        return Watch(self, job_id, tenant=tenant, moves=moves)
+    def watch(self, job_id: str, *, tenant: str = DEFAULT, transitions: bool = False) -> Watch:
+        """An eye on a tenant's job: on its end, or on every one of its `transitions`."""
+        return Watch(self, job_id, tenant=tenant, transitions=transitions)
 
     async def wait_for_end(
         self,
@@ -171,13 +171,13 @@ class Waiting:
         return self.last_call is not None
 
     @property
-    def of_moves(self) -> bool:
+    def of_transitions(self) -> bool:
         """True while somebody wants to hear of every transition."""
-        return bool(self._of_moves)
+        return bool(self._of_transitions)
 
-    def moves_are_heard(self) -> None:
+    def transitions_are_heard(self) -> None:
         """From now on every transition is heard; whoever came while that was arranged looks again."""
-        for watch in self._of_moves:
+        for watch in self._of_transitions:
             watch.rouse()
 
     def catch_up(self) -> None:
@@ -211,9 +211,9 @@ class Waiting:
     def enter(self, watch: Watch) -> None:
         """Remember a watch."""
         self._watches.setdefault(watch.job_id, set()).add(watch)
-        if watch.moves:
-            self._of_moves.add(watch)
-            if len(self._of_moves) == 1:
+        if watch.transitions:
+            self._of_transitions.add(watch)
+            if len(self._of_transitions) == 1:
                 self.tuned.set()
 
     def leave(self, watch: Watch) -> None:
@@ -222,7 +222,7 @@ class Waiting:
         others.discard(watch)
         if not others:
             del self._watches[watch.job_id]
-        if watch.moves:
-            self._of_moves.discard(watch)
-            if not self._of_moves:
+        if watch.transitions:
+            self._of_transitions.discard(watch)
+            if not self._of_transitions:
                 self.tuned.set()

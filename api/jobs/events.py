@@ -96,7 +96,7 @@ async def _stream(job: Job, seen: int, waiting: Waiting) -> AsyncIterator[bytes]
     if job.status.is_terminal:
         yield _events(job, seen)
         return
-    with waiting.watch(job.id, tenant=job.tenant, moves=True) as watch:
+    with waiting.watch(job.id, tenant=job.tenant, transitions=True) as watch:
         while not waiting.stopping:
             with suppress(UnavailableError):  # the store is away: once it is back the watch hears of it
                 try:

@@ -28,6 +28,6 @@ def end_channels(shards: int) -> Sequence[str]:
     return [keys.ends(shard) for shard in range(shards)]
 
 
-def move_channels(shards: int) -> Sequence[str]:
+def transition_channels(shards: int) -> Sequence[str]:
     """The channels that carry every transition, ends included."""
-    return [keys.moves(shard) for shard in range(shards)]
+    return [keys.transitions(shard) for shard in range(shards)]

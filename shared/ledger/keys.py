@@ -35,7 +35,7 @@ vultus:{n}:turns        string   how many claims there were, for fairness       
 vultus:{n}:counts       hash     how often what happened, by the words of       -
                                  `measures.py`
 vultus:{n}:ends         channel  "ID status" at every end                       -
-vultus:{n}:moves        channel  "ID status" at every transition                -
+vultus:{n}:transitions  channel  "ID status" at every transition                -
 vultus:{n}:told         channel  that something is to be sent                   -
 vultus:{n}:cancels      channel  "ID" of jobs taken import hashlib
 from a worker               -
@@ -247,9 +247,9 @@ def ends(shard: int) -> str:
     return f"{prefix(shard)}ends"
 
 
-def moves(shard: int) -> str:
+def transitions(shard: int) -> str:
     """The channel of all transitions."""
-    return f"{prefix(shard)}moves"
+    return f"{prefix(shard)}transitions"
 
 
 def told(shard: int) -> str:

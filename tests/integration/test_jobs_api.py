@@ -87,7 +87,7 @@ class Gateways:
 
     def subscribers(self) -> int:
         with self.stack.ledger.client() as client:
-            return int(dict(client.pubsub_numsub(keys.moves(0)))[keys.moves(0).encode()])
+            return int(dict(client.pubsub_numsub(keys.transitions(0)))[keys.transitions(0).encode()])
 
 
 class Stream:

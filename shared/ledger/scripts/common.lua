@@ -31,7 +31,7 @@ local function move(id, to, index_key)
     if was[1] then redis.call('HINCRBY', batch, was[1], -1) end
     redis.call('HINCRBY', batch, to, 1)
   end
-  redis.call('PUBLISH', prefix .. 'moves', id .. ' ' .. to)
+  redis.call('PUBLISH', prefix .. 'transitions', id .. ' ' .. to)
   return index_key
 end
 
@@ -136,7 +136,7 @@ local function erase(id)
   for _, kind in ipairs(MATERIAL) do redis.call('DEL', prefix .. kind .. id) end
   if known[2] then redis.call('DEL', prefix .. 'idempotency:' .. known[2]) end
   redis.call('PUBLISH', prefix .. 'ends', id .. ' deleted')
-  redis.call('PUBLISH', prefix .. 'moves', id .. ' deleted')
+  redis.call('PUBLISH', prefix .. 'transitions', id .. ' deleted')
   return 1
 end
 

@@ -78,7 +78,7 @@ def ended(job_id: str) -> dict[str, Any]:
 
 async def follow_script(script: list[Any], waiting: Waiting) -> FakeEvents:
     client = FakeRedis(script)
-    task = asyncio.create_task(follow(client, ends=[ENDS], moves=[MOVES], waiting=waiting))
+    task = asyncio.create_task(follow(client, ends=[ENDS], transitions=[MOVES], waiting=waiting))
     await client.events.done.wait()
     await settle()
     task.cancel()
@@ -149,21 +149,21 @@ def test_moves_are_heard_only_while_somebody_asks_for_them(monkeypatch: pytest.M
     async def case() -> None:
         waiting = Waiting(MemoryLedger(), reread=NEVER)
         client = FakeRedis([heard(ENDS)])
-        task = asyncio.create_task(follow(client, ends=[ENDS], moves=[MOVES], waiting=waiting))
+        task = asyncio.create_task(follow(client, ends=[ENDS], transitions=[MOVES], waiting=waiting))
         await settle()
         with waiting.watch("job_a"):
             await settle()
         assert client.events.subscribed == [(ENDS,)]
-        with waiting.watch("job_a", moves=True), waiting.watch("job_b", moves=True):
+        with waiting.watch("job_a", transitions=True), waiting.watch("job_b", transitions=True):
             await settle()
             assert client.events.subscribed == [(ENDS,), (MOVES,)]
         await settle()
-        with waiting.watch("job_a", moves=True):  # soon after: nothing was given up in between
+        with waiting.watch("job_a", transitions=True):  # soon after: nothing was given up in between
             await asyncio.sleep(0.2)
         assert (client.events.subscribed, client.events.unsubscribed) == ([(ENDS,), (MOVES,)], [])
         await asyncio.sleep(0.2)
         assert client.events.unsubscribed == [(MOVES,)]
-        with waiting.watch("job_a", moves=True):
+        with waiting.watch("job_a", transitions=True):
             await settle()
         assert client.events.subscribed == [(ENDS,), (MOVES,), (MOVES,)]
         task.cancel()
@@ -177,7 +177,7 @@ def test_who_came_before_the_moves_were_heard_looks_again() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
-        with waiting.watch(job_id, moves=True) as watch, waiting.watch(job_id) as end:
+        with waiting.watch(job_id, transitions=True) as watch, waiting.watch(job_id) as end:
             await watch.read()
             await end.read()
             ledger.claim("w")  # published before the subscription was there
@@ -194,7 +194,7 @@ def test_who_came_before_the_moves_were_heard_looks_again() -> None:
 def test_a_line_that_is_found_again_hears_the_moves_at_once() -> None:
     async def case() -> None:
         waiting = Waiting(MemoryLedger(), reread=NEVER)
-        with waiting.watch("job_a", moves=True):
+        with waiting.watch("job_a", transitions=True):
             events = await follow_script([OSError()], waiting)
         assert events.subscribed == [(ENDS, MOVES), (ENDS, MOVES)]
 

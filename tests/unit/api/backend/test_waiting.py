@@ -212,9 +212,9 @@ def test_nobody_is_remembered_after_leaving() -> None:
         wait.cancel()
         await asyncio.gather(wait, return_exceptions=True)
         await waiting.wait_for_end(job_id, timeout=timedelta(0))
-        with waiting.watch(job_id, moves=True):
-            during = waiting.of_moves
-        assert (during, waiting.of_moves) == (True, False)
+        with waiting.watch(job_id, transitions=True):
+            during = waiting.of_transitions
+        assert (during, waiting.of_transitions) == (True, False)
         assert waiting._watches == {}
 
     run(case())
@@ -258,7 +258,7 @@ def test_a_watch_of_moves_is_told_of_every_change_and_of_none_twice() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
-        with waiting.watch(job_id, moves=True) as watch:
+        with waiting.watch(job_id, transitions=True) as watch:
             waiting.hear(job_id, Status.QUEUED)  # may be newer than what a read will say
             assert watch._happened.is_set()
             await watch.read()

@@ -57,7 +57,7 @@ def test_an_ended_job_is_told_at_once(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     path = gateway.submit("detect", JPEG).headers["location"]
     assert named(gateway.get(f"{path}/events").text) == WHOLE
-    assert not gateway.waiting.of_moves
+    assert not gateway.waiting.of_transitions
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_stopping_process_ends_every_stream_at_once() -> None:
         await settle()
         waiting.hurry()
         assert await asyncio.wait_for(rest, 1) == ""
-        assert not waiting.of_moves
+        assert not waiting.of_transitions
 
     run(case())
 
