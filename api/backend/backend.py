@@ -20,7 +20,7 @@ from api.settings.api import ApiSettings
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
 from shared.ledger.connection import connect, connect_async, verify_durability
-from shared.ledger.events import end_channels, transition_channels
+from shared.ledger.events import completion_channels, transition_channels
 from shared.ledger.layout import Layout
 from shared.ledger.presence import Presence
 from shared.ledger.stores import Stores, open_stores
@@ -93,7 +93,7 @@ async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
         asyncio.create_task(
             follow(
                 events,
-                ends=end_channels(settings.shards),
+                completions=completion_channels(settings.shards),
                 transitions=transition_channels(settings.shards),
                 waiting=waiting,
             )

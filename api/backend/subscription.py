@@ -24,7 +24,7 @@ LINGER: Final = timedelta(seconds=30)
 log = structlog.get_logger(__name__)
 
 
-async def follow(client: Redis, *, ends: Sequence[str], transitions: Sequence[str], waiting: Waiting) -> None:
+async def follow(client: Redis, *, completions: Sequence[str], transitions: Sequence[str], waiting: Waiting) -> None:
     """Pass what happens on to `waiting` until cancelled; a store that went away is found again by itself.
 
     The channels of `ends` are always heard, those of all `moves` only while somebody asks for them: each message costs
@@ -36,7 +36,7 @@ async def follow(client: Redis, *, ends: Sequence[str], transitions: Sequence[st
         try:
             async with client.pubsub() as events:
                 heard = waiting.of_transitions
-                await events.subscribe(*ends, *(transitions if heard else ()))
+                await events.subscribe(*completions, *(transitions if heard else ()))
                 if away:
                     log.info("events.back")
                 away = False

@@ -23,9 +23,9 @@ def read_status(word: str) -> Status | None:
     return Status(word) if word in STATUSES else None
 
 
-def end_channels(shards: int) -> Sequence[str]:
+def completion_channels(shards: int) -> Sequence[str]:
     """The channels that carry every end."""
-    return [keys.ends(shard) for shard in range(shards)]
+    return [keys.completions(shard) for shard in range(shards)]
 
 
 def transition_channels(shards: int) -> Sequence[str]:

@@ -34,7 +34,7 @@ vultus:{n}:ended:T      string   how many jobs ended in 5 seconds               
 vultus:{n}:turns        string   how many claims there were, for fairness       -
 vultus:{n}:counts       hash     how often what happened, by the words of       -
                                  `measures.py`
-vultus:{n}:ends         channel  "ID status" at every end                       -
+vultus:{n}:completions  channel  "ID status" at every end                       -
 vultus:{n}:transitions  channel  "ID status" at every transition                -
 vultus:{n}:told         channel  that something is to be sent                   -
 vultus:{n}:cancels      channel  "ID" of jobs taken import hashlib
@@ -242,9 +242,9 @@ def audit(tenant_id: str) -> str:
     return f"{ROOT}:{{auth}}:audit:{tenant_id}"
 
 
-def ends(shard: int) -> str:
+def completions(shard: int) -> str:
     """The channel of ends, of jobs and of batches."""
-    return f"{prefix(shard)}ends"
+    return f"{prefix(shard)}completions"
 
 
 def transitions(shard: int) -> str:

@@ -16,7 +16,7 @@ class Listener(threading.Thread):
         super().__init__(name="listener")
         self.ends: list[tuple[str, str]] = []
         self._client, self._over = client, over
-        self._channels = [keys.ends(shard) for shard in range(shards)]
+        self._channels = [keys.completions(shard) for shard in range(shards)]
 
     def run(self) -> None:
         """Until the storm is over; what is said while the ledger is away is not heard."""

@@ -9,5 +9,5 @@ local list = prefix .. 'batch_jobs:' .. ARGV[2]
 for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do erase(id) end
 redis.call('DEL', KEYS[1], list)
 if digest then redis.call('DEL', prefix .. 'idempotency:' .. digest) end
-redis.call('PUBLISH', prefix .. 'ends', ARGV[2] .. ' deleted')
+redis.call('PUBLISH', prefix .. 'completions', ARGV[2] .. ' deleted')
 return 1

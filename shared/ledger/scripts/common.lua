@@ -80,7 +80,7 @@ local function settle(batch)
       succeeded = tonumber(known[3] or 0), failed = tonumber(known[4] or 0), canceled = tonumber(known[5] or 0),
       expired = tonumber(known[6] or 0)}}, known[1])
   end
-  redis.call('PUBLISH', prefix .. 'ends', batch .. ' completed')
+  redis.call('PUBLISH', prefix .. 'completions', batch .. ' completed')
 end
 
 -- A job ends here and nowhere else. `more` holds further fields of its record, by turns name and value; for `keep`
@@ -113,7 +113,7 @@ local function conclude(id, to, more, keep, dead)
   redis.call('INCR', bucket)
   redis.call('EXPIRE', bucket, 60)
   if telling.job and not known[10] then tell(told, known[2]) end
-  redis.call('PUBLISH', prefix .. 'ends', id .. ' ' .. to)
+  redis.call('PUBLISH', prefix .. 'completions', id .. ' ' .. to)
   if known[3] then settle(known[3]) end
 end
 
@@ -135,7 +135,7 @@ local function erase(id)
   redis.call('DEL', job)
   for _, kind in ipairs(MATERIAL) do redis.call('DEL', prefix .. kind .. id) end
   if known[2] then redis.call('DEL', prefix .. 'idempotency:' .. known[2]) end
-  redis.call('PUBLISH', prefix .. 'ends', id .. ' deleted')
+  redis.call('PUBLISH', prefix .. 'completions', id .. ' deleted')
   redis.call('PUBLISH', prefix .. 'transitions', id .. ' deleted')
   return 1
 end

@@ -15,5 +15,5 @@ local function close(id, to, reason, progress)
   redis.call('ZREM', prefix .. 'sessions', id)
   tell({id = id, type = 'liveness_session.completed', tenant = known[4], status = to,
     code = reason ~= '' and reason or nil}, known[2])
-  redis.call('PUBLISH', prefix .. 'ends', id .. ' completed')
+  redis.call('PUBLISH', prefix .. 'completions', id .. ' completed')
 end

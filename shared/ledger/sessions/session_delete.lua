@@ -7,5 +7,5 @@ local job = redis.call('HGET', KEYS[1], 'job')
 if job then erase(job) end
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', prefix .. 'sessions', ARGV[2])
-redis.call('PUBLISH', prefix .. 'ends', ARGV[2] .. ' deleted')
+redis.call('PUBLISH', prefix .. 'completions', ARGV[2] .. ' deleted')
 return 1

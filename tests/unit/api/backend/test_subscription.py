@@ -78,7 +78,7 @@ def ended(job_id: str) -> dict[str, Any]:
 
 async def follow_script(script: list[Any], waiting: Waiting) -> FakeEvents:
     client = FakeRedis(script)
-    task = asyncio.create_task(follow(client, ends=[ENDS], transitions=[MOVES], waiting=waiting))
+    task = asyncio.create_task(follow(client, completions=[ENDS], transitions=[MOVES], waiting=waiting))
     await client.events.done.wait()
     await settle()
     task.cancel()
@@ -149,7 +149,7 @@ def test_moves_are_heard_only_while_somebody_asks_for_them(monkeypatch: pytest.M
     async def case() -> None:
         waiting = Waiting(MemoryLedger(), reread=NEVER)
         client = FakeRedis([heard(ENDS)])
-        task = asyncio.create_task(follow(client, ends=[ENDS], transitions=[MOVES], waiting=waiting))
+        task = asyncio.create_task(follow(client, completions=[ENDS], transitions=[MOVES], waiting=waiting))
         await settle()
         with waiting.watch("job_a"):
             await settle()
