@@ -36,7 +36,7 @@ vultus:{n}:counts       hash     how often what happened, by the words of       
                                  `measures.py`
 vultus:{n}:completions  channel  "ID status" at every end                       -
 vultus:{n}:transitions  channel  "ID status" at every transition                -
-vultus:{n}:told         channel  that something is to be sent                   -
+vultus:{n}:outbox_signal  channel  that something is to be sent                   -
 vultus:{n}:cancels      channel  "ID" of jobs taken import hashlib
 from a worker               -
 vultus:{n}:event:ID     hash     one event (`deliveries.py`)                    while a delivery is pending, then
@@ -252,9 +252,9 @@ def transitions(shard: int) -> str:
     return f"{prefix(shard)}transitions"
 
 
-def told(shard: int) -> str:
+def outbox_signal(shard: int) -> str:
     """The channel of what is to be sent."""
-    return f"{prefix(shard)}told"
+    return f"{prefix(shard)}outbox_signal"
 
 
 def cancels(shard: int) -> str:

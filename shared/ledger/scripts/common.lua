@@ -47,11 +47,11 @@ end
 
 -- Somebody is to be told: a row of the outbox that needs nothing else to be read, since its subject may be gone by then.
 -- `webhook` is the address that came with the subject; registered endpoints of its tenant listen to the type.
-local function tell(row, webhook)
+local function enqueue_event(row, webhook)
   if webhook or redis.call('EXISTS', prefix .. 'listeners:' .. row.type .. ':' .. row.tenant) == 1 then
     row.at, row.webhook = stamp(now), webhook or nil
     redis.call('RPUSH', prefix .. 'outbox', cjson.encode(row))
-    redis.call('PUBLISH', prefix .. 'told', row.type)
+    redis.call('PUBLISH', prefix .. 'outbox_signal', row.type)
   end
 end
 
@@ -75,7 +75,7 @@ local function settle(batch)
   if telling.batch then
     local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired', 'tenant',
       'request_id', 'traceparent')
-    tell({id = batch, type = 'batch.completed', tenant = known[7], request_id = known[8] or nil,
+    enqueue_event({id = batch, type = 'batch.completed', tenant = known[7], request_id = known[8] or nil,
       traceparent = known[9] or nil, total = tonumber(known[2]), counts = {
       succeeded = tonumber(known[3] or 0), failed = tonumber(known[4] or 0), canceled = tonumber(known[5] or 0),
       expired = tonumber(known[6] or 0)}}, known[1])
@@ -112,7 +112,7 @@ local function conclude(id, to, more, keep, dead)
   local bucket = prefix .. 'ended:' .. math.floor(now / 5)
   redis.call('INCR', bucket)
   redis.call('EXPIRE', bucket, 60)
-  if telling.job and not known[10] then tell(told, known[2]) end
+  if telling.job and not known[10] then enqueue_event(told, known[2]) end
   redis.call('PUBLISH', prefix .. 'completions', id .. ' ' .. to)
   if known[3] then settle(known[3]) end
 end

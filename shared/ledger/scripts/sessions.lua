@@ -13,7 +13,7 @@ local function close(id, to, reason, progress)
   redis.call('HINCRBY', key, 'version', 1)
   redis.call('EXPIRE', key, ttl)
   redis.call('ZREM', prefix .. 'sessions', id)
-  tell({id = id, type = 'liveness_session.completed', tenant = known[4], status = to,
+  enqueue_event({id = id, type = 'liveness_session.completed', tenant = known[4], status = to,
     code = reason ~= '' and reason or nil}, known[2])
   redis.call('PUBLISH', prefix .. 'completions', id .. ' completed')
 end

@@ -222,7 +222,7 @@ class Deliveries:
 
     def signals(self, stop: threading.Event) -> Iterator[str]:
         """Yield whenever something is ready to be sent, until `stop`; signals during a lost connection are lost too."""
-        channels = [keys.told(shard) for shard in range(self.shards)]
+        channels = [keys.outbox_signal(shard) for shard in range(self.shards)]
         return heard(self._client, channels, stop, every=timedelta(seconds=0.1))
 
     def next_due(self) -> float | None:
