@@ -18,9 +18,9 @@ vultus:{n}:session:ID   hash     one liveness session (`sessions.py`)           
 vultus:{n}:sessions     zset     ids of those that run, by when their time ends an id leaves when it ends
 vultus:{n}:idempotency:HASH string who holds a key, or what it led to           24 h, and as long as the job or batch
 vultus:{n}:result:HASH:TENANT string a result for repeated images (`results.py`) VULTUS_RESULT_CACHE_TTL
-vultus:{n}:pending      zset     ids that wait, by priority, then acceptance    an id leaves when it is claimed
-vultus:{n}:pending:TENANT zset   those of them that are the tenant's            as there
-vultus:{n}:lines        zset     tenants with ids there, by their last start    one leaves when its line is empty
+vultus:{n}:queue        zset     ids that wait, by priority, then acceptance    an id leaves when it is claimed
+vultus:{n}:queue:TENANT   zset   those of them that are the tenant's            as there
+vultus:{n}:queued_tenants  zset     tenants with ids there, by their last start    one leaves when its line is empty
 vultus:{n}:fetch        zset     ids whose images are still to be fetched       an id leaves when they are there
 vultus:{n}:leases       zset     ids in work, by the end of their lease         an id leaves when its job ends
 vultus:{n}:deadlines    zset     ids that wait, by when they expire             an id leaves when it is claimed
@@ -141,14 +141,14 @@ def idempotency(shard: int, digest: str) -> str:
     return f"{prefix(shard)}idempotency:{digest}"
 
 
-def pending(shard: int) -> str:
+def queue(shard: int) -> str:
     """The line of jobs that wait for a worker."""
-    return f"{prefix(shard)}pending"
+    return f"{prefix(shard)}queue"
 
 
-def lines(shard: int) -> str:
+def queued_tenants(shard: int) -> str:
     """The tenants that have jobs in line."""
-    return f"{prefix(shard)}lines"
+    return f"{prefix(shard)}queued_tenants"
 
 
 def fetch(shard: int) -> str:

@@ -7,7 +7,7 @@ from shared.errors import ErrorCode, SettingsError, UnavailableError
 from shared.ledger import keys, scripts
 from shared.ledger.connection import store_errors
 
-IN_USE = ("pending", "fetch", "leases", "expiry", "sessions", "outbox", "due")
+IN_USE = ("queue", "fetch", "leases", "expiry", "sessions", "outbox", "due")
 """Keys of a shard; where none of them exists, nothing is kept there that another layout would lose sight of."""
 
 

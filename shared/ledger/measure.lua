@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- measure: how much waits and since when, what is in work, and how often what happened. Changes nothing.
--- KEYS pending
+-- KEYS queue
 -- ARGV prefix most_destinations
 local jobs, oldest = {}, {}
 for name, band in pairs(BANDS) do

@@ -77,7 +77,7 @@ class Measures:
         return Measured(shards, servers)
 
     def _shard(self, shard: int) -> Shard:
-        said = self._measure(keys=[keys.pending(shard)], args=[keys.prefix(shard), MOST_DESTINATIONS])
+        said = self._measure(keys=[keys.queue(shard)], args=[keys.prefix(shard), MOST_DESTINATIONS])
         return Shard(**json.loads(said))
 
 

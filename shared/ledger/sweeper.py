@@ -27,10 +27,10 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
         log.info("job.expired", job_id=job_id)
     for job_id in reaped.lost:
         log.error("job.lost", job_id=job_id)
-    if reaped.pending:
+    if reaped.queued:
         rung = doorbell.outstanding()
         if rung is not None:
-            missing = min(reaped.pending, ENOUGH) - rung
+            missing = min(reaped.queued, ENOUGH) - rung
             if missing > 0:
                 doorbell.ring(times=missing)
     if reaped.away:

@@ -83,7 +83,7 @@ class TenantData:
                 found["events"] += self._forget(shard, fields[b"id"].decode())
             found["results"] += self._forget_results(shard, tenant)
             with store_errors():
-                self._client.zrem(keys.lines(shard), tenant)
+                self._client.zrem(keys.queued_tenants(shard), tenant)
         with store_errors():
             self._client.srem(keys.ENDPOINT_TENANTS, tenant)
         return +found

@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.jobs import TRANSITIONS, Status
 
-LINES: Final = ("pending", "leases", "deadlines", "fetch")
+LINES: Final = ("queue", "leases", "deadlines", "fetch")
 """Where a job may be that has not ended: empty when all have."""
 BROKEN_OFF: Final = ("lost", "unended")
 DOUBLED: Final = "doubled"

@@ -14,7 +14,7 @@ from tests.chaos.oracle import LINES, Group, Record, Snapshot
 PNG: Final = b"\x89PNG"
 IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|more|urls):")
 OWNED: Final = re.compile(
-    r"vultus:\{\d+\}:(turns|counts|lines|expiry|listeners:.*|index:.*)|vultus:layout|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*"
+    r"vultus:\{\d+\}:(turns|counts|queued_tenants|expiry|listeners:.*|index:.*)|vultus:layout|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*"
 )
 """Keys of the ledger that may have no end at rest: who owns each removes what is in it (shared/ledger/keys.py)."""
 DOORBELLS: Final = re.compile(r"_kombu\..*|unacked.*|.*celery.*|.*pidbox.*|vultus.*")

@@ -96,7 +96,7 @@ class Cluster:
 
     def home(self, shard: int) -> Node:
         """The node that has a shard."""
-        slot = key_slot(keys.pending(shard).encode())
+        slot = key_slot(keys.queue(shard).encode())
         return self.nodes[next(n for n in range(NODES) if slot < (n + 1) * SLOTS // NODES)]
 
     def clean(self) -> None:

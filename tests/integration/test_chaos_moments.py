@@ -55,9 +55,9 @@ def test_the_clock_of_a_ledger_is_set_and_its_work_goes_on(ledger: Ledger, ledge
     with connect(ledger_server.url) as client:
         if is_cluster(client):
             pytest.skip("a storm has a ledger of one server, and so has this way to set its clock")
-        before = client.zscore(keys.pending(0), job_id), float(client.hget(keys.job(0, job_id), "created_at") or 0)
+        before = client.zscore(keys.queue(0), job_id), float(client.hget(keys.job(0, job_id), "created_at") or 0)
         set_clock(client, by=-3600)
-        after = client.zscore(keys.pending(0), job_id), float(client.hget(keys.job(0, job_id), "created_at") or 0)
+        after = client.zscore(keys.queue(0), job_id), float(client.hget(keys.job(0, job_id), "created_at") or 0)
     assert after == pytest.approx((before[0] + 3600, before[1] + 3600), abs=0.01)
     claim = ledger.claim("w")
     assert claim is not None
@@ -102,5 +102,5 @@ def test_what_holds_a_text_is_found_by_name_and_by_value(ledger: Ledger, ledger_
     job_id = accept(ledger)
     with connect(ledger_server.url) as client:
         client.xadd("log", {"who": job_id})
-        assert {"log", keys.job(0, job_id), keys.pending(0), keys.image(0, job_id)} <= set(holding(client, job_id))
+        assert {"log", keys.job(0, job_id), keys.queue(0), keys.image(0, job_id)} <= set(holding(client, job_id))
         assert holding(client, "nowhere") == []

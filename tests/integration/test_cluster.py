@@ -78,7 +78,7 @@ def test_what_dead_workers_left_is_healed_on_every_shard(stores: Stores) -> None
     time.sleep(LEASE.total_seconds() + 0.1)
     healed = stores.jobs.reap(max_attempts=3)
     assert set(healed.requeued) == set(jobs)
-    assert (healed.pending, healed.away) == (SHARDS, None)
+    assert (healed.queued, healed.away) == (SHARDS, None)
 
 
 def test_a_batch_that_is_refused_leaves_no_image_on_any_node(stores: Stores, cluster: Cluster) -> None:
@@ -157,7 +157,7 @@ def test_without_one_primary_the_shards_elsewhere_go_on_and_its_own_come_back_wh
     with pytest.raises(UnavailableError):
         stores.listing.page(JobFilter(), limit=50)  # a list with gaps would be a lie
     with connect(cluster.url) as late:  # whoever comes now finds its way too
-        assert late.exists(keys.pending(min(set(range(SHARDS)) - lost)))
+        assert late.exists(keys.queue(min(set(range(SHARDS)) - lost)))
     node.start()
     assert set(jobs) == {claim.job.id for _ in jobs if (claim := stores.jobs.claim("w"))}
 

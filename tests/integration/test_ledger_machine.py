@@ -161,7 +161,7 @@ class Life(RuleBasedStateMachine):
     def _each_line_holds_whom_it_is_for(self) -> None:
         pending, leases, fetch = (
             {member.decode() for member in self.client.zrange(line, 0, -1)}
-            for line in (keys.pending(0), keys.leases(0), keys.fetch(0))
+            for line in (keys.queue(0), keys.leases(0), keys.fetch(0))
         )
         queued = {job.id for job in self.known.values() if job.status is Status.QUEUED}
         assert pending | fetch == queued

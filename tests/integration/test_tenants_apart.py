@@ -188,7 +188,7 @@ def test_records_of_before_there_were_tenants_are_the_default_tenants(stores: St
     job_id = accept(stores.jobs, DEFAULT)
     with connect(ledger_server.url) as client:
         named = {key for key in client.scan_iter("*") if b"default" in key}
-        assert named == {b"vultus:{0}:pending:default"}  # its place in line, which is gone with the claim
+        assert named == {b"vultus:{0}:queue:default"}  # its place in line, which is gone with the claim
         assert client.hget(f"vultus:{{0}}:job:{job_id}", "tenant") is None
     found = stores.jobs.read(job_id)
     assert found is not None

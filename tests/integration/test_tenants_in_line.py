@@ -80,7 +80,7 @@ def test_everything_in_line_is_taken_once_and_leaves_nothing_behind(ledger: Ledg
     assert {claim.job.id for claim in claims} == ids
     assert len(claims) == len(ids)
     with connect(ledger_server.url) as client:
-        assert list(client.scan_iter("*pending*")) == []
+        assert list(client.scan_iter("*queue*")) == []
 
 
 def test_a_job_that_goes_back_in_line_is_in_both_lines_again(ledger: Ledger) -> None:
@@ -94,7 +94,7 @@ def test_a_job_that_goes_back_in_line_is_in_both_lines_again(ledger: Ledger) -> 
 def test_jobs_of_before_there_were_lines_are_found(ledger: Ledger, ledger_server: Server) -> None:
     put(ledger, DEFAULT, 3)
     with connect(ledger_server.url) as client:
-        client.delete(f"{keys.prefix(0)}pending:{DEFAULT}", keys.lines(0))
+        client.delete(f"{keys.prefix(0)}queue:{DEFAULT}", keys.queued_tenants(0))
     put(ledger, "new", 40)
     assert taken(ledger, 32).count(DEFAULT) == 3
 

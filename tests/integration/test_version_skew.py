@@ -31,7 +31,7 @@ def test_a_worker_leaves_a_job_of_an_operation_that_it_does_not_know_and_takes_t
     assert ledger.claim("older") is None
     with connect(ledger_server.url) as client:
         assert client.hmget(keys.job(0, unknown), "status", "attempts") == [b"queued", b"0"]
-        assert client.zscore(keys.pending(0), unknown) is not None
+        assert client.zscore(keys.queue(0), unknown) is not None
 
 
 def test_a_job_that_waits_for_a_newer_worker_still_expires_at_its_deadline(

@@ -6,7 +6,7 @@
 -- tenant alone. One turn of eight goes by the line of all.
 -- A job that lost a worker before is given only to one that runs nothing beside it; to others the answer is 'alone'.
 -- A job of an operation that the worker does not know waits for a newer one, and holds up no other.
--- KEYS pending
+-- KEYS queue
 -- ARGV prefix worker lease_seconds alone operation...
 if redis.call('ZCARD', KEYS[1]) == 0 then return false end
 local knows = {}
@@ -35,8 +35,8 @@ local function first_of(line)
       else
         local tenant = found[5]
         redis.call('ZREM', KEYS[1], id)
-        redis.call('ZREM', prefix .. 'pending:' .. tenant, id)
-        redis.call('ZADD', prefix .. 'lines', now, tenant)
+        redis.call('ZREM', prefix .. 'queue:' .. tenant, id)
+        redis.call('ZADD', prefix .. 'queued_tenants', now, tenant)
         if found[3] then redis.call('ZREM', prefix .. 'deadlines', id) end
         redis.call('HINCRBY', job, 'attempts', 1)
         -- Counts every claim, also one that was given back: no token comes twice.
@@ -54,10 +54,10 @@ local function first_of(line)
 end
 
 if turn ~= 2 then
-  for _, tenant in ipairs(redis.call('ZRANGE', prefix .. 'lines', 0, -1)) do
-    local line = prefix .. 'pending:' .. tenant
+  for _, tenant in ipairs(redis.call('ZRANGE', prefix .. 'queued_tenants', 0, -1)) do
+    local line = prefix .. 'queue:' .. tenant
     local answer = first_of(line)
-    if redis.call('EXISTS', line) == 0 then redis.call('ZREM', prefix .. 'lines', tenant) end
+    if redis.call('EXISTS', line) == 0 then redis.call('ZREM', prefix .. 'queued_tenants', tenant) end
     if answer then return answer end
   end
 end

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- list: the ids of the newest jobs on these index_keys of the index, older than a position, with their times.
--- KEYS pending
+-- KEYS queue
 -- ARGV prefix limit created_after before_time before_id index_key...
 local limit, before, found = tonumber(ARGV[2]), tonumber(ARGV[4]), {}
 for index_key = 6, #ARGV do

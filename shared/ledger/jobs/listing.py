@@ -83,7 +83,7 @@ class Listing:
         for shard in range(self._shards):
             with store_errors():
                 rows = self._list(
-                    keys=[keys.pending(shard)],
+                    keys=[keys.queue(shard)],
                     args=[
                         keys.prefix(shard),
                         limit + 1,

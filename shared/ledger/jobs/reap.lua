@@ -2,7 +2,7 @@
 -- reap: a job whose lease ran out goes back in line, at its old place; after its last attempt it fails as worker_lost.
 -- A job that waited beyond its deadline expires. A liveness session whose time is over ends. The index forgets jobs
 -- whose time to be read is over. First, what a clock that was set back left in the future is repaired.
--- KEYS pending
+-- KEYS queue
 -- ARGV prefix max_attempts most error keep_seconds lease_seconds
 cap_leases(tonumber(ARGV[6]), tonumber(ARGV[3]))
 cap_queue(tonumber(ARGV[3]))

@@ -57,7 +57,7 @@ class Reaped:
     requeued: tuple[str, ...]
     lost: tuple[str, ...]
     expired: tuple[str, ...]
-    pending: int
+    queued: int
     away: UnavailableError | None = None
     """What a shard of a cluster said that could not be reached; the others have been served."""
 
@@ -163,7 +163,7 @@ class Ledger:
             try:
                 with store_errors():
                     found = self._claim(
-                        keys=[keys.pending(shard)],
+                        keys=[keys.queue(shard)],
                         args=[keys.prefix(shard), worker, self.lease.total_seconds(), int(alone), *Operation],
                     )
             except UnavailableError as error:
@@ -301,11 +301,11 @@ class Ledger:
         for shard in range(self.shards):
             try:
                 with store_errors():
-                    passes.append(self._reap(keys=[keys.pending(shard)], args=[keys.prefix(shard), *arguments]))
+                    passes.append(self._reap(keys=[keys.queue(shard)], args=[keys.prefix(shard), *arguments]))
             except UnavailableError as error:
                 away = self._alone(error)
         requeued, lost, expired = (tuple(i.decode() for healed in passes for i in healed[kind]) for kind in range(3))
-        return Reaped(requeued, lost, expired, pending=sum(int(healed[3]) for healed in passes), away=away)
+        return Reaped(requeued, lost, expired, queued=sum(int(healed[3]) for healed in passes), away=away)
 
     def read(self, job_id: str) -> Job | None:
         """The job, or None where it never was or has expired."""
@@ -335,7 +335,7 @@ class Ledger:
     def depth(self) -> tuple[int, int]:
         """How many jobs wait, and how many are in work."""
         with store_errors():
-            waiting = [self._client.zcard(keys.pending(shard)) for shard in range(self.shards)]
+            waiting = [self._client.zcard(keys.queue(shard)) for shard in range(self.shards)]
             in_work = [self._client.zcard(keys.leases(shard)) for shard in range(self.shards)]
         return sum(waiting), sum(in_work)
 

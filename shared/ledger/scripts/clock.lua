@@ -20,15 +20,15 @@ end
 local function cap_queue(most)
   for band = 0, 2 do
     local present = band * BAND + now
-    local late = redis.call('ZRANGE', prefix .. 'pending', '(' .. stamp(present + SLACK),
+    local late = redis.call('ZRANGE', prefix .. 'queue', '(' .. stamp(present + SLACK),
       '(' .. stamp((band + 1) * BAND), 'BYSCORE', 'LIMIT', 0, most, 'WITHSCORES')
     for at = 1, #late, 2 do
       local id, place = late[at], present + at * 1e-5
       local key = prefix .. 'job:' .. id
       local job = redis.call('HMGET', key, 'tenant', 'start_by')
       if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'line', stamp(place)) end
-      redis.call('ZADD', prefix .. 'pending', 'XX', stamp(place), id)
-      redis.call('ZADD', prefix .. 'pending:' .. job[1], 'XX', stamp(place), id)
+      redis.call('ZADD', prefix .. 'queue', 'XX', stamp(place), id)
+      redis.call('ZADD', prefix .. 'queue:' .. job[1], 'XX', stamp(place), id)
       if job[2] then
         local start_by = stamp(job[2] - (late[at + 1] - present))
         redis.call('HSET', key, 'start_by', start_by)
@@ -36,8 +36,8 @@ local function cap_queue(most)
       end
     end
   end
-  for _, tenant in ipairs(ahead_of('lines', now + SLACK, most)) do
-    redis.call('ZADD', prefix .. 'lines', 'XX', stamp(now), tenant)
+  for _, tenant in ipairs(ahead_of('queued_tenants', now + SLACK, most)) do
+    redis.call('ZADD', prefix .. 'queued_tenants', 'XX', stamp(now), tenant)
   end
 end
 

@@ -39,9 +39,9 @@ end
 local function line_up(id)
   local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'tenant')
   local place, start_by, tenant = job[1], job[2], job[3]
-  redis.call('ZADD', prefix .. 'pending', place, id)
-  redis.call('ZADD', prefix .. 'pending:' .. tenant, place, id)
-  redis.call('ZADD', prefix .. 'lines', 'NX', now, tenant)
+  redis.call('ZADD', prefix .. 'queue', place, id)
+  redis.call('ZADD', prefix .. 'queue:' .. tenant, place, id)
+  redis.call('ZADD', prefix .. 'queued_tenants', 'NX', now, tenant)
   if start_by then redis.call('ZADD', prefix .. 'deadlines', start_by, id) end
 end
 
@@ -100,8 +100,8 @@ local function conclude(id, to, more, keep, dead)
   redis.call('HSET', job, 'finished_at', stamp(now), 'expires_at', stamp(now + ttl), unpack(more))
   redis.call('HDEL', job, 'token')
   redis.call('EXPIRE', job, ttl)
-  local own = 'pending:' .. known[7]
-  for _, line in ipairs({'leases', 'pending', own, 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. line, id) end
+  local own = 'queue:' .. known[7]
+  for _, line in ipairs({'leases', 'queue', own, 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. line, id) end
   for _, kind in ipairs(MATERIAL) do
     if keep > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep, ttl))
     else redis.call('DEL', prefix .. kind .. id) end
@@ -170,7 +170,7 @@ local function admit(job, place)
   end
 end
 
-local function depth() return redis.call('ZCARD', prefix .. 'pending') + redis.call('ZCARD', prefix .. 'fetch') end
+local function depth() return redis.call('ZCARD', prefix .. 'queue') + redis.call('ZCARD', prefix .. 'fetch') end
 
 -- Whether what a caller was granted is void by now: its tenant was disabled or erased, or its key revoked.
 -- `grant` is a table with the marks of `tenant` and perhaps `key`, and `since`; without `since` nothing is void.
@@ -197,7 +197,7 @@ local function refusal(most, age, granted, coming)
   local oldest = 0
   if waiting > 0 then
     for band = 0, 2 do
-      local first = redis.call('ZRANGE', prefix .. 'pending', band * BAND, '(' .. (band + 1) * BAND, 'BYSCORE',
+      local first = redis.call('ZRANGE', prefix .. 'queue', band * BAND, '(' .. (band + 1) * BAND, 'BYSCORE',
         'LIMIT', 0, 1, 'WITHSCORES')
       if first[2] then oldest = math.max(oldest, now - (first[2] - band * BAND)) end
     end

@@ -49,7 +49,7 @@ class World:
                 "job_f1": replace(record("f/1", *DONE), in_batch=True),
             },
             groups={"batch_f": Group("f", status="completed", total=2, ended=2)},
-            lines={"pending": [], "leases": [], "deadlines": [], "fetch": []},
+            lines={"queue": [], "leases": [], "deadlines": [], "fetch": []},
             index_keys={
                 "succeeded:detect": ["job_a", "job_d", "job_f0", "job_f1"],
                 "dead:detect": ["job_b"],
@@ -124,7 +124,7 @@ DAMAGE: dict[str, tuple[str, Callable[[World], object]]] = {
     ),
     "an image left": ("image: ", lambda w: w.edit(images=["vultus:{0}:image:job_a"])),
     "a lease left": ("still in leases", lambda w: w.edit(lines={**w.found.lines, "leases": ["job_a"]})),
-    "a place in line left": ("still in pending", lambda w: w.edit(lines={**w.found.lines, "pending": ["job_a"]})),
+    "a place in line left": ("still in pending", lambda w: w.edit(lines={**w.found.lines, "queue": ["job_a"]})),
     "a job on no index_key": ("no index_key", lambda w: w.edit(index_keys={**w.found.index_keys, "succeeded:detect": []})),
     "a job on two index_keys": (
         "index: job_a",
