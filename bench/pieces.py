@@ -23,7 +23,7 @@ from worker.engine.devices import Device
 from worker.engine.load import load_engine
 from worker.engine.session import Session
 from worker.engine.sessions import open_session
-from worker.images import decode, enough_for
+from worker.images import decode, min_long_side_for
 from worker.settings import WorkerSettings
 
 Work = Callable[[], object]
@@ -66,7 +66,7 @@ def ours() -> Pieces:
 
     def job(picture: Picture) -> object:
         params = FindParams()
-        pixels = decode(picture.data, max_pixels=most, enough=operations.enough(params, engine.info))
+        pixels = decode(picture.data, max_pixels=most, min_long_side=operations.min_long_side(params, engine.info))
         work = operations.Work(engine=engine, clock=Stopwatch(), image=pixels, reference=None)
         return operations.run(Operation.EMBED, params, work).model_dump(mode="json")
 
@@ -76,7 +76,7 @@ def ours() -> Pieces:
         crops = engine.align(image, faces)
         return {
             "engine": partial(_embedded, engine, image),
-            "decode": partial(decode, picture.data, max_pixels=most, enough=enough_for([engine.info.largest_side])),
+            "decode": partial(decode, picture.data, max_pixels=most, min_long_side=min_long_side_for([engine.info.largest_side])),
             "detect": partial(engine.detect, image),
             "align": partial(engine.align, image, faces),
             "embed": partial(engine.embed, crops),

@@ -172,10 +172,10 @@ class Analyst:
 
     def _run(self, claim: Claim, params: FindParams, stopwatch: Stopwatch) -> dict[str, Any]:
         with stopwatch("decode"):
-            enough = operations.enough(params, self.engine.info)
-            image = self._decode(claim.image, enough=enough)
-            reference = self._decode(claim.reference, enough=enough) if claim.reference is not None else None
-            more = tuple(self._decode_further(claim.more, enough=enough))
+            min_long_side = operations.min_long_side(params, self.engine.info)
+            image = self._decode(claim.image, min_long_side=min_long_side)
+            reference = self._decode(claim.reference, min_long_side=min_long_side) if claim.reference is not None else None
+            more = tuple(self._decode_further(claim.more, min_long_side=min_long_side))
         work = operations.Work(
             engine=self.engine,
             clock=stopwatch,
@@ -186,15 +186,15 @@ class Analyst:
         )
         return operations.run(claim.job.operation, params, work).model_dump(mode="json")
 
-    def _decode(self, data: bytes | None, *, enough: int | None) -> Picture:
+    def _decode(self, data: bytes | None, *, min_long_side: int | None) -> Picture:
         if data is None:
             raise ImageError(ErrorCode.INVALID_IMAGE, "The image of this job is no longer in the store.")
-        return decode(data, max_pixels=self.max_pixels, enough=enough)
+        return decode(data, max_pixels=self.max_pixels, min_long_side=min_long_side)
 
-    def _decode_further(self, images: Sequence[bytes], *, enough: int | None) -> Iterator[Picture]:
+    def _decode_further(self, images: Sequence[bytes], *, min_long_side: int | None) -> Iterator[Picture]:
         for index, data in enumerate(images, 1):
             try:
-                yield self._decode(data, enough=enough)
+                yield self._decode(data, min_long_side=min_long_side)
             except ImageError as error:
                 raise ImageError(error.code, f"Image {index}: {error.detail}") from None
 

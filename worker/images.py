@@ -65,13 +65,13 @@ class Picture:
 
     def whole(self) -> "Picture":
         """The same picture with every pixel of its file, decoded again if this one has fewer."""
-        return self if not self.reduced else self._read_again(enough=None)
+        return self if not self.reduced else self._read_again(min_long_side=None)
 
-    def at(self, enough: int) -> "Picture":
-        """The picture as `decode` reads it with `enough`; this object if it has every pixel and all are read."""
-        if self.file is None or reduction(self.width, self.height, enough=enough) == 1:
+    def at(self, min_long_side: int) -> "Picture":
+        """The picture as `decode` reads it with `min_long_side`; this object if it has every pixel and all are read."""
+        if self.file is None or reduction(self.width, self.height, min_long_side=min_long_side) == 1:
             return self.whole()
-        return self._read_again(enough=enough)
+        return self._read_again(min_long_side=min_long_side)
 
     def turned(self, degrees: int) -> "Picture":
         """The picture turned clockwise by a multiple of 90 degrees."""
@@ -82,19 +82,19 @@ class Picture:
         pixels = np.ascontiguousarray(np.rot90(self.pixels, -quarters))
         return replace(self, pixels=pixels, width=width, height=height, turn=(self.turn + 90 * quarters) % 360)
 
-    def _read_again(self, *, enough: int | None) -> "Picture":
-        again = decode(self.file or b"", max_pixels=self.width * self.height, enough=enough)
+    def _read_again(self, *, min_long_side: int | None) -> "Picture":
+        again = decode(self.file or b"", max_pixels=self.width * self.height, min_long_side=min_long_side)
         return again.turned(self.turn)
 
 
-def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Picture:
+def decode(data: bytes, *, max_pixels: int, min_long_side: int | None = None) -> Picture:
     """The picture of a JPEG, PNG, WebP or BMP file, upright.
 
     The file is inspected by the gateway's rule, and only the bytes of its picture reach a decoder: no metadata, and
     nothing behind its end. EXIF orientation is applied. Gray, palette and CMYK become color, 16 bits become the upper
     8, and transparent pixels are laid on white, as a viewer shows them.
 
-    A JPEG whose long side stays at least `enough` at a half, a quarter or an eighth is read at the smallest of these:
+    A JPEG whose long side stays at least `min_long_side` at a half, a quarter or an eighth is read at the smallest of these:
     libjpeg then skips most of the work (docs/decisions/0011). The other kinds are always read whole; OpenCV would
     only scale them down afterwards.
 
@@ -108,7 +108,7 @@ def decode(data: bytes, *, max_pixels: int, enough: int | None = None) -> Pictur
     """
     header = inspect_image(data, max_pixels=max_pixels)
     width, height = header.width, header.height
-    divisor = 1 if enough is None or header.kind != "jpeg" else reduction(width, height, enough=enough)
+    divisor = 1 if min_long_side is None or header.kind != "jpeg" else reduction(width, height, min_long_side=min_long_side)
     try:
         pixels = _pixels(data, header, divisor)
     except cv2.error:
@@ -128,7 +128,7 @@ def _damaged() -> ImageError:
     return ImageError(ErrorCode.INVALID_IMAGE, "The image cannot be decoded: its pixels are damaged or cut off.")
 
 
-def enough_for(sides: Iterable[int]) -> int:
+def min_long_side_for(sides: Iterable[int]) -> int:
     """The long side that a picture is worth reading at, for a detector that looks at squares of these sides.
 
     Two and a half times the largest: what the detector sees is then still scaled down by as much, and it finds the same
@@ -139,9 +139,9 @@ def enough_for(sides: Iterable[int]) -> int:
     return 5 * max(sides) // 2
 
 
-def reduction(width: int, height: int, *, enough: int) -> int:
-    """How many times smaller a JPEG may be read so that its long side keeps `enough` pixels: 1, 2, 4 or 8."""
-    return next((divisor for divisor in REDUCED if max(width, height) >= divisor * enough), 1)
+def reduction(width: int, height: int, *, min_long_side: int) -> int:
+    """How many times smaller a JPEG may be read so that its long side keeps `min_long_side` pixels: 1, 2, 4 or 8."""
+    return next((divisor for divisor in REDUCED if max(width, height) >= divisor * min_long_side), 1)
 
 
 def _divided(width: int, height: int, *, by: int) -> tuple[int, int]:

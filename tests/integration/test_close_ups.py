@@ -72,7 +72,7 @@ def photograph(image: Pixels) -> bytes:
 
 def reading(data: bytes, operation: Operation, **params: Any) -> Liveness:
     parsed = parse_params(operation, params)
-    image = decode(data, max_pixels=40_000_000, enough=operations.enough(parsed, engine().info))
+    image = decode(data, max_pixels=40_000_000, min_long_side=operations.min_long_side(parsed, engine().info))
     work = Work(engine=engine(), clock=lambda _stage: nullcontext(), image=image)
     result: Any = operations.run(operation, parsed, work)
     return Liveness.model_validate(result.faces[0].liveness if operation is Operation.ANALYZE else result.liveness)

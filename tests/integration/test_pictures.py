@@ -40,11 +40,11 @@ def jpeg(pixels: NDArray[np.uint8], **options: Any) -> bytes:
 
 
 def read(
-    data: bytes, operation: Operation = Operation.EMBED, *, enough: int = 0, **asked: Any
+    data: bytes, operation: Operation = Operation.EMBED, *, min_long_side: int = 0, **asked: Any
 ) -> tuple[FacesResult, Picture]:
     """The result as a worker makes it, and the picture as it was read: as the rule says where `enough` does not."""
     params = parse_params(operation, asked)
-    picture = decode(data, max_pixels=40_000_000, enough=enough or operations.enough(params, engine().info))
+    picture = decode(data, max_pixels=40_000_000, min_long_side=min_long_side or operations.min_long_side(params, engine().info))
     result = operations.run(operation, params, operations.Work(engine=engine(), clock=Stopwatch(), image=picture))
     assert isinstance(result, FacesResult)
     return result, picture
@@ -115,7 +115,7 @@ def test_every_orientation_of_a_large_photo_gives_the_same_faces(orientation: in
 def test_the_small_faces_of_a_group_keep_their_resolution() -> None:
     data = labelled("pypi+scrfd==0.3.0/images/solvay_conference_1927.jpg").read_bytes()
     whole = decode(data, max_pixels=40_000_000)
-    group, picture = read(data, enough=1280)
+    group, picture = read(data, min_long_side=1280)
     assert round(picture.scale[0]) == 2
     assert len(group.faces) == 29
     found = engine().detect(whole.pixels)

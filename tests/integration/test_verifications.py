@@ -33,7 +33,7 @@ def engine() -> InsightEngine:
 
 
 def verified(engine: InsightEngine, image: bytes, reference: bytes, **params: Any) -> VerifyResult:
-    one, two = (decode(data, max_pixels=40_000_000, enough=None) for data in (image, reference))
+    one, two = (decode(data, max_pixels=40_000_000, min_long_side=None) for data in (image, reference))
     work = operations.Work(engine=engine, clock=lambda _: nullcontext(), image=one, reference=two)
     result = operations.run(Operation.VERIFY, parse_params(Operation.VERIFY, params), work)
     assert isinstance(result, VerifyResult)

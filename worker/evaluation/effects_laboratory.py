@@ -20,7 +20,7 @@ from worker.engine.degradations import scaled
 from worker.evaluation.people import Matrix, People
 from worker.evaluation.rates import Similarities
 from worker.images import Picture, decode
-from worker.operations import Work, enough, person
+from worker.operations import Work, min_long_side, person
 
 WIDEST: Final = 200
 """Pixels of face width of a working copy: enough for every kind of damage, and quick to damage."""
@@ -177,7 +177,7 @@ def _moved(face: Detection, left: int, top: int, across: float, down: float) -> 
 
 
 def _decoded(path: Path, params: OneFaceParams, engine: Engine, max_pixels: int) -> Picture:
-    return decode(path.read_bytes(), max_pixels=max_pixels, enough=enough(params, engine.info))
+    return decode(path.read_bytes(), max_pixels=max_pixels, min_long_side=min_long_side(params, engine.info))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from shared.operations import OneFaceParams
 from shared.results import FaceReason
 from worker.engine.base import Detection, Engine
 from worker.images import Picture, decode
-from worker.operations import Work, enough, person
+from worker.operations import Work, min_long_side, person
 
 REASONS: Final[dict[FaceReason, str]] = {"no_face": "no face was found", "multiple_faces": "several faces count"}
 
@@ -55,7 +55,7 @@ class Reader:
         def one(path: Path) -> T | str:
             try:
                 picture = decode(
-                    path.read_bytes(), max_pixels=self.max_pixels, enough=enough(self.params, self.engine.info)
+                    path.read_bytes(), max_pixels=self.max_pixels, min_long_side=min_long_side(self.params, self.engine.info)
                 )
                 work = Work(engine=self.engine, clock=_untimed, image=picture)
                 subject = person.find(picture, self.params, work)

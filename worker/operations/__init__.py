@@ -10,9 +10,9 @@ from worker.operations.frame import frame
 from worker.operations.liveness import liveness
 from worker.operations.register import register
 from worker.operations.verify import verify
-from worker.operations.work import Work, enough
+from worker.operations.work import Work, min_long_side
 
-__all__ = ["Work", "enough", "run"]
+__all__ = ["Work", "min_long_side", "run"]
 
 Result = FacesResult | VerifyResult | LivenessResult | RegisterResult | FrameResult
 

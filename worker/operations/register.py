@@ -61,8 +61,8 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         duplicates = _duplicates(embedding, known)
         checks.append(gates.duplicate(duplicates[0].similarity, limit=limit))
         duplicates = [each for each in duplicates if each.similarity > limit]
-    enough = len(accepted) >= params.min_images
-    reason = shown.failed or (None if enough else "too_few_images") or ("duplicate" if duplicates else None)
+    min_long_side = len(accepted) >= params.min_images
+    reason = shown.failed or (None if min_long_side else "too_few_images") or ("duplicate" if duplicates else None)
     return RegisterResult(
         registered=reason is None,
         reason=reason,

@@ -13,7 +13,7 @@ from shared.operations import FindParams
 from worker.engine.align import SIZE
 from worker.engine.base import Attributes, Crops, Detection, Engine, EngineInfo, HeadPose, Search
 from worker.engine.five_points import five_point_pose
-from worker.images import Picture, enough_for
+from worker.images import Picture, min_long_side_for
 from worker.operations import answers, choosing, readable
 
 HEAD: Final[tuple[AttributeName, ...]] = ("pose", "eyes")
@@ -134,11 +134,11 @@ class Work:
         return [answers.attributes(picture, each) for each in said]
 
 
-def enough(params: FindParams, info: EngineInfo) -> int | None:
+def min_long_side(params: FindParams, info: EngineInfo) -> int | None:
     """The long side that pictures of a job are worth reading at; None is all of it."""
     return None if params.full_size else usual_side(params, info)
 
 
 def usual_side(params: FindParams, info: EngineInfo) -> int:
     """The long side that is read unless a job sets `full_size`."""
-    return enough_for(params.det_size or (info.largest_side,))
+    return min_long_side_for(params.det_size or (info.largest_side,))

@@ -75,7 +75,7 @@ def test_every_orientation_is_read_as_pillow_reads_it(name: str, order: str, kin
 @pytest.mark.parametrize("reduced", [None, 30])
 def test_a_reduced_jpeg_is_turned_too(orientation: int, reduced: int | None) -> None:
     data = jpeg(tiff(orientation, order=">", kind="LONG"))
-    picture = decode(data, max_pixels=10_000, enough=reduced)
+    picture = decode(data, max_pixels=10_000, min_long_side=reduced)
     sides = (WIDTH, HEIGHT) if orientation < 5 else (HEIGHT, WIDTH)
     assert (picture.width, picture.height) == sides
     corner = picture.pixels[1, 1].astype(int) - pictures.as_viewed(data)[2, 2]

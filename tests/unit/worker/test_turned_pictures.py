@@ -14,8 +14,8 @@ def photo(kind: Kind = "JPEG") -> bytes:
     return encoded(scene(((100, 100, 400, 320), PINK), ((700, 100, 960, 420), WHITE), size=(1000, 600)), kind)
 
 
-def read(kind: Kind = "JPEG", *, enough: int | None = None) -> Picture:
-    return decode(photo(kind), max_pixels=600_000, enough=enough)
+def read(kind: Kind = "JPEG", *, min_long_side: int | None = None) -> Picture:
+    return decode(photo(kind), max_pixels=600_000, min_long_side=min_long_side)
 
 
 def corners(pixels: NDArray[np.uint8]) -> list[list[int]]:
@@ -44,7 +44,7 @@ def test_turns_add_up() -> None:
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_a_turned_picture_that_is_read_whole_stays_turned(degrees: int) -> None:
-    whole = read(enough=ENOUGH).turned(degrees).whole()
+    whole = read(min_long_side=ENOUGH).turned(degrees).whole()
     assert np.array_equal(whole.pixels, read().turned(degrees).pixels)
     assert (whole.width, whole.height, whole.turn) == ((600, 1000) if degrees % 180 else (1000, 600)) + (degrees,)
 
@@ -53,7 +53,7 @@ def test_a_turned_picture_that_is_read_whole_stays_turned(degrees: int) -> None:
 def test_a_whole_picture_is_read_at_a_fraction_as_it_would_have_been(degrees: int) -> None:
     again = read().turned(degrees).at(ENOUGH)
     assert again.reduced
-    assert np.array_equal(again.pixels, read(enough=ENOUGH).turned(degrees).pixels)
+    assert np.array_equal(again.pixels, read(min_long_side=ENOUGH).turned(degrees).pixels)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

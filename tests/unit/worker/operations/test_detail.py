@@ -19,7 +19,7 @@ LARGE = ((700, 100, 960, 420), WHITE)
 
 
 def half(*faces: Any) -> Picture:
-    picture = decode(encoded(scene(*faces, size=(1000, 600)), "JPEG"), max_pixels=600_000, enough=500)
+    picture = decode(encoded(scene(*faces, size=(1000, 600)), "JPEG"), max_pixels=600_000, min_long_side=500)
     assert picture.pixels.shape == (300, 500, 3)
     return picture
 
@@ -60,7 +60,7 @@ def test_each_picture_of_a_verification_is_read_as_it_needs() -> None:
 def test_both_ways_to_read_give_the_same_face_in_pixels_of_the_whole_image() -> None:
     data = encoded(scene(SMALL, LARGE, size=(1000, 600)), "JPEG")
     whole = run(Operation.EMBED, decode(data, max_pixels=600_000))[0]
-    reduced = run(Operation.EMBED, decode(data, max_pixels=600_000, enough=500))[0]
+    reduced = run(Operation.EMBED, decode(data, max_pixels=600_000, min_long_side=500))[0]
     assert reduced.image == whole.image
     for one, other in zip(reduced.faces, whole.faces, strict=True):
         assert one.box == pytest.approx(other.box, abs=2)

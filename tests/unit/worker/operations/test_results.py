@@ -9,7 +9,7 @@ from shared.results import RESULT
 from tests.unit.worker.operations.asking import ONE, Gifted, no_clock, run
 from worker import operations
 from worker.engine.fake import FakeEngine
-from worker.operations import Work, enough
+from worker.operations import Work, min_long_side
 
 
 @pytest.mark.parametrize("operation", list(Operation))
@@ -32,6 +32,6 @@ def test_parameters_of_another_operation_are_a_bug_and_not_a_result() -> None:
 
 def test_pictures_are_read_at_two_and_a_half_times_the_side_that_the_detector_looks_at() -> None:
     info = FakeEngine().info
-    assert enough(FindParams(), info) == 1600
-    assert enough(FindParams(det_size=(320, 960)), info) == 2400
-    assert enough(FindParams(det_size=(320,), full_size=True), info) is None
+    assert min_long_side(FindParams(), info) == 1600
+    assert min_long_side(FindParams(det_size=(320, 960)), info) == 2400
+    assert min_long_side(FindParams(det_size=(320,), full_size=True), info) is None

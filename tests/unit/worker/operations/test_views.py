@@ -48,7 +48,7 @@ def judged(operation: Operation, *faces: Any, kind: Kind = "JPEG", **params: Any
         yield
 
     engine, parsed = Watched(), parse_params(operation, params)
-    image = decode(data, max_pixels=40_000_000, enough=operations.enough(parsed, engine.info))
+    image = decode(data, max_pixels=40_000_000, min_long_side=operations.min_long_side(parsed, engine.info))
     reference = image if operation is Operation.VERIFY else None
     operations.run(operation, parsed, Work(engine=engine, clock=clock, image=image, reference=reference))
     return engine, stages
