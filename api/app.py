@@ -124,7 +124,9 @@ async def _lifespan(app: FastAPI, *, settings: ApiSettings, backend: OpenBackend
     """Keep the backend open and the audit log written while the application runs."""
     async with backend(settings) as opened:
         app.state.backend = opened
-        app.state.authenticator = open_authenticator(settings, keys=opened.stores.api_keys, tenants=opened.stores.tenants)
+        app.state.authenticator = open_authenticator(
+            settings, keys=opened.stores.api_keys, tenants=opened.stores.tenants
+        )
         app.state.audit = AuditLog(opened.stores.audit, keep=settings.audit_ttl)
         writing = asyncio.create_task(app.state.audit.run())
         try:

@@ -76,7 +76,9 @@ def ours() -> Pieces:
         crops = engine.align(image, faces)
         return {
             "engine": partial(_embedded, engine, image),
-            "decode": partial(decode, picture.data, max_pixels=most, min_long_side=min_long_side_for([engine.info.largest_side])),
+            "decode": partial(
+                decode, picture.data, max_pixels=most, min_long_side=min_long_side_for([engine.info.largest_side])
+            ),
             "detect": partial(engine.detect, image),
             "align": partial(engine.align, image, faces),
             "embed": partial(engine.embed, crops),

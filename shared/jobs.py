@@ -146,7 +146,7 @@ class JobRequest(JobSpec):
     image: bytes = field(default=b"", repr=False)
     reference: bytes = field(default=b"", repr=False)
     """A second image file, or empty."""
-    more: tuple[bytes, ...] = field(default=(), repr=False)
+    extra_images: tuple[bytes, ...] = field(default=(), repr=False)
     """Further images of the same person, for a registration."""
     image_url: str | None = field(default=None, repr=False)
     """Where the image is fetched from. The job waits for its images before it waits for a worker."""
@@ -279,5 +279,5 @@ class Claim:
     token: str
     image: bytes | None
     reference: bytes | None
-    more: tuple[bytes, ...] = ()
+    extra_images: tuple[bytes, ...] = ()
     """Further images of the same person."""

@@ -191,8 +191,10 @@ class MemoryLedger(Ledger):
             record.token = f"{worker}:{record.job.attempts + 1}"
             job = self.move(job_id, Status.RUNNING, started_at=now, attempts=record.job.attempts + 1)
             image, reference = record.images or (b"", b"")
-            more = record.new.more if record.images else ()
-            return Claim(job=job, token=record.token, image=image, reference=reference or None, more=more)
+            extra_images = record.new.extra_images if record.images else ()
+            return Claim(
+                job=job, token=record.token, image=image, reference=reference or None, extra_images=extra_images
+            )
 
     def finish(self, job_id: str, token: str, outcome: Outcome) -> bool:
         with self.lock:
@@ -233,7 +235,9 @@ class MemoryLedger(Ledger):
             self.tell(job_id, None)
             return True
 
-    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, context: RequestContext = UNKNOWN) -> Job:
+    def retry(
+        self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, context: RequestContext = UNKNOWN
+    ) -> Job:
         with self.lock:
             self.step()
             record = self.own(job_id, tenant)

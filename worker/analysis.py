@@ -174,14 +174,16 @@ class Analyst:
         with stopwatch("decode"):
             min_long_side = operations.min_long_side(params, self.engine.info)
             image = self._decode(claim.image, min_long_side=min_long_side)
-            reference = self._decode(claim.reference, min_long_side=min_long_side) if claim.reference is not None else None
-            more = tuple(self._decode_further(claim.more, min_long_side=min_long_side))
+            reference = (
+                self._decode(claim.reference, min_long_side=min_long_side) if claim.reference is not None else None
+            )
+            extra_images = tuple(self._decode_further(claim.extra_images, min_long_side=min_long_side))
         work = operations.Work(
             engine=self.engine,
             clock=stopwatch,
             image=image,
             reference=reference,
-            more=more,
+            extra_images=extra_images,
             verify_threshold=self.verify_threshold,
         )
         return operations.run(claim.job.operation, params, work).model_dump(mode="json")

@@ -48,7 +48,7 @@ class ResultCache:
                 "params": params.model_dump(mode="json"),
                 "image": hashlib.sha256(claim.image or b"").hexdigest(),
                 "reference": None if claim.reference is None else hashlib.sha256(claim.reference).hexdigest(),
-                "more": [hashlib.sha256(image).hexdigest() for image in claim.more],
+                "extra_images": [hashlib.sha256(image).hexdigest() for image in claim.extra_images],
                 "made_by": self.made_by,
             }
         )

@@ -108,7 +108,9 @@ def decode(data: bytes, *, max_pixels: int, min_long_side: int | None = None) ->
     """
     header = inspect_image(data, max_pixels=max_pixels)
     width, height = header.width, header.height
-    divisor = 1 if min_long_side is None or header.kind != "jpeg" else reduction(width, height, min_long_side=min_long_side)
+    divisor = (
+        1 if min_long_side is None or header.kind != "jpeg" else reduction(width, height, min_long_side=min_long_side)
+    )
     try:
         pixels = _pixels(data, header, divisor)
     except cv2.error:

@@ -105,7 +105,9 @@ def start(settings: WorkerSettings) -> None:
         cache=result_cache(Results(client, shards=settings.shards), engine.info, settings),
         verify_threshold=settings.verify_threshold,
     )
-    polling_fallback = PollingFallback(waiting=lambda: ledger.depth()[0], busy=lambda: bool(heartbeat.held()), work=analyst.analyze_next)
+    polling_fallback = PollingFallback(
+        waiting=lambda: ledger.depth()[0], busy=lambda: bool(heartbeat.held()), work=analyst.analyze_next
+    )
     metrics.INFO.labels(settings.engine, info.model_pack, info.embedding_contract, info.provider).set(1)
     metrics.THREADS.set(info.threads)
     metrics.BUSY.set_function(lambda: len(heartbeat.held()))

@@ -63,7 +63,7 @@ def from_form(form: Form, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submiss
     submission = compose(
         operation=read_operation(form.texts.get("operation")),
         image=form.file("image") if url is None else b"",
-        more=form.files.get("image", ())[1:],
+        extra_images=form.files.get("image", ())[1:],
         image_url=None if url is None else str(policy.check(url, field="image_url")),
         reference=form.file("reference") if "reference" in form.files else None,
         source=parse(ReferenceSource, raw, within="reference") if raw is not None else None,
@@ -98,7 +98,7 @@ def from_json(raw: bytes, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submiss
         operation=body.operation,
         image=b"" if first.base64 is None else decoded(first.base64, field="image.base64"),
         image_url=None if url is None else str(policy.check(url, field="image.url")),
-        more=tuple(_further(source, index) for index, source in enumerate(others, 1)),
+        extra_images=tuple(_further(source, index) for index, source in enumerate(others, 1)),
         reference=None,
         source=body.reference,
         params=body.params,
@@ -168,7 +168,7 @@ def compose(
     operation: Operation,
     image: bytes,
     image_url: str | None,
-    more: tuple[bytes, ...] = (),
+    extra_images: tuple[bytes, ...] = (),
     reference: bytes | None,
     source: ReferenceSource | None,
     params: dict[str, Any],
@@ -189,8 +189,8 @@ def compose(
         _refuse("params.reference_embedding", 'give it as reference: {"embedding": {"vector": [...]}}')
     checked = parse_params(operation, params)
     if isinstance(checked, RegisterParams):
-        _check_register(checked, images=1 + len(more))
-    elif more:
+        _check_register(checked, images=1 + len(extra_images))
+    elif extra_images:
         _refuse("image", f"{operation} takes one image; only register takes several")
     check_metadata(metadata)
     if source is not None and source.base64 is not None:
@@ -214,7 +214,7 @@ def compose(
         params=checked,
         metadata=metadata,
         reference=reference or b"",
-        more=more,
+        extra_images=extra_images,
         reference_url=reference_url,
         priority=priority,
     )

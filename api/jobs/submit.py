@@ -47,7 +47,7 @@ class Submission(JobRequest):
             "metadata": dict(self.metadata),
             "priority": self.priority.value,
             "start_within": None if self.start_within is None else self.start_within.total_seconds(),
-            **({"more": list(self.more)} if self.more else {}),
+            **({"extra_images": list(self.extra_images)} if self.extra_images else {}),
             **({} if self.webhook is None else {"webhook": asdict(self.webhook)}),
         }
 
@@ -68,7 +68,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
         inspect_image(submission.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
     if submission.reference:
         _inspect_further(submission.reference, settings, name="The reference")
-    for index, image in enumerate(submission.more, 1):
+    for index, image in enumerate(submission.extra_images, 1):
         _inspect_further(image, settings, name=f"Image {index}")
     params = submission.params
     if isinstance(params, RegisterParams) and submission.quality_policy:

@@ -101,9 +101,9 @@ def reference(shard: int, job_id: str) -> str:
     return f"{prefix(shard)}reference:{job_id}"
 
 
-def more(shard: int, job_id: str) -> str:
+def extra_images(shard: int, job_id: str) -> str:
     """The bytes of further images."""
-    return f"{prefix(shard)}more:{job_id}"
+    return f"{prefix(shard)}extra_images:{job_id}"
 
 
 def embeddings(shard: int, job_id: str) -> str:

@@ -12,7 +12,7 @@ from shared.ledger import keys
 from tests.chaos.oracle import LINES, Group, Record, Snapshot
 
 PNG: Final = b"\x89PNG"
-IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|more|urls):")
+IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|extra_images|urls):")
 OWNED: Final = re.compile(
     r"vultus:\{\d+\}:(turns|counts|queued_tenants|expiry|listeners:.*|index:.*)|vultus:layout|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*"
 )

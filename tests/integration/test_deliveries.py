@@ -63,7 +63,9 @@ def planned(stores: Stores, *destinations: str, tenant: str = DEFAULT) -> str:
     return job_id
 
 
-def take(deliveries: Deliveries, *, most: int = 100, hold: timedelta = HOLD, per_destination: int = 8) -> list[LeasedDelivery]:
+def take(
+    deliveries: Deliveries, *, most: int = 100, hold: timedelta = HOLD, per_destination: int = 8
+) -> list[LeasedDelivery]:
     return deliveries.take(most=most, hold=hold, per_destination=per_destination)
 
 

@@ -38,7 +38,7 @@ def accept(
         metadata={"case": "secret-case"},
         image=image,
         reference=b"pixels-of-another",
-        more=(b"pixels-from-the-side", b"pixels-in-the-dark"),
+        extra_images=(b"pixels-from-the-side", b"pixels-in-the-dark"),
         result_ttl=timedelta(hours=1),
         priority=priority,
         start_within=start_within,
@@ -217,7 +217,7 @@ def test_a_retry_is_a_new_job_with_the_same_images(ledger: Ledger, ledger_server
     claim = ledger.claim("w")
     assert claim is not None
     assert (claim.job.id, claim.image, claim.reference) == (new.id, b"pixels-of-a-face", b"pixels-of-another")
-    assert claim.more == (b"pixels-from-the-side", b"pixels-in-the-dark")
+    assert claim.extra_images == (b"pixels-from-the-side", b"pixels-in-the-dark")
     assert ledger.finish(new.id, claim.token, Outcome(result={}))
     assert b"pixels" not in everything(ledger_server)
 

@@ -118,21 +118,21 @@ def test_further_images_come_with_the_claim_in_their_order_again_after_a_loss_an
         operation=Operation.REGISTER,
         params={},
         image=b"front",
-        more=(b"left", b"right"),
+        extra_images=(b"left", b"right"),
         result_ttl=timedelta(hours=1),
     )
     ledger.accept(several, limits=Limits(10))
     ledger.accept(several, limits=Limits(10))
     first = ledger.claim("w")
     assert first is not None
-    assert (first.image, first.more) == (b"front", (b"left", b"right"))
+    assert (first.image, first.extra_images) == (b"front", (b"left", b"right"))
     assert ledger.release(job_id, first.token, max_attempts=3)
     again = ledger.claim("w")
     assert again is not None
-    assert again.more == first.more
+    assert again.extra_images == first.extra_images
     assert ledger.finish(job_id, again.token, Outcome(result={}))
     with ledger_server.store.client() as client:
-        assert client.exists(keys.more(0, job_id)) == 0
+        assert client.exists(keys.extra_images(0, job_id)) == 0
 
 
 def test_an_end_is_written_once_however_many_try(ledger: Ledger) -> None:

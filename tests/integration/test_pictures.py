@@ -44,7 +44,9 @@ def read(
 ) -> tuple[FacesResult, Picture]:
     """The result as a worker makes it, and the picture as it was read: as the rule says where `enough` does not."""
     params = parse_params(operation, asked)
-    picture = decode(data, max_pixels=40_000_000, min_long_side=min_long_side or operations.min_long_side(params, engine().info))
+    picture = decode(
+        data, max_pixels=40_000_000, min_long_side=min_long_side or operations.min_long_side(params, engine().info)
+    )
     result = operations.run(operation, params, operations.Work(engine=engine(), clock=Stopwatch(), image=picture))
     assert isinstance(result, FacesResult)
     return result, picture

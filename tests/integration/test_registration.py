@@ -36,7 +36,7 @@ def test_several_images_become_one_embedding_and_are_all_erased(stack: Stack) ->
     assert [image["reason"] for image in result["images"]] == [None] * 3
     assert sum(value * value for value in result["embedding"]["vector"]) == pytest.approx(1)
     with stack.ledger.client() as ledger:
-        made = (keys.image, keys.more, keys.reference)
+        made = (keys.image, keys.extra_images, keys.reference)
         assert ledger.exists(*[key(0, job["id"]) for key in made]) == 0
 
 

@@ -216,7 +216,9 @@ class Deliverer:
     def _request(self, delivery: Delivery, endpoint: Endpoint | None, *, now: float) -> DeliveryRequest:
         if endpoint is not None:
             secrets = endpoint.active_secrets(now)
-            return DeliveryRequest(endpoint.url, endpoint.headers, endpoint.payload, endpoint.include_embeddings, secrets)
+            return DeliveryRequest(
+                endpoint.url, endpoint.headers, endpoint.payload, endpoint.include_embeddings, secrets
+            )
         webhook = delivery.webhook
         if webhook is None:
             raise LookupError(delivery.id)

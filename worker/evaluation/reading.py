@@ -55,7 +55,9 @@ class Reader:
         def one(path: Path) -> T | str:
             try:
                 picture = decode(
-                    path.read_bytes(), max_pixels=self.max_pixels, min_long_side=min_long_side(self.params, self.engine.info)
+                    path.read_bytes(),
+                    max_pixels=self.max_pixels,
+                    min_long_side=min_long_side(self.params, self.engine.info),
                 )
                 work = Work(engine=self.engine, clock=_untimed, image=picture)
                 subject = person.find(picture, self.params, work)

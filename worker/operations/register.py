@@ -47,7 +47,7 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
     limits = policy.effective(
         register_score=info.thresholds.register_score, register_length=info.thresholds.register_length
     )
-    subjects = [person.find(picture, params, work) for picture in (work.image, *work.more)]
+    subjects = [person.find(picture, params, work) for picture in (work.image, *work.extra_images)]
     examined = [_examine(subject, params, work) for subject in subjects]
     examined = _embed(examined, limits, params, work)
     _compare(examined, match=info.thresholds.match)
@@ -74,7 +74,7 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         orientation=shown.subject.image.turn,
         embedding=embedding if reason is None else None,
         accepted=len(accepted),
-        images=[_verdict(index, image) for index, image in enumerate(examined)] if work.more else [],
+        images=[_verdict(index, image) for index, image in enumerate(examined)] if work.extra_images else [],
         duplicates=duplicates,
     )
 

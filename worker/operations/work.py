@@ -43,7 +43,7 @@ class Work:
     clock: Clock
     image: Picture
     reference: Picture | None = None
-    more: tuple[Picture, ...] = ()
+    extra_images: tuple[Picture, ...] = ()
     """Further images of the same person."""
     verify_threshold: float | None = None
     """The operator's, in place of the pack's."""

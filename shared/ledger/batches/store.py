@@ -69,10 +69,10 @@ class Batches:
                         staged.set(keys.image(shard, job.id), job.image, px=STAGED)
                     if job.reference:
                         staged.set(keys.reference(shard, job.id), job.reference, px=STAGED)
-                    if job.more:
-                        staged.delete(keys.more(shard, job.id))
-                        staged.rpush(keys.more(shard, job.id), *job.more)
-                        staged.pexpire(keys.more(shard, job.id), STAGED)
+                    if job.extra_images:
+                        staged.delete(keys.extra_images(shard, job.id))
+                        staged.rpush(keys.extra_images(shard, job.id), *job.extra_images)
+                        staged.pexpire(keys.extra_images(shard, job.id), STAGED)
                 staged.execute()
         fields = {
             "metadata": json.dumps(dict(metadata)),
@@ -154,7 +154,7 @@ class Batches:
             for job in jobs:
                 undone.delete(keys.image(shard, job.id))  # one by one: in a cluster's pipeline a DEL has one key
                 undone.delete(keys.reference(shard, job.id))
-                undone.delete(keys.more(shard, job.id))
+                undone.delete(keys.extra_images(shard, job.id))
             undone.execute()
 
 
@@ -166,5 +166,5 @@ def _parts(jobs: Sequence[NewJob]) -> list[list[NewJob]]:
             parts.append([])
             size = 0
         parts[-1].append(job)
-        size += len(job.image) + len(job.reference) + sum(map(len, job.more))
+        size += len(job.image) + len(job.reference) + sum(map(len, job.extra_images))
     return parts

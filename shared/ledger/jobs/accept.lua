@@ -12,7 +12,7 @@ if full then return full end
 if ARGV[6] ~= '' then job.fields.idempotency = ARGV[6] end
 if ARGV[9] ~= '' then redis.call('SET', prefix .. 'image:' .. id, ARGV[9]) end
 if ARGV[10] ~= '' then redis.call('SET', prefix .. 'reference:' .. id, ARGV[10]) end
-for at = 11, #ARGV do redis.call('RPUSH', prefix .. 'more:' .. id, ARGV[at]) end
+for at = 11, #ARGV do redis.call('RPUSH', prefix .. 'extra_images:' .. id, ARGV[at]) end
 admit(job, 0)
 settle_key(ARGV[6], id, ARGV[8])
 return {'accepted', redis.call('HGET', KEYS[1], 'created_at'), depth()}

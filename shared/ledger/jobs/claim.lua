@@ -47,7 +47,7 @@ local function first_of(line)
         redis.call('ZADD', prefix .. 'leases', now + ARGV[3], id)
         return {token, redis.call('HGETALL', job),
           redis.call('GET', prefix .. 'image:' .. id), redis.call('GET', prefix .. 'reference:' .. id),
-          redis.call('LRANGE', prefix .. 'more:' .. id, 0, -1), redis.call('GET', prefix .. 'embeddings:' .. id)}
+          redis.call('LRANGE', prefix .. 'extra_images:' .. id, 0, -1), redis.call('GET', prefix .. 'embeddings:' .. id)}
       end
     end
   end

@@ -74,7 +74,7 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
         record["image_origin"] = job.image_origin
     if job.reference_origin is not None:
         record["reference_origin"] = job.reference_origin
-    images = {"image": job.image, "reference": job.reference, "more": job.more}
+    images = {"image": job.image, "reference": job.reference, "extra_images": job.extra_images}
     urls = _without_none({"image": job.image_url, "reference": job.reference_url})
     embeddings = {name: job.params[name] for name in EMBEDDINGS if job.params.get(name)}
     more = {

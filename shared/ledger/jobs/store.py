@@ -138,7 +138,7 @@ class Ledger:
                     *under.arguments,
                     job.image,
                     job.reference,
-                    *job.more,
+                    *job.extra_images,
                 ],
             )
         refuse_where_full(answer, limits.of_one(self.shards))
@@ -172,9 +172,11 @@ class Ledger:
             if found and len(found) == 1:
                 raise TriedBeforeError
             if found:
-                token, flat, image, reference, more, embeddings = found
+                token, flat, image, reference, extra_images, embeddings = found
                 job = with_embeddings(read_job(pairs(flat)), embeddings)
-                return Claim(job=job, token=token.decode(), image=image, reference=reference, more=tuple(more))
+                return Claim(
+                    job=job, token=token.decode(), image=image, reference=reference, extra_images=tuple(extra_images)
+                )
         if away is not None:
             raise away
         return None
@@ -255,7 +257,9 @@ class Ledger:
         with store_errors():
             return bool(self._delete(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, tenant]))
 
-    def retry(self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, context: RequestContext = UNKNOWN) -> Job:
+    def retry(
+        self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, context: RequestContext = UNKNOWN
+    ) -> Job:
         """A new job, on the same shard, for one that failed and may be retried; however often asked, it is one.
 
         Raises:

@@ -5,7 +5,7 @@ local now = time[1] + time[2] / 1e6
 local BAND = 1e10  -- seconds between the places of two priorities in line: more than any clock says
 local BANDS = {high = 0, normal = 1, low = 2}
 -- What a job works on: erased when it ends, or kept for a retry.
-local MATERIAL = {'image:', 'reference:', 'more:', 'embeddings:', 'urls:'}
+local MATERIAL = {'image:', 'reference:', 'extra_images:', 'embeddings:', 'urls:'}
 local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
 local telling = {job = true, batch = true}  -- false where one is erased: it is to be as if it had never been
 

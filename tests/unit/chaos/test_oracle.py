@@ -76,7 +76,10 @@ class World:
     def add(self, job_id: str, made: Record) -> None:
         self.edit(
             records={**self.found.records, job_id: made},
-            index_keys={**self.found.index_keys, made.index_key: [*self.found.index_keys.get(made.index_key, []), job_id]},
+            index_keys={
+                **self.found.index_keys,
+                made.index_key: [*self.found.index_keys.get(made.index_key, []), job_id],
+            },
         )
 
 
@@ -125,7 +128,10 @@ DAMAGE: dict[str, tuple[str, Callable[[World], object]]] = {
     "an image left": ("image: ", lambda w: w.edit(images=["vultus:{0}:image:job_a"])),
     "a lease left": ("still in leases", lambda w: w.edit(lines={**w.found.lines, "leases": ["job_a"]})),
     "a place in line left": ("still in pending", lambda w: w.edit(lines={**w.found.lines, "queue": ["job_a"]})),
-    "a job on no index_key": ("no index_key", lambda w: w.edit(index_keys={**w.found.index_keys, "succeeded:detect": []})),
+    "a job on no index_key": (
+        "no index_key",
+        lambda w: w.edit(index_keys={**w.found.index_keys, "succeeded:detect": []}),
+    ),
     "a job on two index_keys": (
         "index: job_a",
         lambda w: w.edit(index_keys={**w.found.index_keys, "running:detect": ["job_a"]}),

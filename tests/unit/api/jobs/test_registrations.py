@@ -29,7 +29,7 @@ def test_several_images_of_a_registration_reach_the_worker_in_their_order(gatewa
     assert gateway.post("/v1/jobs", files=parts, data={"operation": "register"}).status_code == 202
     several = [{"base64": base64.b64encode(data).decode()} for data in (JPEG, PNG, JPEG)]
     assert gateway.post("/v1/jobs", json={"operation": "register", "images": several}).status_code == 202
-    assert [(claim.image, claim.more) for claim in gateway.worker.claims] == [(JPEG, (PNG, JPEG))] * 2
+    assert [(claim.image, claim.extra_images) for claim in gateway.worker.claims] == [(JPEG, (PNG, JPEG))] * 2
 
 
 @pytest.mark.parametrize(

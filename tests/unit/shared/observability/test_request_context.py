@@ -4,7 +4,14 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.observability.request_context import TRACEPARENT, UNKNOWN, RequestContext, current, bind_request_context, read_traceparent
+from shared.observability.request_context import (
+    TRACEPARENT,
+    UNKNOWN,
+    RequestContext,
+    current,
+    bind_request_context,
+    read_traceparent,
+)
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 GOOD = f"00-{TRACE}-{SPAN}-01"

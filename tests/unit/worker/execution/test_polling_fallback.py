@@ -15,7 +15,9 @@ class Post:
     def __init__(self, *, line: int) -> None:
         self.line, self.time, self.busy, self.done = line, 0.0, False, 0
         self.refused = False
-        self.polling_fallback = PollingFallback(waiting=lambda: self.line, busy=lambda: self.busy, work=self.work, now=lambda: self.time)
+        self.polling_fallback = PollingFallback(
+            waiting=lambda: self.line, busy=lambda: self.busy, work=self.work, now=lambda: self.time
+        )
 
     def work(self) -> bool:
         if not self.line or self.refused:

@@ -70,7 +70,7 @@ def run(
         clock=no_clock,
         image=image,
         reference=reference,
-        more=tuple(more),
+        extra_images=tuple(more),
         verify_threshold=verify_threshold,
     )
     return operations.run(operation, parse_params(operation, params), work)

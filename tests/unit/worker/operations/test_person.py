@@ -47,7 +47,7 @@ def test_the_other_faces_of_the_reference_are_listed_too() -> None:
 
 
 def test_each_image_of_a_registration_lists_its_other_faces() -> None:
-    result = run(Operation.REGISTER, picture((PERSON, WHITE)), more=[BESIDE])
+    result = run(Operation.REGISTER, picture((PERSON, WHITE)), extra_images=[BESIDE])
     assert [len(image.other_faces) for image in result.images] == [0, 1]
     assert result.registered
 

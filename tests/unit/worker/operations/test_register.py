@@ -152,7 +152,7 @@ def test_a_face_that_cannot_be_recognised_is_told_so_before_its_embedding_length
 
 def test_with_a_limit_on_length_every_image_is_embedded_in_one_run() -> None:
     engine = Measured(15)
-    result = run(Operation.REGISTER, SPOOF, more=[ONE, SAME], engine=engine)
+    result = run(Operation.REGISTER, SPOOF, extra_images=[ONE, SAME], engine=engine)
     assert [stage for stage in engine.stages if stage[0] == "embed"] == [("embed", 3)]
     assert (result.accepted, len(result.embedding.vector)) == (2, 512)
 
@@ -178,7 +178,7 @@ def test_one_image_is_its_own_template_and_has_no_list_of_verdicts() -> None:
 
 def test_several_images_of_one_person_are_embedded_in_one_run() -> None:
     engine = Recording()
-    result = run(Operation.REGISTER, ONE, more=[SAME, ONE], engine=engine)
+    result = run(Operation.REGISTER, ONE, extra_images=[SAME, ONE], engine=engine)
     assert (result.registered, result.reason, result.accepted) == (True, None, 3)
     assert [(image.index, image.accepted, image.reason) for image in result.images] == [
         (0, True, None), (1, True, None), (2, True, None),
@@ -189,7 +189,7 @@ def test_several_images_of_one_person_are_embedded_in_one_run() -> None:
 
 
 def test_a_stranger_among_the_images_is_refused_by_its_index() -> None:
-    result = run(Operation.REGISTER, ONE, more=[OTHER, SAME])
+    result = run(Operation.REGISTER, ONE, extra_images=[OTHER, SAME])
     assert (result.registered, result.accepted) == (True, 2)
     assert [image.reason for image in result.images] == [None, "same_person", None]
     [check] = [check for check in result.images[1].checks if check.name == "same_person"]
@@ -198,12 +198,12 @@ def test_a_stranger_among_the_images_is_refused_by_its_index() -> None:
 
 
 def test_two_that_differ_are_both_refused() -> None:
-    result = run(Operation.REGISTER, ONE, more=[OTHER])
+    result = run(Operation.REGISTER, ONE, extra_images=[OTHER])
     assert (result.registered, result.reason, result.accepted, result.embedding) == (False, "same_person", 0, None)
 
 
 def test_an_image_that_fails_a_check_is_left_out_and_the_others_register() -> None:
-    result = run(Operation.REGISTER, SPOOF, more=[NONE, ONE, SAME])
+    result = run(Operation.REGISTER, SPOOF, extra_images=[NONE, ONE, SAME])
     assert (result.registered, result.accepted) == (True, 2)
     assert [image.reason for image in result.images] == ["liveness", "one_face", None, None]
     assert [image.num_faces for image in result.images] == [1, 0, 1, 1]
@@ -212,13 +212,13 @@ def test_an_image_that_fails_a_check_is_left_out_and_the_others_register() -> No
 
 
 def test_fewer_than_asked_for_is_no_registration() -> None:
-    result = run(Operation.REGISTER, ONE, more=[SPOOF, SAME], min_images=3)
+    result = run(Operation.REGISTER, ONE, extra_images=[SPOOF, SAME], min_images=3)
     assert (result.registered, result.reason, result.accepted) == (False, "too_few_images", 2)
     assert result.embedding is None
 
 
 def test_where_no_image_passes_the_first_one_says_why() -> None:
-    result = run(Operation.REGISTER, SPOOF, more=[NONE])
+    result = run(Operation.REGISTER, SPOOF, extra_images=[NONE])
     assert (result.reason, result.accepted) == ("liveness", 0)
     assert result.face == result.images[0].face
 
