@@ -31,7 +31,7 @@ from api.http import problems
 from api.http.content_encoding import PlainBodies
 from api.http.cors import Cors
 from api.http.draining import Drain
-from api.http.middleware import BodyLimit, RequestContextMiddleware, HeadAsGet, OwnNames
+from api.http.middleware import BodyLimit, HeadAsGet, OwnNames, RequestContextMiddleware
 from api.http.openapi import add_models, complete
 from api.http.server import serve
 from api.http.uploads import Uploads

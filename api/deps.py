@@ -8,7 +8,7 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
-from api.auth.authenticator import Caller, Authenticator, RateLimitedError
+from api.auth.authenticator import Authenticator, Caller, RateLimitedError
 from api.backend.backend import Backend
 from api.http.draining import Drain
 from api.settings.api import ApiSettings

@@ -20,7 +20,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from bench import client, outside, targets
+from bench import client, process_stats, targets
 from bench.length import Length
 from bench.pictures import Picture
 from bench.report import Report
@@ -91,7 +91,7 @@ def straight(promise: str, *, seconds: float, clients: int = CLIENTS) -> float:
 
 def through_http(promise: str, *, seconds: float, clients: int = CLIENTS) -> float:
     """Answers 202 per second of one gateway, without a worker."""
-    with outside.vultus(workers=0, queue_limit="100000", durability=promise) as stack:
+    with process_stats.vultus(workers=0, queue_limit="100000", durability=promise) as stack:
         with stack.ledger.client() as store:
             store.config_set("appendfsync", promise)
         target = client.job(stack.port, noise(), wait=0)

@@ -108,9 +108,9 @@ def _offer(kind: str) -> Any:
         from bench import pieces  # noqa: PLC0415
 
         return pieces.ours() if kind == "ours" else pieces.bare()
-    from bench import rival  # noqa: PLC0415
+    from bench import baseline_service  # noqa: PLC0415
 
-    return rival.face_analysis(defaults=kind == "face_analysis_defaults")
+    return baseline_service.face_analysis(defaults=kind == "face_analysis_defaults")
 
 
 def once(work: Any) -> dict[str, float]:

@@ -16,8 +16,8 @@ from typing import Final
 
 from bench import accepts, deliveries, machine, pictures
 from bench.engine_figures import PICTURES, EngineFigures
+from bench.explain_misses import explain_misses
 from bench.length import FULL, QUICK, Length
-from bench.reasons import reasons
 from bench.report import Report
 from bench.service_figures import ServiceFigures
 from tools.setup import ROOT
@@ -81,7 +81,7 @@ def measure(report: Report, *, length: Length) -> None:
         report.about["used by other processes meanwhile"] = f"{share:.1%} of the cores" + (
             ": **too much, measure again on a quiet machine**" if share > BUSY else ""
         )
-    report.reasons = reasons(report)
+    report.reasons = explain_misses(report)
 
 
 if __name__ == "__main__":

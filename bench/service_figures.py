@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 
-from bench import client, outside, pictures, targets
+from bench import client, pictures, process_stats, targets
 from bench.engine_figures import PICTURES, EngineFigures
 from bench.length import Length
 from bench.pictures import Picture
@@ -34,11 +34,11 @@ class Rival:
 
     def load(self, picture: Picture, length: Length) -> None:
         """One window."""
-        before = outside.processor_seconds(self.parts)
+        before = process_stats.processor_seconds(self.parts)
         load = client.closed_loop(
             self.target, clients=length.clients, warm=length.warm * self.share, seconds=length.load * self.share
         )
-        after = outside.processor_seconds(self.parts)
+        after = process_stats.processor_seconds(self.parts)
         for part in after:
             self.spent.setdefault(part, []).append(1000 * (after[part] - before[part]) / load.answered)
         _check(load, picture)
@@ -65,21 +65,21 @@ class ServiceFigures:
     def saturation(self) -> None:
         """(d): clients in a closed loop against ours, the synchronous service, and ours with OpenVINO bf16."""
         with ExitStack() as running:
-            ours = running.enter_context(outside.vultus())
-            theirs = running.enter_context(outside.classic())
+            ours = running.enter_context(process_stats.vultus())
+            theirs = running.enter_context(process_stats.classic())
             bf16 = None
             if find_spec("openvino") is None:
                 self._report.skipped[targets.BF16] = "skipped: OpenVINO is not installed"
             else:
-                bf16 = running.enter_context(outside.vultus(provider="openvino", precision="bf16"))
+                bf16 = running.enter_context(process_stats.vultus(provider="openvino", precision="bf16"))
             for column, picture in self._pictures.items():
                 job = partial(client.job, picture=picture, wait=60)
                 rivals = [
-                    Rival(OURS, job(ours.port), outside.parts(ours)),
+                    Rival(OURS, job(ours.port), process_stats.parts(ours)),
                     Rival(SYNC, client.classic(theirs.port, picture), {"service": theirs.pid}),
                 ]
                 if bf16 is not None:
-                    rivals.append(Rival(BF16, job(bf16.port), outside.parts(bf16), share=0.5))
+                    rivals.append(Rival(BF16, job(bf16.port), process_stats.parts(bf16), share=0.5))
                 self._saturate(column, picture, rivals)
 
     def _saturate(self, column: str, picture: Picture, rivals: list[Rival]) -> None:
@@ -105,15 +105,15 @@ class ServiceFigures:
 
     def idle(self) -> None:
         """(e): one client, one job at a time, split by stage."""
-        with outside.vultus() as ours:
+        with process_stats.vultus() as ours:
             for column, picture in self._pictures.items():
                 target = client.job(ours.port, picture, wait=60)
                 answers = client.one_by_one(target, times=self._length.probes // 4 + 5, pause=0.02)[5:]
-                over = [1000 * seconds - outside.own_ms(job) for seconds, job in answers]
+                over = [1000 * seconds - process_stats.own_ms(job) for seconds, job in answers]
                 note = partial(self._report.note, column=column, unit="ms")
                 note("idle, submit to result", samples=[1000 * seconds for seconds, _ in answers])
                 note("idle, of that not the engine's", samples=over)
-                for stage in ("queue_ms", *outside.stages(answers[0][1])):
+                for stage in ("queue_ms", *process_stats.stages(answers[0][1])):
                     name = f"idle, stage {stage.removesuffix('_ms')}"
                     note(name, samples=[job["metrics"][stage] for _, job in answers])
                 self._report.put(targets.IDLE, column, statistics.median(over))
@@ -123,7 +123,7 @@ class ServiceFigures:
         picture = self._pictures["one"]
         at_once = partial(client.job, picture=picture, wait=0)
         note = partial(self._report.note, column="one")
-        with outside.vultus(workers=0, queue_limit="100000") as alone:
+        with process_stats.vultus(workers=0, queue_limit="100000") as alone:
             loads = [
                 client.closed_loop(at_once(alone.port), clients=8, warm=0.5, seconds=self._length.load / 6)
                 for _ in range(self._length.rounds)
@@ -132,7 +132,7 @@ class ServiceFigures:
             for share in (0.5, 0.99):
                 samples = [1000 * percentile(load.latencies, share) for load in loads]
                 note(f"gateway alone, 8 clients, 202, p{share * 100:.0f}", samples=samples, unit="ms")
-        with outside.vultus(queue_limit="100000") as busy:
+        with process_stats.vultus(queue_limit="100000") as busy:
             saturating = client.job(busy.port, picture, wait=60)
             waits = client.probed(
                 saturating, at_once(busy.port), clients=self._length.clients, times=self._length.probes, every=0.05
@@ -143,13 +143,13 @@ class ServiceFigures:
 
     def memory(self) -> None:
         """A fresh worker's memory with two job threads, after a tenth of the jobs and after all of them."""
-        with outside.vultus(worker_threads="2") as ours:
+        with process_stats.vultus(worker_threads="2") as ours:
             mixed = [client.job(ours.port, picture, wait=60) for picture in pictures.mixed()]
             worker = ours.workers[0].pid
-            sizes = [outside.memory_mib(worker)]
+            sizes = [process_stats.memory_mib(worker)]
             for times in (self._length.jobs // 10, self._length.jobs - self._length.jobs // 10):
                 client.in_turn(mixed, times=times, clients=4)
-                sizes.append(outside.memory_mib(worker))
+                sizes.append(process_stats.memory_mib(worker))
             when = ("at start", f"after {self._length.jobs // 10:,} jobs", f"after {self._length.jobs:,} jobs")
             for name, size in zip(when, sizes, strict=True):
                 self._report.note(f"worker memory {name}, resident", "mixed", [size["Rss"]], unit="MiB")

@@ -94,9 +94,9 @@ def decode(data: bytes, *, max_pixels: int, min_long_side: int | None = None) ->
     nothing behind its end. EXIF orientation is applied. Gray, palette and CMYK become color, 16 bits become the upper
     8, and transparent pixels are laid on white, as a viewer shows them.
 
-    A JPEG whose long side stays at least `min_long_side` at a half, a quarter or an eighth is read at the smallest of these:
-    libjpeg then skips most of the work (docs/decisions/0011). The other kinds are always read whole; OpenCV would
-    only scale them down afterwards.
+    A JPEG is decoded at a half, a quarter or an eighth of its size, at the smallest of these whose long side is at
+    least `min_long_side`: libjpeg then skips most of the work (docs/decisions/0011). The other formats are always
+    decoded whole; OpenCV would only scale them down afterwards.
 
     Returns:
         Pixels of shape (height, width, 3), uint8, BGR, contiguous; and the size of the whole upright image.

@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from bench import client, outside, pictures
+from bench import client, pictures, process_stats
 from bench.capacity.simulation import Leg, Seen, Station, in_order, one_of, poisson, simulate
 from bench.statistic import percentile
 from tools.loopback import urlopen
@@ -165,8 +165,8 @@ def main() -> int:
     given = options.parse_args()
     timed, right = given.engine == "timed", True
     picture = pictures.empty() if timed else pictures.portrait()
-    app = TIMED if timed else outside.WORKER
-    with outside.vultus(app=app, worker_threads=str(given.threads), queue_limit="100000") as stack:
+    app = TIMED if timed else process_stats.WORKER
+    with process_stats.vultus(app=app, worker_threads=str(given.threads), queue_limit="100000") as stack:
         idle = [_read(stack, str(job["id"])) for _, job in _alone(stack, picture)]
         doorbell = statistics.median(job.waited for job in idle)
         with stack.ledger.client() as store:

@@ -48,7 +48,7 @@ def read_traceparent(text: str) -> str | None:
 
 @contextmanager
 def bind_request_context(context: RequestContext, **more: str) -> Iterator[None]:
-    """Run the block for `context`: what it puts on record names it, and so does every line of the log, beside `more`."""
+    """Bind `context` for the block: records made in it carry the context, and log lines carry it and `more`."""
     ids = {"request_id": context.request_id, "trace_id": context.trace_id}
     known = {name: value for name, value in ids.items() if value is not None}
     token = _current.set(context)

@@ -8,8 +8,8 @@ from shared.observability.request_context import (
     TRACEPARENT,
     UNKNOWN,
     RequestContext,
-    current,
     bind_request_context,
+    current,
     read_traceparent,
 )
 

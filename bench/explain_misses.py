@@ -9,7 +9,7 @@ from bench.report import Report
 STAGES: Final = ("decode", "detect", "align", "embed")
 
 
-def reasons(report: Report) -> list[str]:
+def explain_misses(report: Report) -> list[str]:
     """A line for each target that was missed."""
     return [f"{row}, {column}: {SAYS[row](report, column)}" for row, column in report.missed()]
 
