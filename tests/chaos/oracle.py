@@ -95,7 +95,7 @@ class Snapshot:
     lines: Mapping[str, Sequence[str]]
     """The ids in each of `LINES`."""
     index_keys: Mapping[str, Sequence[str]]
-    """The ids on each index_key of the index."""
+    """The ids under each key of the index."""
     images: Sequence[str]
     """Names of keys, of both stores, that hold the bytes of an image."""
     keys_lead_to: Mapping[str, str]
@@ -203,7 +203,7 @@ def _lives(found: Snapshot, *, max_attempts: int) -> Iterator[str]:
             yield f"attempts: {job_id} counts {record.attempts} starts"
         on = index_keys.get(job_id, [])
         if on != [record.index_key] or record.index_key.split(":")[0] not in {record.status, "dead"}:
-            yield f"index: {job_id} is {record.status} and stands on {', '.join(on) or 'no index_key'}"
+            yield f"index: {job_id} is {record.status} and is under {', '.join(on) or 'no index key'}"
 
 
 def _ends(ends: Sequence[tuple[str, str]], found: Snapshot) -> Iterator[str]:
@@ -224,4 +224,4 @@ def _leftovers(found: Snapshot) -> Iterator[str]:
     for index_key, ids in found.index_keys.items():
         for job_id in ids:
             if job_id not in found.records:
-                yield f"index: {job_id} stands on {index_key} and is not there"
+                yield f"index: {job_id} is under {index_key} and is not there"

@@ -34,7 +34,7 @@ def submit(ledger: Ledger, key: str) -> Account:
 
 
 @pytest.fixture
-def stores(ledger_server: Server, broker_server: Server) -> Iterator[tuple[redis.Redis, redis.Redis]]:
+def both(ledger_server: Server, broker_server: Server) -> Iterator[tuple[redis.Redis, redis.Redis]]:
     with connect(ledger_server.url) as ledger, connect(broker_server.url) as broker:
         yield ledger, broker
 
@@ -46,9 +46,9 @@ def served(ledger: Ledger, count: int) -> list[Account]:
     return accounts
 
 
-def test_a_ledger_that_did_its_work_passes(ledger: Ledger, stores: tuple[redis.Redis, redis.Redis]) -> None:
+def test_a_ledger_that_did_its_work_passes(ledger: Ledger, both: tuple[redis.Redis, redis.Redis]) -> None:
     accounts = served(ledger, 5)
-    assert audit(accounts, [], snapshot(*stores, shards=1, keys_lead_to={}), max_attempts=3) == []
+    assert audit(accounts, [], snapshot(*both, shards=1, keys_lead_to={}), max_attempts=3) == []
 
 
 @pytest.mark.parametrize(
@@ -64,22 +64,22 @@ def test_a_ledger_that_did_its_work_passes(ledger: Ledger, stores: tuple[redis.R
     ids=["job", "status", "image", "copy", "lease", "index"],
 )
 def test_damage_done_to_a_real_ledger_is_found(
-    ledger: Ledger, stores: tuple[redis.Redis, redis.Redis], damage: Damage, found: str
+    ledger: Ledger, both: tuple[redis.Redis, redis.Redis], damage: Damage, found: str
 ) -> None:
     accounts = served(ledger, 3)
-    damage(stores[0], next(iter(accounts[1].ids)))
+    damage(both[0], next(iter(accounts[1].ids)))
     assert any(
         line.startswith(found)
-        for line in audit(accounts, [], snapshot(*stores, shards=1, keys_lead_to={}), max_attempts=3)
+        for line in audit(accounts, [], snapshot(*both, shards=1, keys_lead_to={}), max_attempts=3)
     )
 
 
 def test_a_key_without_an_end_and_a_key_in_the_wrong_store_are_found(
-    ledger: Ledger, stores: tuple[redis.Redis, redis.Redis]
+    ledger: Ledger, both: tuple[redis.Redis, redis.Redis]
 ) -> None:
     (account,) = served(ledger, 1)
     job = keys.job(0, next(iter(account.ids)))
-    assert (endless(stores[0]), strange(stores[1])) == ([], [])
-    stores[0].persist(job)
-    stores[1].set("image", b"bytes")
-    assert (endless(stores[0]), strange(stores[1])) == ([job], ["image"])
+    assert (endless(both[0]), strange(both[1])) == ([], [])
+    both[0].persist(job)
+    both[1].set("image", b"bytes")
+    assert (endless(both[0]), strange(both[1])) == ([job], ["image"])

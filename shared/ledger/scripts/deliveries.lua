@@ -21,7 +21,7 @@ end
 -- A delivery waits in its destination's queue until `at`; where that is now, whoever sends is told.
 local function wait_until(at, name, id)
   if at <= now then redis.call('PUBLISH', prefix .. 'outbox_signal', id) end
-  redis.call('HSET', prefix .. 'delivery:' .. id, 'status', 'queue', 'next_at', stamp(at))
+  redis.call('HSET', prefix .. 'delivery:' .. id, 'status', 'pending', 'next_at', stamp(at))
   redis.call('ZADD', prefix .. 'queue:' .. name, at, id)
 end
 

@@ -26,7 +26,7 @@ elseif ARGV[7] == '1' then
   end
   redis.call('EXPIRE', health, HEALTH_KEPT)
 end
-if status == 'queue' then
+if status == 'pending' then
   wait_until(now + ARGV[5], name, id)
 else
   redis.call('HSET', KEYS[1], 'status', status, 'ended_at', stamp(now))

@@ -7,7 +7,7 @@ if not known[1] then return false end
 local name, event = known[1], prefix .. 'event:' .. known[2]
 if redis.call('EXISTS', event) == 0 then return false end
 if not known[4] then
-  if known[3] ~= 'queue' then
+  if known[3] ~= 'pending' then
     redis.call('HINCRBY', event, 'left', 1)
     redis.call('PERSIST', event)
     redis.call('PERSIST', KEYS[1])

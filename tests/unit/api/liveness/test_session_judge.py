@@ -106,8 +106,8 @@ def test_a_photo_never_passes_however_it_is_held_and_whatever_the_model_of_pose_
     performance = Performance(session(*steps))
     photo = Head(depth=0.0)
     performance.show(result(photo))
-    for yaw, pitch, workers, distance, looks in data:
-        photo = photo.posed(yaw=yaw, pitch=pitch, workers=workers, distance=distance, looks=looks)
+    for yaw, pitch, roll, distance, looks in data:
+        photo = photo.posed(yaw=yaw, pitch=pitch, roll=roll, distance=distance, looks=looks)
         if performance.session.status is SessionStatus.RUNNING:
             performance.show(result(photo))
     assert performance.session.status is not SessionStatus.PASSED

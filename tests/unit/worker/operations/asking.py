@@ -59,7 +59,7 @@ def run(
     image: Picture,
     *,
     reference: Picture | None = None,
-    more: Sequence[Picture] = (),
+    extra_images: Sequence[Picture] = (),
     engine: Engine | None = None,
     verify_threshold: float | None = None,
     **params: Any,
@@ -70,7 +70,7 @@ def run(
         clock=no_clock,
         image=image,
         reference=reference,
-        extra_images=tuple(more),
+        extra_images=tuple(extra_images),
         verify_threshold=verify_threshold,
     )
     return operations.run(operation, parse_params(operation, params), work)

@@ -109,8 +109,8 @@ def test_the_reference_is_turned_too() -> None:
 
 
 def test_each_image_of_a_registration_is_turned_by_itself() -> None:
-    more = [delivered(90), delivered(180), delivered(270)]
-    result = run(Operation.REGISTER, UPRIGHT, more=more, engine=Compass())
+    others = [delivered(90), delivered(180), delivered(270)]
+    result = run(Operation.REGISTER, UPRIGHT, extra_images=others, engine=Compass())
     assert [image.orientation for image in result.images] == [0, 270, 180, 90]
     assert (result.registered, result.accepted) == (True, 4)
 
