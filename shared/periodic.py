@@ -57,5 +57,7 @@ class PeriodicThread(ABC):
     def _try_step(self) -> None:
         try:
             self.step()
+        except MemoryError as error:
+            log.warning(self._failed, detail=str(error) or "out of memory; the next step tries again")
         except Exception:
             log.exception(self._failed)

@@ -1,7 +1,10 @@
-"""All that one tenant has: found by a walk through the whole store, given out, or erased."""
+"""All data of one tenant: found by walking through the whole store, exported, or erased."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, cast
 
 import redis
@@ -23,14 +26,32 @@ from shared.webhooks.schemas import Endpoint
 AT_ONCE: Final = 500
 """Keys of the store that are looked at in one go."""
 
+KEY: Final = re.compile(rb"vultus:\{(\d+)\}:(\w+):(.+)", re.DOTALL)
+"""Shard, kind and the rest of a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that is kept on a shard."""
+
+    shard: int
+    kind: str
+    id: str
+    """Its id as its record has it; of a result, the rest of its key."""
+    name: bytes
+    """Its key."""
+
+
 Belonging = Job | Batch | Session | Endpoint | ApiKey
 
 
 class TenantData:
-    """What a tenant has. A walk takes time in proportion to the whole store; it holds nobody up. Safe to share.
+    """All data of one tenant. Thread-safe.
+
+    Every method walks the whole store, all shards at once, without blocking it; the time grows with the store.
 
     Raises (every method):
-        UnavailableError: `store_unavailable`; a walk begun anew finds what is left.
+        UnavailableError: `store_unavailable`; calling again continues with what is left.
     """
 
     def __init__(
@@ -52,57 +73,73 @@ class TenantData:
         self._forget_event = scripts.register(client, "forget_event", beside=__package__)
 
     def all(self, tenant: str) -> Iterator[Belonging]:
-        """Keys, endpoints, batches, sessions and jobs, whole; what came meanwhile may be missing."""
+        """Yield API keys, endpoints, batches, sessions and jobs; what is created meanwhile may be missing."""
         yield from self._api_keys.of(tenant)
         yield from self._endpoints.all(tenant=tenant)
-        for shard in range(self._jobs.shards):
-            yield from readable("batch", self._owned(shard, "batch", tenant), read_batch)
-            yield from readable("session", self._owned(shard, "session", tenant), read_session)
-            yield from readable("job", self._owned(shard, "job", tenant), read_job)
+        yield from readable("batch", self._records(tenant, "batch"), read_batch)
+        yield from readable("session", self._records(tenant, "session"), read_session)
+        yield from readable("job", self._records(tenant, "job"), read_job)
 
     def erase(self, tenant: str) -> Counter[str]:
-        """Erase what the tenant has; how much there was of each kind. Whoever works at it is stopped.
+        """Erase all data of the tenant and stop work on it.
 
-        Its record and its audit log stay. What comes while it runs may stay: the tenant is to be disabled before, and
-        it is to be run until nothing is found.
+        The tenant's record and audit log stay. Data that is created meanwhile may stay too: disable the tenant first,
+        and repeat until nothing is found.
+
+        Returns:
+            How many items of each kind were erased; empty if there were none.
         """
-        found: Counter[str] = Counter()
+        erased: Counter[str] = Counter()
         for key in self._api_keys.of(tenant):
-            found["keys"] += self._api_keys.revoke(key)
+            erased["keys"] += self._api_keys.revoke(key)
         for endpoint in self._endpoints.all(tenant=tenant):
-            found["endpoints"] += self._endpoints.delete(endpoint.id)
+            erased["endpoints"] += self._endpoints.delete(endpoint.id)
+        for item in self._owned(tenant, "batch", "session"):
+            if item.kind == "batch":
+                erased["batches"] += self._batches.delete(item.id, tenant=tenant)
+            else:
+                erased["sessions"] += self._sessions.delete(item.id)
+        for item in self._owned(tenant, "job"):
+            erased["jobs"] += self._jobs.delete(item.id, tenant=tenant)
         for shard in range(self._jobs.shards):
-            for fields in self._owned(shard, "batch", tenant):
-                found["batches"] += self._batches.delete(fields[b"id"].decode(), tenant=tenant)
-            for fields in self._owned(shard, "session", tenant):
-                found["sessions"] += self._sessions.delete(fields[b"id"].decode())
-            for fields in self._owned(shard, "job", tenant):
-                found["jobs"] += self._jobs.delete(fields[b"id"].decode(), tenant=tenant)
-            found["untold"] += self._unsay(shard, tenant)
-            for fields in self._owned(shard, "event", tenant):
-                found["events"] += self._forget(shard, fields[b"id"].decode())
-            found["results"] += self._forget_results(shard, tenant)
-            with store_errors():
-                self._client.zrem(keys.queued_tenants(shard), tenant)
+            erased["untold"] += self._drop_outbox_rows(shard, tenant)
+        for item in self._owned(tenant, "event", "result"):
+            if item.kind == "event":
+                erased["events"] += self._forget(item.shard, item.id)
+            else:
+                with store_errors():
+                    erased["results"] += self._client.delete(item.name)
         with store_errors():
+            for shard in range(self._jobs.shards):
+                self._client.zrem(keys.queued_tenants(shard), tenant)
             self._client.srem(keys.ENDPOINT_TENANTS, tenant)
-        return +found
+        return +erased
 
-    def _owned(self, shard: int, kind: str, tenant: str) -> Iterator[dict[bytes, bytes]]:
-        """The records of this kind that are the tenant's."""
-        for names in self._walk(f"{keys.prefix(shard)}{kind}:*"):
-            with store_errors(), self._client.pipeline(transaction=False) as asked:
-                for name in names:
-                    asked.hmget(name, "id", "tenant")
-                rows = cast("list[list[bytes | None]]", asked.execute())
-            own = [name for name, (known, whose) in zip(names, rows, strict=True) if known and whose == tenant.encode()]
-            with store_errors(), self._client.pipeline(transaction=False) as asked:
-                for name in own:
-                    asked.hgetall(name)
-                yield from (row for row in cast("list[dict[bytes, bytes]]", asked.execute()) if row)
+    def _records(self, tenant: str, kind: str) -> Iterator[dict[bytes, bytes]]:
+        """Yield the records of this kind that belong to the tenant."""
+        for items in _chunks(self._owned(tenant, kind)):
+            with store_errors(), self._client.pipeline(transaction=False) as reads:
+                for item in items:
+                    reads.hgetall(item.name)
+                rows = cast("list[dict[bytes, bytes]]", reads.execute())
+            yield from (row for row in rows if row)
 
-    def _unsay(self, shard: int, tenant: str) -> int:
-        """Take what is still to be told of the tenant's ends out of the outbox."""
+    def _owned(self, tenant: str, *kinds: str) -> Iterator[Item]:
+        """Yield the items of these kinds that belong to the tenant, in one walk through all shards."""
+        for items in self._walk(kinds):
+            with store_errors(), self._client.pipeline(transaction=False) as reads:
+                records = [item for item in items if item.kind != "result"]
+                for item in records:
+                    reads.hmget(item.name, "id", "tenant")
+                rows = cast("list[list[bytes | None]]", reads.execute())
+            for item, (name, owner) in zip(records, rows, strict=True):
+                if name and owner == tenant.encode():
+                    yield replace(item, id=name.decode())
+            # A result has no record: its key ends with the tenant, and its job may be gone.
+            yield from (item for item in items if item.kind == "result" and item.id.partition(":")[2] == tenant)
+
+    def _drop_outbox_rows(self, shard: int, tenant: str) -> int:
+        """Remove the tenant's events that no courier has taken yet."""
         with store_errors():
             rows = cast("list[bytes]", self._client.lrange(keys.outbox(shard), 0, -1))
             own = [row for row in rows if from_json(row).get("tenant") == tenant]
@@ -112,24 +149,26 @@ class TenantData:
         with store_errors():
             return int(self._forget_event(keys=[keys.event(shard, name)], args=[keys.prefix(shard)]))
 
-    def _forget_results(self, shard: int, tenant: str) -> int:
-        """Erase results kept for repeated images, also those whose jobs are gone."""
-        erased = 0
-        for names in self._walk(f"{keys.prefix(shard)}result:*"):
-            for name in names:
-                if name.decode().partition("}:result:")[2].partition(":")[2] == tenant:
-                    with store_errors():
-                        erased += self._client.delete(name)
-        return erased
-
-    def _walk(self, pattern: str) -> Iterator[list[bytes]]:
-        """The names that match, some at a time, each at least once."""
+    def _walk(self, kinds: Collection[str]) -> Iterator[list[Item]]:
+        """Yield every key of these kinds at least once, some at a time."""
+        pattern = f"{keys.ROOT}:{{*}}:{next(iter(kinds)) if len(kinds) == 1 else ''}*"
         for server in primaries(self._client).values():
             cursor = 0
             while True:
                 with store_errors():
                     cursor, names = cast("tuple[int, list[bytes]]", server.scan(cursor, match=pattern, count=AT_ONCE))
-                if names:
-                    yield names
+                items = [_item(match) for name in names if (match := KEY.fullmatch(name))]
+                if wanted := [item for item in items if item.kind in kinds]:
+                    yield wanted
                 if cursor == 0:
                     break
+
+
+def _item(match: re.Match[bytes]) -> Item:
+    shard, kind, name = match.groups()
+    return Item(int(shard), kind.decode(), name.decode(), match.string)
+
+
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    while chunk := list(islice(items, AT_ONCE)):
+        yield chunk

@@ -59,7 +59,7 @@ def test_a_ledger_that_did_its_work_passes(ledger: Ledger, both: tuple[redis.Red
         (lambda client, job: client.set(keys.image(0, job), "bytes"), "image: "),
         (lambda client, job: client.set("elsewhere", picture()), "image: elsewhere"),  # noqa: ARG005
         (lambda client, job: client.zadd(keys.leases(0), {job: 1}), "leftover: "),
-        (lambda client, job: client.zrem(f"{keys.prefix(0)}index:succeeded:detect", job), "index: "),
+        (lambda client, job: client.zrem(f"{keys.prefix(0)}index:succeeded:detect:default", job), "index: "),
     ],
     ids=["job", "status", "image", "copy", "lease", "index"],
 )

@@ -9,7 +9,6 @@ import pytest
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Batch, JobFailure, NewJob, Status, new_batch_id, new_job_id
 from shared.ledger.admission import Limits
-from shared.ledger.connection import connect
 from shared.ledger.jobs.listing import JobFilter
 from shared.ledger.jobs.store import Ledger, Outcome
 from shared.ledger.stores import Stores
@@ -17,7 +16,6 @@ from shared.operations import Operation
 from shared.tenants import DEFAULT
 from shared.webhooks.schemas import Endpoint, EventType, Secret, new_endpoint_id
 from shared.webhooks.signing import new_secret
-from tests.integration.servers import Server
 
 LIMITS = Limits(1000)
 HOUR = timedelta(hours=1)
@@ -182,15 +180,3 @@ def test_a_kept_result_is_erased_by_its_tenant_alone(stores: Stores) -> None:
     assert stores.results.find(digest) is not None
     assert stores.jobs.delete(job_id, tenant="acme")
     assert stores.results.find(digest) is None
-
-
-def test_records_of_before_there_were_tenants_are_the_default_tenants(stores: Stores, ledger_server: Server) -> None:
-    job_id = accept(stores.jobs, DEFAULT)
-    with connect(ledger_server.url) as client:
-        named = {key for key in client.scan_iter("*") if b"default" in key}
-        assert named == {b"vultus:{0}:queue:default"}  # its place in line, which is gone with the claim
-        assert client.hget(f"vultus:{{0}}:job:{job_id}", "tenant") is None
-    found = stores.jobs.read(job_id)
-    assert found is not None
-    assert found.tenant == DEFAULT
-    assert listed(stores, DEFAULT) == [job_id]

@@ -40,8 +40,15 @@ class Watched:
 
 
 def dead_mans_switch(delay: timedelta) -> None:
-    """End the process in `delay` unless called again before: from C, so that a held interpreter lock stops nothing."""
-    faulthandler.dump_traceback_later(delay.total_seconds(), exit=True)
+    """End the process in `delay` unless called again before: from C, so that a held interpreter lock stops nothing.
+
+    Raises:
+        MemoryError: there is no memory for the C thread that waits; the next call tries again.
+    """
+    try:
+        faulthandler.dump_traceback_later(delay.total_seconds(), exit=True)
+    except RuntimeError as error:  # "unable to start watchdog thread"
+        raise MemoryError(str(error)) from error
 
 
 class Watchdog(PeriodicThread):
@@ -97,9 +104,11 @@ class Watchdog(PeriodicThread):
 
     def step(self) -> None:
         """Arm the dead man's switch again, and look once."""
-        if self._arm:
-            self._arm(self._longest + self._ledger.lease)
-        self.look()
+        try:
+            if self._arm:
+                self._arm(self._longest + self._ledger.lease)
+        finally:
+            self.look()
 
     def look(self) -> None:
         """One look; ends the process where a job is stuck."""

@@ -4,6 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared import periodic
 from shared.periodic import PeriodicThread
@@ -53,9 +54,19 @@ def test_an_error_is_logged_under_the_name_of_the_thread(monkeypatch: pytest.Mon
     assert events == ["scripted.failed"]
 
 
+def test_a_lack_of_memory_is_one_line_without_a_traceback() -> None:
+    with capture_logs() as logs:
+        run(MemoryError("no room for a thread"), MemoryError())
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("scripted.failed", "warning")] * 2
+    assert logs[0]["detail"] == "no room for a thread"
+
+
 def test_the_next_step_comes_where_no_memory_is_left_for_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     class Mute:
         def exception(self, _event: str) -> None:
+            raise MemoryError
+
+        def warning(self, _event: str, **_fields: str) -> None:
             raise MemoryError
 
     monkeypatch.setattr(periodic, "log", Mute())

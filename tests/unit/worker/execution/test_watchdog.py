@@ -1,5 +1,6 @@
 """A stuck job costs its process, not its neighbours; and nothing keeps a stuck process alive."""
 
+import faulthandler
 import os
 import subprocess
 import sys
@@ -156,6 +157,17 @@ def test_a_ledger_that_hangs_keeps_no_stuck_process_alive(scene: Scene, monkeypa
         scene.now = 61.0
         scene.watchdog.look()
     assert scene.ends == [STUCK]
+
+
+def test_a_switch_without_memory_for_its_thread_is_armed_at_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_delay: float, *, exit: bool) -> None:  # noqa: A002 - the name that faulthandler gives it
+        assert exit
+        message = "unable to start watchdog thread"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", refuse)
+    with pytest.raises(MemoryError, match="unable to start"):
+        watchdog_module.dead_mans_switch(LIMIT)
 
 
 def test_the_thread_looks_and_arms_the_switch_by_itself() -> None:
