@@ -18,7 +18,7 @@ STEPS: Final[dict[str, tuple[type, str]]] = {
     "fetch": (Fetches, "supply"),
     "frame": (Sessions, "take"),
     "retry": (Ledger, "retry"),
-    "erasure": (TenantData, "_unsay"),  # the jobs of the first shard are gone, the rest is there
+    "erasure": (TenantData, "_drop_outbox_rows"),  # the jobs of the first shard are gone, the rest is there
     "rotation": (ApiKeys, "expire"),  # the new key is there, the old one is as good as before
 }
 """By name: the call before or after which a gateway may be killed."""
