@@ -8,6 +8,11 @@ LIVENESS_LABELS := $(or $(LABELS),$(or $(VULTUS_TEST_DATA),../shared/data)/liven
 EFFECTS_LABELS := $(or $(LABELS),$(or $(VULTUS_TEST_DATA),../shared/data)/pairs.csv)
 VENV := .venv/bin
 USUAL := jobs:read,jobs:write
+QUICK := tests/unit tests/contract tests/architecture
+# in the order in which they start: the longest first, so that no process ends long after the others
+REAL := tests/soak tests/chaos tests/security tests/architecture/test_container_commands.py tests/integration tests/gpu
+# these wait more than they compute, so they take more processes than there are cores
+PROCESSES ?= 5
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
 LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 export ORT_DISABLE_TELEMETRY := 1
@@ -28,8 +33,7 @@ demo: setup  ## one real photo through the real service (IMAGE=path for your own
 up: setup  ## run the service in the foreground (PORT=8000 WORKERS=1)
 	@PORT=$(PORT) WORKERS=$(WORKERS) $(VENV)/python -m tools.launch up
 
-test: dev-setup  ## the quick suite and the integration suite (real broker, worker, models)
-	@$(VENV)/python -m pytest -q
+test: dev-setup unit integration  ## the quick suite, then everything with a real broker, worker and models (PROCESSES=5)
 
 check: dev-setup lint types arch unit  ## lint, types, import contracts, quick tests: about a minute
 
@@ -47,10 +51,10 @@ arch:
 	@$(VENV)/lint-imports --config importlinter.toml --no-cache
 
 unit:
-	@$(VENV)/python -m pytest -q -n auto --dist worksteal -m "not integration" tests/unit tests/contract tests/architecture
+	@$(VENV)/python -m pytest -q -n auto --dist worksteal -m "not integration" $(QUICK)
 
 integration: dev-setup  ## only the tests with a real broker, worker and models
-	@$(VENV)/python -m pytest -q tests/integration
+	@$(VENV)/python -m pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "integration or security or gpu" $(REAL)
 
 chaos-short: dev-setup  ## every fault once over a real stack, then many at once, then an oracle: about 4 minutes (SEEDS=7, FAULT="worker killed")
 	@$(VENV)/python -m tests.chaos.run --seeds $(or $(SEEDS),1) $(if $(FAULT),--only "$(FAULT)")

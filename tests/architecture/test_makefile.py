@@ -1,6 +1,7 @@
 """The Makefile passes on what the caller names, whatever characters are in it."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -26,3 +27,14 @@ def test_a_pack_is_passed_on_as_one_word() -> None:
     command = ["make", "--no-print-directory", "-n", "models", "PACK=own packs/mine.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
     assert 'install "own packs/mine.json"' in done.stdout
+
+
+def test_every_test_file_belongs_to_a_suite() -> None:
+    suites = re.findall(r"^(?:QUICK|REAL) := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    paths = [ROOT / path for suite in suites for path in suite.split()]
+    outside = [
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "tests").rglob("test_*.py")
+        if not any(file == path or path in file.parents for path in paths)
+    ]
+    assert outside == []
