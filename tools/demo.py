@@ -100,7 +100,9 @@ def main() -> int:
         return 130
     print(f"\n  picture        {os.path.relpath(picture)}")
     print(f"  stopped        nothing is left running; {time.monotonic() - begin:.1f} s in all")
-    print("\nNext: `make up` serves on http://127.0.0.1:8000, README.md has a call for each way of getting an answer.")
+    print(
+        "\nNext: `make up` serves on http://127.0.0.1:8000, docs/clients.md has a call for each way to get an answer."
+    )
     return 0
 
 

@@ -1,9 +1,8 @@
-"""Write the table of settings into README.md and docs/settings.md, from the settings themselves."""
+"""Write the table of settings into docs/settings.md, from the settings themselves."""
 
 import re
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from pydantic import SecretStr
@@ -18,7 +17,7 @@ from worker.settings import WorkerSettings
 
 BEGIN: Final = "<!-- settings: written by `python -m tools.settings_table` -->"
 END: Final = "<!-- settings end -->"
-FILES: Final = (ROOT / "README.md", ROOT / "docs" / "settings.md")
+FILE: Final = ROOT / "docs" / "settings.md"
 UNITS: Final = {"_bytes": "bytes", "_pixels": "pixels", "_threshold": "cosine", "_limit": "jobs"}
 
 
@@ -79,18 +78,17 @@ def _unit(name: str, field: FieldInfo) -> str:
     return next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
 
 
-def written(path: Path) -> str:
-    """The text of a file with the table as it should be."""
-    text = path.read_text(encoding="utf-8")
+def written() -> str:
+    """Return the document with the table as it should be."""
+    text = FILE.read_text(encoding="utf-8")
     return re.sub(
         rf"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{table()}\n{END}", text, flags=re.DOTALL
     )
 
 
 def main() -> int:
-    """Write both files."""
-    for path in FILES:
-        path.write_text(written(path), encoding="utf-8")
+    """Write the document."""
+    FILE.write_text(written(), encoding="utf-8")
     return 0
 
 

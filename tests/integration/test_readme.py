@@ -1,4 +1,4 @@
-"""The clients printed in the README work as they stand, against the real service."""
+"""The programs and commands in README.md and docs/clients.md work as printed, against the real service."""
 
 import json
 import os
@@ -17,13 +17,14 @@ from tools.setup import ROOT
 from tools.stack import Stack
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 
 OF_JOBS = ["polled: succeeded 1", "waited: succeeded 512", "heard: live"]
 
 
 def block(heading: str) -> str:
-    found = re.search(rf"### {heading}\n\n```\w+\n(.*?)```", README, flags=re.DOTALL)
-    assert found, f"the README has no code under {heading}"
+    found = re.search(rf"### {heading}\n\n```\w+\n(.*?)```", CLIENTS, flags=re.DOTALL)
+    assert found, f"docs/clients.md has no code under {heading}"
     return found[1]
 
 
@@ -76,8 +77,9 @@ def test_the_javascript_client_of_jobs_works(stack: Stack, tmp_path: Path) -> No
     assert run([node(), str(script)], stack).splitlines() == OF_JOBS
 
 
-def test_every_curl_names_a_route_that_answers(stack: Stack) -> None:
-    calls = re.findall(r"^curl (.+)$", README, flags=re.MULTILINE)
+@pytest.mark.parametrize(("text", "count"), [(README, 5), (CLIENTS, 7)], ids=["README", "clients"])
+def test_every_curl_names_a_route_that_answers(stack: Stack, text: str, count: int) -> None:
+    calls = re.findall(r"^curl (.+)$", text, flags=re.MULTILINE)
     job_id = ""
     for call in calls:
         line = call.replace("http://127.0.0.1:8000", stack.url).replace("@photo.jpg", f"@{ASTRONAUT}")
@@ -89,4 +91,4 @@ def test_every_curl_names_a_route_that_answers(stack: Stack) -> None:
             requests.delete(f"{stack.url}/v1/webhook-endpoints/{json.loads(body)['id']}", timeout=10).raise_for_status()
         found = re.search(r"job_[0-9a-f]{34}", body)
         job_id = found[0] if found else job_id
-    assert len(calls) == 7
+    assert len(calls) == count
