@@ -312,12 +312,16 @@ def _worth_reading(line: str) -> bool:
     return " # " in line and not any(words in line for words in ("overcommit", "ready to exit"))
 
 
+OF_TESTS: Final = frozenset({"VULTUS_TEST_DATA"})
+"""Variables of the tests and of `make effects`, which no process of the stack reads."""
+
+
 def _checked(environment: Mapping[str, str]) -> float:
     """Read all settings once before anything starts, so that a wrong one is one line; the drain time in seconds."""
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        refuse_unknown(environment, known=names(ApiSettings, WorkerSettings, CourierSettings))
+        refuse_unknown(environment, known=names(ApiSettings, WorkerSettings, CourierSettings) | OF_TESTS)
         load(ApiSettings)
         load(CourierSettings)
         return load(WorkerSettings).drain.total_seconds()
