@@ -209,7 +209,8 @@ def verify_durability(client: redis.Redis, promised: str) -> None:
 
     Raises:
         SettingsError: the append-only file, its fsync policy or the eviction policy break the promise; or the server is
-            a node of a cluster and the address does not say so, or it refuses the password.
+            a node of a cluster and the address does not say so, a read-only replica, in protected mode, or it refuses
+            the password.
         UnavailableError: the server cannot be reached.
     """
     if promised == "unchecked":
@@ -220,9 +221,12 @@ def verify_durability(client: redis.Redis, promised: str) -> None:
                 f"{name} {what}".lstrip() for name, one in primaries(client).items() for what in _broken(one, promised)
             ]
             lonely = not is_cluster(client) and client.info("cluster").get("cluster_enabled")
+            replica = _is_fixed_replica(client)
     except exceptions.ResponseError as error:
-        msg = f"The ledger hides its configuration ({error}); VULTUS_DURABILITY=unchecked trusts it unseen"
-        raise SettingsError(msg) from error
+        raise SettingsError(_refusal(error)) from error
+    if replica:
+        msg = "VULTUS_LEDGER_URL names a read-only replica: name its primary, or the sentinels that know it"
+        raise SettingsError(msg)
     if lonely:
         msg = "VULTUS_LEDGER_URL names one server, but it is a node of a cluster: write redis+cluster://"
         raise SettingsError(msg)
@@ -232,6 +236,25 @@ def verify_durability(client: redis.Redis, promised: str) -> None:
             f"durability {promised} needs appendonly yes, appendfsync {promised}, maxmemory-policy noeviction"
         )
         raise SettingsError(msg)
+
+
+def _is_fixed_replica(client: redis.Redis) -> bool:
+    """Return True if the address of a single server leads to a replica; sentinels and clusters follow the primary."""
+    if is_cluster(client) or isinstance(client.connection_pool, SentinelPool):
+        return False
+    return client.info("replication").get("role") == "slave"
+
+
+def _refusal(error: exceptions.ResponseError) -> str:
+    """Return one line for a server that answers but does not serve us."""
+    reply = str(error)
+    if "protected mode" in reply:
+        return (
+            "The ledger runs in protected mode and refuses connections from other hosts: "
+            "give it a password and put that into VULTUS_LEDGER_URL, or start it with --protected-mode no "
+            "on a network that nobody else reaches"
+        )
+    return f"The ledger hides its configuration ({reply}); VULTUS_DURABILITY=unchecked skips the check"
 
 
 def _broken(primary: redis.Redis, promised: str) -> list[str]:
