@@ -19,7 +19,7 @@ export ORT_DISABLE_TELEMETRY := 1
 # not $(abspath ...), which takes a folder with spaces in its name for several
 export VULTUS_MODELS_DIR := $(if $(filter /%,$(firstword $(MODELS))),$(MODELS),$(CURDIR)/$(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short soak fuzz sbom security bench key models calibrate liveness-report effects lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short containers soak fuzz sbom security bench key models calibrate liveness-report effects lock snapshot clean dev-setup
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -64,6 +64,9 @@ chaos: dev-setup  ## twelve such storms, 50,000 jobs and 1,000 faults at least: 
 
 fuzz: dev-setup  ## fuzz what reads images, forms and headers: SECONDS=60 for each of four targets, SEED=1
 	@$(VENV)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
+
+containers: dev-setup  ## build the images, run the compose stack in real containers and break it (FAULTS=100)
+	@CONTAINERS_FAULTS=$(or $(FAULTS),30) $(VENV)/python -m tools.containers $(VENV)/python -m pytest -q -s tests/containers
 
 soak: dev-setup  ## half an hour at 80 of 100 of what it can do, real models: does anything grow? (MINUTES=5 for less)
 	@$(VENV)/python -m tests.soak.run --minutes $(or $(MINUTES),30)
