@@ -65,8 +65,8 @@ chaos: dev-setup  ## twelve such storms, 50,000 jobs and 1,000 faults at least: 
 fuzz: dev-setup  ## fuzz what reads images, forms and headers: SECONDS=60 for each of four targets, SEED=1
 	@$(VENV)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
-containers: dev-setup  ## build the images, run the compose stack in real containers and break it (FAULTS=100)
-	@CONTAINERS_FAULTS=$(or $(FAULTS),30) $(VENV)/python -m tools.containers $(VENV)/python -m pytest -q -s tests/containers
+containers: dev-setup  ## build the images, run the compose stack in real containers and break it (FAULTS=15)
+	@CONTAINERS_FAULTS=$(or $(FAULTS),15) $(VENV)/python -m tools.containers $(VENV)/python -m pytest -q -s tests/containers
 
 soak: dev-setup  ## half an hour at 80 of 100 of what it can do, real models: does anything grow? (MINUTES=5 for less)
 	@$(VENV)/python -m tests.soak.run --minutes $(or $(MINUTES),30)

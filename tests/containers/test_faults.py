@@ -6,15 +6,18 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from tests.containers.compose import PROJECT, ComposeStack, wait_for
 from tests.integration.breaking import picture
+from tools.containers import ContainersError
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
-FAULTS = int(os.environ.get("CONTAINERS_FAULTS", "30"))
+FAULTS = int(os.environ.get("CONTAINERS_FAULTS", "15"))
 SERVICES = ("worker", "ledger", "gateway", "courier", "broker")
 STORE = f"{PROJECT}_store"
 PATIENCE = 120.0
@@ -37,6 +40,17 @@ def disconnect(stack: ComposeStack, service: str, container: str) -> None:
     stack.docker("network", "disconnect", STORE, container)
     time.sleep(2)
     stack.docker("network", "connect", "--alias", service, STORE, container)
+
+
+def strikes(stack: ComposeStack, fault: Callable[[ComposeStack, str, str], None], service: str, container: str) -> bool:
+    """Do it; False where the container is down at this moment and comes back by itself."""
+    try:
+        fault(stack, service, container)
+    except ContainersError:
+        if stack.state(container)["Paused"]:
+            raise
+        return False
+    return True
 
 
 class Client(threading.Thread):
@@ -76,7 +90,8 @@ def test_no_accepted_job_is_lost_or_doubled(stack: ComposeStack) -> None:
     try:
         for number in range(FAULTS):
             fault, service = kinds[number % len(kinds)]
-            fault(stack, service, chance.choice(stack.containers(service)))
+            container = chance.choice(stack.containers(service))
+            assert wait_for(partial(strikes, stack, fault, service, container), seconds=PATIENCE), (fault, service)
             done[f"{service}: {fault.__name__}"] += 1
             time.sleep(0.3)
     finally:
