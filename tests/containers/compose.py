@@ -94,7 +94,7 @@ class ComposeStack:
             )  # fmt: skip
         except requests.RequestException:
             return None
-        assert response.status_code in {200, 202, 409, 503}, response.text
+        assert response.status_code in {200, 202, 409, 429, 503}, response.text
         return str(response.json()["id"]) if response.status_code in {200, 202} else None
 
     def status(self, job_id: str) -> str | None:
@@ -103,7 +103,7 @@ class ComposeStack:
             response = requests.get(f"{self.url}/v1/jobs/{job_id}", headers=self.headers, timeout=10)
         except requests.RequestException:
             return None
-        if response.status_code >= 500:
+        if response.status_code == 429 or response.status_code >= 500:
             return None
         assert response.ok, response.text
         return str(response.json()["status"])
