@@ -14,6 +14,9 @@ from worker.courier.client import MOST_KEPT, Answer, Terms, send
 
 PUBLIC = "93.184.215.14"
 OTHER = "2606:4700::1111"
+AMPLE = timedelta(minutes=1)
+"""Far beyond what an attempt at a made-up network takes, however busy the machine."""
+BRIEF = timedelta(seconds=0.05)
 URL = "https://partner.example/hook?token=secret"
 
 
@@ -25,10 +28,11 @@ def sent(
     private: tuple[addresses.Network, ...] = (),
     now: float = 0.0,
     headers: dict[str, str] | None = None,
+    within: timedelta = AMPLE,
 ) -> Answer:
     terms = Terms(
         tls=ssl.create_default_context(),
-        within=timedelta(seconds=0.2),
+        within=within,
         allow_http=False,
         private=private,
         resolve=resolve or Resolver([PUBLIC]),
@@ -101,9 +105,9 @@ def test_a_resolver_that_hangs_costs_no_more_than_an_attempt() -> None:
         await asyncio.sleep(60)
         return [PUBLIC]
 
-    got = sent(Network(), resolve=hang)
+    got = sent(Network(), resolve=hang, within=BRIEF)
     assert (got.status, got.error) == (None, "timeout")
-    assert 200 <= got.milliseconds < 2000
+    assert 50 <= got.milliseconds < 60_000
 
 
 @pytest.mark.parametrize(("status", "taken"), [("200 OK", True), ("302 Found", False), ("410 Gone", False)])
