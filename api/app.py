@@ -57,16 +57,16 @@ ONE_IMAGE: Final = frozenset({"/detect", "/extract-embedding", "/verify", "/live
 FRAMES: Final = re.compile(r"/v1/liveness-sessions/[^/]+/frames")
 
 DESCRIPTION: Final = """\
-Face analysis in two forms. **Jobs** (`/v1/jobs`): submit an image, then read, or wait for, the job.
-**Classic endpoints** (`/detect`, `/register`, ...): one call, one answer.
+Face analysis through two APIs. **Jobs** (`/v1/jobs`): submit an image, then poll or wait for the result.
+**Classic endpoints** (`/detect`, `/register`, ...): one request, one response.
 Every error is an `application/problem+json` document with a `code` from a closed list."""
 TAGS: Final = [
-    {"name": "jobs", "description": "Asynchronous: a 202 means that the job is kept until it is done."},
-    {"name": "batches", "description": "Many jobs in one call: accepted together, counted together."},
-    {"name": "liveness sessions", "description": "A person at a camera shows that they are there."},
-    {"name": "webhooks", "description": "Who is told of ends, what was sent, and what was answered."},
-    {"name": "admin", "description": "Tenants, their keys, and who did what."},
-    {"name": "classic", "description": "Synchronous: the call waits for its job."},
+    {"name": "jobs", "description": "Asynchronous: a 202 means that the job is stored until it completes."},
+    {"name": "batches", "description": "Many jobs in one request, accepted and counted together."},
+    {"name": "liveness sessions", "description": "Verify that a live person is in front of the camera."},
+    {"name": "webhooks", "description": "Endpoints that receive job results, and the log of deliveries."},
+    {"name": "admin", "description": "Tenants, API keys, and the audit log."},
+    {"name": "classic", "description": "Synchronous: the request waits for the job to complete."},
     {"name": "health", "description": "For load balancers and supervisors."},
 ]
 
@@ -98,7 +98,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     """The gateway's application; `backend` opens what the routes reach for."""
     app = Gateway(
         title="Vultus",
-        summary="Face analysis that a company runs itself.",
+        summary="Self-hosted face analysis.",
         description=DESCRIPTION,
         version=VERSION,
         openapi_tags=TAGS,

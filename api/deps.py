@@ -43,7 +43,7 @@ class _Credentials(SecurityBase):
     """Gives the caller of a request, who has the scopes that its route needs."""
 
     def __init__(self) -> None:
-        self.model = HTTPBearer(description="An API key (`vk_...`), or a token of the issuer that the operator trusts.")
+        self.model = HTTPBearer(description="An API key (`vk_...`), or a token from the configured issuer.")
         self.scheme_name = "bearer"
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> Caller:

@@ -62,7 +62,7 @@ class Caller:
         """
         missing = sorted(set(scopes) - self.scopes)
         if missing:
-            raise RequestError(ErrorCode.FORBIDDEN, f"This call needs the scope {missing[0]}, which the caller lacks.")
+            raise RequestError(ErrorCode.FORBIDDEN, f"This call requires the scope {missing[0]}.")
 
 
 ANYONE: Final = Caller(tenant=DEFAULT, scopes=frozenset(Scope))
@@ -128,7 +128,7 @@ class Authenticator:
             claims = await self._tokens.check(shown)
             known = await self._tenants.get(claims.tenant)
             if known is None:
-                raise RequestError(ErrorCode.FORBIDDEN, "There is no tenant of the name that the token has.")
+                raise RequestError(ErrorCode.FORBIDDEN, "The tenant named in the token does not exist.")
             return _caller(known, claims.scopes, f"{TOKEN}{claims.subject}"), known
         raise refused()
 
@@ -137,7 +137,7 @@ class Authenticator:
         if settings.rate_total:
             whole = self._buckets.take("", rate=settings.rate_total, burst=max(1, round(settings.rate_total)))
             if not whole.allowed:
-                detail = "The service is asked too much just now."
+                detail = "The gateway has reached its total request rate."
                 raise RateLimitedError(detail, whole)
         burst = max(1, (quotas.burst or settings.rate_burst) // settings.gateways)
         rate = (quotas.rate or settings.rate_limit) / settings.gateways
@@ -192,7 +192,7 @@ def _shown(headers: Headers) -> str:
     if shown:
         return shown
     raise RequestError(
-        ErrorCode.UNAUTHENTICATED, "This call needs a caller: send `Authorization: Bearer` with a key or token."
+        ErrorCode.UNAUTHENTICATED, "Authentication is required. Send `Authorization: Bearer` with an API key or token."
     )
 
 

@@ -103,7 +103,7 @@ class Tokens:
             )
         self._read_at = self._now()
         if not self._keys:
-            detail = "The keys of the tokens' issuer cannot be read just now."
+            detail = "The token issuer's public keys are temporarily unavailable."
             raise UnavailableError(ErrorCode.AUTH_UNAVAILABLE, detail, retry_after=FLOOR)
 
     def _claims(self, found: Mapping[str, Any]) -> Claims:
@@ -143,4 +143,4 @@ def read_jwks(raw: bytes) -> dict[str | None, jwt.PyJWK]:
 
 def refused() -> RequestError:
     """What is said of credentials that do not hold, whatever is wrong with them."""
-    return RequestError(ErrorCode.UNAUTHENTICATED, "The credentials are not valid, or no longer.")
+    return RequestError(ErrorCode.UNAUTHENTICATED, "The credentials are invalid, expired, or revoked.")

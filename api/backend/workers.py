@@ -61,6 +61,6 @@ class Workers:
         alive = self.alive()
         if not alive:
             raise UnavailableError(
-                ErrorCode.NO_WORKER, "No worker with warmed models is alive just now.", retry_after=NO_WORKER_RETRY
+                ErrorCode.NO_WORKER, "No worker with loaded models is available.", retry_after=NO_WORKER_RETRY
             )
         return alive

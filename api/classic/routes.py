@@ -1,4 +1,4 @@
-"""The classic endpoints: one call, one answer. Behind each image call runs an ordinary job."""
+"""The classic endpoints: one request, one response. Behind each image call runs an ordinary job."""
 
 from typing import Any, Final, TypeVar
 
@@ -213,5 +213,7 @@ def _flag(form: Form, name: str) -> bool:
         return TypeAdapter(bool).validate_python(given)
     except ValidationError:
         raise RequestError(
-            ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=(FieldError(name, "must be true or false"),)
+            ErrorCode.INVALID_REQUEST,
+            "The form has invalid fields.",
+            fields=(FieldError(name, "must be true or false"),),
         ) from None

@@ -156,7 +156,7 @@ class GuardedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._refuse("Too many requests were sent without waiting for their answers.")
+            self._refuse("Too many pipelined requests.")
         self._parsed = self._body = self._framing = self._unwanted = 0
         super().on_message_begin()
 
@@ -182,7 +182,7 @@ class GuardedConnection(HttpToolsProtocol):
         if error:
             self._refuse(error)
         if self._is_answering() and has_body(self.headers):
-            self._refuse("A request with a body was sent before the one ahead of it was answered.")
+            self._refuse("A request with a body was sent before the previous request was answered.")
         self._disarm()
         self._head = 0
         if version == "1.0":
@@ -270,7 +270,7 @@ class GuardedConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._head:
-            self._answer(ErrorCode.REQUEST_TIMEOUT, "The head of the request did not come in time.")
+            self._answer(ErrorCode.REQUEST_TIMEOUT, "The request headers did not arrive in time.")
         else:
             self.transport.close()
 

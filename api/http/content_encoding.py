@@ -22,7 +22,7 @@ class PlainBodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http" and scope["method"] in WITH_BODY and _is_coded(Headers(scope=scope)):
-            detail = "The body has a Content-Encoding. Compressed bodies are not accepted: send it as it is."
+            detail = "The body has a Content-Encoding. Compressed bodies are not accepted; send it uncompressed."
             code, headers = ErrorCode.UNSUPPORTED_MEDIA_TYPE, {"Accept-Encoding": "identity"}
             await refuse_unread(code, detail, scope=scope, receive=receive, send=send, headers=headers)
             return

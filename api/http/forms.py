@@ -90,7 +90,7 @@ def refuse_media_type(*taken: str) -> NoReturn:
     Raises:
         RequestError: `unsupported_media_type`.
     """
-    raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"This call takes {' or '.join(taken)}.")
+    raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"This endpoint accepts {' or '.join(taken)}.")
 
 
 async def read_form(request: Request, fields: FormFields, *, most: int = MAX_PARTS) -> Form:
@@ -109,7 +109,7 @@ async def read_form(request: Request, fields: FormFields, *, most: int = MAX_PAR
     _, options = parse_options_header(request.headers["content-type"])
     charset = options.get(b"charset", b"").decode("latin-1").lower()
     if charset not in CHARSETS:
-        raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "The texts of a form must be written in UTF-8.")
+        raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Text fields of a form must be encoded in UTF-8.")
     parts = await read_parts(request.stream(), boundary=options.get(b"boundary", b""), most=most)
     return _sorted(parts, fields, charset=charset)
 
@@ -136,7 +136,7 @@ def _sorted(parts: list[Part], fields: FormFields, *, charset: str) -> Form:
         else:
             texts[name] = value
     if wrong:
-        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=tuple(wrong))
+        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has invalid fields.", fields=tuple(wrong))
     return Form(files={name: tuple(data) for name, data in files.items()}, texts=texts)
 
 
@@ -222,7 +222,9 @@ def parse_object(raw: str | None, *, name: str) -> dict[str, Any]:
         raise _malformed(name) from None
     if not isinstance(value, dict):
         raise RequestError(
-            ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=(FieldError(name, "must be a JSON object"),)
+            ErrorCode.INVALID_REQUEST,
+            "The form has invalid fields.",
+            fields=(FieldError(name, "must be a JSON object"),),
         )
     return value
 

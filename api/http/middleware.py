@@ -183,7 +183,7 @@ class OwnNames:
         """One request."""
         asked = scope["type"] == "http" and scope["path"] not in QUIET
         if asked and not is_ours(Headers(scope=scope).get("host", ""), self._names):
-            detail = "The gateway is not called by the name in the Host header."
+            detail = "The Host header does not name this gateway."
             await refuse_unread(ErrorCode.HOST_REFUSED, detail, scope=scope, receive=receive, send=send)
             return
         await self._app(scope, receive, send)
@@ -224,7 +224,7 @@ class BodyLimit:
 
     @staticmethod
     async def _refuse(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"The request body is larger than the {limit} bytes that this call takes."
+        detail = f"The request body is larger than the {limit} bytes that this endpoint accepts."
         await refuse_unread(ErrorCode.REQUEST_TOO_LARGE, detail, scope=scope, receive=receive, send=send)
 
 

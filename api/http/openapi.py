@@ -14,7 +14,7 @@ from api.http.schemas import Problem
 from shared.errors import ErrorCode
 
 _EXAMPLE_ID: Final = "req_5f2c0e9a7b1d4c3e8f60a1b2"
-_RETRY_AFTER: Final = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
+_RETRY_AFTER: Final = {"description": "Seconds to wait before retrying.", "schema": {"type": "integer"}}
 
 IMAGE_CODES: Final = (
     ErrorCode.INVALID_REQUEST,
@@ -77,8 +77,8 @@ BATCH_READ_CODES: Final = (ErrorCode.BATCH_NOT_FOUND, ErrorCode.STORE_UNAVAILABL
 """What can go wrong wherever one batch is named."""
 
 JOB_HEADERS: Final[dict[str, Any]] = {
-    "Location": {"description": "Where the job is read.", "schema": {"type": "string"}},
-    "Retry-After": {"description": "Seconds after which to look again.", "schema": {"type": "integer"}},
+    "Location": {"description": "URL of the job.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds to wait before polling again.", "schema": {"type": "integer"}},
     "Preference-Applied": {
         "description": "`wait=N`: the wait that was granted. `respond-async`: the answer does not say the end.",
         "schema": {"type": "string"},
@@ -86,7 +86,7 @@ JOB_HEADERS: Final[dict[str, Any]] = {
 }
 REPLAYED: Final[dict[str, Any]] = {
     "Idempotent-Replayed": {
-        "description": "`true` where the submission was received before, and this is the job that it made then.",
+        "description": "`true` if this submission was received before; the response is the job that it created.",
         "schema": {"type": "string", "enum": ["true"]},
     }
 }

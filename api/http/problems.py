@@ -30,67 +30,67 @@ class Kind(NamedTuple):
 
 
 TABLE: Final[Mapping[ErrorCode, Kind]] = {
-    ErrorCode.INVALID_REQUEST: Kind(422, "The request is not valid"),
-    ErrorCode.MALFORMED_JSON: Kind(400, "The JSON cannot be read"),
-    ErrorCode.MALFORMED_FORM: Kind(400, "The form cannot be read"),
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE: Kind(415, "The content type is not taken here"),
-    ErrorCode.REQUEST_TOO_LARGE: Kind(413, "The request is too large"),
-    ErrorCode.MALFORMED_REQUEST: Kind(400, "The request is no HTTP"),
-    ErrorCode.HEADERS_TOO_LARGE: Kind(431, "The request's head is too large"),
-    ErrorCode.REQUEST_TIMEOUT: Kind(408, "The request came too slowly"),
-    ErrorCode.HOST_REFUSED: Kind(421, "The gateway has another name"),
-    ErrorCode.CORS_REFUSED: Kind(403, "The cross-origin request is refused"),
-    ErrorCode.GATEWAY_BUSY: Kind(503, "The gateway has no room"),
-    ErrorCode.EMPTY_IMAGE: Kind(400, "The image is empty"),
-    ErrorCode.INVALID_IMAGE: Kind(400, "The image is not valid"),
-    ErrorCode.UNSUPPORTED_IMAGE_TYPE: Kind(415, "The image type is not taken"),
-    ErrorCode.ANIMATED_IMAGE: Kind(415, "Animated images are not taken"),
-    ErrorCode.IMAGE_TOO_LARGE: Kind(413, "The image file is too large"),
-    ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE: Kind(413, "The image has too many pixels"),
-    ErrorCode.INVALID_EMBEDDING: Kind(422, "The embedding cannot be compared"),
-    ErrorCode.EMBEDDING_CONTRACT_MISMATCH: Kind(422, "The embedding comes from another model"),
+    ErrorCode.INVALID_REQUEST: Kind(422, "Invalid request"),
+    ErrorCode.MALFORMED_JSON: Kind(400, "Malformed JSON"),
+    ErrorCode.MALFORMED_FORM: Kind(400, "Malformed form"),
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: Kind(415, "Unsupported content type"),
+    ErrorCode.REQUEST_TOO_LARGE: Kind(413, "Request too large"),
+    ErrorCode.MALFORMED_REQUEST: Kind(400, "Malformed HTTP request"),
+    ErrorCode.HEADERS_TOO_LARGE: Kind(431, "Request headers too large"),
+    ErrorCode.REQUEST_TIMEOUT: Kind(408, "Request timed out"),
+    ErrorCode.HOST_REFUSED: Kind(421, "Unknown host name"),
+    ErrorCode.CORS_REFUSED: Kind(403, "Cross-origin request refused"),
+    ErrorCode.GATEWAY_BUSY: Kind(503, "Gateway at capacity"),
+    ErrorCode.EMPTY_IMAGE: Kind(400, "Empty image"),
+    ErrorCode.INVALID_IMAGE: Kind(400, "Invalid image"),
+    ErrorCode.UNSUPPORTED_IMAGE_TYPE: Kind(415, "Unsupported image type"),
+    ErrorCode.ANIMATED_IMAGE: Kind(415, "Animated images are not supported"),
+    ErrorCode.IMAGE_TOO_LARGE: Kind(413, "Image file too large"),
+    ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE: Kind(413, "Image dimensions too large"),
+    ErrorCode.INVALID_EMBEDDING: Kind(422, "Invalid embedding"),
+    ErrorCode.EMBEDDING_CONTRACT_MISMATCH: Kind(422, "Embedding made by another model"),
     ErrorCode.LIVENESS_UNAVAILABLE: Kind(501, "The model pack has no liveness model"),
     ErrorCode.ATTRIBUTE_UNAVAILABLE: Kind(501, "The model pack has no model for this attribute"),
-    ErrorCode.CALIBRATION_UNAVAILABLE: Kind(501, "The model pack has no table of false-match rates"),
-    ErrorCode.FMR_OUT_OF_RANGE: Kind(422, "The false-match rate was not measured"),
-    ErrorCode.UNAUTHENTICATED: Kind(401, "The caller is not known"),
-    ErrorCode.FORBIDDEN: Kind(403, "The caller may not do this"),
-    ErrorCode.AUTH_UNAVAILABLE: Kind(503, "Callers cannot be checked just now"),
-    ErrorCode.RATE_LIMITED: Kind(429, "The caller asks too fast"),
-    ErrorCode.QUOTA_EXCEEDED: Kind(429, "The tenant has too many jobs open"),
-    ErrorCode.NOT_FOUND: Kind(404, "There is nothing at this address"),
-    ErrorCode.JOB_NOT_FOUND: Kind(404, "There is no such job"),
-    ErrorCode.KEY_NOT_FOUND: Kind(404, "There is no such key"),
-    ErrorCode.TENANT_NOT_FOUND: Kind(404, "There is no such tenant"),
-    ErrorCode.TENANT_EXISTS: Kind(409, "There is such a tenant already"),
-    ErrorCode.BATCH_NOT_FOUND: Kind(404, "There is no such batch"),
-    ErrorCode.ENDPOINT_NOT_FOUND: Kind(404, "There is no such webhook endpoint"),
-    ErrorCode.TOO_MANY_ENDPOINTS: Kind(409, "There are too many webhook endpoints"),
-    ErrorCode.DELIVERY_NOT_FOUND: Kind(404, "There is no such delivery"),
-    ErrorCode.WEBHOOKS_OFF: Kind(422, "Jobs bring no addresses of webhooks here"),
-    ErrorCode.WEBHOOK_URL_REFUSED: Kind(422, "The webhook's address is not taken"),
-    ErrorCode.SESSION_NOT_FOUND: Kind(404, "There is no such liveness session"),
+    ErrorCode.CALIBRATION_UNAVAILABLE: Kind(501, "The model pack has no false-match rate table"),
+    ErrorCode.FMR_OUT_OF_RANGE: Kind(422, "False-match rate out of range"),
+    ErrorCode.UNAUTHENTICATED: Kind(401, "Authentication required"),
+    ErrorCode.FORBIDDEN: Kind(403, "Permission denied"),
+    ErrorCode.AUTH_UNAVAILABLE: Kind(503, "Authentication temporarily unavailable"),
+    ErrorCode.RATE_LIMITED: Kind(429, "Rate limit exceeded"),
+    ErrorCode.QUOTA_EXCEEDED: Kind(429, "Tenant job quota exceeded"),
+    ErrorCode.NOT_FOUND: Kind(404, "Path not found"),
+    ErrorCode.JOB_NOT_FOUND: Kind(404, "Job not found"),
+    ErrorCode.KEY_NOT_FOUND: Kind(404, "API key not found"),
+    ErrorCode.TENANT_NOT_FOUND: Kind(404, "Tenant not found"),
+    ErrorCode.TENANT_EXISTS: Kind(409, "Tenant already exists"),
+    ErrorCode.BATCH_NOT_FOUND: Kind(404, "Batch not found"),
+    ErrorCode.ENDPOINT_NOT_FOUND: Kind(404, "Webhook endpoint not found"),
+    ErrorCode.TOO_MANY_ENDPOINTS: Kind(409, "Too many webhook endpoints"),
+    ErrorCode.DELIVERY_NOT_FOUND: Kind(404, "Delivery not found"),
+    ErrorCode.WEBHOOKS_OFF: Kind(422, "Per-job webhook URLs are disabled"),
+    ErrorCode.WEBHOOK_URL_REFUSED: Kind(422, "Webhook URL not allowed"),
+    ErrorCode.SESSION_NOT_FOUND: Kind(404, "Liveness session not found"),
     ErrorCode.SESSION_ENDED: Kind(409, "The liveness session has ended"),
-    ErrorCode.FRAME_IN_WORK: Kind(409, "A frame of the session is in work"),
-    ErrorCode.SESSIONS_OFF: Kind(422, "Liveness sessions are off"),
-    ErrorCode.CLIENT_TOKEN_INVALID: Kind(401, "The client token is not valid"),
-    ErrorCode.JOB_ENDED: Kind(409, "The job has ended"),
+    ErrorCode.FRAME_IN_WORK: Kind(409, "Another frame is being analyzed"),
+    ErrorCode.SESSIONS_OFF: Kind(422, "Liveness sessions are disabled"),
+    ErrorCode.CLIENT_TOKEN_INVALID: Kind(401, "Invalid client token"),
+    ErrorCode.JOB_ENDED: Kind(409, "The job has already ended"),
     ErrorCode.NOT_RETRYABLE: Kind(409, "The job cannot be retried"),
-    ErrorCode.IDEMPOTENCY_IN_PROGRESS: Kind(409, "The same submission is being received"),
-    ErrorCode.IDEMPOTENCY_MISMATCH: Kind(422, "The idempotency key belongs to another submission"),
-    ErrorCode.IMAGE_URLS_OFF: Kind(422, "Images by URL are off"),
-    ErrorCode.IMAGE_URL_REFUSED: Kind(422, "The image's address is not taken"),
+    ErrorCode.IDEMPOTENCY_IN_PROGRESS: Kind(409, "A request with this idempotency key is in progress"),
+    ErrorCode.IDEMPOTENCY_MISMATCH: Kind(422, "Idempotency key used for another request"),
+    ErrorCode.IMAGE_URLS_OFF: Kind(422, "Images by URL are disabled"),
+    ErrorCode.IMAGE_URL_REFUSED: Kind(422, "Image URL not allowed"),
     ErrorCode.IMAGE_UNREACHABLE: Kind(422, "The image could not be fetched"),
     ErrorCode.PRECONDITION_FAILED: Kind(412, "The resource has changed"),
-    ErrorCode.METHOD_NOT_ALLOWED: Kind(405, "The method is not allowed here"),
+    ErrorCode.METHOD_NOT_ALLOWED: Kind(405, "Method not allowed"),
     ErrorCode.QUEUE_FULL: Kind(503, "The queue is full"),
-    ErrorCode.NO_WORKER: Kind(503, "No worker is ready"),
-    ErrorCode.STORE_UNAVAILABLE: Kind(503, "The job store cannot be reached"),
-    ErrorCode.WAIT_TIMEOUT: Kind(504, "The job took too long"),
-    ErrorCode.MODEL_FAILURE: Kind(500, "The model gave no usable answer"),
-    ErrorCode.WORKER_LOST: Kind(500, "The workers were lost during the job"),
-    ErrorCode.TIMED_OUT: Kind(500, "The job ran too long"),
-    ErrorCode.INTERNAL_ERROR: Kind(500, "Something went wrong on our side"),
+    ErrorCode.NO_WORKER: Kind(503, "No worker available"),
+    ErrorCode.STORE_UNAVAILABLE: Kind(503, "Job store unavailable"),
+    ErrorCode.WAIT_TIMEOUT: Kind(504, "Timed out waiting for the job"),
+    ErrorCode.MODEL_FAILURE: Kind(500, "The model returned an invalid result"),
+    ErrorCode.WORKER_LOST: Kind(500, "Worker lost during the job"),
+    ErrorCode.TIMED_OUT: Kind(500, "Job timed out"),
+    ErrorCode.INTERNAL_ERROR: Kind(500, "Internal error"),
 }
 """Total: a test fails where a code is missing."""
 
@@ -112,8 +112,8 @@ _BY_STATUS: Final = {
     415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
 }
 _DETAILS: Final = {
-    ErrorCode.NOT_FOUND: "No call of this service has this path.",
-    ErrorCode.METHOD_NOT_ALLOWED: "This path does not take this method; the Allow header names those that it takes.",
+    ErrorCode.NOT_FOUND: "No endpoint has this path.",
+    ErrorCode.METHOD_NOT_ALLOWED: "This path does not support this method. See the Allow header for supported methods.",
 }
 
 
@@ -169,7 +169,7 @@ def from_error(error: VultusError, *, scope: Scope) -> Response:
 
 def internal_error(scope: Scope) -> Response:
     """The answer for everything unforeseen; what happened stands in the log under the same request id."""
-    detail = "The request failed for a reason that is not yours. Quote the request_id when you report it."
+    detail = "An unexpected server error occurred. Include the request_id when you report it."
     return problem(ErrorCode.INTERNAL_ERROR, detail, scope=scope)
 
 
@@ -186,7 +186,7 @@ async def answer_validation(request: Request, error: Exception) -> Response:
     if any(wrong["type"] == "json_invalid" for wrong in wrongs):
         return problem(ErrorCode.MALFORMED_JSON, "The body is not valid JSON.", scope=request.scope)
     if any(wrong["loc"] == ("body",) for wrong in wrongs) and not _says_json(request):
-        detail = "This call takes application/json."
+        detail = "This endpoint accepts application/json."
         return problem(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail, scope=request.scope)
     fields = (
         FieldError(field=".".join(str(part) for part in wrong["loc"][1:]), detail=wrong["msg"]) for wrong in wrongs

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 REF: Final = "#/components/schemas/{model}"
 MULTIPART: Final = "multipart/form-data"
 JSON: Final = "application/json"
-FILE_DESCRIPTION: Final = "JPEG, PNG, WebP or BMP, by its content."
+FILE_DESCRIPTION: Final = "JPEG, PNG, WebP, or BMP, detected from the content."
 IMAGE_TYPES: Final = {"contentType": "image/jpeg, image/png, image/webp, image/bmp"}
 BASE64_EXAMPLE: Final = "/9j/4AAQSkZJRg=="
 

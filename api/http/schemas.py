@@ -13,22 +13,22 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, descripti
 
 
 class FieldProblem(BaseModel):
-    """One wrong field."""
+    """One invalid field."""
 
-    field: str = Field(description="Where it is, such as `params.threshold`.")
-    detail: str = Field(description="What is wrong with it.")
+    field: str = Field(description="Path of the field, such as `params.threshold`.")
+    detail: str = Field(description="Why the field is invalid.")
 
 
 class Problem(BaseModel):
-    """An error, as RFC 9457 has it; sent as `application/problem+json`."""
+    """An RFC 9457 problem document, sent as `application/problem+json`."""
 
     type: str = Field(description="`urn:vultus:error:` and the code.")
-    title: str = Field(description="What the code means, the same for every occurrence.")
+    title: str = Field(description="Short summary of the code, the same for every occurrence.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What happened this time.")
-    code: ErrorCode = Field(description="One of the closed list in docs/errors.md.")
+    detail: str = Field(description="Explanation of this occurrence.")
+    code: ErrorCode = Field(description="Error code, from the closed list in docs/errors.md.")
     request_id: str = Field(description="Also in the `X-Request-ID` header and in every log line of the request.")
-    errors: list[FieldProblem] | None = Field(default=None, description="The wrong fields, where there are any.")
+    errors: list[FieldProblem] | None = Field(default=None, description="Invalid fields, if any.")
 
 
 def only_rfc3339(given: Any) -> Any:

@@ -18,7 +18,7 @@ REFUSAL: Final = "refusal"
 PAUSE: Final = timedelta(seconds=2)
 """When to come back where there was no room."""
 DETAILS: Final = {
-    ErrorCode.GATEWAY_BUSY: "The gateway holds as many connections as it may.",
+    ErrorCode.GATEWAY_BUSY: "The gateway has reached its connection limit.",
     ErrorCode.HEADERS_TOO_LARGE: "The request has too many headers, or they are too long.",
 }
 
@@ -87,13 +87,13 @@ class Uploads:
             if isinstance(error, _FullError):
                 await self._refuse_full(scope, receive, send)
             else:
-                detail = f"The body came too slowly: less than {self.rate} bytes a second."
+                detail = f"The body arrived too slowly: less than {self.rate} bytes a second."
                 await _refuse(ErrorCode.REQUEST_TIMEOUT, detail, scope, receive, send, drain=False)
         finally:
             body.release()
 
     async def _refuse_full(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = "The gateway is receiving as much as it has room for."
+        detail = "The gateway has no room for another request body."
         await _refuse(ErrorCode.GATEWAY_BUSY, detail, scope, receive, send)
 
 

@@ -67,7 +67,7 @@ async def _checked(url: Url, terms: Terms) -> Sequence[Address]:
         _give_up("The host's name could not be resolved.", retryable=True)
     except ClosedError:
         raise FetchError(
-            ErrorCode.IMAGE_URL_REFUSED, "The image's address leads to a network that is closed.", retryable=False
+            ErrorCode.IMAGE_URL_REFUSED, "The image URL resolves to a network that is not allowed.", retryable=False
         ) from None
 
 
@@ -85,18 +85,18 @@ async def _get(url: Url, known: Sequence[Address], terms: Terms) -> bytes:
         ):
             return await _read(answer, most=terms.most_bytes)
     except httpcore.ConnectTimeout:
-        _give_up("The host did not take the connection in time.", retryable=True)
+        _give_up("The host did not accept the connection in time.", retryable=True)
     except httpcore.ConnectError as error:
         why = "has no TLS certificate that holds" if isinstance(error.__cause__, ssl.SSLError) else "took no connection"
         _give_up(f"The host {why}.", retryable=True)
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
-        _give_up("The host broke off, or did not speak HTTP.", retryable=True)
+        _give_up("The host closed the connection early or did not respond with valid HTTP.", retryable=True)
 
 
 async def _read(answer: httpcore.Response, *, most: int) -> bytes:
     status = answer.status
     if 300 <= status < 400:  # noqa: PLR2004 - redirects
-        _give_up("The host answered with a redirect; none is followed.", retryable=False)
+        _give_up("The host responded with a redirect. Redirects are not followed.", retryable=False)
     if status != OK:
         retryable = status in LATER or status >= 500  # noqa: PLR2004 - server errors
         _give_up(f"The host answered with status {status} instead of 200.", retryable=retryable)

@@ -277,5 +277,5 @@ def _number(form: Form, name: str, *, whole: bool = False) -> float:
         value = math.nan
     if not 0 <= value < MOST_SEQUENCE:
         wrong = "must be a whole number from 0 on" if whole else "must be milliseconds of the client's clock, from 0 on"
-        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has wrong fields.", fields=(FieldError(name, wrong),))
+        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has invalid fields.", fields=(FieldError(name, wrong),))
     return value
