@@ -41,7 +41,7 @@ def own(tmp_path: Path, log: list[str]) -> Iterator[Stack]:
         yield running
 
 
-def supervised(stack: Stack, promise: Callable[[], bool], *, seconds: float = 40) -> None:
+def supervised(stack: Stack, promise: Callable[[], bool], *, seconds: float = 100) -> None:
     deadline = time.monotonic() + seconds
     while not promise():
         assert time.monotonic() < deadline, "it did not come true in time"

@@ -32,6 +32,7 @@ def quick(tmp_path: Path) -> Iterator[Stack]:
         yield running
 
 
+@pytest.mark.timeout(900)
 def test_no_call_answers_what_the_document_does_not_say(quick: Stack, tmp_path: Path) -> None:
     public, key, digest = new_key()
     with quick.ledger.client() as client:
