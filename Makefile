@@ -10,7 +10,7 @@ VENV := .venv/bin
 USUAL := jobs:read,jobs:write
 QUICK := tests/unit tests/contract tests/architecture
 # in the order in which they start: the longest first, so that no process ends long after the others
-REAL := tests/soak tests/chaos tests/security tests/architecture/test_container_commands.py tests/integration tests/gpu
+REAL := tests/soak tests/chaos tests/security tests/architecture/test_container_commands.py tests/integration tests/containers tests/gpu
 # these wait more than they compute, so they take more processes than there are cores
 PROCESSES ?= 5
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)

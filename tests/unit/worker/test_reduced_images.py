@@ -44,7 +44,7 @@ def test_a_reduced_jpeg_is_the_same_picture_in_every_orientation(orientation: in
     assert differs(np.asarray(shrunk, np.uint8), half.pixels) < 2
 
 
-@pytest.mark.parametrize(("enough", "divisor"), [(640, 1), (321, 1), (320, 2), (160, 4), (80, 8), (1, 8)])
+@pytest.mark.parametrize(("min_long_side", "divisor"), [(640, 1), (321, 1), (320, 2), (160, 4), (80, 8), (1, 8)])
 def test_the_long_side_keeps_what_is_enough(min_long_side: int, divisor: int) -> None:
     picture = decode(encoded(blobs(640, 481), "JPEG"), min_long_side=min_long_side)
     assert picture.pixels.shape == (-(-481 // divisor), 640 // divisor, 3)
@@ -69,7 +69,7 @@ def test_other_kinds_are_read_whole(kind: Kind) -> None:
 
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("kept", [0.05, 0.3, 0.6, 0.9, 0.99])
-@pytest.mark.parametrize("enough", [400, 100])
+@pytest.mark.parametrize("min_long_side", [400, 100])
 def test_a_large_file_that_is_cut_off_is_refused(min_long_side: int, kept: float, progressive: bool) -> None:
     noisy = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
     data = encoded(noisy, "JPEG", progressive=progressive)
