@@ -1,4 +1,4 @@
-"""The courier's process: `python -m worker.courier`. Wiring, start and stop."""
+"""Entry point of the courier process (`python -m worker.courier`): wiring, start and stop."""
 
 import asyncio
 import signal
@@ -24,15 +24,15 @@ log = structlog.get_logger(__name__)
 
 async def _run(courier: Courier) -> None:
     loop = asyncio.get_running_loop()
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(asked, courier.stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, courier.stop)
     log.info("courier.ready")
     await courier.run()
     log.info("courier.stopped")
 
 
 def main() -> None:
-    """Send callbacks until the process is told to stop."""
+    """Send callbacks until the process receives SIGTERM or SIGINT."""
     try:
         settings = load(CourierSettings)
         logs.configure(form=settings.log_format, level=settings.log_level)

@@ -1,4 +1,4 @@
-"""One attempt: one request to an address that was checked, and what was answered."""
+"""Make one attempt: one request to a validated address, and its response."""
 
 import asyncio
 import ssl
@@ -19,18 +19,18 @@ from shared.net.response_limits import MOST_HEAD, too_many_pieces
 from shared.net.urls import Url, UrlError, read_webhook_url
 
 MOST_READ: Final = 64 * 1024
-"""Bytes of an answer's body that are read."""
+"""Maximum bytes of a response body that are read."""
 MOST_BYTES: Final = MOST_HEAD + 2 * MOST_READ
-"""Bytes of a whole response, its head and framing included."""
+"""Maximum bytes of a whole response, including head and framing."""
 MOST_KEPT: Final = 1024
-"""Bytes of it that are kept for the log."""
+"""Bytes of the response body kept for the log."""
 OWN: Final = {"content-type": "application/json", "connection": "close", "user-agent": "vultus"}
 """Sent with every callback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for every attempt of a process."""
+    """Connection settings shared by all attempts of a process."""
 
     tls: ssl.SSLContext
     within: timedelta
@@ -42,7 +42,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an attempt: a status, or a word for why there is none. `error` may stand beside a status."""
+    """The outcome of an attempt: a status, or an error code if there is none. Both may be present."""
 
     milliseconds: float
     status: int | None = None
@@ -51,26 +51,26 @@ class Answer:
     retry_after: float | None = None
     """Seconds."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """What was sent."""
+    """Request headers as sent."""
 
     @property
     def taken(self) -> bool:
-        """True where the receiver said that it has it."""
+        """Whether the receiver accepted the event."""
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - success
 
 
-class _Failed(Exception):  # noqa: N818 - a word for the log
-    """There is no answer."""
+class _Failed(Exception):  # noqa: N818 - carries an error code
+    """The attempt failed; the message is the error code."""
 
 
 async def send(address: str, body: bytes, headers: Mapping[str, str], *, now: float, terms: Terms) -> Answer:
-    """Post a body, and say what came of it; nothing is raised for what a receiver or its network does.
+    """Post a body and return the outcome. Failures of the receiver or the network never raise.
 
-    The host is looked up once, every address of it must be open, and one of those is connected to; no redirect is
-    followed, no proxy of the environment asked. The status decides: where it came and the rest of the answer does not
-    come, or not whole, the attempt has still succeeded or failed by its status, and the log says what was wrong.
+    The host is resolved once, every address must be allowed, and the connection goes to one of them. Redirects are not
+    followed and proxy environment variables are ignored. The status decides: once it has arrived, an incomplete
+    response still succeeds or fails by its status, and the log records what went wrong.
 
-    `now` is the time since the epoch that a date in `Retry-After` is held against.
+    `now` is the current Unix time, used to interpret a date in `Retry-After`.
     """
     begin = time.monotonic()
     sent = {**OWN, **headers}
@@ -97,7 +97,7 @@ async def send(address: str, body: bytes, headers: Mapping[str, str], *, now: fl
 
 @dataclass(slots=True)
 class _Seen:
-    """As much of an answer as came."""
+    """The part of a response received so far."""
 
     status: int | None = None
     retry_after: bytes = b""
@@ -106,19 +106,19 @@ class _Seen:
 
 async def _post(url: Url, body: bytes, headers: Mapping[str, str], seen: _Seen, *, terms: Terms) -> None:
     try:
-        known = await pinned.checked(url, resolve=terms.resolve, private=terms.private)
+        address = await pinned.checked(url, resolve=terms.resolve, private=terms.private)
     except UnresolvedError:
-        raise _Failed("unresolved") from None  # noqa: EM101 - a word for the log
+        raise _Failed("unresolved") from None  # noqa: EM101 - an error code
     except ClosedError:
         raise _Failed("address_refused") from None  # noqa: EM101
-    connection = pinned.connection(url, known, tls=terms.tls, network=terms.network, most=MOST_BYTES)
-    told = [*headers.items(), ("content-length", str(len(body)))]
+    connection = pinned.connection(url, address, tls=terms.tls, network=terms.network, most=MOST_BYTES)
+    sent = [*headers.items(), ("content-length", str(len(body)))]
     pieces = 0
     try:
         async with (
             connection,
             connection.stream(
-                "POST", pinned.target(url), headers=told, content=body, extensions=pinned.extensions(url)
+                "POST", pinned.target(url), headers=sent, content=body, extensions=pinned.extensions(url)
             ) as answer,
         ):
             seen.status = answer.status
@@ -127,7 +127,7 @@ async def _post(url: Url, body: bytes, headers: Mapping[str, str], seen: _Seen, 
                 seen.body += part[: MOST_READ - len(seen.body)]
                 pieces += 1
                 if len(seen.body) >= MOST_READ or too_many_pieces(pieces, len(seen.body)):
-                    break  # the status has decided; the rest would only cost time
+                    break  # the status has decided the outcome; the rest is not needed
     except httpcore.ConnectTimeout:
         raise _Failed("connect_timeout") from None  # noqa: EM101
     except httpcore.ConnectError as error:
@@ -143,7 +143,7 @@ async def _post(url: Url, body: bytes, headers: Mapping[str, str], seen: _Seen, 
 
 
 def retry_after(value: bytes, *, now: float) -> float | None:
-    """Seconds that a `Retry-After` (RFC 9110) asks for, as a number or a date; None for anything else."""
+    """Parse a `Retry-After` header (RFC 9110), a number or a date, into seconds; None if it is invalid."""
     text = value.decode("latin-1").strip()
     if text.isdecimal() and text.isascii():
         return float(text[:10])

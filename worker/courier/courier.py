@@ -1,4 +1,4 @@
-"""The courier: rows of the outbox become deliveries, and what is due is sent, many at once."""
+"""The courier: turns outbox rows into deliveries and sends the due ones concurrently."""
 
 import asyncio
 import random
@@ -31,23 +31,23 @@ from worker.courier.delivery import Deliverer
 from worker.courier.settings import CourierSettings
 
 LOOK: Final = 1.0
-"""Seconds after which it looks whether there is something to do, though nobody said so."""
+"""Seconds between polls for work when no signal arrives."""
 ROWS: Final = 200
-"""Rows of one shard's outbox that are made into deliveries in one go."""
+"""Outbox rows of one shard that are turned into deliveries per pass."""
 BEATS: Final = 4
-"""How often a hold is renewed within its time."""
+"""Renewals per hold period."""
 FRESH: Final = 1.0
-"""Seconds for which an endpoint that was read is taken as it was."""
+"""Seconds for which a cached endpoint is considered current."""
 MEND: Final = 60.0
-"""Seconds between two looks at whether the sets of listeners are those of the registry."""
+"""Seconds between repairs of the listener sets from the endpoint registry."""
 
 log = structlog.get_logger(__name__)
 
 
 class Courier:
-    """Sends until it is told to stop; then what is in flight ends, and is put on record.
+    """Sends deliveries until stopped, then finishes and records those in flight.
 
-    Several couriers share the work. One that dies no longer renews its holds: what it had is the others'.
+    Several couriers share the work. If one dies, its holds expire and the others take over its deliveries.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class Courier:
         metrics.IN_FLIGHT.set_function(lambda: len(self._held))
 
     def readiness(self) -> Readiness:
-        """Whether it sends, stops, or cannot reach the store."""
+        """Whether the courier is sending, stopping, or unable to reach the store."""
         if self._stopping.is_set():
             return Readiness.DRAINING
         return Readiness.AWAY if self._away else Readiness.READY
 
     async def run(self) -> None:
-        """Send until `stop`."""
+        """Send deliveries until `stop` is called."""
         loop = asyncio.get_running_loop()
         listener = threading.Thread(target=self._listen, args=(loop,), name="listener", daemon=True)
         listener.start()
@@ -116,15 +116,15 @@ class Courier:
         if self._held:
             log.info("courier.draining", deliveries=len(self._held))
             await self._drain()
-        await to_thread.run_sync(listener.join, 2 * LISTEN.total_seconds())  # before its connection is closed under it
+        await to_thread.run_sync(listener.join, 2 * LISTEN.total_seconds())  # must end before its connection is closed
 
     def stop(self) -> None:
-        """Take nothing new. To be called in the event loop."""
+        """Stop taking new deliveries. Call this from the event loop."""
         self._stopping.set()
         self._called.set()
 
     async def _once(self) -> float:
-        """One look at what there is to do; for how long nothing else is to be done unless somebody calls."""
+        """Process the work that is due; return the seconds to wait for a signal before the next pass."""
         try:
             pause = await self._work()
         except UnavailableError as error:
@@ -166,7 +166,7 @@ class Courier:
         return LOOK if due is None else min(max(due, 0.005), LOOK)
 
     def _take(self, room: int, held: Sequence[LeasedDelivery]) -> list[LeasedDelivery]:
-        self._renew(held)  # right before: after a pause of this process or of the store, its own would look left behind
+        self._renew(held)  # first: after a pause of this process or the store, its own holds would look abandoned
         return self._deliveries.take(
             most=room,
             hold=self._hold,
@@ -175,14 +175,14 @@ class Courier:
         )
 
     def _renew(self, held: Sequence[LeasedDelivery]) -> None:
-        """Keep what is in hand from other couriers for another while, where that is due."""
+        """Renew the holds on the deliveries in flight if a renewal is due."""
         if time.monotonic() - self._renewed > self._hold.total_seconds() / BEATS:
             if held:
                 self._deliveries.keep(held, hold=self._hold)
             self._renewed = time.monotonic()
 
     async def _drain(self) -> None:
-        """Wait until what is in hand is on record, as long as that can take."""
+        """Wait until the deliveries in flight are recorded, for as long as that can take."""
         until = time.monotonic() + self._settings.patience.total_seconds()
         while self._held and time.monotonic() < until:
             await asyncio.wait(self._held, timeout=self._hold.total_seconds() / BEATS)
@@ -193,14 +193,14 @@ class Courier:
         del self._held[task]
         self._called.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # Perhaps not recorded: then the hold runs out, and it is sent again.
+            # The outcome may not be recorded. In that case the hold expires and the delivery is sent again.
             if isinstance(error, UnavailableError):
                 log.warning("delivery.left", code=error.code.value)
             else:
                 log.error("delivery.lost", exc_info=error)
 
     def _fan_out(self) -> bool:
-        """Make deliveries of the rows that wait; True where more of them may wait."""
+        """Turn waiting outbox rows into deliveries. Return True if more rows may be waiting."""
         more = False
         for shard in range(self._deliveries.shards):
             rows = self._deliveries.rows(shard, most=ROWS)
@@ -214,18 +214,18 @@ class Courier:
         return more
 
     def _endpoint(self, name: str) -> Endpoint | None:
-        """The endpoint as it was at most a moment ago; one that was disabled or unknown then is looked at again."""
+        """Return the endpoint, at most `FRESH` seconds old; a disabled or unknown endpoint is always read again."""
         now = time.monotonic()
-        read_at, known = self._known.get(name, (0.0, None))
-        if known is None or not known.enabled or now - read_at > FRESH:
-            known = self._endpoints.read(name)
-            if len(self._known) > MOST:  # those that were deleted
+        read_at, endpoint = self._known.get(name, (0.0, None))
+        if endpoint is None or not endpoint.enabled or now - read_at > FRESH:
+            endpoint = self._endpoints.read(name)
+            if len(self._known) > MOST:  # deleted endpoints have accumulated
                 self._known.clear()
-            self._known[name] = (now, known)
-        return known
+            self._known[name] = (now, endpoint)
+        return endpoint
 
     def _forget(self, name: str) -> None:
-        """Read this endpoint anew: it has changed."""
+        """Drop an endpoint that has changed from the cache."""
         self._known.pop(name, None)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -235,7 +235,7 @@ class Courier:
 
 
 def _own(row: Row) -> list[Plan]:
-    """The delivery to the address that came with the job or batch, where it asked for this type of event."""
+    """Plan the delivery to the webhook of the job or batch itself, if it subscribes to this event type."""
     webhook = row.webhook
     if webhook is None or row.event.type not in webhook.events:
         return []

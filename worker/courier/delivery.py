@@ -1,4 +1,4 @@
-"""One delivery in hand: what is sent, to whom, and what its answer means."""
+"""Process one delivery: build the request, send it, and interpret the response."""
 
 import asyncio
 import time
@@ -30,13 +30,13 @@ from worker.courier.settings import CourierSettings
 
 STANDARD: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
 NOT_ITS_FAULT: Final = range(400, 500)
-"""Statuses that refuse one event; the destination itself is well, but for those of `OVERLOADED`."""
+"""Statuses that reject one event. The destination itself is healthy, except for the statuses in `OVERLOADED`."""
 OVERLOADED: Final = frozenset({408, 425, 429})
 ASKS_FOR_TIME: Final = frozenset({429, 502, 503, 504})
-"""Statuses whose `Retry-After` holds for the whole destination."""
+"""Statuses whose `Retry-After` applies to the whole destination."""
 
 PAUSE: Final = 0.2
-"""Seconds between two questions to a store that is away."""
+"""Seconds between attempts to reach an unavailable store."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRequest:
-    """Where to, in which form, and signed by what."""
+    """The destination, headers, payload form and signing secrets of one delivery."""
 
     url: str
     headers: Mapping[str, str]
@@ -55,7 +55,7 @@ class DeliveryRequest:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is recorded of a delivery."""
+    """The outcome of an attempt, as it is recorded."""
 
     status: DeliveryStatus
     again_in: float = 0.0
@@ -67,14 +67,14 @@ class Deliverer:
     """Makes attempts and records them.
 
     Args:
-        settings: how patient it is.
+        settings: timeouts, retries and limits.
         terms: how requests are made.
-        deliveries: where what came of an attempt is recorded.
-        endpoints: where an endpoint that fails is noted, and disabled.
-        jobs: where the result of a job is read for a full payload.
-        endpoint: reads an endpoint.
-        forget: has an endpoint read anew.
-        chance: gives numbers in [0, 1).
+        deliveries: store in which the outcomes of attempts are recorded.
+        endpoints: registry in which failing endpoints are marked and disabled.
+        jobs: store from which job results are read for full payloads.
+        endpoint: reads an endpoint, possibly from a cache.
+        forget: drops an endpoint from that cache.
+        chance: returns random numbers in [0, 1).
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class Deliverer:
         self._places = Places(settings.webhook_per_host)
 
     async def deliver(self, leased: LeasedDelivery) -> None:
-        """One attempt, whatever comes of it; returns when it is on record, or can be recorded no more.
+        """Make one attempt and return once its outcome is recorded or can no longer be recorded.
 
         Raises:
-            UnavailableError: the store was away for so long that somebody else may have it now.
+            UnavailableError: the store was unavailable for so long that another courier may hold the delivery.
         """
         event = leased.delivery.event
         with bind_request_context(event.context, **_names(event.subject), delivery=leased.delivery.id):
@@ -120,14 +120,14 @@ class Deliverer:
         except UnavailableError:
             raise
         except Exception:
-            log.exception("delivery.broke")  # as an attempt: else it would for ever
+            log.exception("delivery.broke")  # counts as an attempt; otherwise it would be retried forever
             answer = Answer(0.0, error="internal_error")
             verdict = judge(answer, leased, retries=self._retries, chance=self._chance())
             attempt = _logged(leased.delivery.attempts, leased.now, answer)
             await self._record(leased, replace(verdict, unwell=False, pause=0.0), attempt, error=None, begin=begin)
 
     async def _host(self, delivery: Delivery, *, until: float) -> str:
-        """The host that the delivery goes to; empty where it goes nowhere."""
+        """Return the destination host, or an empty string if there is no destination."""
         url = "" if delivery.webhook is None else delivery.webhook.url
         if delivery.endpoint is not None:
             endpoint = await self._patiently(partial(self._endpoint, delivery.endpoint), until=until)
@@ -135,9 +135,8 @@ class Deliverer:
         return _host(url) or ""
 
     async def _deliver(self, leased: LeasedDelivery, begin: float) -> None:
-        last = (
-            begin + self._settings.webhook_hold.total_seconds()
-        )  # unless it was renewed, which needs the store that is asked here
+        # The hold ends here unless it is renewed, which needs the same store.
+        last = begin + self._settings.webhook_hold.total_seconds()
         until = self._until(begin)
         delivery = leased.delivery
         endpoint = None
@@ -161,7 +160,7 @@ class Deliverer:
             embeddings=request.embeddings,
             most=self._settings.webhook_max_payload,
         )
-        at = leased.now + (time.monotonic() - begin)  # by the ledger's clock: a wrong one here must not show
+        at = leased.now + (time.monotonic() - begin)  # the ledger's clock, because the local one may be wrong
         identity = (delivery.event.id, str(int(at)), sign(delivery.event.id, int(at), body, request.secrets))
         headers = {**request.headers, **dict(zip(STANDARD, identity, strict=True))}
         answer = await self._sent(request, body, headers, at=at, delivery=delivery)
@@ -174,14 +173,14 @@ class Deliverer:
     async def _sent(
         self, request: DeliveryRequest, body: bytes, headers: Mapping[str, str], *, at: float, delivery: Delivery
     ) -> Answer:
-        known = {
+        attributes = {
             "vultus.event.id": delivery.event.id,
             "vultus.event.type": delivery.event.type.value,
             "vultus.delivery.attempt": delivery.attempts,
             "server.address": _host(request.url),
         }
         context = delivery.event.context
-        with tracing.span("deliver", parent=context.traceparent, kind="client", attributes=known) as span:
+        with tracing.span("deliver", parent=context.traceparent, kind="client", attributes=attributes) as span:
             place = span.traceparent or context.traceparent
             if self._settings.webhook_traceparent and place is not None:
                 headers = {**headers, "traceparent": place}
@@ -196,18 +195,18 @@ class Deliverer:
         return tuple(delay.total_seconds() for delay in self._settings.webhook_retries)
 
     def _until(self, begin: float) -> float:
-        """When it is given up to have an attempt put on record; what others did meanwhile is not undone by it."""
+        """Return the deadline for recording an attempt; fencing keeps a late record from undoing later ones."""
         return begin + self._settings.patience.total_seconds()
 
-    async def _patiently(self, ask: Callable[[], T], *, until: float) -> T:
-        """Ask the store, again while it is away, until then (by the monotonic clock).
+    async def _patiently(self, call: Callable[[], T], *, until: float) -> T:
+        """Call the store, retrying while it is unavailable until a deadline on the monotonic clock.
 
         Raises:
-            UnavailableError: it was away for too long.
+            UnavailableError: the store was still unavailable at the deadline.
         """
         while True:
             try:
-                return await to_thread.run_sync(ask)
+                return await to_thread.run_sync(call)
             except UnavailableError:
                 if time.monotonic() > until:
                     raise
@@ -231,7 +230,7 @@ class Deliverer:
         return self._jobs.read(delivery.event.subject)
 
     def _note(self, endpoint: Endpoint, answer: Answer) -> None:
-        """What an attempt says of a registered endpoint: well again, gone, or failing for too long."""
+        """Update a registered endpoint after an attempt: recovered, gone, or failing for too long."""
         registry = self._endpoints
         if answer.taken:
             if endpoint.failing_since is not None:
@@ -251,7 +250,7 @@ class Deliverer:
     async def _record(
         self, leased: LeasedDelivery, verdict: Verdict, attempt: Attempt | None, *, error: str | None, begin: float
     ) -> None:
-        """Put it on record; a store that is away is asked again for a while."""
+        """Record the outcome of an attempt, retrying while the store is unavailable."""
         kept = self._settings.webhook_log_ttl if verdict.status is DeliveryStatus.DELIVERED else None
 
         def write() -> bool:
@@ -267,7 +266,7 @@ class Deliverer:
                 error=error,
             )
 
-        told = {
+        fields = {
             "attempt": leased.delivery.attempts,
             "status": attempt.status if attempt else None,
             "error": attempt.error if attempt else error,
@@ -275,21 +274,21 @@ class Deliverer:
         try:
             written = await self._patiently(write, until=self._until(begin))
         except UnavailableError:
-            log.warning("delivery.unrecorded", **told)  # it will be sent again, under the same id
+            log.warning("delivery.unrecorded", **fields)  # it will be sent again with the same ID
             return
         finally:
             _count(leased.delivery, verdict, attempt)
         event = f"delivery.{verdict.status}" if verdict.status is not DeliveryStatus.PENDING else "delivery.retry"
         if not written:
-            log.warning("delivery.fenced", **told)
+            log.warning("delivery.fenced", **fields)
         elif verdict.status is DeliveryStatus.FAILED:
-            log.warning(event, **told)
+            log.warning(event, **fields)
         else:
-            log.info(event, **told, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
+            log.info(event, **fields, **({"again_in": round(verdict.again_in, 1)} if verdict.again_in else {}))
 
 
 def _host(url: str) -> str | None:
-    """Whose address it is, as far as that can be read; whether it may be sent to, others say."""
+    """Return the host of a URL, or None if it cannot be parsed. Whether it is allowed is checked elsewhere."""
     try:
         return urlsplit(url).hostname
     except ValueError:
@@ -297,7 +296,7 @@ def _host(url: str) -> str | None:
 
 
 def _names(subject: str) -> dict[str, str]:
-    """The subject of an event by the name that lines of the log have for it."""
+    """Return the subject of an event under its log field name."""
     kind = subject.partition("_")[0]
     return {f"{kind}_id": subject} if kind in {"job", "batch"} else {}
 
@@ -313,13 +312,13 @@ def _count(delivery: Delivery, verdict: Verdict, attempt: Attempt | None) -> Non
 
 
 def judge(answer: Answer, leased: LeasedDelivery, *, retries: tuple[float, ...], chance: float) -> Verdict:
-    """What an answer means: delivered, to be tried again, or failed for good."""
+    """Decide what a response means: delivered, retry later, or failed permanently."""
     if answer.taken:
         return Verdict(DeliveryStatus.DELIVERED)
     status = answer.status
     unwell = status is None or status not in NOT_ITS_FAULT or status in OVERLOADED
-    asked = answer.retry_after if status in ASKS_FOR_TIME else None
-    pause = max(rest(leased.failures + 1) if unwell else 0.0, min(asked or 0.0, MOST_RETRY_AFTER))
+    retry_after = answer.retry_after if status in ASKS_FOR_TIME else None
+    pause = max(rest(leased.failures + 1) if unwell else 0.0, min(retry_after or 0.0, MOST_RETRY_AFTER))
     later = None
     if status != HTTPStatus.GONE:
         later = again_in(leased.delivery.tries, retries=retries, chance=chance, retry_after=answer.retry_after)
@@ -337,7 +336,7 @@ def _refusal(delivery: Delivery, endpoint: Endpoint | None) -> tuple[DeliverySta
 
 
 def _logged(number: int, at: float, answer: Answer) -> Attempt:
-    """The attempt for the log; the values of the headers that a partner chose may be secrets, and are left out."""
+    """Build the log entry of an attempt. Custom header values may be secrets and are omitted."""
     ours = {*OWN, *STANDARD}
     attempt = Attempt(
         number=number,

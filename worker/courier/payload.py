@@ -1,4 +1,4 @@
-"""What an event says: thin by default, the job as its reader sees it where that was asked for."""
+"""Event payloads: thin by default, or the full job as the API returns it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,19 +11,19 @@ from shared.jobs import Job
 from shared.webhooks.schemas import EventType
 
 ERASED = "the job has expired or was erased"
-TOO_LARGE = "the job is larger than a callback may be"
+TOO_LARGE = "the job exceeds the maximum size of a callback"
 
 
 def body(event: Event, *, base_url: str, job: Job | None, full: bool, embeddings: bool, most: int) -> bytes:
-    """The JSON body of an event, compact; every attempt sends these bytes and signs them.
+    """Return the compact JSON body of an event; these are the bytes that are signed and sent.
 
     Args:
-        event: what happened.
-        base_url: what the addresses in it begin with; empty, they are paths.
-        job: the job as it is now, None where it is gone; of use for a full body alone.
-        full: whether the whole job was asked for. Where it cannot be had, the thin data says why.
-        embeddings: whether a full body holds embeddings.
-        most: bytes that a body may have; a larger one is sent thin.
+        event: the event to describe.
+        base_url: prefix of the URLs in the body; if empty, they are paths.
+        job: the current job, or None if it no longer exists; used for full bodies only.
+        full: whether to include the whole job. If that is not possible, the thin body states the reason.
+        embeddings: whether a full body includes embeddings.
+        most: maximum body size in bytes; a larger body is sent in the thin form.
     """
     thin = _thin(event, base_url)
     if not full or event.type not in _OF_JOBS:
@@ -31,7 +31,7 @@ def body(event: Event, *, base_url: str, job: Job | None, full: bool, embeddings
     if job is None:
         return _written(event, {**thin, "reason": ERASED})
     shown = job_content(job)
-    if not embeddings:  # those of the result alone: metadata belongs to the caller, whatever its keys are called
+    if not embeddings:  # only those of the result: metadata belongs to the caller, whatever its keys are
         shown = {**shown, "result": _without_embeddings(shown["result"])}
     urls = {name: url and base_url + url for name, url in shown["urls"].items()}
     whole = _written(event, {**shown, "url": thin["url"], "full": True, "urls": urls})
@@ -49,7 +49,7 @@ def _written(event: Event, data: Mapping[str, Any]) -> bytes:
 
 def _thin(event: Event, base_url: str) -> dict[str, Any]:
     if event.type is EventType.TEST:
-        return {"id": event.subject, "message": "This is a test: nothing has happened."}
+        return {"id": event.subject, "message": "This is a test event."}
     if event.type is EventType.BATCH_COMPLETED:
         counts = {status.value: count for status, count in (event.counts or {}).items()}
         url = f"{base_url}/v1/batches/{event.subject}"

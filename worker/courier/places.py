@@ -1,4 +1,4 @@
-"""Places at each host: how many callbacks run there at once, shared out between tenants."""
+"""Connection slots per host, shared fairly between tenants."""
 
 import asyncio
 from collections import Counter
@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 
 class Places:
-    """Bounds the connections to each host. A tenant holds at most as many places there as it leaves free.
+    """Limits the connections to each host. A tenant may hold at most as many slots as it leaves free.
 
-    So one tenant has half of them, two have a third each, and a tenant that comes later finds one free as long as there
-    are more places than tenants. For one event loop.
+    A single tenant gets half of the slots, two tenants get a third each, and a newcomer always finds a free slot as
+    long as there are more slots than tenants. For use in one event loop.
 
     Args:
-        most: places of each host.
+        most: slots per host.
     """
 
     def __init__(self, most: int) -> None:
@@ -23,7 +23,7 @@ class Places:
 
     @asynccontextmanager
     async def hold(self, host: str, tenant: str) -> AsyncIterator[None]:
-        """Wait for a place at this host, and hold it."""
+        """Wait for a slot at this host and hold it during the block."""
         while not self._free(host, tenant):
             await self._freed.setdefault(host, asyncio.Event()).wait()
         self._held.setdefault(host, Counter())[tenant] += 1

@@ -94,7 +94,7 @@ def test_a_job_that_is_gone_leaves_a_thin_body_that_says_so() -> None:
 
 def test_a_job_that_is_too_large_is_sent_thin() -> None:
     data = said(full=True, embeddings=True, most=1500)["data"]
-    assert (data["full"], data["reason"]) == (False, "the job is larger than a callback may be")
+    assert (data["full"], data["reason"]) == (False, "the job exceeds the maximum size of a callback")
 
 
 def test_a_batch_is_counted() -> None:
@@ -129,4 +129,4 @@ def test_a_liveness_session_says_how_it_ended_and_why() -> None:
 
 def test_a_test_says_that_it_is_one() -> None:
     event = Event(id="evt_3", type=EventType.TEST, at=1.0, subject="we_1")
-    assert said(event, base_url="")["data"] == {"id": "we_1", "message": "This is a test: nothing has happened."}
+    assert said(event, base_url="")["data"] == {"id": "we_1", "message": "This is a test event."}
