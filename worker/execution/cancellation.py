@@ -1,4 +1,4 @@
-"""Jobs that were taken from this process while it works at them: their work stops at the next stage."""
+"""Stop work on jobs that are canceled, erased or reassigned while this process runs them."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,18 +10,17 @@ from shared.ledger.jobs.store import Ledger
 from shared.periodic import PeriodicThread
 
 PAUSE: Final = timedelta(milliseconds=10)
-"""Before listening again after an error; an error that stays must not keep a core busy."""
+"""Delay before listening again after an error, so that a persistent error does not keep a core busy."""
 
 
 class TakenError(Exception):
-    """The job is no longer this worker's: it was canceled or erased, or is another's by now."""
+    """The job no longer belongs to this worker: it was canceled, erased or claimed by another worker."""
 
 
 class Cancels(PeriodicThread):
-    """Hears of jobs that were canceled or erased, in one thread for the whole process.
+    """Listens for canceled and erased jobs, in one thread per process.
 
-    A message that is lost costs work that nobody wants, and nothing else: the ledger has fenced the worker already, and
-    its heartbeat tells it as well.
+    A lost message only wastes work: the ledger has already fenced the worker, and the heartbeat also detects the loss.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -38,7 +37,7 @@ class Cancels(PeriodicThread):
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[Callable[[], None]]:
-        """Watch a job while the block works at it; what is given raises `TakenError` once it was taken away."""
+        """Watch a job during the block. The yielded function raises `TakenError` once the job is taken away."""
         with self._lock:
             self._watched.add(job_id)
         try:
@@ -49,7 +48,7 @@ class Cancels(PeriodicThread):
                 self._taken.discard(job_id)
 
     def take(self, job_id: str) -> None:
-        """This job is no longer ours; other jobs than those in work are nobody's business here."""
+        """Mark a job as taken; jobs that are not being watched are ignored."""
         with self._lock:
             if job_id in self._watched:
                 self._taken.add(job_id)

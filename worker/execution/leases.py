@@ -1,4 +1,4 @@
-"""Keeping jobs that are in work: one thread extends every lease of this process and says that the worker lives."""
+"""Heartbeat: one thread renews every lease of this process and announces that the worker is alive."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,16 +17,16 @@ from shared.periodic import PeriodicThread
 
 BEATS_PER_LEASE: Final = 3
 PRESENCE: Final = timedelta(seconds=15)
-"""How long a worker that fell silent still counts as alive; several beats, so that a slow store forgets nobody."""
+"""How long a silent worker still counts as alive: several beats, so that a slow store does not drop workers."""
 LONGEST_BEAT: Final = timedelta(seconds=5)
 
 log = structlog.get_logger(__name__)
 
 
 class Heartbeat(PeriodicThread):
-    """Beats for this process: its presence, its ready file and the leases of all its jobs.
+    """Renews the presence, the ready file and the leases of all jobs of this process.
 
-    `lost` is called with the id of a job that is held but is no longer this process's.
+    `lost` is called with the ID of a held job that no longer belongs to this process.
     """
 
     def __init__(
@@ -45,23 +45,23 @@ class Heartbeat(PeriodicThread):
         self._ready_file = ready_file
         self._lost = lost
         self.unheard = False
-        """True while the store does not answer."""
+        """Whether the store is currently unreachable."""
         self._held: dict[str, str] = {}
         self._refused: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Say at once that the worker is warmed, then beat until stopped."""
+        """Announce the worker immediately, then beat until stopped."""
         self._beat()
         super().start()
 
     def stop(self) -> None:
-        """Stop beating, and take the worker off the roll."""
+        """Stop beating and deregister the worker."""
         super().stop()
         self.leave()
 
     def leave(self) -> None:
-        """Take the worker off the roll, whether or not it still beats."""
+        """Deregister the worker, whether or not it still beats."""
         if self._ready_file:
             self._ready_file.unlink(missing_ok=True)
         try:
@@ -81,12 +81,12 @@ class Heartbeat(PeriodicThread):
                 self._held.pop(claim.job.id, None)
 
     def held(self) -> list[tuple[str, str]]:
-        """Every job that is held now, as id and token."""
+        """Return the ID and token of every job currently held."""
         with self._lock:
             return list(self._held.items())
 
     def step(self) -> None:
-        """Beat once; a store that does not answer is logged once."""
+        """Beat once; an unreachable store is logged once."""
         try:
             self._beat()
         except UnavailableError:
@@ -98,7 +98,7 @@ class Heartbeat(PeriodicThread):
 
     def _beat(self) -> None:
         refused = {claim for claim in self.held() if not self._ledger.beat(*claim)}
-        # A job may end between the look and the beat: only what is still held a beat later was really lost.
+        # A job may finish between `held` and `beat`; it is lost only if it is still held one beat later.
         for job_id, _ in refused & self._refused:
             log.info("job.lease_lost", job_id=job_id)
             self._lost(job_id)

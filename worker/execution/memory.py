@@ -1,4 +1,4 @@
-"""A cap on this process's memory, so that a picture that is too much fails by itself and takes no other job with it."""
+"""Limit this process's memory, so that an oversized picture fails alone instead of ending all jobs."""
 
 import mmap
 import resource
@@ -8,10 +8,10 @@ MIB: Final = 1024 * 1024
 
 
 def cap(megabytes: int) -> None:
-    """Let this process have so much memory of its own (heap, stacks, anonymous maps) and no more; 0 = as it is.
+    """Limit the private memory of this process (heap, stacks, anonymous mappings), in MiB; 0 = no limit.
 
-    What asks for more gets a `MemoryError`, instead of the kernel's or the container's kill, which takes every job of
-    the process. Maps of files do not count, nor does what is reserved and cannot be written (RLIMIT_DATA of setrlimit).
+    Allocations beyond the limit raise `MemoryError`. Otherwise the kernel or the container would kill the process with
+    all its jobs. File mappings and reserved, unwritable mappings do not count (RLIMIT_DATA of setrlimit).
     """
     if megabytes:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -19,10 +19,10 @@ def cap(megabytes: int) -> None:
 
 
 def require(size: int) -> None:
-    """Find out whether so many bytes could be had now; none of them is touched.
+    """Check that this many bytes can be allocated now, without touching them.
 
     Raises:
-        MemoryError: they could not.
+        MemoryError: they cannot be allocated.
     """
     try:
         mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()

@@ -1,4 +1,4 @@
-"""Works without the doorbell where it stays silent: jobs wait, this worker is idle, and nobody rings."""
+"""Work without the doorbell if it stays silent while jobs wait and this worker is idle."""
 
 import time
 from collections.abc import Callable
@@ -11,22 +11,22 @@ from shared.errors import UnavailableError
 from shared.periodic import PeriodicThread
 
 SILENCE: Final = timedelta(seconds=5)
-"""Idle beside jobs that wait for so long, a worker does not hear: where it does, every sweep rings, once a second."""
+"""After this time idle with jobs waiting, a worker assumes that the doorbell is broken; a sweep rings every second."""
 LOOK: Final = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
 
 
 class PollingFallback(PeriodicThread):
-    """Looks every second; after a silence it does what waits, one job at a time, in a thread of its own.
+    """Polls every second; after a silence it runs waiting jobs one at a time in its own thread.
 
-    The broker may be away, or Celery may have stopped listening without a word, as it has after lost connections.
-    `stop` waits for the job in progress without a limit: whoever stops the process has a limit of its own for that.
+    The broker may be unavailable, or Celery may have silently stopped listening, as has happened after lost
+    connections. `stop` waits for the current job without a limit; the process that stops the worker has its own limit.
 
     Args:
-        waiting: how many jobs wait; may raise `UnavailableError`.
-        busy: whether this process has a job in work.
-        work: does the next job; False where there was none for this process. It may raise `UnavailableError`.
+        waiting: returns the number of waiting jobs; may raise `UnavailableError`.
+        busy: returns whether this process is running a job.
+        work: runs the next job and returns False if there was none; may raise `UnavailableError`.
         now: a clock in seconds.
     """
 
@@ -41,29 +41,29 @@ class PollingFallback(PeriodicThread):
         super().__init__("polling_fallback", every=LOOK, patience=None)
         self._waiting, self._busy, self._work, self._now = waiting, busy, work, now
         self._silent_since: float | None = None
-        self._told = False
+        self._warned = False
 
     def step(self) -> None:
-        """Look once; a ledger that is away starts the silence anew."""
+        """Poll once; an unavailable ledger restarts the silence."""
         try:
             self.look()
         except UnavailableError:
-            self._silent_since = None  # the sweep and the heartbeat log it already
+            self._silent_since = None  # already logged by the sweep and the heartbeat
 
     def look(self) -> None:
-        """One look; where it has been silent for too long, all the work that is found then.
+        """Poll once; if it has been silent for too long, run all waiting jobs.
 
         Raises:
-            UnavailableError: the ledger is away.
+            UnavailableError: the ledger is unavailable.
         """
         if self._busy() or not self._waiting():
-            self._silent_since, self._told = None, False
+            self._silent_since, self._warned = None, False
             return
         if self._silent_since is None:
             self._silent_since = self._now()
         if self._now() - self._silent_since < SILENCE.total_seconds():
             return
         while not self._stopping.is_set() and self._work():
-            if not self._told:
-                log.warning("doorbell.silent", detail="jobs wait and nobody rings: working without it, one at a time")
-                self._told = True
+            if not self._warned:
+                log.warning("doorbell.silent", detail="jobs are waiting but the doorbell is silent; polling instead")
+                self._warned = True

@@ -1,4 +1,4 @@
-"""How many jobs one worker runs at once: the documented rule (docs/decisions/0003)."""
+"""Number of jobs that one worker runs concurrently (docs/decisions/0003)."""
 
 import math
 import os
@@ -8,24 +8,24 @@ from typing import Final
 
 GPU_PROVIDERS: Final = frozenset({"cuda", "tensorrt"})
 GPU_THREADS: Final = 8
-"""Enough to decode for a GPU and to fill its batches; the GPU, not the cores, is what they share."""
+"""Enough to decode images for a GPU and to fill its batches; the GPU, not the cores, is the shared resource."""
 
 
-def job_threads(asked: int, *, provider: str, cores: Callable[[], int] | None = None) -> int:
-    """Jobs at once: what was `asked` for; else 8 where `provider` names a GPU, else one for each core we may use.
+def job_threads(requested: int, *, provider: str, cores: Callable[[], int] | None = None) -> int:
+    """Return the number of concurrent jobs: `requested` unless 0, 8 for a GPU provider, otherwise the usable cores.
 
-    Known before any model is loaded, so `auto` counts as a CPU.
+    This is determined before any model is loaded, so `auto` counts as a CPU.
     """
-    if asked:
-        return asked
+    if requested:
+        return requested
     return GPU_THREADS if provider in GPU_PROVIDERS else (cores or usable_cores)()
 
 
 def usable_cores(*, root: Path = Path("/")) -> int:
-    """Cores that this process may use: those it is bound to, and no more than its control groups' quota pays for.
+    """Return the number of usable cores: the CPU affinity, capped by the quota of the control groups.
 
-    A container with `cpus: 2` on a host of 64 cores is bound to all 64; its quota is what says 2. Part of a core
-    counts as one: a thread too many is slowed down, a thread too few leaves what was paid for unused.
+    A container with `cpus: 2` on a 64-core host has an affinity of 64; only its quota is 2. Fractions are rounded up:
+    an extra thread is throttled, but a missing thread leaves capacity unused.
     """
     quota = min(_quotas(root), default=math.inf)
     bound = len(os.sched_getaffinity(0))
@@ -33,18 +33,18 @@ def usable_cores(*, root: Path = Path("/")) -> int:
 
 
 def _quotas(root: Path) -> list[float]:
-    """Cores of every limit above this process: cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us` over its period."""
-    found = []
+    """Return all CPU limits above this process: cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us` over its period."""
+    quotas = []
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
         mount = root / "sys/fs/cgroup" / ("" if not controllers else "cpu")
         inside = Path(path.lstrip("/"))
-        # In a container the mount is its own group and the path may be the host's: then only the mount itself is there.
+        # In a container, the mount is its own group and the path may be the host's; then only the mount itself exists.
         for group in [mount / inside, *(mount / parent for parent in inside.parents)]:
-            found += _v1(group) if controllers else _v2(group)
-    return found
+            quotas += _v1(group) if controllers else _v2(group)
+    return quotas
 
 
 def _v2(group: Path) -> list[float]:

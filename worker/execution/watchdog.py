@@ -1,4 +1,4 @@
-"""Ends the process when a job is stuck: threads know no time limit, and only a new process is free of it."""
+"""End the process when a job is stuck: a thread cannot be killed, so only a new process gets rid of it."""
 
 import faulthandler
 import os
@@ -22,9 +22,9 @@ from worker.execution.exclusive_gate import ExclusiveGate
 from worker.execution.leases import Heartbeat
 
 STUCK: Final = 70
-"""Exit status of a process that ended itself because of a stuck job (EX_SOFTWARE of sysexits.h)."""
+"""Exit status of a process that exits because of a stuck job (EX_SOFTWARE of sysexits.h)."""
 PATIENCE: Final = timedelta(seconds=3)
-"""How long giving claims back may hold up the end; beyond, their leases run out, which costs each a start."""
+"""How long releasing claims may delay the exit. After that, leases expire, which costs each job an attempt."""
 LONGEST_LOOK: Final = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One job in work: since when, by the watchdog's clock, and how to tell its stage."""
+    """A running job, its start on the watchdog's clock, and a function that returns its stage."""
 
     claim: Claim
     since: float
@@ -40,7 +40,7 @@ class Watched:
 
 
 def dead_mans_switch(delay: timedelta) -> None:
-    """End the process in `delay` unless called again before: from C, so that a held interpreter lock stops nothing.
+    """End the process after `delay` unless called again earlier. The timer runs in C, independent of the GIL.
 
     Raises:
         MemoryError: there is no memory for the C thread that waits; the next call tries again.
@@ -52,12 +52,11 @@ def dead_mans_switch(delay: timedelta) -> None:
 
 
 class Watchdog(PeriodicThread):
-    """Looks every second whether a job runs longer than the limit of its operation.
+    """Checks every second whether a job exceeds the time limit of its operation.
 
-    Such a job is stuck. Its thread cannot be ended, so the process ends, and whoever supervises it starts a new one.
-    Before, every claim is given back: the stuck job's start counts, those of the others do not. A call that holds the
-    interpreter's lock stops this thread too; then `arm`, which it did not call again, ends the process `grace` later,
-    and the leases run out.
+    Such a job is stuck. Its thread cannot be killed, so the process exits and its supervisor starts a new one. Before
+    that, every claim is released: the attempt counts for the stuck job but not for the others. A call that holds the
+    GIL also blocks this thread; then the timer set by `arm` expires, ends the process, and the leases expire.
     """
 
     def __init__(
@@ -86,14 +85,14 @@ class Watchdog(PeriodicThread):
         self._lock = threading.Lock()
 
     def stop(self) -> None:
-        """Stop looking: every job has ended."""
+        """Stop watching; every job has finished."""
         super().stop()
         if self._arm:
             faulthandler.cancel_dump_traceback_later()
 
     @contextmanager
     def watch(self, claim: Claim, *, stage: Callable[[], str]) -> Iterator[None]:
-        """Hold the block to the limit."""
+        """Enforce the time limit on the block."""
         with self._lock:
             self._watched[claim.job.id] = Watched(claim, self._now(), stage)
         try:
@@ -103,7 +102,7 @@ class Watchdog(PeriodicThread):
                 self._watched.pop(claim.job.id, None)
 
     def step(self) -> None:
-        """Arm the dead man's switch again, and look once."""
+        """Rearm the dead man's switch and check once."""
         try:
             if self._arm:
                 self._arm(self._longest + self._ledger.lease)
@@ -111,7 +110,7 @@ class Watchdog(PeriodicThread):
             self.look()
 
     def look(self) -> None:
-        """One look; ends the process where a job is stuck."""
+        """Check once; end the process if a job is stuck."""
         now = self._now()
         with self._lock:
             stuck = [job for job in self._watched.values() if now - job.since > self._limit(job.claim)]
@@ -125,13 +124,13 @@ class Watchdog(PeriodicThread):
         return self._limits[claim.job.operation].total_seconds()
 
     def abandon(self, status: int, *, stuck: Mapping[str, float] = MappingProxyType({})) -> None:
-        """Give every claim back and end the process with this exit status, whether the ledger hears it or not.
+        """Release every claim and exit with this status, whether or not the ledger can be reached.
 
         Args:
-            status: the process's exit status.
-            stuck: the jobs that are the reason, each with the limit in seconds that it broke.
+            status: exit status of the process.
+            stuck: the stuck jobs, each with the limit in seconds that it exceeded.
         """
-        self._exclusive_gate.close()  # or this process would claim again what it gives back
+        self._exclusive_gate.close()  # otherwise this process would claim the released jobs again
         back = threading.Thread(target=self._give_back, args=(stuck,), name="give-back", daemon=True)
         back.start()
         back.join(timeout=PATIENCE.total_seconds())
@@ -139,11 +138,13 @@ class Watchdog(PeriodicThread):
         self._end(status)
 
     def put_back(self, claim: Claim, failure: JobFailure) -> None:
-        """Give one claim back; its start counts, and it fails so where that was the last."""
+        """Release one claim. The attempt counts, and the job fails if it was the last one."""
         try:
             self._ledger.release(claim.job.id, claim.token, failure=failure, max_attempts=self._max_attempts)
         except UnavailableError:
-            log.warning("job.unreleased", job_id=claim.job.id, detail="the ledger is away; its lease runs out")
+            log.warning(
+                "job.unreleased", job_id=claim.job.id, detail="the ledger is unavailable; the lease will expire"
+            )
 
     def _give_back(self, stuck: Mapping[str, float]) -> None:
         for job_id, token in self._heartbeat.held():
@@ -154,5 +155,5 @@ class Watchdog(PeriodicThread):
             try:
                 self._ledger.release(job_id, token, failure=failure, max_attempts=self._max_attempts)
             except UnavailableError:
-                log.warning("job.unreleased", job_id=job_id, detail="the ledger is away; its lease runs out")
+                log.warning("job.unreleased", job_id=job_id, detail="the ledger is unavailable; the lease will expire")
         self._heartbeat.leave()

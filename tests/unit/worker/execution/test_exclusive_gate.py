@@ -73,9 +73,9 @@ def waiting(exclusive_gate: ExclusiveGate, pool: ThreadPoolExecutor, *, alone: b
 
     future = pool.submit(ask)
     deadline = time.monotonic() + 5
-    while len(exclusive_gate._line) < line and time.monotonic() < deadline:
+    while len(exclusive_gate._queue) < line and time.monotonic() < deadline:
         time.sleep(0.001)
-    assert len(exclusive_gate._line) == line
+    assert len(exclusive_gate._queue) == line
     return future
 
 
@@ -108,7 +108,7 @@ def test_a_second_who_wants_to_be_alone_does_not_empty_the_process_again() -> No
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while len(exclusive_gate._line) < 2:
+        while len(exclusive_gate._queue) < 2:
             time.sleep(0.001)
         inside.__exit__(None, None, None)
         assert first.result(timeout=5)
