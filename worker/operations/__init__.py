@@ -1,4 +1,4 @@
-"""The operations on decoded pictures, each in a module of its own name."""
+"""The operations on decoded pictures, one module each."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -25,15 +25,15 @@ OPERATIONS: Final[dict[Operation, Callable[[Any, Work], Result]]] = {
     Operation.ANALYZE: analyze,
     Operation.FRAME: frame,
 }
-"""Each takes the parameters that `shared.operations.PARAMS` names for it."""
+"""Each operation takes the parameters listed in `shared.operations.PARAMS`."""
 
 
 def run(operation: Operation, params: FindParams, work: Work) -> Result:
-    """Do one operation. Every position in the result is in the pixels of the whole upright image.
+    """Run one operation. Every position in the result is in pixels of the whole upright image.
 
     Raises:
-        JobError: the job cannot be done as asked: another embedding contract, a model that the pack lacks or that
-            fails, a detector size that it cannot take.
+        JobError: the job cannot be completed: another embedding contract, a missing or failing model, or an
+            unsupported detector size.
     """
     if not isinstance(params, PARAMS[operation]):
         msg = f"expected {PARAMS[operation].__name__}, got {type(params).__name__}"

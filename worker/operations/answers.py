@@ -1,4 +1,4 @@
-"""Says what was found in the words of a result, in pixels of the whole upright image."""
+"""Convert detections to results, in pixels of the whole upright image."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,7 +24,7 @@ def face(
     attributes: FaceAttributes | None = None,
     clamp: bool = False,
 ) -> Face:
-    """One face; its quality is measured here unless given. `clamp` limits the box to the picture."""
+    """Build the result of one face. The quality is measured unless given; `clamp` limits the box to the picture."""
     whole = enlarged(picture, found)
     return Face(
         box=clamped(picture, whole.box) if clamp else whole.box,
@@ -38,14 +38,14 @@ def face(
 
 
 def faces(picture: Picture, found: list[Face]) -> FacesResult:
-    """The answer of an operation about every face."""
+    """Build the result of an operation on all faces."""
     return FacesResult(
         image=ImageInfo(width=picture.width, height=picture.height, orientation=picture.turn), faces=found
     )
 
 
 def others(picture: Picture, found: Sequence[Other], *, clamp: bool) -> list[OtherFace]:
-    """The most prominent of the faces that were not chosen."""
+    """List the most prominent of the faces that were not chosen."""
     listed = []
     for other in found[:MAX_OTHER_FACES]:
         box = enlarged(picture, other.face).box
@@ -61,7 +61,7 @@ def others(picture: Picture, found: Sequence[Other], *, clamp: bool) -> list[Oth
 
 
 def clamped(picture: Picture, box: Box) -> Box:
-    """A box in pixels of the whole image, limited to the image; a box entirely outside ends up empty on the border."""
+    """Limit a box, in pixels of the whole image, to the image; a box outside becomes empty on the border."""
     x1, y1, x2, y2 = box
     width, height = float(picture.width), float(picture.height)
     return (
@@ -73,7 +73,7 @@ def clamped(picture: Picture, box: Box) -> Box:
 
 
 def enlarged(picture: Picture, found: Detection) -> Detection:
-    """The same face in pixels of the whole image."""
+    """Convert a face to pixels of the whole image."""
     across, down = picture.scale
     x1, y1, x2, y2 = found.box
     return Detection(
@@ -84,21 +84,21 @@ def enlarged(picture: Picture, found: Detection) -> Detection:
 
 
 def quality_of(picture: Picture, found: Detection) -> Quality:
-    """How well a face can be seen; its width is in pixels of the whole image."""
+    """Measure the quality of a face; its width is in pixels of the whole image."""
     measured = measure(picture.pixels, found)
     return measured.model_copy(update={"face_width_px": measured.face_width_px * picture.scale[0]})
 
 
-def attributes(picture: Picture, said: base.Attributes) -> FaceAttributes:
-    """What the attribute models said; depth is scaled as the width is."""
+def attributes(picture: Picture, values: base.Attributes) -> FaceAttributes:
+    """Convert the attributes to the whole image; depth is scaled like the width."""
     across, down = picture.scale
-    outline, solid, sparse = said.landmarks_106, said.landmarks_68, said.points_68
+    outline, solid, sparse = values.landmarks_106, values.landmarks_68, values.points_68
     return FaceAttributes(
-        age=said.age,
-        gender=said.gender,
+        age=values.age,
+        gender=values.gender,
         landmarks_106=None if outline is None else [(x * across, y * down) for x, y in outline],
         landmarks_68=None if solid is None else [(x * across, y * down, z * across) for x, y, z in solid],
         points_68=None if sparse is None else [(x * across, y * down) for x, y in sparse],
-        pose=None if said.pose is None else Pose(**said.pose._asdict()),
-        eyes=None if said.eyes is None else Eyes(left=said.eyes[0], right=said.eyes[1]),
+        pose=None if values.pose is None else Pose(**values.pose._asdict()),
+        eyes=None if values.eyes is None else Eyes(left=values.eyes[0], right=values.eyes[1]),
     )

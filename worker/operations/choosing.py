@@ -1,4 +1,4 @@
-"""Decides which of the detected faces are kept, counted and chosen."""
+"""Decide which detected faces are kept, counted and chosen."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ COMPARABLE: Final = 0.5
 """A face with at least this share of the highest prominence may be the person as well. In the 11 labelled
 group pictures the second face has more than 0.7 (tests/integration/test_selection.py)."""
 LEAST_INSIDE: Final = 0.75
-"""Share of the box inside the picture. The InsightFace liveness add-on draws its line at 0.70 of a smaller crop."""
+"""Share of the box inside the picture. The InsightFace liveness add-on uses a limit of 0.70 on a smaller crop."""
 
 _Weigh = Callable[[Detection], float]
 
@@ -28,13 +28,13 @@ class Other:
 
     face: Detection
     prominence: float
-    """As a share of the highest of the picture, 0-1."""
+    """Relative to the highest prominence in the picture, 0-1."""
     reason: OtherFaceReason
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The one face that an operation is about, or why there is none."""
+    """The face that an operation applies to, or why there is none."""
 
     face: Detection | None
     count: int
@@ -46,22 +46,22 @@ class Chosen:
 
     @property
     def reason(self) -> FaceReason:
-        """Why there is no face. Meaningful only then."""
+        """Why there is no face; meaningful only if `face` is None."""
         return "multiple_faces" if self.count else "no_face"
 
 
 def kept(found: list[Detection], picture: Picture, *, least_side: float, most: int) -> list[Detection]:
-    """The first `most` of the faces whose shorter side is at least `least_side` pixels of the whole image."""
+    """Return the first `most` faces whose shorter side is at least `least_side` pixels of the whole image."""
     across, down = picture.scale
     large = (face for face in found if shorter_side(face, across=across, down=down) >= least_side)
     return list(large)[:most]
 
 
 def selected(faces: list[Detection], picture: Picture, *, select: Select) -> list[Detection]:
-    """The faces that are meant, in their order; empty only if `faces` is.
+    """Return the selected faces, in order; empty only if `faces` is empty.
 
-    `prominent` gives the face with the highest prominence and those comparable to it; `largest` and `center` give one
-    face, the first of equal ones; `all` gives every face.
+    `prominent` selects the face with the highest prominence and those comparable to it. `largest` and `center` select
+    one face, the first among equals. `all` selects every face.
     """
     if not faces or select == "all":
         return faces
@@ -72,7 +72,7 @@ def selected(faces: list[Detection], picture: Picture, *, select: Select) -> lis
 
 
 def one(faces: list[Detection], picture: Picture, params: OneFaceParams) -> Chosen:
-    """Choose the person of the picture; no face is chosen if several may be meant.
+    """Choose the face of the person; choose none if it is ambiguous.
 
     Bystanders far smaller than the largest face do not count. With `prominent`, neither do faces that are mostly
     outside the picture, unless all are.
@@ -101,13 +101,13 @@ def one(faces: list[Detection], picture: Picture, params: OneFaceParams) -> Chos
 
 
 def shorter_side(face: Detection, *, across: float = 1.0, down: float = 1.0) -> float:
-    """The shorter side of a face's box, after scaling."""
+    """Return the shorter side of a face's box, after scaling."""
     x1, y1, x2, y2 = face.box
     return min((x2 - x1) * across, (y2 - y1) * down)
 
 
 def share_inside(face: Detection, picture: Picture) -> float:
-    """Share of a face's box that lies inside the picture, 0-1; 0 for an empty box."""
+    """Return the share of a face's box inside the picture, 0-1; 0 for an empty box."""
     x1, y1, x2, y2 = face.box
     high, wide = picture.pixels.shape[:2]
     inside = max(0.0, min(x2, wide) - max(x1, 0.0)) * max(0.0, min(y2, high) - max(y1, 0.0))
@@ -115,7 +115,7 @@ def share_inside(face: Detection, picture: Picture) -> float:
 
 
 def overlap(one_box: Box, other: Box) -> float:
-    """Intersection over union of two boxes, 0-1."""
+    """Return the intersection over union of two boxes, 0-1."""
     wide = max(0.0, min(one_box[2], other[2]) - max(one_box[0], other[0]))
     high = max(0.0, min(one_box[3], other[3]) - max(one_box[1], other[1]))
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one_box, other)]
@@ -124,7 +124,7 @@ def overlap(one_box: Box, other: Box) -> float:
 
 
 def _relative(faces: Sequence[Detection], picture: Picture) -> list[float]:
-    """The prominence of each face as a share of the highest."""
+    """Return the prominence of each face relative to the highest."""
     weigh = _prominence(picture)
     weights = [weigh(face) for face in faces]
     highest = max(weights, default=0.0)
@@ -136,7 +136,7 @@ def _area(face: Detection) -> float:
 
 
 def _prominence(picture: Picture) -> _Weigh:
-    """Area of the box, less the farther its center is from the picture's; scale does not matter."""
+    """Weigh a face by its area, reduced with its distance from the picture's center; independent of scale."""
     high, wide = picture.pixels.shape[:2]
     reach = REACH * math.hypot(wide, high)
 
@@ -148,7 +148,7 @@ def _prominence(picture: Picture) -> _Weigh:
 
 
 def _central(picture: Picture) -> _Weigh:
-    """InsightFace's rule for `FaceAnalysis.get(max_num=1)`: area less twice the squared distance of the centers."""
+    """Weigh like `FaceAnalysis.get(max_num=1)` of InsightFace: area minus twice the squared center distance."""
 
     def weigh(face: Detection) -> float:
         aside, off = _offset(face, picture)
@@ -158,7 +158,7 @@ def _central(picture: Picture) -> _Weigh:
 
 
 def _offset(face: Detection, picture: Picture) -> tuple[float, float]:
-    """From the center of the picture to that of the face."""
+    """Return the offset from the center of the picture to the center of the face."""
     high, wide = map(int, picture.pixels.shape[:2])
     x1, y1, x2, y2 = face.box
     return (x1 + x2 - wide) / 2, (y1 + y2 - high) / 2

@@ -1,4 +1,4 @@
-"""Compares embeddings within one contract: with what was given before, and those of one person with each other."""
+"""Compare embeddings of one contract: with stored ones, and those of one person with each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from shared.operations import ReferenceEmbedding
 from worker.engine.base import EngineInfo
 
 LEAST_WEIGHT: Final = 0.01
-"""Score by which an image without one, or with a score of 0, is weighted: never nothing."""
+"""Weight of an image whose score is missing or 0, so that every image counts."""
 
 
 def checked(reference: ReferenceEmbedding, info: EngineInfo, *, name: str) -> Sequence[float]:
-    """The vector of an embedding that was made before, if this worker's models can compare it.
+    """Return the vector of a stored embedding if this worker's models can compare it.
 
     Raises:
-        JobError: `embedding_contract_mismatch`, or `invalid_embedding` for another length.
-        EmbeddingError: it cannot be compared by cosine.
+        JobError: `embedding_contract_mismatch`, or `invalid_embedding` if the length differs.
+        EmbeddingError: the vector cannot be compared by cosine.
     """
     if reference.contract is not None and reference.contract != info.contract:
         raise JobError(
@@ -31,25 +31,25 @@ def checked(reference: ReferenceEmbedding, info: EngineInfo, *, name: str) -> Se
     if len(reference.vector) != info.embedding_size:
         raise JobError(
             ErrorCode.INVALID_EMBEDDING,
-            f"{name} has {len(reference.vector)} numbers; this worker's models give {info.embedding_size}.",
+            f"{name} has {len(reference.vector)} numbers; this worker's models produce {info.embedding_size}.",
         )
     return checked_vector(reference.vector, name=name)
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Which of several embeddings are one person."""
+    """Which of several embeddings belong to one person."""
 
     members: tuple[bool, ...]
     similarities: tuple[float, ...]
-    """Of each to the one that most of them are like; of that one to its nearest."""
+    """Similarity of each embedding to the central one; for the central one, to its nearest neighbor."""
 
 
 def agreement(embeddings: Sequence[Embedding], *, match: float) -> Agreement:
-    """Who belongs together: the one that most others match, and those others, if they are more than half of all.
+    """Find the majority: the embedding that most others match, together with those matches, if more than half of all.
 
-    Where no such majority is, as with two that do not match, nobody belongs: which of them is the stranger cannot be
-    told. Of equal candidates the one with the higher similarities is taken, then the first.
+    Without a majority, as with two embeddings that do not match, there are no members, because it is unknown which one
+    is the outlier. Ties go to the embedding with the higher similarities, then to the first.
     """
     between: NDArray[np.float64] = np.array([[cosine(a.vector, b.vector) for b in embeddings] for a in embeddings])
     np.fill_diagonal(between, -1.0)
@@ -65,13 +65,13 @@ def agreement(embeddings: Sequence[Embedding], *, match: float) -> Agreement:
 
 
 def template(embeddings: Sequence[Embedding]) -> Embedding:
-    """One embedding of several of one person: the weighted mean of the unit vectors, as a unit vector; the mean length.
+    """Combine several embeddings of one person: the normalized weighted mean of the unit vectors, and the mean length.
 
-    An image weighs as much as its raw embedding is long, times its recognisability score where there is one: a bad
-    picture among good ones then moves the template less (docs/models.md, "Recognisability").
+    The weight is the length of the raw embedding, times the recognisability score if available, so that a bad picture
+    among good ones moves the template less (docs/models.md, "Recognisability").
 
     Raises:
-        JobError: `model_failure` where they cancel each other out.
+        JobError: `model_failure` if the embeddings cancel each other out.
     """
     if len(embeddings) == 1:
         return embeddings[0]
@@ -94,7 +94,7 @@ def _score(embedding: Embedding) -> float:
 
 
 def _joined(verdicts: Sequence[Recognisability | None]) -> Recognisability | None:
-    """That of a template: its mean score, if all members were judged and can be recognised; else None."""
+    """Return the mean score of a template if all members were judged recognisable, else None."""
     known = [verdict for verdict in verdicts if verdict is not None and verdict.recognisable]
     if len(known) < len(verdicts):
         return None

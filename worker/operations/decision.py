@@ -1,4 +1,4 @@
-"""Decides a verification: `match`, `no_match` or `inconclusive`, with every reason and advice about the first."""
+"""Decide a verification: `match`, `no_match` or `inconclusive`, with all reasons and advice about the first."""
 
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
@@ -15,10 +15,10 @@ Obstacle = Literal[
     "unrecognisable",
     "reference_unrecognisable",
 ]
-"""What leaves nothing to compare."""
+"""A reason why no comparison is possible."""
 
 LIVENESS: Final[dict[str, VerifyReason]] = {"spoof": "spoof", "input_rejected": "liveness_input_rejected"}
-"""Reasons by outcome; every other outcome but `live` is uncertain."""
+"""Reason by liveness outcome; every other outcome except `live` is uncertain."""
 ADVICE: Final[dict[VerifyReason, str]] = {
     "no_face": "Face the camera so that your whole face is in the picture.",
     "multiple_faces": "Make sure that yours is the only face in the picture.",
@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
 
 
 def of_reference(reason: FaceReason) -> Obstacle:
-    """The same obstacle, said of the reference picture."""
+    """Return the same obstacle for the reference picture."""
     return "reference_no_face" if reason == "no_face" else "reference_multiple_faces"
 
 
@@ -53,10 +53,10 @@ def decide(
     """Weigh what is known about one verification.
 
     Args:
-        obstacles: what leaves nothing to compare; with any, the similarity proves nothing.
+        obstacles: reasons why no comparison is possible; with any, the similarity is meaningless.
         similar: whether the similarity is above the threshold.
-        liveness: the reading that a match requires, None where none is required.
-        advice: about the first obstacle, where it is known better than `ADVICE` says it.
+        liveness: the reading required for a match, or None if none is required.
+        advice: advice about the first obstacle that is more specific than `ADVICE`.
     """
     reasons: list[VerifyReason] = list(obstacles)
     if not obstacles and not similar:

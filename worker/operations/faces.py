@@ -1,4 +1,4 @@
-"""The operations on every face: detect finds them, embed adds embeddings, analyze adds all that the pack can say."""
+"""The operations on all faces: detect finds them, embed adds embeddings, analyze adds all available attributes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,13 +22,13 @@ class Sight(NamedTuple):
 
 
 def detect(params: FindParams, work: Work) -> FacesResult:
-    """Where the faces are."""
+    """Detect the faces."""
     image, meant = _meant(params, work)
     return answers.faces(image, [answers.face(image, face, clamp=params.clamp_boxes) for face in meant])
 
 
 def embed(params: FindParams, work: Work) -> FacesResult:
-    """Where the faces are, with an embedding each."""
+    """Detect the faces and embed each."""
     picture, found = work.in_detail(*_meant(params, work))
     vectors = work.embed(work.align(picture, found), found) if found else []
     return answers.faces(
@@ -38,30 +38,30 @@ def embed(params: FindParams, work: Work) -> FacesResult:
 
 
 def analyze(params: AnalyzeParams, work: Work) -> FacesResult:
-    """Where the faces are, with embedding, liveness and attributes as far as the pack has models for them.
+    """Detect the faces, with embedding, liveness and attributes as far as the pack has models for them.
 
     Raises:
-        JobError: `attribute_unavailable` where the pack cannot tell an attribute that was asked for by name.
+        JobError: `attribute_unavailable` if the pack has no model for an explicitly requested attribute.
     """
     names = _names(params, work.engine.info)
     image, meant = _meant(params, work)
     picture, found = work.in_detail(image, meant)
     vectors = work.embed(work.align(picture, found), found) if found else []
     readings = _readings(image, meant, params, work, detailed=picture)
-    said: Sequence[FaceAttributes | None] = [None] * len(found)
+    attributes: Sequence[FaceAttributes | None] = [None] * len(found)
     if found and names:
-        said = work.attributes(picture, found, names)
+        attributes = work.attributes(picture, found, names)
     return answers.faces(
         picture,
         [
             answers.face(picture, f, embedding=v, liveness=live, attributes=a, clamp=params.clamp_boxes)
-            for f, v, live, a in zip(found, vectors, readings, said, strict=True)
+            for f, v, live, a in zip(found, vectors, readings, attributes, strict=True)
         ],
     )
 
 
 def _meant(params: FindParams, work: Work) -> Sight:
-    """The faces that are meant, and the picture that they are in, which `auto_orient` may have turned."""
+    """Return the selected faces and their picture, which `auto_orient` may have rotated."""
 
     def look(picture: Picture) -> Sight:
         return Sight(picture, selected(work.find(picture, params), picture, select=params.select))

@@ -1,4 +1,4 @@
-"""The match threshold in force, and what it costs in false matches among which people."""
+"""The effective match threshold and its estimated false-match rates."""
 
 from dataclasses import dataclass
 
@@ -9,33 +9,33 @@ from worker.engine.base import EngineInfo
 from worker.packs.calibration import Calibration, Population
 
 HIGHER_ELSEWHERE = (
-    "Rates of different people in the pictures named as sources. Relatives, look-alikes and people of one origin, sex "
-    "and age before one camera match each other more often: plan with the highest rate that fits your users."
+    "These rates were measured between different people in the listed sources. Relatives, look-alikes and people of "
+    "the same origin, sex and age at the same camera match more often: plan with the highest rate that fits your users."
 )
 NO_GROUP = "No such group was measured for this model pack."
-NOT_MEASURED = "Whether these faces can be recognised was not measured."
+NOT_MEASURED = "The recognisability of these faces was not measured."
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What the cosine of a match must be above, and which rule gave it."""
+    """The cosine that a match must exceed, and the rule that set it."""
 
     threshold: float
     given_by: ThresholdFrom
 
 
 def match_limit(params: VerifyParams, info: EngineInfo, *, setting: float | None) -> Limit:
-    """The limit in force: the job's own, that of its false-match rate, the operator's, or the pack's.
+    """Return the effective limit: from the job's false-match rate, its threshold, the operator's setting, or the pack.
 
     Raises:
-        JobError: `calibration_unavailable` where the job names a rate and none was measured for this contract;
-            `fmr_out_of_range` where it is outside of those that were.
+        JobError: `calibration_unavailable` if the job specifies a rate and none was measured for this contract;
+            `fmr_out_of_range` if the rate is outside the measured range.
     """
     if params.fmr is not None:
         if info.calibration is None:
             raise JobError(
                 ErrorCode.CALIBRATION_UNAVAILABLE,
-                f"The model pack {info.pack} has no false-match rates that were measured for {info.contract}.",
+                f"The model pack {info.pack} has no false-match rates measured for {info.contract}.",
             )
         return Limit(info.calibration.threshold_for(params.fmr), "fmr")
     rules: tuple[tuple[float | None, ThresholdFrom], ...] = ((params.threshold, "request"), (setting, "setting"))
@@ -46,9 +46,9 @@ def match_limit(params: VerifyParams, info: EngineInfo, *, setting: float | None
 
 
 def bounds(threshold: float, calibration: Calibration, *, measured: bool) -> FmrBounds:
-    """The rate of each population at this threshold, with the range over all of them.
+    """Return the rate of each population at this threshold, and the range over all of them.
 
-    `measured` says whether the pack has a measure that found both faces recognisable: the rates hold for such faces.
+    `measured` states whether both faces were measured as recognisable; the rates apply to such faces.
     """
     rates = [_rate(population, threshold) for population in (calibration.general, *calibration.populations)]
     notes = [HIGHER_ELSEWHERE, *([] if calibration.populations else [NO_GROUP]), *([] if measured else [NOT_MEASURED])]

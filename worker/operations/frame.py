@@ -1,4 +1,4 @@
-"""Frame: all that a liveness session asks of the one face of a picture, in one job."""
+"""The frame operation: everything that a liveness session needs from one picture, in one job."""
 
 from typing import Final
 
@@ -13,15 +13,15 @@ from worker.operations import answers, person
 from worker.operations.work import Work
 
 WANTED: Final[tuple[AttributeName, ...]] = ("pose", "eyes")
-"""Attributes that tell what a person does; as many of them as the pack has."""
+"""Attributes that reveal movements; those that the pack lacks are omitted."""
 GRID: Final = 16
 
 
 def frame(params: FrameParams, work: Work) -> FrameResult:
-    """Embed the one face, read its liveness, pose and eyes, and the picture's fingerprint.
+    """Embed the face, read its liveness, pose and eyes, and compute the picture's fingerprint.
 
     Raises:
-        JobError: `liveness_unavailable` where the pack has no liveness model.
+        JobError: `liveness_unavailable` if the pack has no liveness model.
     """
     subject = person.find(work.image, params, work)
     image = ImageInfo(width=work.image.width, height=work.image.height)
@@ -59,9 +59,9 @@ def frame(params: FrameParams, work: Work) -> FrameResult:
 
 
 def fingerprint(image: Image) -> str:
-    """256 bits that a picture keeps when it is scaled or saved again: where it gets brighter from left to right.
+    """Return a 256-bit difference hash, which survives scaling and recompression.
 
-    Each bit compares two neighbours of the grey picture at 17x16 (a difference hash).
+    Each bit compares two horizontal neighbors of the gray picture at 17x16 pixels.
     """
     small = np.asarray(
         cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (GRID + 1, GRID), interpolation=cv2.INTER_AREA)

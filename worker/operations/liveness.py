@@ -1,4 +1,4 @@
-"""Liveness: is the one face of the image in front of the camera?"""
+"""The liveness operation: judge whether the face is a live person in front of the camera."""
 
 from shared.operations import LivenessParams
 from shared.results import LivenessResult
@@ -7,12 +7,12 @@ from worker.operations.work import Work
 
 
 def liveness(params: LivenessParams, work: Work) -> LivenessResult:
-    """Read the passive liveness of the one face; nothing is read if it is not clear which face is meant.
+    """Read the passive liveness of the face; skip it if the intended face is ambiguous.
 
-    With `auto_orient`, a face that is not live is embedded to see whether it is upside down.
+    With `auto_orient`, a face that is not live is embedded to determine whether it is upside down.
 
     Raises:
-        JobError: `liveness_unavailable` where the pack has no liveness model.
+        JobError: `liveness_unavailable` if the pack has no liveness model.
     """
     subject = person.find(work.image, params, work)
     reading = person.liveness(subject, params, work, threshold=params.threshold)

@@ -1,4 +1,4 @@
-"""Says whether a face can be judged for liveness as it is in the picture."""
+"""Decide whether a face in a picture can be judged for liveness."""
 
 from typing import Final, Literal
 
@@ -10,13 +10,13 @@ from worker.operations.choosing import LEAST_INSIDE, share_inside
 Rejection = Literal["cut_by_border", "too_small", "too_oblique"]
 
 LEAST_WIDTH: Final = 40.0
-"""Pixels of the whole image. The model sees 128 for a face in its surroundings: below this, its pixels are made up."""
+"""Pixels of the whole image. The model input is 128 pixels wide, so a smaller face would be mostly interpolated."""
 MOST_YAW: Final = 50.0
-"""Degrees, by five points: a profile. A screen at 34 degrees is still told from a face."""
+"""Degrees, by five points; beyond is a profile. A screen at 34 degrees is still distinguished from a face."""
 
 
 def rejection(picture: Picture, face: Detection) -> Rejection | None:
-    """Why a liveness model could not judge this face; None where it can."""
+    """Return why a liveness model cannot judge this face, or None if it can."""
     x1, _, x2, _ = face.box
     if share_inside(face, picture) < LEAST_INSIDE:
         return "cut_by_border"

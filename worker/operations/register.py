@@ -1,4 +1,4 @@
-"""Register: may the person of these images be enrolled? Every check is answered, not only the first that fails."""
+"""The register operation: decide whether a person may be enrolled, and report every check."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from worker.operations.work import Work
 
 @dataclass(slots=True)
 class Examined:
-    """One image and what its checks say so far."""
+    """One image with its checks so far."""
 
     clear: Check
     subject: Person
@@ -32,11 +32,11 @@ class Examined:
 
 
 def register(params: RegisterParams, work: Work) -> RegisterResult:
-    """Run every check on the one face of each image; embed the person where enough of them pass.
+    """Run every check on the face of each image, and embed the person if enough images pass.
 
     Raises:
-        JobError: `liveness_unavailable` where the pack has no liveness model and the check is not skipped;
-            `embedding_contract_mismatch` or `invalid_embedding` for a known embedding that cannot be compared.
+        JobError: `liveness_unavailable` if the pack has no liveness model and the check is not skipped;
+            `embedding_contract_mismatch` or `invalid_embedding` if a known embedding cannot be compared.
     """
     info = work.engine.info
     known = [
@@ -80,7 +80,7 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
 
 
 def _examine(subject: Person, params: RegisterParams, work: Work) -> Examined:
-    """Find the one face and read all that needs no embedding."""
+    """Find the face and take every measurement that needs no embedding."""
     exactly = params.select in {"all", "prominent"}
     faces = subject.candidates if exactly else subject.count
     clear = gates.one_face(faces, chosen=subject.face is not None, exactly=exactly)
@@ -102,10 +102,10 @@ def _examine(subject: Person, params: RegisterParams, work: Work) -> Examined:
 
 
 def _embed(examined: Sequence[Examined], limits: QualityLimits, params: RegisterParams, work: Work) -> list[Examined]:
-    """Run the checks of each image and embed, in one run, those that pass.
+    """Run the checks of each image and embed the passing ones in one model run.
 
-    All are embedded where the length has a limit, or where the embedding may say that the picture has to be turned. A
-    turned picture is examined again.
+    All images are embedded if the embedding length has a limit, or if embeddings decide whether a picture must be
+    rotated. A rotated picture is examined again.
     """
     info = work.engine.info
     for image in examined:
@@ -140,7 +140,7 @@ def _hold(image: Examined, limits: QualityLimits, *, info: EngineInfo) -> None:
 
 
 def _compare(examined: Sequence[Examined], *, match: float) -> None:
-    """Hold those that passed to each other, where there are several: a stranger among them fails `same_person`."""
+    """Compare the images that passed with each other; an image of another person fails `same_person`."""
     passed = [image for image in examined if image.failed is None]
     embeddings = [image.embedding for image in passed if image.embedding is not None]
     if len(embeddings) < 2:  # noqa: PLR2004 - one image agrees with itself
@@ -151,9 +151,9 @@ def _compare(examined: Sequence[Examined], *, match: float) -> None:
 
 
 def _duplicates(embedding: Embedding, known: Sequence[Sequence[float]]) -> list[Duplicate]:
-    """Every known embedding with its similarity, the most similar first."""
-    found = [Duplicate(index=index, similarity=cosine(embedding.vector, other)) for index, other in enumerate(known)]
-    return sorted(found, key=lambda each: -each.similarity)
+    """Return every known embedding with its similarity, most similar first."""
+    pairs = [Duplicate(index=index, similarity=cosine(embedding.vector, other)) for index, other in enumerate(known)]
+    return sorted(pairs, key=lambda pair: -pair.similarity)
 
 
 def _verdict(index: int, image: Examined) -> ImageVerdict:

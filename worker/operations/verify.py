@@ -1,4 +1,4 @@
-"""Verify: is the face of the image the one of a reference image or embedding, and is it live where that is required?"""
+"""The verify operation: compare a face with a reference image or embedding, and optionally require liveness."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ NOT_REQUESTED: Final = Liveness(outcome="not_evaluated", reason="not_requested")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one picture has to compare: a face, or the reason why there is none."""
+    """One side of a comparison: a face, or the reason why there is none."""
 
     subject: Person
     face: Face | None = None
@@ -31,7 +31,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two embeddings say about each other."""
+    """The comparison of two embeddings."""
 
     similarity: float
     face: Face
@@ -40,7 +40,7 @@ class Comparison:
 
     @property
     def obstacles(self) -> list[Obstacle]:
-        """Which of the two faces cannot be recognised."""
+        """The faces that cannot be recognised."""
         sides: tuple[tuple[Obstacle, Recognisability], ...] = (
             ("unrecognisable", self.probe),
             ("reference_unrecognisable", self.reference),
@@ -114,7 +114,7 @@ def _stored(reference: ReferenceEmbedding | None, info: EngineInfo) -> Reference
 
 
 def _missing(probe: Side, reference: Side | None) -> list[Obstacle]:
-    """Why there is nothing to compare, of the image first."""
+    """Return why there is nothing to compare, starting with the image."""
     missing: list[Obstacle] = [] if probe.subject.reason is None else [probe.subject.reason]
     if reference is not None and reference.subject.reason is not None:
         missing.append(of_reference(reference.subject.reason))
@@ -122,7 +122,7 @@ def _missing(probe: Side, reference: Side | None) -> list[Obstacle]:
 
 
 def _side(subject: Person, params: VerifyParams, work: Work, *, judge: bool) -> Side:
-    """Describe the face of one picture; `judge` reads its liveness too."""
+    """Describe the face of one picture; with `judge`, also read its liveness."""
     liveness = person.liveness(subject, params, work) if judge else NOT_REQUESTED
     if subject.face is None:
         return Side(subject, liveness=liveness)
@@ -134,7 +134,7 @@ def _side(subject: Person, params: VerifyParams, work: Work, *, judge: bool) -> 
 def _compare(
     probe: Side, embeddings: Sequence[Embedding], stored: ReferenceEmbedding | None, info: EngineInfo
 ) -> Comparison | None:
-    """Compare the embeddings of image and reference; None where either face is missing."""
+    """Compare the embeddings of image and reference; return None if either face is missing."""
     if probe.face is None or not embeddings:
         return None
     embedding, *others = embeddings
@@ -151,14 +151,14 @@ def _compare(
 
 
 def _recognisability(reference: ReferenceEmbedding, info: EngineInfo) -> Recognisability:
-    """What is known about a stored embedding: its own verdict where that refuses it, else what its vector says.
+    """Judge a stored embedding: its own verdict if that is negative, otherwise a verdict from its vector.
 
-    The roll of its face is not known, and its raw length only where it came with it: a vector may have any scale.
+    The roll of the face is unknown, and the raw length is known only if it was stored: a vector may have any scale.
     """
     if reference.recognisability is not None and not reference.recognisability.recognisable:
         return reference.recognisability
     vector = np.asarray(reference.vector, np.float64)
-    vector /= np.abs(vector).max()  # squares of a large one would overflow, and its direction would be lost
+    vector /= np.abs(vector).max()  # otherwise the squares of large values would overflow and lose the direction
     vector *= (reference.length or 1.0) / np.linalg.norm(vector)
     measure = info.recognisability if reference.length is not None else replace(info.recognisability, min_length=None)
     [verdict] = measure.judge(vector[None, :], [0.0])

@@ -1,7 +1,7 @@
-"""Chooses the pixels that liveness is read from, so that the outcome does not depend on how a picture was decoded.
+"""Choose the pixels for liveness so that the outcome does not depend on how a picture was decoded.
 
-A liveness score moves with the box and with every pixel of its crop. A job that reads a photograph whole (`full_size`,
-and every classic call) therefore reads liveness from the fraction that other jobs read.
+A liveness score changes with the box and with every pixel of its crop. A job that decodes a photograph at full size
+(`full_size`, and every classic call) therefore reads liveness at the reduced size that other jobs use.
 """
 
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ class View(NamedTuple):
 def usual(
     picture: Picture, faces: Sequence[Detection], params: FindParams, work: Work, *, detailed: Picture
 ) -> list[View]:
-    """These faces as a job without `full_size` sees them, in their order.
+    """Return these faces as a job without `full_size` sees them, in order.
 
-    Costs nothing unless `full_size` was set for a photograph that would have been read at a fraction: then it is
-    decoded and searched again. A face that is not found there is seen as it was found; one that is too small to be
-    judged there is seen in the whole picture, which `detailed` may be (`Work.in_detail`).
+    This costs nothing unless `full_size` was set for a photograph that is normally reduced; then the photograph is
+    decoded and searched again. A face that is not detected again keeps its view. A face that is too small to judge at
+    the reduced size is viewed in the whole picture, which may be `detailed` (`Work.in_detail`).
     """
     if not faces:
         return []
@@ -51,7 +51,7 @@ def usual(
 
 
 def _match(view: View, picture: Picture, candidates: Sequence[Detection]) -> View:
-    """The candidate in `picture` that is the same face; the view as it is if there is none."""
+    """Return the candidate in `picture` that is the same face, or the unchanged view if there is none."""
     box = answers.enlarged(view.picture, view.face).box
     overlaps = [(choosing.overlap(box, answers.enlarged(picture, each).box), each) for each in candidates]
     best, face = max(overlaps, key=lambda pair: pair[0], default=(0.0, view.face))

@@ -1,4 +1,4 @@
-"""The stages that operations are made of, each timed: detect, align, embed, liveness, attributes."""
+"""The timed stages shared by all operations: detect, align, embed, liveness, attributes."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -18,8 +18,8 @@ from worker.operations import answers, choosing, readable
 
 HEAD: Final[tuple[AttributeName, ...]] = ("pose", "eyes")
 DECIMALS: Final = 8
-"""Of the numbers of a unit vector: what float32 holds of them. All digits of a float64 would double the result, the
-ledger's memory for it and what is written to its disk; the cosine of two vectors moves by less than 1e-7."""
+"""Decimals of a unit vector's components, matching float32. All digits of a float64 would double the size of the result
+in the ledger's memory and on its disk. The cosine of two vectors changes by less than 1e-7."""
 
 Stage = Literal["decode", "detect", "align", "embed", "liveness", "attributes"]
 
@@ -33,10 +33,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One decoded job: its pictures, and the means to analyse them.
+    """One decoded job: its pictures, and the engine to analyze them.
 
-    What the engine finds is in `Picture.pixels`, which may be a fraction of the image; `answers` turns it into
-    positions in the whole image.
+    The engine returns positions in `Picture.pixels`, which may be a reduced image; `answers` converts them to positions
+    in the whole image.
     """
 
     engine: Engine
@@ -46,21 +46,21 @@ class Work:
     extra_images: tuple[Picture, ...] = ()
     """Further images of the same person."""
     verify_threshold: float | None = None
-    """The operator's, in place of the pack's."""
+    """The operator's threshold, which overrides the pack's."""
 
     def find(self, picture: Picture, params: FindParams) -> list[Detection]:
-        """The faces of one picture that are large enough, the largest first, at most `max_faces`."""
+        """Return the faces of one picture that are large enough, largest first, at most `max_faces`."""
         search = Search(threshold=params.det_threshold, sizes=params.det_size)
         with self.clock("detect"):
             found = self.engine.detect(picture.pixels, search)
         return choosing.kept(found, picture, least_side=params.min_face_px, most=params.max_faces)
 
     def in_detail(self, picture: Picture, faces: Sequence[Detection]) -> tuple[Picture, list[Detection]]:
-        """What to read these faces from, and where they are in it: the whole picture where one has become too small.
+        """Return the picture to read these faces from and their positions in it; the whole picture if one is too small.
 
-        Below the side of the recogniser's crop the fraction that was enough to find a face misses what is in the
-        file: at 40 pixels an embedding keeps 0.95 of its cosine to the one from the whole picture, at 28 0.84, and
-        liveness moves by up to 0.7 (docs/decisions/0011).
+        If a face is smaller than the recogniser's crop, the reduced picture that was enough to detect it lacks detail:
+        the cosine to the embedding from the whole picture is 0.95 at 40 pixels and 0.84 at 28, and the liveness score
+        changes by up to 0.7 (docs/decisions/0011).
         """
         if not picture.reduced or all(choosing.shorter_side(face) >= SIZE for face in faces):
             return picture, list(faces)
@@ -68,18 +68,18 @@ class Work:
             return picture.whole(), [answers.enlarged(picture, face) for face in faces]
 
     def align(self, picture: Picture, faces: Sequence[Detection]) -> Crops:
-        """These faces upright and to scale, in their order."""
+        """Return aligned crops of these faces, in order."""
         with self.clock("align"):
             return self.engine.align(picture.pixels, faces)
 
     def embed(self, crops: Crops, faces: Sequence[Detection]) -> list[Embedding]:
-        """One embedding for each crop, in their order, all in one run: crops of several pictures may be joined.
+        """Embed all crops in one model run, in order; crops of several pictures may be combined.
 
-        `faces` are what the crops were cut from, in the same order; each embedding says whether its face can be
-        recognised.
+        `faces` are the detections that the crops were cut from, in the same order. Each embedding states whether its
+        face can be recognised.
 
         Raises:
-            JobError: `model_failure` where the recogniser gives a vector without a length.
+            JobError: `model_failure` if the recogniser returns a zero vector.
         """
         if not len(crops):
             return []
@@ -87,7 +87,7 @@ class Work:
             raw = self.engine.embed(crops).astype(np.float64)
         lengths = np.linalg.norm(raw, axis=1)
         if not lengths.all():
-            raise JobError(ErrorCode.MODEL_FAILURE, "The recognition model gave a vector of zeros.")
+            raise JobError(ErrorCode.MODEL_FAILURE, "The recognition model returned a vector of zeros.")
         units = np.round(raw / lengths[:, None], DECIMALS).tolist()
         contract = self.engine.info.contract
         judged = self.engine.info.recognisability.judge(raw, [five_point_pose(face).roll for face in faces])
@@ -97,9 +97,9 @@ class Work:
         ]
 
     def liveness(self, picture: Picture, face: Detection, *, threshold: float | None = None) -> Liveness:
-        """The reading: at or above the limit live, below the pack's spoof limit spoof, between the two uncertain.
+        """Read liveness: live at or above the limit, spoof below the pack's spoof limit, uncertain in between.
 
-        A face that no model could judge, too small, a profile or cut by the border, is rejected.
+        A face that no model can judge (too small, in profile, or cut by the border) is rejected.
         """
         limits = self.engine.info.thresholds
         live = limits.live if threshold is None else threshold
@@ -117,28 +117,28 @@ class Work:
         return Liveness(outcome=outcome, score=score, threshold=live, model=model, reason=reason)
 
     def head(self, picture: Picture, face: Detection) -> tuple[HeadPose, tuple[float, float] | None]:
-        """How the head is turned, by five points where the pack has no model; how open the eyes are, if it can tell."""
+        """Return the head pose, from five points if the pack has no model, and the eye openness if available."""
         names: list[AttributeName] = [name for name in HEAD if name in self.engine.info.attributes]
-        told = Attributes()
+        attributes = Attributes()
         if names:
             with self.clock("attributes"):
-                [told] = self.engine.attributes(picture.pixels, [face], names)
-        return told.pose or five_point_pose(face), told.eyes
+                [attributes] = self.engine.attributes(picture.pixels, [face], names)
+        return attributes.pose or five_point_pose(face), attributes.eyes
 
     def attributes(
         self, picture: Picture, faces: Sequence[Detection], names: Sequence[AttributeName]
     ) -> list[FaceAttributes]:
-        """What the models named say of these faces, in their order."""
+        """Return the named attributes of these faces, in order."""
         with self.clock("attributes"):
-            said = self.engine.attributes(picture.pixels, faces, names)
-        return [answers.attributes(picture, each) for each in said]
+            values = self.engine.attributes(picture.pixels, faces, names)
+        return [answers.attributes(picture, each) for each in values]
 
 
 def min_long_side(params: FindParams, info: EngineInfo) -> int | None:
-    """The long side that pictures of a job are worth reading at; None is all of it."""
+    """Return the long side at which the pictures of a job are decoded; None means full size."""
     return None if params.full_size else usual_side(params, info)
 
 
 def usual_side(params: FindParams, info: EngineInfo) -> int:
-    """The long side that is read unless a job sets `full_size`."""
+    """Return the long side at which pictures are decoded unless a job sets `full_size`."""
     return min_long_side_for(params.det_size or (info.largest_side,))
