@@ -16,7 +16,7 @@ from worker.packs.prepare import prepare, unprepared
 
 
 def say(line: str) -> None:
-    """Print a line of progress; on a terminal, one that starts with a carriage return replaces itself."""
+    """Print a progress line; on a terminal, a line that starts with a carriage return overwrites itself."""
     if line.startswith("\r") and sys.stdout.isatty():
         sys.stdout.write(f"{line}\033[K" + ("\n" if " 100 %" in line else ""))
     else:
@@ -25,7 +25,7 @@ def say(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
-    """Run one command. Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage."""
+    """Run one command. Exit status: 0 success, 1 failure (see standard error), 2 usage error."""
     options = _parser().parse_args(arguments)
     models_dir: Path = options.models_dir
     try:
@@ -62,7 +62,7 @@ def _list(models_dir: Path, *, say: Say) -> None:
     for name in sorted(folders | set(manifests.catalog())):
         folder = models_dir / name
         if name not in folders:
-            say(f"{name}: not installed; to install it: make models PACK={name}")
+            say(f"{name}: not installed; install it with: make models PACK={name}")
             _describe(manifests.read(manifests.catalog()[name]), say=say)
         elif not (folder / MANIFEST).is_file():
             say(f"{name}: model files without a manifest in {folder}; VULTUS_ENGINE=insightface runs them unverified")
@@ -75,19 +75,19 @@ def _list_installed(folder: Path, *, say: Say) -> None:
     try:
         whole = manifests.read(folder / MANIFEST)
     except SettingsError as error:
-        say(f"{name}: {error}; VULTUS_ENGINE=insightface may run it")
+        say(f"{name}: {error}; VULTUS_ENGINE=insightface may be able to run it")
         return
     if wrong := manifests.damage(folder, whole):
         state = f"DAMAGED, {wrong}"
     elif left := unprepared(folder, whole):
-        state = f"not prepared ({', '.join(left)}), runs slower; to prepare it: python -m worker.packs prepare {name}"
+        state = f"not prepared ({', '.join(left)}), runs slower; prepare it with: python -m worker.packs prepare {name}"
     else:
         state = "prepared"
     say(f"{name}: installed in {folder}, {state}")
     _describe(whole.present(folder), say=say)
     for file in whole.files:
         if file.optional and not (folder / file.name).is_file():
-            say(f"  may have  {file.role} {file.name}; to add it: python -m worker.packs add {name} FILE")
+            say(f"  optional  {file.role} {file.name}; add it with: python -m worker.packs add {name} FILE")
 
 
 def _describe(manifest: Manifest, *, say: Say) -> None:
@@ -103,12 +103,12 @@ def _describe(manifest: Manifest, *, say: Say) -> None:
 
 def _verify(models_dir: Path, pack: str, *, files_only: bool, say: Say) -> int:
     manifest, folder = manifests.installed(models_dir, pack), models_dir / pack
-    say(f"{pack}: {len(manifest.files)} files are as the manifest says; {manifest.contract('f32')}")
+    say(f"{pack}: {len(manifest.files)} files match the manifest; {manifest.contract('f32')}")
     if files_only:
         return 0
     left = unprepared(folder, manifest)
     say(f"{pack}: " + (f"not prepared: {', '.join(left)}" if left else "the prepared graphs are intact"))
-    from worker.engine import reference  # noqa: PLC0415 - models and libraries that the other commands do without
+    from worker.engine import reference  # noqa: PLC0415 - loads libraries that other commands do not need
     from worker.engine.devices import choose_device  # noqa: PLC0415
     from worker.engine.insight import InsightEngine  # noqa: PLC0415
     from worker.engine.library import LibraryEngine  # noqa: PLC0415
@@ -117,32 +117,32 @@ def _verify(models_dir: Path, pack: str, *, files_only: bool, say: Say) -> int:
     engine = InsightEngine(models_dir, pack=pack, device=device)
     seen = reference.compare(engine, LibraryEngine(models_dir, pack=pack, device=device))
     if not seen.cosines:
-        sys.stderr.write(f"{pack}: insightface finds no face in its own {seen.photograph} with these models\n")
+        sys.stderr.write(f"{pack}: insightface detects no face in its own {seen.photograph} with these models\n")
         return 1
     say(
-        f"{pack}: insightface's own pipeline and this engine embed the {len(seen.cosines)} faces of {seen.photograph} "
-        f"with cosine {min(seen.cosines):.7f} or more; this engine finds {seen.found} there"
+        f"{pack}: the embeddings of insightface and this engine for the {len(seen.cosines)} faces of {seen.photograph} "
+        f"have a cosine of at least {min(seen.cosines):.7f}; this engine detects {seen.found} faces"
     )
     if not seen.agrees:
         sys.stderr.write(
-            f"{pack}: that is below {reference.LEAST_COSINE}: embeddings of this pack are not right here\n"
+            f"{pack}: this is below {reference.LEAST_COSINE}: the embeddings of this pack are wrong on this machine\n"
         )
     return 0 if seen.agrees else 1
 
 
 def _source(text: str) -> Path:
-    """The manifest of a pack of the catalog, or the manifest file itself."""
+    """Resolve a catalog name or a manifest file to the path of the manifest."""
     if text in manifests.catalog():
         return manifests.catalog()[text]
     if text.endswith(".json") and Path(text).is_file():
         return Path(text)
-    msg = f"no pack of that name: choose from {', '.join(manifests.catalog())}, or name a manifest file (*.json)"
+    msg = f"unknown pack: choose one of {', '.join(manifests.catalog())}, or pass a manifest file (*.json)"
     raise argparse.ArgumentTypeError(msg)
 
 
 def _measure(models_dir: Path, pack: str, *, cache: Path, say: Say) -> None:
-    """Print the measurement of a pack's recognition model, as `worker/engine/measured` keeps it."""
-    from worker.engine.centroids import measured  # noqa: PLC0415 - models and libraries that other commands do without
+    """Print the measurement of a pack's recognition model in the format of `worker/engine/measured`."""
+    from worker.engine.centroids import measured  # noqa: PLC0415 - loads libraries that other commands do not need
 
     result = measured(models_dir / pack, manifests.installed(models_dir, pack), cache=cache)
     if isinstance(result, str):
@@ -162,37 +162,35 @@ def _accepted(manifest: Manifest, *, already: bool, say: Say) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     default = Path(os.environ.get(f"{PREFIX}MODELS_DIR") or "models")
-    about = f"folder of the packs ({PREFIX}MODELS_DIR, or models)"
+    about = f"folder of the packs (default: {PREFIX}MODELS_DIR, or models)"
     parser = argparse.ArgumentParser(prog="python -m worker.packs", description="Install and check model packs.")
     parser.add_argument("--models-dir", type=Path, default=default, help=about)
-    common = argparse.ArgumentParser(add_help=False)  # the same after the command, where it must not reset the first
+    common = argparse.ArgumentParser(add_help=False)  # also accepted after the command, without resetting the first
     common.add_argument("--models-dir", type=Path, default=argparse.SUPPRESS, help=about)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", parents=[common], help="known and installed packs: state, models, contract, licence")
     adding = commands.add_parser("install", parents=[common], help="fetch, check and install a pack")
-    adding.add_argument(
-        "pack", type=_source, help=f"{', '.join(manifests.catalog())}, or the manifest file of another pack"
-    )
-    adding.add_argument("--accept-license", action="store_true", help="accept the pack's licence without being asked")
+    adding.add_argument("pack", type=_source, help=f"{', '.join(manifests.catalog())}, or a manifest file (*.json)")
+    adding.add_argument("--accept-license", action="store_true", help="accept the pack's licence without a prompt")
     adding.add_argument(
         "--trust-on-first-use",
         action="store_true",
-        help="install archives whose checksum nobody confirmed, and record it for the next time",
+        help="install archives without a confirmed checksum and record their checksums for later installs",
     )
-    adding.add_argument("--cache", type=Path, help="folder of the downloaded archives (MODELS_DIR/.cache)")
-    extending = commands.add_parser("add", parents=[common], help="put an optional file of a pack in its place")
+    adding.add_argument("--cache", type=Path, help="folder for downloaded archives (default: MODELS_DIR/.cache)")
+    extending = commands.add_parser("add", parents=[common], help="add an optional file to an installed pack")
     extending.add_argument("pack")
     extending.add_argument("file", type=Path)
     preparing = commands.add_parser(
-        "prepare", parents=[common], help="make faster equals of an installed pack's graphs"
+        "prepare", parents=[common], help="create faster equivalent graphs of an installed pack"
     )
     preparing.add_argument("pack")
     checking = commands.add_parser("verify", parents=[common], help="check files, graphs and embeddings of a pack")
     checking.add_argument("pack")
-    checking.add_argument("--files-only", action="store_true", help="check the files against their hashes, run nothing")
+    checking.add_argument("--files-only", action="store_true", help="only check the files against their hashes")
     measuring = commands.add_parser(
         "measure", parents=[common], help="print the centroids of faces that a pack's recogniser cannot recognise"
     )
     measuring.add_argument("pack")
-    measuring.add_argument("--cache", type=Path, help="folder of downloaded archives (MODELS_DIR/.cache)")
+    measuring.add_argument("--cache", type=Path, help="folder for downloaded archives (default: MODELS_DIR/.cache)")
     return parser

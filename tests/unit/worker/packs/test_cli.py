@@ -42,7 +42,7 @@ def test_install_verify_and_list(toy: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["verify", "toy", "--files-only"]) == 0
     assert cli.main(["list"]) == 0
     printed = capsys.readouterr().out
-    assert "2 files are as the manifest says; vultus-emb-v1-" in printed
+    assert "2 files match the manifest; vultus-emb-v1-" in printed
     assert f"toy: installed in {toy / 'toy'}" in printed
 
 
@@ -125,7 +125,7 @@ def test_list_shows_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureF
     assert f"mine: installed in {tmp_path / 'mine'}, not prepared (detection.onnx, recognition.onnx, " in printed
     assert "\n  models    detection detection.onnx, recognition recognition.onnx, liveness liveness.onnx\n" in printed
     assert "\n  licence   None: made by a test.\n" in printed
-    assert "buffalo_l: not installed; to install it: make models PACK=buffalo_l" in printed
+    assert "buffalo_l: not installed; install it with: make models PACK=buffalo_l" in printed
 
 
 def test_list_shows_folders_that_only_insightface_itself_runs(
@@ -139,7 +139,7 @@ def test_list_shows_folders_that_only_insightface_itself_runs(
     printed = capsys.readouterr().out
     assert f"bare: model files without a manifest in {tmp_path / 'bare'}; VULTUS_ENGINE=insightface runs" in printed
     assert "foreign: " in printed
-    assert "VULTUS_ENGINE=insightface may run it" in printed
+    assert "VULTUS_ENGINE=insightface may be able to run it" in printed
     assert cli.main(["verify", "bare", "--models-dir", str(tmp_path)]) == 1
     assert "(VULTUS_ENGINE=insightface runs a folder without one)" in capsys.readouterr().err
 
@@ -166,7 +166,7 @@ def test_add_puts_an_optional_file_in_place_whatever_it_is_called(
     spare = tmp_path / "tiny" / "spare.onnx"
     assert cli.main(["list", "--models-dir", str(tmp_path)]) == 0
     assert (
-        "may have  liveness liveness.onnx; to add it: python -m worker.packs add tiny FILE" in capsys.readouterr().out
+        "optional  liveness liveness.onnx; add it with: python -m worker.packs add tiny FILE" in capsys.readouterr().out
     )
     assert cli.main(["add", "tiny", str(spare), "--models-dir", str(tmp_path)]) == 0
     assert "tiny: liveness.onnx is in place" in capsys.readouterr().out
@@ -185,7 +185,7 @@ def test_add_refuses_any_other_file(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_the_folder_may_be_named_before_the_command_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine")
     assert cli.main(["--models-dir", str(tmp_path), "verify", "mine", "--files-only"]) == 0
-    assert "3 files are as the manifest says" in capsys.readouterr().out
+    assert "3 files match the manifest" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_written_is_said(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
