@@ -1,4 +1,4 @@
-"""What a face is to both sides: its fields in a result, and how two embeddings are compared."""
+"""Faces: their fields in a result, and the comparison of two embeddings."""
 
 import math
 import operator
@@ -10,9 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.errors import EmbeddingError, ErrorCode
 
 Pixels = Annotated[float, Field(description="Pixels in the upright image, origin at the top left.")]
-Depth = Annotated[
-    float, Field(description="In the same unit as x and y; where it begins and which way it grows is the model's.")
-]
+Depth = Annotated[float, Field(description="In the same unit as x and y; the model defines its origin and direction.")]
 Point = tuple[Pixels, Pixels]
 Box = tuple[Pixels, Pixels, Pixels, Pixels]
 MAX_DIMENSIONS = 4096
@@ -20,40 +18,40 @@ MIN_NORM = 1e-6
 
 
 class Strict(BaseModel):
-    """Base of every wire object: unknown fields are refused, values never change."""
+    """Base of every wire object: immutable, unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Quality(Strict):
-    """Measured signals of one face, each with its unit; none is a verdict."""
+    """Measured signals of one face. None of them is a verdict."""
 
     face_width_px: float = Field(description="Width of the box in pixels.")
-    sharpness: float = Field(description="Variance of the Laplacian of the grey face at 128x128; below 15 is blurred.")
-    brightness: float = Field(ge=0, le=255, description="Mean grey value of the face, 0-255; good is 100-165.")
-    contrast: float = Field(ge=0, description="Standard deviation of the grey face; good is 30 and up.")
-    face_share: float = Field(ge=0, description="Area of the box as a share of the image's.")
+    sharpness: float = Field(description="Variance of the Laplacian of the gray face at 128x128; below 15 is blurred.")
+    brightness: float = Field(ge=0, le=255, description="Mean gray value of the face, 0-255; good is 100-165.")
+    contrast: float = Field(ge=0, description="Standard deviation of the gray face; good is 30 and up.")
+    face_share: float = Field(ge=0, description="Area of the box as a share of the image area.")
     inside: float = Field(ge=0, le=1, description="Share of the box that lies inside the image.")
 
 
 class Liveness(Strict):
-    """The passive liveness reading of one face."""
+    """Passive liveness of one face."""
 
     outcome: Literal["live", "spoof", "uncertain", "not_evaluated", "input_rejected"] = Field(
-        description="`input_rejected`: the face cannot be judged as it is in the picture."
+        description="`input_rejected`: the face cannot be judged in this image."
     )
     score: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Chance that the face is live, 0-1; the mean of several models, where the pack has them. Where the "
-        "input was rejected, it may be there and decides nothing.",
+        description="Probability that the face is live, 0-1; the mean if the pack has several models. If the input was "
+        "rejected, a score may be present but has no effect.",
     )
-    threshold: float | None = Field(default=None, ge=0, le=1, description="Live means score >= threshold.")
-    model: str | None = Field(default=None, description="Identity of the model that read it.")
+    threshold: float | None = Field(default=None, ge=0, le=1, description="The face is live if score >= threshold.")
+    model: str | None = Field(default=None, description="Identity of the model.")
     reason: str | None = Field(
         default=None,
-        description="Why it was not evaluated; where the input was rejected: `cut_by_border`, `too_small` or "
+        description="Why liveness was not evaluated. For `input_rejected`: `cut_by_border`, `too_small` or "
         "`too_oblique`.",
     )
 
@@ -63,20 +61,20 @@ UnrecognisableReason = Literal["degraded", "weak", "rotated"]
 
 
 class Recognisability(Strict):
-    """Whether a face can be recognised at all. Strangers match each other where both faces cannot be."""
+    """Whether a face can be recognised at all. Two unrecognisable faces match even if they are strangers."""
 
-    recognisable: bool = Field(description="False where any limit was exceeded: the embedding proves nothing.")
+    recognisable: bool = Field(description="False if any limit was exceeded: the embedding proves nothing.")
     score: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Quality of the face for recognition, 0-1, higher is better; null where the pack has no measure.",
+        description="Quality of the face for recognition, 0-1, higher is better. Null if the pack has no measure.",
     )
     reasons: list[UnrecognisableReason] = Field(
         default_factory=list,
         max_length=10,
         description="`degraded`: the embedding resembles those of faces that are dark, blurred or upside down. `weak`: "
-        "the raw embedding is too short. `rotated`: the head is turned in the image plane beyond the limit.",
+        "the raw embedding is too short. `rotated`: the head is rotated in the image plane beyond the limit.",
     )
     advice: str | None = Field(
         default=None, max_length=500, description="What the person at the camera can do. Null if recognisable."
@@ -84,51 +82,51 @@ class Recognisability(Strict):
 
 
 class Embedding(Strict):
-    """A face as a unit vector, with what makes it comparable."""
+    """A face as a unit vector, with the data needed to compare it."""
 
     vector: list[float] = Field(description="Unit vector; 512 numbers with every supported pack.")
-    length: float = Field(gt=0, description="Length before normalising: a free quality measure.")
-    contract: str = Field(description="Identity of weights and preprocessing; only equal contracts compare.")
+    length: float = Field(gt=0, description="Length before normalization: a measure of quality.")
+    contract: str = Field(
+        description="Identity of weights and preprocessing. Only embeddings of equal contracts can be compared."
+    )
     recognisability: Recognisability | None = Field(
         default=None, description="Whether the face can be recognised. Null in results of older versions."
     )
 
 
 AttributeName = Literal["age_gender", "eyes", "landmarks_106", "landmarks_68", "points_68", "pose"]
-"""What a pack may tell of a face beyond its embedding and its liveness."""
+"""Attributes that a pack may support in addition to embedding and liveness."""
 
 PoseMethod = Literal["model", "landmarks_68", "five_points"]
-"""What a pose was read from: a model of its own, the depth of 68 points, or the five points of the detector."""
+"""Source of a pose: a dedicated model, the depth of 68 points, or the five points of the detector."""
 
 
 class Pose(Strict):
-    """How a head is turned, in degrees; 0, 0, 0 faces the camera."""
+    """Rotation of the head, in degrees; 0, 0, 0 faces the camera."""
 
-    pitch: float = Field(description="Above zero: the nose points up.")
-    yaw: float = Field(description="Above zero: the nose points to the picture's right, which is the person's left.")
-    roll: float = Field(description="Above zero: leaning clockwise as the picture shows it.")
-    method: PoseMethod = Field(description="What it was read from.")
+    pitch: float = Field(description="Positive if the nose points up.")
+    yaw: float = Field(description="Positive if the nose points to the right of the image, which is the person's left.")
+    roll: float = Field(description="Positive if the head leans clockwise in the image.")
+    method: PoseMethod = Field(description="Source of the pose.")
     error: float | None = Field(
         description="Degrees within which nine of ten readings agree: the model with itself on the mirror image, five "
-        "points with the model. Null where it was not measured."
+        "points with the model. Null if not measured."
     )
 
 
 class Eyes(Strict):
-    """How far the eyes are open, each as a chance: near 1 is open, near 0 shut. One picture proves little."""
+    """Probability that each eye is open: near 1 is open, near 0 is shut. A single image proves little."""
 
-    left: float = Field(ge=0, le=1, description="The eye at the picture's left, which is the person's right.")
-    right: float = Field(ge=0, le=1, description="The eye at the picture's right, which is the person's left.")
+    left: float = Field(ge=0, le=1, description="The eye on the left of the image, which is the person's right eye.")
+    right: float = Field(ge=0, le=1, description="The eye on the right of the image, which is the person's left eye.")
 
 
 class FaceAttributes(Strict):
-    """What the pack's models say of a face. What was not asked for, or the pack has no model for, is null."""
+    """Attributes of a face. An attribute is null if it was not requested or the pack has no model for it."""
 
-    age: float | None = Field(
-        default=None, description="Years, as a model guesses from the picture; no proof of any age."
-    )
+    age: float | None = Field(default=None, description="Age in years, estimated from the image. Not a proof of age.")
     gender: Literal["female", "male"] | None = Field(
-        default=None, description="The likelier of the two that the model knows: a guess from the picture."
+        default=None, description="The likelier of the two values that the model knows, estimated from the image."
     )
     landmarks_106: list[Point] | None = Field(
         default=None, description="106 points: outline, brows, eyes, nose, mouth."
@@ -137,17 +135,19 @@ class FaceAttributes(Strict):
         default=None, description="68 points as x, y and depth."
     )
     points_68: list[Point] | None = Field(
-        default=None, description="68 points in the same order, without depth, of a smaller model."
+        default=None, description="68 points in the same order, without depth, from a smaller model."
     )
-    pose: Pose | None = Field(default=None, description="Comes with `landmarks_68` as well.")
-    eyes: Eyes | None = Field(default=None, description="Null as well where an eye is too small to be read.")
+    pose: Pose | None = Field(default=None, description="Also included with `landmarks_68`.")
+    eyes: Eyes | None = Field(default=None, description="Also null if an eye is too small to be read.")
 
 
 class Face(Strict):
     """One detected face. Fields that the operation does not compute are null."""
 
     box: Box = Field(description="x1, y1, x2, y2 in pixels of the upright image.")
-    landmarks: list[Point] = Field(description="Picture-left eye, right eye, nose, mouth corners.")
+    landmarks: list[Point] = Field(
+        description="Left eye, right eye, nose, left and right mouth corner, as seen in the image."
+    )
     score: float = Field(ge=0, le=1, description="Detection score.")
     quality: Quality | None = None
     liveness: Liveness | None = None
@@ -177,20 +177,20 @@ CheckName = Literal[
 
 
 class Check(Strict):
-    """One gate of a registration: its value, its limit and whether it passed."""
+    """One check of a registration: its value, its limit and whether it passed."""
 
     name: CheckName
     value: float | None
-    limit: str = Field(description='What would have passed, such as ">= 0.65" or "50..215".')
+    limit: str = Field(description='Values that pass, such as ">= 0.65" or "50..215".')
     passed: bool
-    advice: str | None = Field(default=None, description="What a person at the camera can do, where it failed.")
+    advice: str | None = Field(default=None, description="What the person at the camera can do if the check failed.")
     method: str | None = Field(
-        default=None, description="How the value was read and how far it may be off, where there is more than one way."
+        default=None, description="How the value was read and how accurate it is, if there is more than one method."
     )
 
 
 def checked_vector(values: Sequence[float], *, name: str) -> Sequence[float]:
-    """Return `values` if they can be compared by cosine.
+    """Return `values` if they can be compared by cosine similarity.
 
     Raises:
         EmbeddingError: empty or over-long, a number that is not finite, or a length below `MIN_NORM`.
@@ -200,10 +200,10 @@ def checked_vector(values: Sequence[float], *, name: str) -> Sequence[float]:
 
 
 def unit(values: Sequence[float], *, name: str) -> list[float]:
-    """The direction of a vector: the same numbers divided by their Euclidean length, computed in float64.
+    """Return the unit vector: the numbers divided by their Euclidean length, computed in float64.
 
-    The largest component is divided out first. Squares of large components would overflow, and inf / inf is NaN;
-    squares of small ones would vanish (Blue, "A Portable Fortran Program to Find the Euclidean Norm", 1978).
+    The largest component is divided out first: otherwise squares of large components overflow (inf / inf is NaN) and
+    squares of small ones underflow (Blue, "A Portable Fortran Program to Find the Euclidean Norm", 1978).
 
     Raises:
         EmbeddingError: empty or over-long, a number that is not finite, or a length below `MIN_NORM`.
@@ -222,9 +222,9 @@ def unit(values: Sequence[float], *, name: str) -> list[float]:
 
 
 def cosine(first: Sequence[float], second: Sequence[float]) -> float:
-    """Cosine similarity of two vectors, -1 to 1; neither needs to be a unit vector.
+    """Return the cosine similarity of two vectors, -1 to 1; neither needs to be a unit vector.
 
-    Gateway and worker both compare with this function. Scaling either vector changes the result by rounding only.
+    Gateway and worker both use this function. Scaling either vector changes the result only by rounding errors.
 
     Raises:
         EmbeddingError: unequal lengths, or a vector that cannot be compared.
@@ -234,5 +234,5 @@ def cosine(first: Sequence[float], second: Sequence[float]) -> float:
             ErrorCode.INVALID_EMBEDDING, f"The embeddings differ in length: {len(first)} and {len(second)} numbers."
         )
     one, other = unit(first, name="the first embedding"), unit(second, name="the second embedding")
-    # Two unit vectors: every product is finite, and only rounding can leave the range.
+    # Every product of unit vectors is finite, and only rounding can leave the range.
     return max(-1.0, min(1.0, math.fsum(map(operator.mul, one, other))))

@@ -1,4 +1,4 @@
-"""What each operation takes: the parameters of a job."""
+"""The parameters that each operation accepts."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
@@ -25,7 +25,10 @@ Select = Literal["prominent", "all", "largest", "center"]
 
 
 def _listed(value: Any) -> Any:
-    """One side as a list; a list of one to three, ascending: what descends is likely meant as a width and a height."""
+    """Return one to three sides as an ascending list.
+
+    A descending list is refused because it is most likely meant as a width and a height.
+    """
     sides = value if isinstance(value, list | tuple) else [value]
     whole = all(isinstance(side, int) for side in sides)
     if not 1 <= len(sides) <= MAX_SIDES or (whole and list(sides) != sorted(sides)):
@@ -44,9 +47,9 @@ _SIDES: Final = (
     "32 from 64 to 1920; a list is not a width and a height"
 )
 MAX_IMAGES: Final = 5
-"""Images of one registration."""
+"""Maximum number of images in one registration."""
 MAX_KNOWN: Final = 64
-"""Embeddings that one registration is compared with."""
+"""Maximum number of embeddings that a registration is compared with."""
 _SIDE: Final = {"type": "integer", "minimum": 64, "maximum": 1920, "multipleOf": 32}
 Side = Annotated[int, Field(ge=64, le=1920, multiple_of=32, strict=True)]
 Sides = Annotated[
@@ -55,11 +58,11 @@ Sides = Annotated[
     BeforeValidator(_listed),
     WithJsonSchema({"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 1, "maxItems": MAX_SIDES}]}),
 ]
-"""One to three sides, ascending and without repeats; a single number will do in their place."""
+"""One to three sides, ascending and without repeats; a single number is accepted, too."""
 
 
 class Operation(StrEnum):
-    """What a job can be asked to do. `frame` cannot be submitted: only a liveness session makes such jobs."""
+    """What a job does. `frame` cannot be submitted: only a liveness session creates such jobs."""
 
     DETECT = "detect"
     EMBED = "embed"
@@ -71,7 +74,7 @@ class Operation(StrEnum):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """As callers see it: those that can be submitted."""
+        """Return the schema that callers see: the operations that can be submitted."""
         described: dict[str, Any] = handler(schema)
         handler.resolve_ref_schema(described)["enum"] = [operation.value for operation in SUBMITTABLE]
         return described
@@ -82,67 +85,67 @@ SUBMITTABLE: Final = tuple(operation for operation in Operation if operation is 
 
 
 class FindParams(Submitted):
-    """How faces are found; the base of every operation's parameters."""
+    """How faces are detected. The base of every operation's parameters."""
 
     det_size: Sides | None = Field(
         default=None,
-        description="Side in pixels of the square that the image is fitted into for the detector; up to three, whose "
-        "finds are merged. Larger ones find smaller faces and cost more, small ones find faces that fill the "
-        "image. The pack's own where absent.",
+        description="Side, in pixels, of the square that the image is scaled into for detection, or up to three sides "
+        "whose detections are merged. A large square finds smaller faces and costs more; a small one finds faces that "
+        "fill the image. Defaults to the pack's own size.",
     )
     full_size: bool = Field(
         default=False,
-        description="Read a large photo pixel by pixel even where a half or a quarter of its size is enough: slower, "
-        "and the same to the last digit whatever `det_size` is.",
+        description="Decode a large photo at full resolution even if half or a quarter of its size is enough. Slower, "
+        "but the decoded pixels do not depend on `det_size`.",
     )
     det_threshold: float | None = Field(
-        default=None, ge=0.2, le=0.99, description="Least detection score of a face; the pack's own where absent."
+        default=None, ge=0.2, le=0.99, description="Minimum detection score of a face. Defaults to the pack's own."
     )
     min_face_px: float = Field(
         default=0.0,
         ge=0,
         le=65_535,
-        description="Faces whose box has a shorter side below this are left out; pixels of the full upright image.",
+        description="Ignore faces whose box has a shorter side below this, in pixels of the full upright image.",
     )
-    max_faces: int = Field(default=100, ge=1, le=100, description="Keep at most this many faces, the largest first.")
+    max_faces: int = Field(default=100, ge=1, le=100, description="Maximum number of faces to keep, the largest first.")
     select: Select = Field(
         default="all",
-        description="Which of the faces are meant. `all`: every face; an operation about one person then refuses "
+        description="Which faces to use. `all`: every face; an operation on a single person then fails if there are "
         "several. `prominent`: the face that stands out by size and position, and any face comparable to it. "
         "`largest`: the face with the largest box. `center`: the face with the largest box area minus twice the "
         "squared distance from its center to the image's.",
     )
     auto_orient: bool = Field(
         default=False,
-        description="If no face is found, or the largest one cannot be recognized as it is, try the image turned by "
-        "90, 180 and 270 degrees and use the orientation whose face can be recognized best. The result says "
-        "`orientation`; its positions are in the turned image.",
+        description="If no face is found, or the largest one cannot be recognized, try the image rotated by 90, 180 "
+        "and 270 degrees and use the orientation whose face can be recognized best. The result reports it as "
+        "`orientation`, and its positions refer to the rotated image.",
     )
     clamp_boxes: bool = Field(
         default=False,
-        description="Limit boxes to the image. By default, the box of a face at the border may reach outside of it.",
+        description="Clip boxes to the image. By default, the box of a face at the border may extend beyond the image.",
     )
 
 
 class OneFaceParams(FindParams):
-    """How the one face is chosen where an operation is about one person."""
+    """How an operation on a single person chooses the face."""
 
     select: Select = Field(
         default="prominent",
-        description="Which face is the person. `prominent`: the face that stands out by size and position; fails with "
+        description="Which face to use. `prominent`: the face that stands out by size and position; fails with "
         "`multiple_faces` only if another face is comparable, and ignores faces less than 75 % inside the image. "
-        "`all`: fails if several faces count. `largest`: the face with the largest box. `center`: the face with the "
-        "largest box area minus twice the squared distance from its center to the image's.",
+        "`all`: fails if more than one face counts. `largest`: the face with the largest box. `center`: the face with "
+        "the largest box area minus twice the squared distance from its center to the image's.",
     )
     auto_orient: bool = Field(
         default=True,
-        description="If no face is found, or the face cannot be recognized as it is, try the image turned by 90, 180 "
-        "and 270 degrees and use the orientation whose face can be recognized best. The result says `orientation`; "
-        "its positions are in the turned image.",
+        description="If no face is found, or the face cannot be recognized, try the image rotated by 90, 180 and 270 "
+        "degrees and use the orientation whose face can be recognized best. The result reports it as `orientation`, "
+        "and its positions refer to the rotated image.",
     )
     ignore_below: Share = Field(
         default=0.05,
-        description="Faces whose box area is below this share of the largest face's are bystanders and not counted.",
+        description="Do not count faces whose box area is below this share of the largest face's: they are bystanders.",
     )
 
 
@@ -151,21 +154,21 @@ class AnalyzeParams(FindParams):
 
     attributes: Annotated[tuple[AttributeName, ...], AfterValidator(_in_order)] | None = Field(
         default=None,
-        description="Attributes to add to each face; all that the pack has where absent. Naming one that it does not "
-        "have fails the job.",
+        description="Attributes to add to each face. Defaults to all that the pack supports. The job fails if the pack "
+        "does not support one of them.",
     )
 
 
 class ReferenceEmbedding(Submitted):
-    """A reference that was embedded before. An embedding of an earlier result is accepted as it is."""
+    """An embedding used as reference. The `embedding` of an earlier result is accepted unchanged."""
 
     vector: list[float] = Field(min_length=1, max_length=4096)
     contract: str | None = Field(
-        default=None, max_length=200, description="Contract of the vector; checked against the pack's where given."
+        default=None, max_length=200, description="Contract of the vector. If given, it must match the pack's."
     )
-    length: float | None = Field(default=None, gt=0, le=1e6, description="Raw length that came with the vector.")
+    length: float | None = Field(default=None, gt=0, le=1e6, description="Raw length returned with the vector.")
     recognisability: Recognisability | None = Field(
-        default=None, description="What the result said about the face that was embedded."
+        default=None, description="Recognisability of the embedded face, as returned with the vector."
     )
 
 
@@ -173,27 +176,27 @@ LivenessMode = Literal["off", "observe", "require"]
 
 
 class VerifyParams(OneFaceParams):
-    """Parameters of `verify`: the reference is a second image, or this embedding."""
+    """Parameters of `verify`. The reference is a second image or `reference_embedding`."""
 
     threshold: float | None = Field(
         default=None,
         ge=-1,
         le=1,
-        description="Match means similarity > threshold. Where neither this nor `fmr` is given: the operator's "
-        "(`VULTUS_VERIFY_THRESHOLD`), else the pack's own.",
+        description="The faces match if similarity > threshold. If neither this nor `fmr` is given, defaults to the "
+        "operator's setting (`VULTUS_VERIFY_THRESHOLD`), else to the pack's own.",
     )
     fmr: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="In place of `threshold`: the false-match rate to aim at, such as 0.001; the threshold is looked "
-        "up in what was measured for the pack, among people in general (see `fmr_bounds`). A rate outside of what was "
-        "measured fails the job, and the error names the nearest one.",
+        description="Target false-match rate, such as 0.001, instead of `threshold`. The threshold is looked up in the "
+        "rates measured for the pack among people in general (see `fmr_bounds`). The job fails if the rate is outside "
+        "the measured range; the error names the nearest one.",
     )
     liveness: LivenessMode = Field(
         default="off",
-        description="Passive liveness of the face in the image. `observe`: it is reported and decides nothing. "
-        "`require`: only a live face can match. Fails the job where the pack has no liveness model.",
+        description="Passive liveness of the face in the image. `observe`: reported, but without effect on the "
+        "decision. `require`: only a live face can match. The job fails if the pack has no liveness model.",
     )
     reference_embedding: ReferenceEmbedding | None = None
 
@@ -209,7 +212,9 @@ class VerifyParams(OneFaceParams):
 class LivenessParams(OneFaceParams):
     """Parameters of `liveness`."""
 
-    threshold: Share | None = Field(default=None, description="Live means score >= threshold; the pack's where absent.")
+    threshold: Share | None = Field(
+        default=None, description="The face is live if score >= threshold. Defaults to the pack's own."
+    )
 
 
 class RegisterParams(OneFaceParams):
@@ -217,31 +222,36 @@ class RegisterParams(OneFaceParams):
 
     skip_liveness: bool = False
     min_images: int = Field(
-        default=1, ge=1, le=MAX_IMAGES, description="Of several images, how many must pass for a registration."
+        default=1, ge=1, le=MAX_IMAGES, description="Minimum number of images that must pass all checks."
     )
     known_embeddings: list[ReferenceEmbedding] = Field(
         default_factory=list,
         max_length=MAX_KNOWN,
-        description="Embeddings of people who are registered already; whoever is one of them is refused: a duplicate.",
+        description="Embeddings of people who are already registered. A person who matches one of them is refused as a "
+        "duplicate.",
     )
     duplicate_threshold: float | None = Field(
-        default=None, ge=-1, le=1, description="A duplicate is similarity > threshold; the pack's own where absent."
+        default=None,
+        ge=-1,
+        le=1,
+        description="A person is a duplicate if similarity > threshold. Defaults to the pack's own.",
     )
     quality: Profile | None = Field(
-        default=None, description="Which limits a picture is held to; the caller's own, else `standard`, where absent."
+        default=None,
+        description="Quality profile that images must meet. Defaults to the caller's own, else to `standard`.",
     )
     quality_limits: QualityLimits = Field(
-        default=QualityLimits(), description="Single limits in place of the profile's, loosened or tightened."
+        default=QualityLimits(), description="Individual limits that override the profile's."
     )
 
     def held_to(self, policy: QualityPolicy) -> "RegisterParams":
-        """The same with the limits of a caller's policy, where it does not say them itself."""
-        asked = policy.asked(self.quality, self.quality_limits)
-        return self.model_copy(update={"quality": asked.profile, "quality_limits": asked.limits})
+        """Return a copy that takes the limits it does not set from a caller's policy."""
+        merged = policy.asked(self.quality, self.quality_limits)
+        return self.model_copy(update={"quality": merged.profile, "quality_limits": merged.limits})
 
 
 class FrameParams(OneFaceParams):
-    """Parameters of `frame`. A camera that delivers pictures on their side is set up wrong, so none is turned."""
+    """Parameters of `frame`. Images are not rotated: a camera that delivers them sideways is set up wrong."""
 
     auto_orient: bool = False
 
@@ -276,7 +286,7 @@ def parse_params(operation: Operation, raw: object) -> FindParams:
 
 
 def field_errors(error: ValidationError, *, prefix: str = "") -> tuple[FieldError, ...]:
-    """Every wrong field of a validation error as path and sentence; the input itself is not repeated."""
+    """Return path and message of each wrong field of a validation error, without the input itself."""
     return tuple(
         FieldError(field=".".join([*([prefix] if prefix else []), *map(str, problem["loc"])]), detail=problem["msg"])
         for problem in error.errors(include_url=False, include_context=False, include_input=False)

@@ -1,4 +1,4 @@
-"""Quality limits for registrations: profiles, and single limits that override them."""
+"""Quality limits for registrations: profiles, and individual limits that override them."""
 
 from typing import Annotated, Final, Literal
 
@@ -13,52 +13,60 @@ _Degrees = Annotated[float, Field(ge=0, le=90)]
 
 
 class QualityLimits(Submitted):
-    """Single limits. What is null is the profile's; a limit at its loosest never fails."""
+    """Individual limits. A null limit is taken from the profile; a limit at its loosest never fails."""
 
-    min_detection_score: _Share | None = Field(default=None, description="Detection score.")
+    min_detection_score: _Share | None = Field(default=None, description="Minimum detection score.")
     min_face_width_px: float | None = Field(
-        default=None, ge=0, le=65_535, description="Width of the face's box in pixels of the full upright image."
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Minimum width of the face's box, in pixels of the full upright image.",
     )
-    min_face_share: _Share | None = Field(default=None, description="Area of the box as a share of the image's.")
-    min_inside: _Share | None = Field(default=None, description="Share of the box that lies inside the image.")
+    min_face_share: _Share | None = Field(
+        default=None, description="Minimum area of the box as a share of the image area."
+    )
+    min_inside: _Share | None = Field(default=None, description="Minimum share of the box that lies inside the image.")
     min_sharpness: float | None = Field(
-        default=None, ge=0, le=100_000, description="Variance of the Laplacian of the grey face at 128x128."
+        default=None, ge=0, le=100_000, description="Minimum variance of the Laplacian of the gray face at 128x128."
     )
-    min_brightness: _Grey | None = Field(default=None, description="Mean grey of the face.")
-    max_brightness: _Grey | None = Field(default=None, description="Mean grey of the face.")
-    min_contrast: _Grey | None = Field(default=None, description="Standard deviation of the grey face.")
-    max_yaw: _Degrees | None = Field(default=None, description="Degrees to either side.")
-    max_pitch: _Degrees | None = Field(default=None, description="Degrees up or down from what a frontal head reads.")
-    max_roll: _Degrees | None = Field(default=None, description="Degrees of leaning to either side.")
+    min_brightness: _Grey | None = Field(default=None, description="Minimum mean gray value of the face.")
+    max_brightness: _Grey | None = Field(default=None, description="Maximum mean gray value of the face.")
+    min_contrast: _Grey | None = Field(default=None, description="Minimum standard deviation of the gray face.")
+    max_yaw: _Degrees | None = Field(default=None, description="Maximum yaw to either side, in degrees.")
+    max_pitch: _Degrees | None = Field(
+        default=None, description="Maximum pitch up or down from that of a frontal head, in degrees."
+    )
+    max_roll: _Degrees | None = Field(default=None, description="Maximum roll to either side, in degrees.")
     min_eyes_open: _Share | None = Field(
-        default=None, description="Chance that the more open eye is open; needs a pack that reads eyes."
+        default=None,
+        description="Minimum probability that the more open eye is open. Requires a pack that supports `eyes`.",
     )
     min_embedding_length: float | None = Field(
-        default=None, ge=0, le=100, description="Length of the raw embedding; its scale is the pack's."
+        default=None, ge=0, le=100, description="Minimum length of the raw embedding. The scale depends on the pack."
     )
 
     def over(self, others: "QualityLimits") -> "QualityLimits":
-        """These limits, and the others' where these are null."""
+        """Return these limits, with null ones taken from `others`."""
         return QualityLimits(**{**_given(others), **_given(self)})
 
 
 class QualityPolicy(Submitted):
-    """A profile and the limits in place of its own: what a caller is held to where a request says nothing."""
+    """A profile and limits that override its own: the caller's defaults for requests that set none."""
 
     profile: Profile = "standard"
     limits: QualityLimits = QualityLimits()
 
     def asked(self, profile: Profile | None, limits: QualityLimits) -> "QualityPolicy":
-        """What a request makes of this policy: another profile replaces all of it, single limits go before its own."""
+        """Apply a request to this policy: a profile replaces all of it, individual limits override its own."""
         if profile is not None:
             return QualityPolicy(profile=profile, limits=limits)
         return QualityPolicy(profile=self.profile, limits=limits.over(self.limits))
 
     def effective(self, *, register_score: float, register_length: float | None = None) -> QualityLimits:
-        """The limits that apply. A limit that is null is not checked.
+        """Return the limits that apply. A null limit is not checked.
 
-        `register_score` and `register_length` are the pack's: least detection score, and least length of the raw
-        embedding where it was measured for the pack.
+        `register_score` and `register_length` are the pack's minimum detection score and minimum length of the raw
+        embedding, if measured for the pack.
         """
         own = PROFILES[self.profile]
         if self.profile != "off":
@@ -69,9 +77,9 @@ class QualityPolicy(Submitted):
 
 
 SCORE_MARGIN: Final[dict[Profile, float]] = {"standard": 0.0, "strict": 0.05}
-"""Added to the pack's least detection score."""
+"""Added to the pack's minimum detection score."""
 LENGTH_FACTOR: Final[dict[Profile, float]] = {"standard": 1.0, "strict": 1.1}
-"""Multiplies the pack's least embedding length: its scale differs from pack to pack."""
+"""Factor on the pack's minimum embedding length, whose scale differs between packs."""
 PROFILES: Final[dict[Profile, QualityLimits]] = {
     "off": QualityLimits(),
     "standard": QualityLimits(
@@ -100,7 +108,7 @@ PROFILES: Final[dict[Profile, QualityLimits]] = {
         min_eyes_open=0.5,
     ),
 }
-"""Set by what each limit does to matching; docs/models.md has the measurements."""
+"""Chosen by the effect of each limit on matching; docs/models.md has the measurements."""
 
 
 def _given(limits: QualityLimits) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What each operation gives: the shape of its result."""
+"""The result of each operation."""
 
 from typing import Annotated, Final, Literal
 
@@ -7,19 +7,19 @@ from pydantic import Field, TypeAdapter
 from shared.faces import Box, Check, CheckName, Embedding, Face, Liveness, Recognisability, Strict
 
 MAX_OTHER_FACES: Final = 10
-"""Faces that a result about one person lists beside it."""
+"""Maximum number of other faces that the result for a single person lists."""
 Orientation = Annotated[
     int,
     Field(
         json_schema_extra={"enum": [0, 90, 180, 270]},
-        description="Degrees, clockwise, that `auto_orient` turned the image after EXIF orientation was applied. All "
-        "positions are in pixels of the turned image.",
+        description="Degrees, clockwise, by which `auto_orient` rotated the image after EXIF orientation was applied. "
+        "All positions are in pixels of the rotated image.",
     ),
 ]
 
 
 class ImageInfo(Strict):
-    """The upright image that the boxes refer to."""
+    """The upright image that all positions refer to."""
 
     width: int = Field(ge=1, description="Pixels, after EXIF orientation and `orientation`.")
     height: int = Field(ge=1, description="Pixels, after EXIF orientation and `orientation`.")
@@ -27,7 +27,7 @@ class ImageInfo(Strict):
 
 
 class FacesResult(Strict):
-    """Result of `detect`, `embed` and `analyze`: the faces, the largest first."""
+    """Result of `detect`, `embed` and `analyze`: all faces, the largest first."""
 
     kind: Literal["faces"] = "faces"
     image: ImageInfo
@@ -39,15 +39,15 @@ OtherFaceReason = Literal["comparable", "less_prominent", "small", "outside"]
 
 
 class OtherFace(Strict):
-    """A face of the image that was not chosen as the person."""
+    """A face in the image that was not chosen."""
 
     box: Box = Field(description="x1, y1, x2, y2 in pixels of the upright image.")
     score: float = Field(ge=0, le=1, description="Detection score.")
     prominence: float = Field(
-        ge=0, le=1, description="Its weight by size and position, as a share of the highest in the image."
+        ge=0, le=1, description="Weight of the face by size and position, relative to the highest in the image."
     )
     reason: OtherFaceReason = Field(
-        description="Why it was not chosen. `comparable`: it may be the person as well, so no face was chosen. "
+        description="Why it was not chosen. `comparable`: it may equally be the person, so no face was chosen. "
         "`less_prominent`: another face was chosen. `small`: below `ignore_below`. `outside`: less than 75 % of its "
         "box is inside the image."
     )
@@ -76,18 +76,18 @@ VerifyReason = Literal[
     "liveness_uncertain",
     "liveness_input_rejected",
 ]
-"""Why a verification is no match; those with `reference_` are about the reference, the others about the image."""
+"""Why a verification did not match. `reference_` marks reasons that concern the reference instead of the image."""
 
 
 class PopulationRate(Strict):
-    """The false-match rate at the threshold in force, among the people of one population."""
+    """False-match rate of one population at the threshold in use."""
 
-    population: str = Field(description="`general` is the one that `fmr` and `estimated_fmr` refer to.")
-    description: str = Field(description="Who the people are.")
-    source: str = Field(description="Which pictures, and who measured.")
-    people: int | None = Field(description="Null where it is not on record.")
-    impostor_pairs: int | None = Field(description="Null where it is not on record.")
-    fmr: float = Field(description="Share of pairs of different people who match at this threshold.")
+    population: str = Field(description="Name of the population. `fmr` and `estimated_fmr` refer to `general`.")
+    description: str = Field(description="Description of the people.")
+    source: str = Field(description="Data set, and who measured the rate.")
+    people: int | None = Field(description="Number of people. Null if unknown.")
+    impostor_pairs: int | None = Field(description="Number of pairs of different people. Null if unknown.")
+    fmr: float = Field(description="Share of pairs of different people that match at this threshold.")
     bound: Literal["estimate", "at_most", "at_least"] = Field(
         description="`estimate`: the threshold lies within what was measured. `at_most`: above it, so the rate is this "
         "or smaller. `at_least`: below it, so the rate is this or larger."
@@ -95,47 +95,50 @@ class PopulationRate(Strict):
 
 
 class FmrBounds(Strict):
-    """How far the false-match rate of one threshold differs between populations."""
+    """Range of the false-match rate at one threshold across populations."""
 
-    lowest: float | None = Field(description="Lowest rate of these populations; null where it is not bounded.")
-    highest: float | None = Field(description="Highest rate of these populations; null where it is not bounded.")
-    note: str = Field(description="What the rates were measured on, and for whom they do not hold.")
+    lowest: float | None = Field(description="Lowest rate of these populations. Null if unbounded.")
+    highest: float | None = Field(description="Highest rate of these populations. Null if unbounded.")
+    note: str = Field(description="What the rates were measured on, and whom they do not apply to.")
     populations: list[PopulationRate]
 
 
 class VerifyResult(Strict):
-    """Result of `verify`. `verified` is true only where the decision is `match`."""
+    """Result of `verify`. `verified` is true only if the decision is `match`."""
 
     kind: Literal["verify"] = "verify"
     decision: Decision = Field(
-        description="`match`: same person (and live, where required). `no_match`: another person, or a spoof where "
-        "liveness is required. `inconclusive`: these pictures do not tell; take another one."
+        description="`match`: same person (and live, if required). `no_match`: another person, or a spoof if liveness "
+        "is required. `inconclusive`: the images do not allow a decision; take another one."
     )
     verified: bool = Field(description="True only for `match`.")
-    reason: VerifyReason | None = Field(description="The first of `reasons`; null for `match`.")
-    reasons: list[VerifyReason] = Field(description="All that stands against a match; empty for `match`.")
-    advice: str | None = Field(description="What the person at the camera can do about `reason`; null for `match`.")
-    similarity: float | None = Field(default=None, ge=-1, le=1, description="Raw cosine of the two embeddings.")
-    threshold: float = Field(description="A match needs similarity > threshold.")
+    reason: VerifyReason | None = Field(description="The first of `reasons`. Null for `match`.")
+    reasons: list[VerifyReason] = Field(description="Every reason against a match. Empty for `match`.")
+    advice: str | None = Field(description="What the person at the camera can do about `reason`. Null for `match`.")
+    similarity: float | None = Field(default=None, ge=-1, le=1, description="Cosine similarity of the two embeddings.")
+    threshold: float = Field(description="The faces match if similarity > threshold.")
     threshold_from: ThresholdFrom = Field(
-        description="Where it comes from: the job's `threshold`, its `fmr`, the operator's setting, or the model pack."
+        description="Source of the threshold: the job's `threshold`, its `fmr`, the operator's setting, or the model "
+        "pack."
     )
     estimated_fmr: float | None = Field(
         default=None,
-        description="Share of different people in general who match at this threshold; see `fmr_bounds` for others. "
-        "Null where a face is missing or unrecognisable, no rates were measured for the pack, or the threshold lies "
-        "outside of them.",
+        description="Estimated share of pairs of different people that match at this threshold, among people in "
+        "general; see `fmr_bounds` for other populations. Null if a face is missing or unrecognisable, if no rates "
+        "were measured for the pack, or if the threshold is outside the measured range.",
     )
     fmr_bounds: FmrBounds | None = Field(
         default=None,
-        description="Rates by population. Null where a face is missing or unrecognisable, or the pack has no rates.",
+        description="Rates by population. Null if a face is missing or unrecognisable, or if the pack has no rates.",
     )
-    liveness: Liveness = Field(description="Of the face in the image; `not_evaluated` unless `liveness` asks for it.")
+    liveness: Liveness = Field(
+        description="Liveness of the face in the image. `not_evaluated` unless `liveness` requests it."
+    )
     num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     face: Face | None = None
     reference_face: Face | None = None
     reference_recognisability: Recognisability | None = Field(
-        default=None, description="Of the reference face, or as it came with the reference embedding."
+        default=None, description="Recognisability of the reference face, or as given with the reference embedding."
     )
     other_faces: OtherFaces = Field(default_factory=list)
     reference_other_faces: OtherFaces = Field(default_factory=list)
@@ -144,7 +147,7 @@ class VerifyResult(Strict):
 
 
 class LivenessResult(Strict):
-    """Result of `liveness` for the one face of the image."""
+    """Result of `liveness` for the single face in the image."""
 
     kind: Literal["liveness"] = "liveness"
     liveness: Liveness
@@ -156,13 +159,13 @@ class LivenessResult(Strict):
 
 
 class ImageVerdict(Strict):
-    """What one of several images is worth to a registration."""
+    """Outcome for one of several images in a registration."""
 
-    index: int = Field(ge=0, description="Its place among the images, from 0.")
-    accepted: bool = Field(description="Whether it is part of the embedding.")
-    reason: CheckName | None = Field(description="Name of the first check that it failed, or null.")
+    index: int = Field(ge=0, description="Zero-based position of the image.")
+    accepted: bool = Field(description="Whether the image is part of the embedding.")
+    reason: CheckName | None = Field(description="Name of the first failed check, or null.")
     checks: list[Check]
-    num_faces: int = Field(ge=0, description="Faces counted in it, before one was selected.")
+    num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
     liveness: Liveness
     face: Face | None = None
     other_faces: OtherFaces = Field(default_factory=list)
@@ -170,24 +173,23 @@ class ImageVerdict(Strict):
 
 
 class Duplicate(Strict):
-    """One of the known embeddings that is the same person."""
+    """A known embedding of the same person."""
 
-    index: int = Field(ge=0, description="Its place among `known_embeddings`, from 0.")
-    similarity: float = Field(ge=-1, le=1, description="Raw cosine.")
+    index: int = Field(ge=0, description="Zero-based position in `known_embeddings`.")
+    similarity: float = Field(ge=-1, le=1, description="Cosine similarity.")
 
 
 class RegisterResult(Strict):
-    """Result of `register`: every check, and the embedding where all of them passed.
+    """Result of `register`: every check, and the embedding if all of them passed.
 
-    Of several images, `checks`, `num_faces`, `liveness` and `face` are those of the first that was accepted, else of
-    the first; `images` has all.
+    With several images, `checks`, `num_faces`, `liveness` and `face` refer to the first accepted image, or to the first
+    image if none was accepted; `images` lists all.
     """
 
     kind: Literal["register"] = "register"
     registered: bool
     reason: CheckName | Literal["too_few_images"] | None = Field(
-        description="Name of the first check that failed; `too_few_images` where fewer than `min_images` passed; "
-        "or null."
+        description="Name of the first failed check, `too_few_images` if fewer than `min_images` passed, or null."
     )
     checks: list[Check]
     num_faces: int = Field(ge=0, description="Faces counted in the image, before one was selected.")
@@ -197,11 +199,11 @@ class RegisterResult(Strict):
     orientation: Orientation = 0
     embedding: Embedding | None = Field(
         default=None,
-        description="Of several images: their mean direction as a unit vector, and the mean of their lengths.",
+        description="With several images: their mean direction as a unit vector, and the mean of their lengths.",
     )
-    accepted: int = Field(default=0, ge=0, description="Images that the embedding is made of.")
+    accepted: int = Field(default=0, ge=0, description="Number of images that the embedding is made of.")
     images: list[ImageVerdict] = Field(
-        default_factory=list, description="Every image with its verdict, where there are several."
+        default_factory=list, description="Outcome for each image, if there are several."
     )
     duplicates: list[Duplicate] = Field(
         default_factory=list, description="Known embeddings of the same person, the most similar first."
@@ -209,7 +211,7 @@ class RegisterResult(Strict):
 
 
 class FrameResult(Strict):
-    """Result of `frame`: all that a liveness session asks of the one face of a picture."""
+    """Result of `frame`: what a liveness session needs to know about the single face in a frame."""
 
     kind: Literal["frame"] = "frame"
     image: ImageInfo
@@ -217,12 +219,12 @@ class FrameResult(Strict):
     num_faces: int = Field(ge=0, description="Faces counted in the image.")
     face: Face | None = None
     other_faces: OtherFaces = Field(default_factory=list)
-    picture: str = Field(description="Fingerprint of the whole picture: 256 bits as hexadecimal digits.")
-    match_threshold: float = Field(description="The same person means similarity > match_threshold.")
+    picture: str = Field(description="Fingerprint of the whole frame: 256 bits as hexadecimal digits.")
+    match_threshold: float = Field(description="The faces match if similarity > match_threshold.")
 
 
 Result = Annotated[FacesResult | VerifyResult | LivenessResult | RegisterResult, Field(discriminator="kind")]
 RESULT: TypeAdapter[FacesResult | VerifyResult | LivenessResult | RegisterResult | FrameResult] = TypeAdapter(
     Annotated[FacesResult | VerifyResult | LivenessResult | RegisterResult | FrameResult, Field(discriminator="kind")]
 )
-"""Every result that there is; `Result` are those that callers see."""
+"""Every result, including those that callers never see; `Result` is the public part."""

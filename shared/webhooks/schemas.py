@@ -1,4 +1,4 @@
-"""Webhooks: the types of events, and the addresses that they are sent to."""
+"""Webhooks: event types, and the endpoints that events are sent to."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from shared.tenants import DEFAULT
 
 
 class EventType(StrEnum):
-    """What may be told of."""
+    """Type of an event."""
 
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"
@@ -25,29 +25,29 @@ class EventType(StrEnum):
 
 JOB_EVENTS: Final = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_CANCELED, EventType.JOB_EXPIRED)
 SUBSCRIBABLE: Final = (*JOB_EVENTS, EventType.BATCH_COMPLETED, EventType.SESSION_COMPLETED)
-"""What an endpoint may ask for. A test goes to the endpoint that it was asked of, whatever that listens to."""
+"""Event types that an endpoint can subscribe to. A test event is sent regardless of the subscription."""
 
 
 class PayloadForm(StrEnum):
-    """How much an event says: who and how it ended, or the job as `GET` gives it."""
+    """How much an event contains. `thin`: id and outcome. `full`: the job as `GET` returns it."""
 
     THIN = "thin"
     FULL = "full"
 
 
 class DisabledReason(StrEnum):
-    """Why nothing is sent to an endpoint."""
+    """Why an endpoint is disabled."""
 
     BY_REQUEST = "by_request"
     GONE = "gone"
-    """It answered 410."""
+    """The endpoint responded with 410."""
     FAILING = "failing"
-    """Nothing but failures for too long."""
+    """Every delivery failed for too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An address that came with a job, a batch or a liveness session, and is told of its end."""
+    """An address submitted with a job, batch or liveness session, and notified of its completion."""
 
     url: str = field(repr=False)
     events: tuple[EventType, ...] = SUBSCRIBABLE
@@ -58,7 +58,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One of an endpoint's signing secrets (`whsec_...`); the newest has no end. Times are the ledger's."""
+    """One of an endpoint's signing secrets (`whsec_...`). The newest never expires. Times are by the ledger's clock."""
 
     value: str = field(repr=False)
     created_at: float
@@ -73,9 +73,9 @@ class Endpoint:
     url: str = field(repr=False)
     events: tuple[EventType, ...]
     secrets: tuple[Secret, ...] = field(repr=False)
-    """The newest first."""
+    """Newest first."""
     tenant: str = DEFAULT
-    """Whose ends it is told of; it is not there for others."""
+    """The tenant that owns the endpoint; other tenants cannot see it."""
     description: str = ""
     payload: PayloadForm = PayloadForm.THIN
     include_embeddings: bool = False
@@ -84,33 +84,33 @@ class Endpoint:
     disabled_reason: DisabledReason | None = None
     disabled_at: float | None = None
     failing_since: float | None = None
-    """The first of the failures that nothing but failures followed."""
+    """Time of the first of the consecutive failures."""
     created_at: float = 0.0
     version: int = 1
-    """Counts the changes of its record; attempts do not change it."""
+    """Number of changes to the record; delivery attempts do not count."""
 
     def active_secrets(self, now: float) -> tuple[str, ...]:
-        """What a delivery is signed with now, the newest first."""
+        """Return the secrets that sign a delivery at `now`, newest first."""
         return tuple(s.value for s in self.secrets if s.expires_at is None or s.expires_at > now)
 
 
 def webhook_json(webhook: Webhook) -> str:
-    """A webhook as records keep it."""
+    """Encode a webhook for a record."""
     return json.dumps(asdict(webhook), separators=(",", ":"))
 
 
 def read_webhook(text: str | bytes) -> Webhook:
-    """The webhook of this text.
+    """Decode a webhook from a record.
 
-    Event types and payload forms that only a newer version knows are left out: such a record still has to be readable.
+    Event types and payload forms of newer versions are ignored, so that such a record stays readable.
     """
-    kept = json.loads(text)
+    record = json.loads(text)
     return Webhook(
-        url=kept["url"],
-        events=tuple(EventType(name) for name in kept["events"] if name in _EVENTS),
-        payload=PayloadForm(kept["payload"]) if kept["payload"] in _PAYLOADS else PayloadForm.THIN,
-        include_embeddings=kept["include_embeddings"],
-        headers=kept["headers"],
+        url=record["url"],
+        events=tuple(EventType(name) for name in record["events"] if name in _EVENTS),
+        payload=PayloadForm(record["payload"]) if record["payload"] in _PAYLOADS else PayloadForm.THIN,
+        include_embeddings=record["include_embeddings"],
+        headers=record["headers"],
     )
 
 
@@ -120,10 +120,10 @@ _ENDPOINT: Final = re.compile(r"we_[0-9a-f]{32}")
 
 
 def new_endpoint_id() -> str:
-    """A fresh id."""
+    """Return a new endpoint id."""
     return f"we_{secrets.token_hex(16)}"
 
 
 def is_endpoint_id(text: str) -> bool:
-    """True if `text` has the form of an endpoint's id."""
+    """Return whether `text` has the form of an endpoint id."""
     return _ENDPOINT.fullmatch(text) is not None
