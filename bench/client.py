@@ -192,7 +192,7 @@ async def _probed(target: Target, probe: Target, *, clients: int, times: int, ev
                 await connection.send(target.request)
 
     async def prober() -> None:
-        await asyncio.sleep(1.0)  # until the line is full
+        await asyncio.sleep(1.0)  # until the queue is full
         async with _Connection.open(probe.port) as connection:
             for _ in range(times):
                 sent = time.perf_counter()

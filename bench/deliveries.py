@@ -161,7 +161,7 @@ def office(hanging: int) -> Iterator[tuple[Office, Partners]]:
 
 
 def throughput(*, ends: int = BURST) -> float:
-    """Deliveries per second of one courier with a line that waits, to partners that all answer."""
+    """Deliveries per second of one courier with a backlog, to endpoints that all respond."""
     with office(0) as (opened, partners):
         for number in range(ends):
             opened.end_a_job(number % ENDPOINTS)

@@ -52,7 +52,7 @@ def fill(ledger: Ledger, jobs: int, *, operation: Operation, outcome: dict[str, 
         ledger.accept(job, limits=Limits(1000))
         claim = ledger.claim("w")
         if claim is None:
-            msg = "the ledger has no job in line after it accepted one"
+            msg = "the ledger has no queued job after it accepted one"
             raise RuntimeError(msg)
         failure = DAMAGED if number % 50 == 0 else None
         done = Outcome(

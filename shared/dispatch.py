@@ -12,7 +12,7 @@ from pydantic import SecretStr
 RUN_NEXT: Final = "vultus.run_next"
 QUEUE: Final = "vultus.doorbells"
 ENOUGH: Final = 64
-"""Rings on their way, owed or unanswered: enough for any pool, since whoever wakes works until the line is empty."""
+"""Maximum number of pending rings: enough for any pool, as a woken worker works until the queue is empty."""
 
 # A doorbell that was taken and not answered is never put back: the sweep rings anew.
 Channel.do_restore = False

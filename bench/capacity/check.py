@@ -2,7 +2,7 @@
 
 Gateway, ledger, doorbells and a worker take jobs at random times: first a burst, which tells what they can do, then at
 a half and at four fifths of that. Each run is foretold twice from the arrivals as they were: with the service times as
-they came, which leaves the rules of the line alone to be checked, and 200 times with service times drawn from those of
+they came, which checks the rules of the queue alone, and 200 times with service times drawn from those of
 the run, which is how plans are made. The engine sleeps for a drawn time, so that other work on the machine changes
 little; `--engine models` runs the real one instead, and judges the first alone: on shared cores slow moments slow
 several jobs in a row, and draws know nothing of that.
@@ -29,7 +29,7 @@ RUNS: Final = 200
 SLACK: Final = 1.25
 """How far from what was foretold a measured figure may lie, and beyond the middle 95 % where it was drawn."""
 GRAIN: Final = 0.02
-"""Seconds below which a wait says more of the clock and the doorbell than of the line."""
+"""Seconds below which a wait says more of the clock and the doorbell than of the queue."""
 SHARES: Final = (0.5, 0.8)
 TIMED: Final = "bench.capacity.timed_worker"
 
@@ -95,7 +95,7 @@ def turning(jobs: Sequence[Done], *, servers: int, waited: float = GRAIN) -> flo
     Args:
         jobs: of one run.
         servers: job threads.
-        waited: seconds in line from which a job is taken to have waited for a thread, and not for its doorbell.
+        waited: seconds in the queue from which a job is taken to have waited for a thread, and not for its doorbell.
     """
     free = [min(job.created for job in jobs)] * servers
     gaps = []

@@ -9,7 +9,7 @@ def offered(rate: float, service: float) -> float:
 
 
 def erlang_c(servers: int, load: float) -> float:
-    """Chance that an arrival waits in M/M/c; `load` in busy servers. 1 where the line never empties.
+    """Chance that an arrival waits in M/M/c; `load` in busy servers. 1 if the queue never empties.
 
     By the recursion of Erlang B (Erlang 1917), which does not overflow for thousands of servers.
     """

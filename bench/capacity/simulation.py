@@ -15,7 +15,7 @@ Draw = Callable[[Random], float]
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """Servers with one line before them, first come first served."""
+    """Servers behind one queue, first come first served."""
 
     name: str
     servers: int
@@ -28,7 +28,7 @@ class Leg:
 
     station: str
     delay: float = 0.0
-    """Seconds on the way, before the line."""
+    """Seconds in transit, before the queue."""
     then: tuple[tuple["Leg", ...], ...] = ()
     """Journeys of others that begin when this visit ends: deliveries of a job that ended."""
 
@@ -50,13 +50,13 @@ class Seen:
     """What happened at one station."""
 
     waits: list[float] = field(default_factory=list)
-    """Seconds in line, in the order in which service began."""
+    """Seconds in the queue, in the order in which service began."""
     begun: list[float] = field(default_factory=list)
     """When it began."""
     busy: float = 0.0
     """Seconds of service given, over all servers."""
     left: int = 0
-    """Still in line at the end."""
+    """Still queued at the end."""
 
 
 def simulate(
@@ -89,7 +89,7 @@ class _Place:
     station: Station
     servers: int
     seen: Seen = field(default_factory=Seen)
-    line: deque[tuple[float, Journey]] = field(default_factory=deque)
+    queue: deque[tuple[float, Journey]] = field(default_factory=deque)
     serving: int = 0
 
 
@@ -113,7 +113,7 @@ class _Run:
 
     def seen(self) -> dict[str, Seen]:
         for place in self._places.values():
-            place.seen.left = len(place.line)
+            place.seen.left = len(place.queue)
         return {name: place.seen for name, place in self._places.items()}
 
     def next_of(self, arrivals: Iterator[tuple[float, Journey]]) -> None:
@@ -138,12 +138,12 @@ class _Run:
 
     def _arrive(self, journey: Journey, now: float) -> None:
         place = self._places[journey[0].station]
-        place.line.append((now, journey))
+        place.queue.append((now, journey))
         self._begin(now, place)
 
     def _begin(self, now: float, place: _Place) -> None:
-        while place.line and place.serving < place.servers:
-            since, journey = place.line.popleft()
+        while place.queue and place.serving < place.servers:
+            since, journey = place.queue.popleft()
             took = place.station.service(self._rng)
             place.serving += 1
             place.seen.waits.append(now - since)

@@ -1,4 +1,4 @@
-"""A real worker whose engine sleeps for a drawn time: it shows the line alone, on a machine that is not quiet."""
+"""A real worker whose engine sleeps for a drawn time: it isolates the queue, even on a busy machine."""
 
 import os
 import threading

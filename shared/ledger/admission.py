@@ -1,4 +1,4 @@
-"""When no more work is taken: the line is too long or too old, or the store's memory is nearly full."""
+"""Refuse work if the queue is too long or too old, or the store's memory is nearly full."""
 
 import json
 import math
@@ -31,7 +31,7 @@ LONGEST: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may wait: jobs over all shards, and the time that the first in line has waited."""
+    """Limits of the queue: jobs over all shards, and the waiting time of the first job."""
 
     depth: int
     age: timedelta = timedelta(minutes=10)
@@ -77,7 +77,7 @@ def refuse_where_full(answer: Sequence[Any], limits: tuple[int, float, str]) -> 
     """Read what a script says that takes work in.
 
     Raises:
-        UnavailableError: `queue_full`, with the time that a tenth of the line takes at the rate measured;
+        UnavailableError: `queue_full`, with the time that a tenth of the queue takes at the rate measured;
             `quota_exceeded`.
         RequestError: `forbidden` or `unauthenticated`: the caller may no longer do what it was let in for.
     """
@@ -102,7 +102,7 @@ def beyond_quota(jobs: int) -> UnavailableError:
 
 
 def come_back(depth: int, *, most: int, ended: int) -> timedelta:
-    """When a line of `depth` is a tenth below its limit, at the rate of the jobs that `ended` in the last half minute.
+    """When a queue of `depth` is a tenth below its limit, at the rate of the jobs that `ended` in the last half minute.
 
     Whole seconds, from 1 to `LONGEST`; the longest where nothing ended.
     """

@@ -102,9 +102,9 @@ def connect_async(url: SecretStr) -> redis.asyncio.Redis:
         return redis.asyncio.Redis.from_url(address.url, **timed)
     if address.kind is Kind.CLUSTER:
         options = dict(address.options)
-        line = AnyNodeOverTls if options.pop("ssl", False) else AnyNode
+        connection_class = AnyNodeOverTls if options.pop("ssl", False) else AnyNode
         pool = redis.asyncio.ConnectionPool(
-            connection_class=line, nodes=itertools.cycle(address.nodes), **timed, **options
+            connection_class=connection_class, nodes=itertools.cycle(address.nodes), **timed, **options
         )
         return redis.asyncio.Redis.from_pool(pool)
     asked = _of_sentinels(address.sentinel_options, AsyncRetry(NoBackoff(), 1))

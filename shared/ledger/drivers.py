@@ -8,7 +8,7 @@ import redis.sentinel
 
 
 class AnyNode(redis.asyncio.Connection):
-    """A line to one node after the other, whenever it has to be made anew."""
+    """A connection that tries one node after the other each time it reconnects."""
 
     def __init__(self, *, nodes: Iterator[tuple[str, int]], **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ vultus:{n}:idempotency:HASH string who holds a key, or what it led to           
 vultus:{n}:result:HASH:TENANT string a result for repeated images (`results.py`) VULTUS_RESULT_CACHE_TTL
 vultus:{n}:queue        zset     ids that wait, by priority, then acceptance    an id leaves when it is claimed
 vultus:{n}:queue:TENANT   zset   those of them that are the tenant's            as there
-vultus:{n}:queued_tenants  zset     tenants with ids there, by their last start    one leaves when its line is empty
+vultus:{n}:queued_tenants  zset     tenants with ids there, by their last start    one leaves when its queue is empty
 vultus:{n}:fetch        zset     ids whose images are still to be fetched       an id leaves when they are there
 vultus:{n}:leases       zset     ids in work, by the end of their lease         an id leaves when its job ends
 vultus:{n}:deadlines    zset     ids that wait, by when they expire             an id leaves when it is claimed
@@ -142,17 +142,17 @@ def idempotency(shard: int, digest: str) -> str:
 
 
 def queue(shard: int) -> str:
-    """The line of jobs that wait for a worker."""
+    """The queue of jobs that wait for a worker."""
     return f"{prefix(shard)}queue"
 
 
 def queued_tenants(shard: int) -> str:
-    """The tenants that have jobs in line."""
+    """The tenants that have queued jobs."""
     return f"{prefix(shard)}queued_tenants"
 
 
 def fetch(shard: int) -> str:
-    """The line of jobs that wait for their images."""
+    """The queue of jobs that wait for their images."""
     return f"{prefix(shard)}fetch"
 
 

@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
-    """One pass: expired leases go back in line, and whoever waits unheard is rung for.
+    """One pass: requeue jobs with expired leases, and ring for jobs that wait unnoticed.
 
     Raises:
         UnavailableError: the ledger cannot be reached, or a part of it; the rest has been healed.

@@ -55,7 +55,7 @@ class Batches:
     ) -> float:
         """Put all jobs of a batch on record in one step, or none; its time of acceptance.
 
-        A batch is taken whole where one more job would be: it may make the line longer than its limit.
+        A batch is accepted whole if one more job would be: it may make the queue longer than its limit.
 
         Raises:
             UnavailableError: `queue_full`.

@@ -1,4 +1,4 @@
--- accept: queued, on record and in line, in one step. The same id twice is the same job.
+-- accept: record and queue a job in one step. Submitting the same id twice is the same job.
 -- KEYS job
 -- ARGV prefix job(JSON) most age grant(JSON) digest token fingerprint image reference further_image...
 local job = cjson.decode(ARGV[2])

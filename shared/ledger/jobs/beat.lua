@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- beat: the worker is alive; its lease runs anew. Answers 0 when the job is no longer its own.
+-- beat: renew the lease of a worker that is alive. Returns 0 if another worker holds the job by now.
 -- KEYS job
 -- ARGV prefix id token lease_seconds
-if redis.call('HGET', KEYS[1], 'token') ~= ARGV[3] then return 0 end
-redis.call('ZADD', prefix .. 'leases', 'XX', now + ARGV[4], ARGV[2])
+local id, token, lease_seconds = ARGV[2], ARGV[3], ARGV[4]
+if redis.call('HGET', KEYS[1], 'token') ~= token then return 0 end
+redis.call('ZADD', prefix .. 'leases', 'XX', now + lease_seconds, id)
 return 1

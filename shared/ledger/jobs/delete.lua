@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- delete: nothing of the job is left. Answers 0 where there was none.
+-- delete: erase every trace of a job. Returns 0 if there is no such job.
 -- KEYS job
 -- ARGV prefix id tenant
-if owner(KEYS[1]) ~= ARGV[3] then return 0 end
-return erase(ARGV[2])
+local id, tenant = ARGV[2], ARGV[3]
+if owner(KEYS[1]) ~= tenant then return 0 end
+return erase(id)

@@ -1,4 +1,4 @@
-"""Jobs whose images are still to be fetched: the line before the line."""
+"""Jobs whose images must still be fetched: the queue before the queue of jobs."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from shared.ledger.jobs.records import failure_json
 from shared.observability.request_context import UNKNOWN, RequestContext
 
 LOOKS: Final = 20
-"""Steps in one search of a shard's line, each past some 800 jobs of hosts and tenants that have their share."""
+"""Steps in one search of a shard's queue. Each skips some 800 jobs of hosts and tenants that have their share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Fetch:
 
 
 class Fetches:
-    """The line of jobs that wait for their images. Safe to share between threads.
+    """The queue of jobs that wait for their images. Safe to share between threads.
 
     Taking one twice is harmless: whoever comes first supplies it.
 
@@ -78,7 +78,7 @@ class Fetches:
         return taken
 
     def _due(self, shard: int, *, most: int, hold: timedelta, shares: Mapping[str, int]) -> list[Fetch]:
-        """Those of one shard; behind a long line of jobs that have their share it looks a few times."""
+        """Take jobs of one shard, with a few attempts if many jobs of hosts and tenants at their share come first."""
         for _ in range(LOOKS):
             with store_errors():
                 rows, more = self._take(
@@ -90,7 +90,7 @@ class Fetches:
         return []
 
     def supply(self, job_id: str, *, image: bytes | None, reference: bytes | None) -> bool:
-        """Put the images of a job on record and the job in line for a worker; False where it waits for none."""
+        """Store the images of a job and queue it for a worker; False if the job does not wait for images."""
         shard = shard_of(job_id)
         with store_errors():
             taken = self._supply(

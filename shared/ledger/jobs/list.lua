@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- list: the ids of the newest jobs on these index_keys of the index, older than a position, with their times.
+-- list: return ids and times of the newest jobs under these index keys that are older than a position.
 -- KEYS queue
 -- ARGV prefix limit created_after before_time before_id index_key...
 local limit, before, found = tonumber(ARGV[2]), tonumber(ARGV[4]), {}

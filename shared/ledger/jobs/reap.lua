@@ -1,30 +1,32 @@
 #!lua flags=allow-oom
--- reap: a job whose lease ran out goes back in line, at its old place; after its last attempt it fails as worker_lost.
--- A job that waited beyond its deadline expires. A liveness session whose time is over ends. The index forgets jobs
--- whose time to be read is over. First, what a clock that was set back left in the future is repaired.
+-- reap: return jobs whose lease expired to their old place in the queue; after the last attempt, fail as worker_lost.
+-- Expire queued jobs past their deadline. End liveness sessions that timed out. Remove expired jobs from the index.
+-- First, repair scores that a clock set back left in the future.
 -- KEYS queue
 -- ARGV prefix max_attempts most error keep_seconds lease_seconds
-cap_leases(tonumber(ARGV[6]), tonumber(ARGV[3]))
-cap_queue(tonumber(ARGV[3]))
-end_sessions(tonumber(ARGV[3]))
-local function due(line)
-  return redis.call('ZRANGE', prefix .. line, '-inf', now, 'BYSCORE', 'LIMIT', 0, tonumber(ARGV[3]))
+local max_attempts, most, error_json = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local keep_seconds, lease_seconds = tonumber(ARGV[5]), tonumber(ARGV[6])
+cap_leases(lease_seconds, most)
+cap_queue(most)
+end_sessions(most)
+local function due(set)
+  return redis.call('ZRANGE', prefix .. set, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)
 end
 local requeued, lost, expired = {}, {}, {}
 for _, id in ipairs(due('leases')) do
   local job = prefix .. 'job:' .. id
-  local found = redis.call('HMGET', job, 'status', 'attempts')
-  if found[1] ~= 'running' then
+  local status, attempts = unpack(redis.call('HMGET', job, 'status', 'attempts'))
+  if status ~= 'running' then
     redis.call('ZREM', prefix .. 'leases', id)
-  elseif tonumber(found[2]) < tonumber(ARGV[2]) then
+  elseif tonumber(attempts) < max_attempts then
     redis.call('ZREM', prefix .. 'leases', id)
     redis.call('HDEL', job, 'token')
     move(id, 'queued')
-    line_up(id)
+    enqueue(id)
     count('requeued')
     requeued[#requeued + 1] = id
   else
-    conclude(id, 'failed', {'error', ARGV[4]}, tonumber(ARGV[5]), true)
+    conclude(id, 'failed', {'error', error_json}, keep_seconds, true)
     lost[#lost + 1] = id
   end
 end
@@ -37,10 +39,10 @@ for _, id in ipairs(due('deadlines')) do
   end
 end
 for _, id in ipairs(due('sessions')) do
-  local found = redis.call('HMGET', prefix .. 'session:' .. id, 'status', 'ends_at')
-  if found[1] ~= 'running' then
+  local status, ends_at = unpack(redis.call('HMGET', prefix .. 'session:' .. id, 'status', 'ends_at'))
+  if status ~= 'running' then
     redis.call('ZREM', prefix .. 'sessions', id)
-  elseif tonumber(found[2]) <= now then
+  elseif tonumber(ends_at) <= now then
     close(id, 'expired', 'session_timeout', '')
   else
     close(id, 'failed', 'step_timeout', '')

@@ -1,4 +1,4 @@
--- retry: a new job for one that failed, with the images that were kept for it; the same new job however often it is asked.
+-- retry: create a new job for a failed one, with the images kept for it. Repeated calls return the same new job.
 -- KEYS job
 -- ARGV prefix id new_id tenant most age grant(JSON) context(JSON) field_to_take_over...
 local id, new = ARGV[2], ARGV[3]

@@ -44,7 +44,7 @@ WORKER_LOST: Final = JobFailure(
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job or batch on record: its time of acceptance and the line's depth behind it."""
+    """A recorded job or batch: its time of acceptance and the depth of the queue after it."""
 
     created_at: float
     depth: int
@@ -115,7 +115,7 @@ class Ledger:
         self._retry = scripts.register(client, "retry", beside=__package__)
 
     def accept(self, job: NewJob, *, limits: Limits, under: Reservation = NO_KEY) -> Accepted:
-        """Put a job on record and in line, or refuse it; the same id twice is the same job.
+        """Record and queue a job, or refuse it; submitting the same id twice is the same job.
 
         Args:
             job: what to do.
@@ -146,16 +146,16 @@ class Ledger:
         return Accepted(created_at=float(answer[1]), depth=int(answer[2]))
 
     def claim(self, worker: str, *, alone: bool = True) -> Claim | None:
-        """Take the first job in line of a shard that has one; each claim begins with the next shard in turn.
+        """Claim the first queued job of a shard that has one; each claim starts at the next shard.
 
-        A job of an operation that this version does not know stays in line, for a worker that does.
+        A job of an operation that this version does not know stays queued for a newer worker.
 
         Args:
             worker: who takes it.
             alone: whether this process runs nothing else as long as it has the job.
 
         Raises:
-            TriedBeforeError: the next job in line lost a worker before, and it would not be `alone`; nothing was taken.
+            TriedBeforeError: the next queued job lost a worker before, and `alone` is false; nothing was claimed.
         """
         first = next(self._turns)
         away = None

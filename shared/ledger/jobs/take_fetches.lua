@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
--- take_fetches: jobs whose images are to be fetched, the longest-waiting first; each is offered again where nothing comes of it
--- in time. A host has no more of the caller's places than it leaves free, a tenant no more than thrice as many, so that its
--- slow hosts leave some to its others. Answers the jobs, and 1 where
--- so many were passed over that there may be others behind them.
+-- take_fetches: take jobs whose images must be fetched, the longest-waiting first. A job that is not completed in time is
+-- offered again. A host may use at most as many of the caller's places as stay free, and a tenant three times as many,
+-- so that a tenant's slow hosts leave places to its other hosts. Returns the jobs, and 1 if so many were skipped that
+-- there may be more behind them.
 -- KEYS fetch
 -- ARGV prefix most hold_seconds held(JSON: jobs in the caller's hands by the name of a host or a tenant)
 local most, hold, held = tonumber(ARGV[2]), tonumber(ARGV[3]), cjson.decode(ARGV[4])
-local LOOKED = 1000  -- jobs that are looked at in one step
-local KEPT = 200  -- of those passed over, how many keep their place; the others make room for what is behind them
-local LATER = 1  -- seconds that they make room for
+local LOOKED = 1000  -- jobs examined in one step
+local KEPT = 200  -- skipped jobs that keep their place; the others are postponed to make room for those behind
+local LATER = 1  -- seconds by which they are postponed
 local taken, passed = {}, {}
 
 local function has_room(names)

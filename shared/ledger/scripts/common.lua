@@ -1,24 +1,24 @@
--- common: what the steps of the ledger share; every script of a shard begins with it. ARGV[1] is the shard's prefix.
+-- common: functions of the ledger's scripts, prepended to every script of a shard. ARGV[1] is the shard's prefix.
 local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
-local BAND = 1e10  -- seconds between the places of two priorities in line: more than any clock says
+local BAND = 1e10  -- distance of two priorities in the queue, in seconds: larger than any clock time
 local BANDS = {high = 0, normal = 1, low = 2}
--- What a job works on: erased when it ends, or kept for a retry.
+-- Inputs of a job: erased when the job ends, or kept for a retry.
 local MATERIAL = {'image:', 'reference:', 'extra_images:', 'embeddings:', 'urls:'}
-local KEY_KEPT = 86400  -- seconds that an idempotency key is kept at least
-local telling = {job = true, batch = true}  -- false where one is erased: it is to be as if it had never been
+local KEY_KEPT = 86400  -- seconds: minimum lifetime of an idempotency key
+local telling = {job = true, batch = true}  -- false while one is erased: leave no trace of it
 
--- The tenant of a record; false where there is no such record.
+-- Return the tenant of a record, or false if there is no such record.
 local function owner(key) return redis.call('HGET', key, 'tenant') end
 
 local function stamp(at) return string.format('%.6f', at) end
 
--- How often something has happened here since the store was made; what is counted is bounded by the code alone.
+-- Count an event since the creation of the store. The code alone bounds the set of names.
 local function count(what) redis.call('HINCRBY', prefix .. 'counts', what, 1) end
 
--- A job's status changes here and nowhere else: its record, its history, the index, its batch, the channel of moves.
--- `index_key` is where the index has it: its status, or `dead` for the dead letters among the failed; each tenant has its own.
+-- The only place where the status of a job changes: record, history, index, batch and the channel of transitions.
+-- `index_key` is its status in the index, or `dead` for dead letters among failed jobs; each tenant has its own keys.
 local function move(id, to, index_key)
   local job = prefix .. 'job:' .. id
   local was = redis.call('HMGET', job, 'status', 'index_key', 'operation', 'created_at', 'batch', 'history', 'tenant')
@@ -35,8 +35,8 @@ local function move(id, to, index_key)
   return index_key
 end
 
--- In line for a worker at the place that it has had since its acceptance: in the line of all, and in its tenant's own.
-local function line_up(id)
+-- Queue a job for a worker at the place it got on acceptance, in the queue of all tenants and in that of its tenant.
+local function enqueue(id)
   local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'tenant')
   local place, start_by, tenant = job[1], job[2], job[3]
   redis.call('ZADD', prefix .. 'queue', place, id)
@@ -45,8 +45,8 @@ local function line_up(id)
   if start_by then redis.call('ZADD', prefix .. 'deadlines', start_by, id) end
 end
 
--- Somebody is to be told: a row of the outbox that needs nothing else to be read, since its subject may be gone by then.
--- `webhook` is the address that came with the subject; registered endpoints of its tenant listen to the type.
+-- Append an outbox row. It is self-contained because its subject may be gone by delivery time.
+-- `webhook` is the address submitted with the subject; registered endpoints of its tenant subscribe to the type.
 local function enqueue_event(row, webhook)
   if webhook or redis.call('EXISTS', prefix .. 'listeners:' .. row.type .. ':' .. row.tenant) == 1 then
     row.at, row.webhook = stamp(now), webhook or nil
@@ -55,14 +55,14 @@ local function enqueue_event(row, webhook)
   end
 end
 
--- What a key led to has ended: from now on it has a clock.
+-- Start the expiry of an idempotency key whose job or batch has ended.
 local function let_key_go(digest, ttl, accepted_at)
   if digest then
     redis.call('EXPIRE', prefix .. 'idempotency:' .. digest, math.max(ttl, math.ceil(KEY_KEPT - (now - accepted_at))))
   end
 end
 
--- One job of a batch has ended; with the last one the batch has.
+-- Count a completed job of a batch; the last one completes the batch.
 local function settle(batch)
   local key = prefix .. 'batch:' .. batch
   if redis.call('EXISTS', key) == 0 or redis.call('HINCRBY', key, 'left', -1) > 0 then return end
@@ -83,8 +83,8 @@ local function settle(batch)
   redis.call('PUBLISH', prefix .. 'completions', batch .. ' completed')
 end
 
--- A job ends here and nowhere else. `more` holds further fields of its record, by turns name and value; for `keep`
--- seconds its images stay, for a retry. A frame or reference of a session tells no endpoint, and its image never stays.
+-- The only place where a job reaches a terminal state. `more` holds additional fields of the record, alternating name
+-- and value. Images are kept for `keep` seconds for a retry. Jobs of a session notify no endpoint and keep no image.
 local function conclude(id, to, more, keep, dead)
   local job = prefix .. 'job:' .. id
   local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation',
@@ -101,7 +101,7 @@ local function conclude(id, to, more, keep, dead)
   redis.call('HDEL', job, 'token')
   redis.call('EXPIRE', job, ttl)
   local own = 'queue:' .. known[7]
-  for _, line in ipairs({'leases', 'queue', own, 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. line, id) end
+  for _, set in ipairs({'leases', 'queue', own, 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. set, id) end
   for _, kind in ipairs(MATERIAL) do
     if keep > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep, ttl))
     else redis.call('DEL', prefix .. kind .. id) end
@@ -117,16 +117,16 @@ local function conclude(id, to, more, keep, dead)
   if known[3] then settle(known[3]) end
 end
 
--- Nothing of a job is left; whoever works at it or waits for it is told.
+-- Erase every trace of a job, and notify its worker and those who wait for it.
 local function erase(id)
   local job = prefix .. 'job:' .. id
   local known = redis.call('HMGET', job, 'status', 'idempotency', 'index_key')
   if not known[1] then return 0 end
   if known[1] == 'queued' or known[1] == 'running' then
-    local said = telling.job
+    local notifies = telling.job
     telling.job = false
     conclude(id, 'canceled', {}, 0)
-    telling.job = said
+    telling.job = notifies
     known[3] = redis.call('HGET', job, 'index_key')
     if known[1] == 'running' then redis.call('PUBLISH', prefix .. 'cancels', id) end
   end
@@ -140,8 +140,8 @@ local function erase(id)
   return 1
 end
 
--- A job comes into being here and nowhere else. `job.fields` are those of its record, as texts; `place` tells jobs of
--- one step apart.
+-- The only place where a job is created. `job.fields` are the fields of its record, as strings; `place` orders the jobs
+-- of one step.
 local function admit(job, place)
   local created = now + place * 1e-6
   local record = {}
@@ -166,14 +166,14 @@ local function admit(job, place)
     redis.call('ZADD', prefix .. 'fetch', now, job.fields.id)
     if job.start_within then redis.call('ZADD', prefix .. 'deadlines', now + job.start_within, job.fields.id) end
   else
-    line_up(job.fields.id)
+    enqueue(job.fields.id)
   end
 end
 
 local function depth() return redis.call('ZCARD', prefix .. 'queue') + redis.call('ZCARD', prefix .. 'fetch') end
 
--- Whether what a caller was granted is void by now: its tenant was disabled or erased, or its key revoked.
--- `grant` is a table with the marks of `tenant` and perhaps `key`, and `since`; without `since` nothing is void.
+-- Return why a grant is void: 'tenant' if the tenant was disabled or erased, 'key' if the key was revoked, or false.
+-- `grant` holds the marks of `tenant` and optionally `key`, and `since`; without `since` a grant is never void.
 local function void(grant)
   if not grant.since then return false end
   local fence = redis.call('GET', prefix .. 'closed:' .. grant.tenant)
@@ -181,9 +181,9 @@ local function void(grant)
   return grant.key and redis.call('EXISTS', prefix .. 'closed:' .. grant.key) == 1 and 'key'
 end
 
--- Returns why no more work is accepted, or nil. The grant is void; or the tenant would have more jobs open than its quota,
--- the `coming` ones included; or the queue is as long as `most`, or its first job has waited longer than `age` seconds. The
--- last comes with the number of jobs that ended in the last half minute.
+-- Return why no more work is accepted, or nil: the grant is void; or the tenant's open jobs, with the `coming` ones,
+-- would exceed its quota; or the queue has `most` jobs, or its first job has waited longer than `age` seconds. The last
+-- two include the number of jobs that ended in the last half minute.
 local function refusal(most, age, granted, coming)
   local grant = cjson.decode(granted)
   local why = void(grant)
@@ -210,7 +210,7 @@ local function refusal(most, age, granted, coming)
   return {'full', tostring(waiting), tostring(oldest), tostring(ended)}
 end
 
--- The key of a submission: still this one's to use (its `token` holds it), and from now on that of job or batch `id`.
+-- `held`: whether `token` still holds the idempotency key. `settle_key`: bind the key to job or batch `id`.
 local function held(digest, token)
   return digest == '' or redis.call('GET', prefix .. 'idempotency:' .. digest) == 'receiving ' .. token
 end

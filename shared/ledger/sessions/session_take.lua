@@ -1,5 +1,5 @@
--- session_take: a frame becomes the one in work of its session, and a job in line. What comes too late, or as one too
--- many, ends the session instead. While it is in work only the session's own end stops it: a slow queue fails nobody.
+-- session_take: queue the job of a frame, which becomes the session's current one. A frame that is too late or exceeds
+-- the limit ends the session instead. Until it is done only the session's own end stops it: a slow queue fails no session.
 -- KEYS session
 -- ARGV prefix id version job(JSON) image digest sequence taken_at most age grant(JSON)
 local id = ARGV[2]

@@ -76,7 +76,7 @@ class Sessions:
         return session if session is not None and tenant in {None, session.tenant} else None
 
     def take(self, session: Session, frame: FrameInWork, job: NewJob, *, limits: Limits) -> bool:
-        """Put a frame in work, its job in line. False where nothing was taken: the session is to be read again.
+        """Queue the job of a frame. False if the frame was not taken: read the session again.
 
         One that comes when its step is over, or is one too many, ends the session. `frame.received_at` is not looked
         at: the ledger's clock says it.
