@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 async def follow(client: Redis, *, completions: Sequence[str], transitions: Sequence[str], waiting: Waiting) -> None:
-    """Pass what happens on to `waiting` until cancelled; a store that went away is found again by itself.
+    """Pass events on to `waiting` until cancelled; reconnect when the store was away.
 
-    The channels of `ends` are always heard, those of all `moves` only while somebody asks for them: each message costs
-    every gateway time.
+    The channels of `completions` are always subscribed, those of `transitions` only while a client follows a job: each
+    message costs every gateway time.
     """
     client.set_retry(Retry(NoBackoff(), 0))  # the driver would reconnect unseen; we must know, to catch up
     away = False

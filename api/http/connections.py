@@ -300,4 +300,4 @@ class GuardedConnection(HttpToolsProtocol):
 
 def guarded(*, head_timeout: timedelta, most: int) -> type[GuardedConnection]:
     """The protocol with these limits, as uvicorn takes it."""
-    return type("GuardedLine", (GuardedConnection,), {"head_timeout": head_timeout, "most": most})
+    return type("LimitedConnection", (GuardedConnection,), {"head_timeout": head_timeout, "most": most})

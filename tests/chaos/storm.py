@@ -106,6 +106,8 @@ class Storm:
                 )
                 calm += self._settle()
                 found = self._look(ledger)
+                # A process that was told to stop in the last moment may still be draining, or be about to start again.
+                self._ground.supervise(lambda: len(self._census()) == len(self._ground.services), seconds=30)
                 after = self._census()
                 leaks = self._leaks(ledger)
                 lost_by_couriers = told_late(ledger, self._ground.shards, hold=HOLD)
