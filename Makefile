@@ -12,7 +12,7 @@ QUICK := tests/unit tests/contract tests/architecture
 # in the order in which they start: the longest first, so that no process ends long after the others
 REAL := tests/soak tests/chaos tests/security tests/architecture/test_container_commands.py tests/integration tests/containers tests/gpu
 # these wait more than they compute, so they take more processes than there are cores
-PROCESSES ?= 5
+PROCESSES ?= 4
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
 LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 export ORT_DISABLE_TELEMETRY := 1
@@ -33,7 +33,7 @@ demo: setup  ## one real photo through the real service (IMAGE=path for your own
 up: setup  ## run the service in the foreground (PORT=8000 WORKERS=1)
 	@PORT=$(PORT) WORKERS=$(WORKERS) $(VENV)/python -m tools.launch up
 
-test: dev-setup unit integration  ## the quick suite, then everything with a real broker, worker and models (PROCESSES=5)
+test: dev-setup unit integration  ## the quick suite, then everything with a real broker, worker and models (PROCESSES=4)
 
 check: dev-setup lint types arch unit  ## lint, types, import contracts, quick tests: about a minute
 

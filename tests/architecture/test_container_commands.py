@@ -178,7 +178,7 @@ def clean() -> dict[str, str]:
 def run_python(python: Path, arguments: list[str], folder: Path) -> str:
     """Run Python there; what it printed. Fails where it does."""
     run = subprocess.run(
-        [python, *arguments], cwd=folder, env=clean(), capture_output=True, text=True, check=False, timeout=110
+        [python, *arguments], cwd=folder, env=clean(), capture_output=True, text=True, check=False, timeout=500
     )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
     return run.stdout

@@ -4,15 +4,12 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from tools.setup import ROOT
 
 
-@pytest.mark.timeout(120)
 def test_the_check_drives_the_stack_at_two_loads_and_compares_each_figure() -> None:
     command = [sys.executable, "-m", "bench.capacity.check", "--jobs", "40"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     rows = re.findall(
         r"^(\d+%) +(\w+(?: \w+)?) +measured +([\d.]+) .*(as foretold|OTHERWISE)$", done.stdout, re.MULTILINE
     )

@@ -29,7 +29,7 @@ def measured() -> Mapping[str, dict[str, Any]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=500,
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, f"{done.returncode} at {lines[-1]}: {done.stderr[-2000:]}"

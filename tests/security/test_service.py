@@ -47,7 +47,7 @@ def outcome(stack: Stack, data: bytes) -> str:
         data={"operation": "detect"},
         files={"image": ("../../x.jpg", data)},
         headers={"Prefer": "wait=60"},
-        timeout=90,
+        timeout=400,
     )
     assert answer.status_code < 500, answer.text
     said = answer.json()

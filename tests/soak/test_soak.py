@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import pytest
-
 from tests.integration.breaking import picture
 from tests.soak.soak import Plan, soak
 
@@ -21,7 +19,6 @@ SHORT: Final = Plan(
 """The fake engine: what is tried is the service around the models. Half of what can be done: others use the machine."""
 
 
-@pytest.mark.timeout(200)
 def test_under_a_steady_load_nothing_grows() -> None:
     result = soak(SHORT)
     print("\n".join([*result.lines(), *result.findings]))  # noqa: T201 - shown where it fails
