@@ -32,10 +32,10 @@ class Problem(BaseModel):
 
 
 def only_rfc3339(given: Any) -> Any:
-    """Leave numbers and dates without a time to nobody's guess.
+    """Reject text that is not RFC 3339, such as a bare number or date, instead of guessing its meaning.
 
     Raises:
-        ValueError: it is a text of another form.
+        ValueError: the text has another form.
     """
     if isinstance(given, str) and not _RFC3339.fullmatch(given):
         msg = "must be a time as RFC 3339 has it, such as 2026-11-24T09:30:00Z"

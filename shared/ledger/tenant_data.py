@@ -26,7 +26,7 @@ from shared.webhooks.schemas import Endpoint
 AT_ONCE: Final = 500
 """Keys of the store that are looked at in one go."""
 
-KEY: Final = re.compile(rb"vultus:\{(\d+)\}:(\w+):(.+)", re.DOTALL)
+KEY: Final = re.compile(rf"{keys.ROOT}:\{{(\d+)\}}:(\w+):(.+)".encode(), re.DOTALL)
 """Shard, kind and the rest of a key."""
 
 
