@@ -162,7 +162,7 @@ def test_verify_finds_the_embeddings_of_insightface_itself(capsys: pytest.Captur
     assert cli.main(["verify", "compact", "--models-dir", str(setup.models_dir())]) == 0
     printed = capsys.readouterr().out
     assert "the prepared graphs are intact" in printed
-    assert "embed the 6 faces of t1.jpg with cosine 0.99999" in printed
+    assert "for the 6 faces of t1.jpg have a cosine of at least 0.99999" in printed
 
 
 def _fitted(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
