@@ -15,12 +15,13 @@ from tests.unit.worker.operations.asking import no_clock
 from tools.setup import models_dir
 from worker import operations
 from worker.engine.base import Image
-from worker.engine.centroids import Measurement, known, measured
+from worker.engine.centroids import measured
 from worker.engine.degradations import Kind, degraded
 from worker.engine.portraits import Portrait
 from worker.images import Picture, decode
 from worker.operations import Work
 from worker.packs.manifests import installed
+from worker.packs.measurements import Measurement, known
 
 PEOPLE = (
     "ageitgey+face_recognition/tests/test_images/obama.jpg",

@@ -8,14 +8,12 @@ common (few people, one camera) must not count as damage.
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
 
 from shared.errors import SettingsError, VultusError
-from shared.faces import Strict
 from worker.engine import align
 from worker.engine.base import Crops, Image, Vectors
 from worker.engine.degradations import Kind, degraded
@@ -24,11 +22,8 @@ from worker.engine.portraits import Portrait, at_hand
 from worker.engine.recogniser import Recogniser
 from worker.engine.sessions import open_session
 from worker.packs.manifests import Manifest
-from worker.packs.recognisability import Measure
+from worker.packs.measurements import Family, Measurement
 
-Family = Literal[
-    "dark", "blur", "slight_blur", "motion", "upside_down", "sideways", "overexposed", "mouth", "eyes", "negative"
-]
 FAMILIES: Final[Mapping[Family, tuple[Kind, ...]]] = {
     "dark": ("light_5", "light_2", "light_5_noisy"),
     "blur": ("blur_7", "blur_10", "blur_12"),
@@ -44,13 +39,8 @@ FAMILIES: Final[Mapping[Family, tuple[Kind, ...]]] = {
 """One centroid each."""
 TURNS: Final[Mapping[Kind, int]] = {"turned_90": 3, "turned_180": 2, "turned_270": 1}
 """Quarters by which a turned face's crop is rotated: the five points of such faces are found as if it were upright."""
-MEASURED: Final = Path(__file__).parent / "measured"
-"""Results for known recognition models, one file each, by the checksum of the model."""
 MANY_PEOPLE: Final = 20
 """Portraits from which on covers are measured as well: of fewer, what is covered cannot be told from who it is."""
-MAX_SIMILARITY: Final = 0.31
-MAX_ROLL: Final = 40.0
-"""Provisional limits of models that nobody has measured on labelled pictures."""
 LEAST_CHANGE: Final = 1e-6
 """Of the largest number of a unit vector: what is below is rounding."""
 BATCH: Final = 8
@@ -58,33 +48,6 @@ _STEPS: Final = 127
 
 Embed = Callable[[Crops], Vectors]
 """Raw embeddings of aligned faces; shape (n, dimension)."""
-
-
-class Measurement(Strict):
-    """Centroids of one recognition model, with the limits that go with them."""
-
-    format: Literal[1]
-    recogniser: str = Field(pattern=r"^[0-9a-f]{64}$", description="Checksum of the recognition model.")
-    pictures: tuple[str, ...] = Field(min_length=1, description="Checksums of the pictures with the portraits.")
-    portraits: int = Field(ge=1)
-    max_similarity: float = Field(default=MAX_SIMILARITY, ge=-1, le=1)
-    min_length: float | None = Field(default=None, ge=0, description="Null where it was not measured.")
-    max_roll: float = Field(default=MAX_ROLL, ge=0, le=180)
-    stricter: dict[Family, float] = Field(
-        default_factory=dict, description="By how much the limit of a family is below `max_similarity`."
-    )
-    centroids: dict[Family, str] = Field(description="Directions as signed bytes in base64.")
-
-    def measure(self) -> Measure:
-        """What an engine holds embeddings against."""
-        rows = [np.frombuffer(base64.b64decode(text), np.int8).astype(np.float64) for text in self.centroids.values()]
-        return Measure(
-            centroids=tuple(tuple(_unit(row).tolist()) for row in rows),
-            stricter=tuple(self.stricter.get(family, 0.0) for family in self.centroids),
-            max_similarity=self.max_similarity,
-            min_length=self.min_length,
-            max_roll=self.max_roll,
-        )
 
 
 def measured(folder: Path, manifest: Manifest, *, cache: Path | None = None) -> Measurement | str:
@@ -132,22 +95,6 @@ def centroids(portraits: Sequence[Portrait], embed: Embed, families: Sequence[Fa
         steps = np.rint(rest / largest * _STEPS).astype(np.int8)
         texts[family] = base64.b64encode(steps.tobytes()).decode()
     return texts
-
-
-def known(recogniser: str) -> Measurement | None:
-    """The measurement that comes with this version for a recognition model, by its checksum.
-
-    Raises:
-        SettingsError: the file is damaged.
-    """
-    path = MEASURED / f"{recogniser}.json"
-    if not path.is_file():
-        return None
-    try:
-        return Measurement.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        msg = f"{path} is not a measurement of recognizability"
-        raise SettingsError(msg) from None
 
 
 def _mean(portraits: Sequence[Portrait], embed: Embed, kind: Kind | None) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from worker.packs import manifests
 from worker.packs.fetch import Say
 from worker.packs.install import add, install
 from worker.packs.manifests import MANIFEST, Manifest
+from worker.packs.measurements import Measurement
 from worker.packs.prepare import prepare, unprepared
 
 
@@ -33,11 +34,12 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
         if options.command == "list":
             _list(models_dir, say=say)
         elif options.command == "add":
-            add(models_dir, options.pack, options.file, say=say)
+            add(models_dir, options.pack, options.file, say=say, measure=_measure)
         elif options.command == "prepare":
-            prepare(models_dir / options.pack, manifests.installed(models_dir, options.pack), say=say)
+            manifest = manifests.installed(models_dir, options.pack)
+            prepare(models_dir / options.pack, manifest, say=say, measure=_measure)
         elif options.command == "measure":
-            _measure(models_dir, options.pack, cache=options.cache or models_dir / ".cache", say=say)
+            _print_measurement(models_dir, options.pack, cache=options.cache or models_dir / ".cache", say=say)
         elif options.command == "verify":
             return _verify(models_dir, options.pack, files_only=options.files_only, say=say)
         else:
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
                 accept=lambda manifest: _accepted(manifest, already=options.accept_license, say=say),
                 say=say,
                 trust_on_first_use=options.trust_on_first_use,
+                measure=_measure,
             )
     except (SettingsError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -140,11 +143,15 @@ def _source(text: str) -> Path:
     raise argparse.ArgumentTypeError(msg)
 
 
-def _measure(models_dir: Path, pack: str, *, cache: Path, say: Say) -> None:
-    """Print the measurement of a pack's recognition model in the format of `worker/engine/measured`."""
+def _measure(folder: Path, manifest: Manifest, *, cache: Path | None = None) -> Measurement | str:
     from worker.engine.centroids import measured  # noqa: PLC0415 - loads libraries that other commands do not need
 
-    result = measured(models_dir / pack, manifests.installed(models_dir, pack), cache=cache)
+    return measured(folder, manifest, cache=cache)
+
+
+def _print_measurement(models_dir: Path, pack: str, *, cache: Path, say: Say) -> None:
+    """Print the measurement of a pack's recognition model in the format of `worker/packs/measured`."""
+    result = _measure(models_dir / pack, manifests.installed(models_dir, pack), cache=cache)
     if isinstance(result, str):
         msg = f"{pack}: {result}"
         raise SettingsError(msg)

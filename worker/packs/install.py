@@ -1,4 +1,4 @@
-"""Installs a pack: archives from the cache or the network, files checked, the folder put in place in one step."""
+"""Install a pack: take archives from the cache or the network, check the files, put the folder in place atomically."""
 
 import fcntl
 import hashlib
@@ -19,12 +19,13 @@ from shared.errors import SettingsError
 from worker.packs import manifests
 from worker.packs.fetch import Run, Say, archive_in_cache, run_command
 from worker.packs.manifests import MANIFEST, UNCONFIRMED, Manifest, PackFile
+from worker.packs.measurements import MeasureModel
 from worker.packs.prepare import prepare, unprepared
 
 ACCEPTED: Final = "LICENSE_ACCEPTED.json"
 
 Accept = Callable[[Manifest], bool]
-"""Shows the licence of a pack and says whether the operator agrees."""
+"""Shows the licence of a pack and returns whether the operator accepts it."""
 
 
 def install(
@@ -36,66 +37,77 @@ def install(
     say: Say,
     run: Run = run_command,
     trust_on_first_use: bool = False,
+    measure: MeasureModel | None = None,
 ) -> Manifest:
-    """Install the pack that the manifest file `source` describes; does nothing where it is already intact.
+    """Install the pack that the manifest file `source` describes; do nothing if it is already intact.
 
-    Safe to run twice at once: a lock file lets one go first. A stop half-way leaves what was installed before.
-    Checksums that the manifest does not know are recorded in the installed manifest, and hold from then on.
+    Concurrent calls are safe: a lock file admits one at a time. An interruption leaves the previous installation.
+    Checksums that the manifest does not contain are recorded in the installed manifest and enforced from then on.
 
     Raises:
-        SettingsError: licence not accepted, an archive could not be fetched or has no confirmed checksum, or a file in
-            it is not the expected one.
+        SettingsError: the licence was not accepted, an archive could not be fetched or has no confirmed checksum, or a
+            file in it is not the expected one.
     """
     manifest = manifests.read(source)
-    for place in (models_dir, models_dir / manifest.name, cache):
+    folder = models_dir / manifest.name
+    for place in (models_dir, folder, cache):
         manifests.require_folder(place)
     models_dir.mkdir(parents=True, exist_ok=True)
     with _alone(models_dir, manifest.name, say=say):
-        folder = models_dir / manifest.name
         manifest = _with_recorded_checksums(manifest, folder)
         if _intact(folder, manifest):
             _renew_manifest(source, manifest, folder)
             count = len(manifest.present(folder).files)
             say(f"{manifest.name}: already installed in {folder}, all {count} files checked")
-            prepare_what_is_missing(folder, manifest, say=say)
+            prepare_what_is_missing(folder, manifest, say=say, measure=measure)
             return manifest
-        if manifest.unconfirmed_archives and not trust_on_first_use:
-            names = ", ".join(manifest.unconfirmed_archives)
-            msg = (
-                f"{manifest.name} was not installed: no confirmed checksum of {names} is known; --trust-on-first-use "
-                "accepts what is downloaded now and records its checksum"
-            )
-            raise SettingsError(msg)
-        if manifest.licence.must_accept and not accept(manifest):
-            msg = f"{manifest.name} was not installed: its licence was not accepted (--accept-license accepts it)."
-            raise SettingsError(msg)
+        _require_consent(manifest, accept=accept, trust_on_first_use=trust_on_first_use)
         archives = {
             archive.archive: archive_in_cache(archive, cache=cache, say=say, run=run) for archive in manifest.archives
         }
         with tempfile.TemporaryDirectory(prefix=f".{manifest.name}.new-", dir=models_dir) as work:
             fresh = Path(work) / manifest.name
             fresh.mkdir()
-            for file in manifest.files:
-                _extract(file, archives, fresh)
-                _keep(file, folder, fresh)
-            manifest = manifest.with_checksums(_checksums(manifest, archives, fresh))
-            if wrong := manifests.damage(fresh, manifest):
-                msg = f"{manifest.name} was not installed: {wrong}"
-                raise SettingsError(msg)
-            if manifest.licence.must_accept:
-                (fresh / ACCEPTED).write_text(json.dumps(_acceptance(manifest), indent=2) + "\n")
+            manifest = _unpack(manifest, archives, fresh, old=folder)
             _write_manifest(source, manifest, fresh / MANIFEST)
-            prepare(fresh, manifest, say=say)
+            prepare(fresh, manifest, say=say, measure=measure)
             _put_in_place(fresh, folder)
     say(f"{manifest.name}: installed in {folder}, {len(manifest.present(folder).files)} files checked")
     return manifest
 
 
-def add(models_dir: Path, pack: str, source: Path, *, say: Say) -> None:
-    """Put a file that a pack may have, but does not come with, into its place.
+def _require_consent(manifest: Manifest, *, accept: Accept, trust_on_first_use: bool) -> None:
+    if manifest.unconfirmed_archives and not trust_on_first_use:
+        names = ", ".join(manifest.unconfirmed_archives)
+        msg = (
+            f"{manifest.name} was not installed: no confirmed checksum is known for {names}. Pass --trust-on-first-use "
+            "to accept what is downloaded now and record its checksum."
+        )
+        raise SettingsError(msg)
+    if manifest.licence.must_accept and not accept(manifest):
+        msg = f"{manifest.name} was not installed: its licence was not accepted. Pass --accept-license to accept it."
+        raise SettingsError(msg)
+
+
+def _unpack(manifest: Manifest, archives: dict[str, Path], fresh: Path, *, old: Path) -> Manifest:
+    """Fill the folder `fresh` with the files of a pack; return the manifest with all checksums."""
+    for file in manifest.files:
+        _extract(file, archives, fresh)
+        _keep(file, old, fresh)
+    manifest = manifest.with_checksums(_checksums(manifest, archives, fresh))
+    if wrong := manifests.damage(fresh, manifest):
+        msg = f"{manifest.name} was not installed: {wrong}"
+        raise SettingsError(msg)
+    if manifest.licence.must_accept:
+        (fresh / ACCEPTED).write_text(json.dumps(_acceptance(manifest), indent=2) + "\n")
+    return manifest
+
+
+def add(models_dir: Path, pack: str, source: Path, *, say: Say, measure: MeasureModel | None = None) -> None:
+    """Add an optional file to an installed pack.
 
     Raises:
-        SettingsError: the pack is not installed or damaged, or the file is none of its optional ones.
+        SettingsError: the pack is not installed or is damaged, or the file is not one of its optional files.
     """
     manifests.installed(models_dir, pack)
     folder = models_dir / pack
@@ -105,35 +117,35 @@ def add(models_dir: Path, pack: str, source: Path, *, say: Say) -> None:
         file = next((file for file in manifest.files if file.optional and file.sha256 == digest), None)
         if file is None:
             known = "; ".join(f"{file.name} with sha256 {file.sha256}" for file in manifest.files if file.optional)
-            msg = f"{source} (sha256 {digest}) is no optional file of {pack}. It may have: {known or 'none'}"
+            msg = f"{source} (sha256 {digest}) is not an optional file of {pack}. Optional files: {known or 'none'}"
             raise SettingsError(msg)
         part = folder / f".{file.name}.part"
         with source.open("rb") as stream:
             _write(stream, part)
         part.replace(folder / file.name)
-        say(f"{pack}: {file.name} is in place")
-        prepare_what_is_missing(folder, manifest, say=say)
+        say(f"{pack}: added {file.name}")
+        prepare_what_is_missing(folder, manifest, say=say, measure=measure)
 
 
-def prepare_what_is_missing(folder: Path, manifest: Manifest, *, say: Say) -> None:
-    """Prepare an intact pack unless that is done; where the folder cannot be written, it goes on as it came."""
+def prepare_what_is_missing(folder: Path, manifest: Manifest, *, say: Say, measure: MeasureModel | None = None) -> None:
+    """Prepare an intact pack unless it is prepared already; a read-only folder keeps its original graphs."""
     if not unprepared(folder, manifest):
         return
     try:
-        prepare(folder, manifest, say=say)
+        prepare(folder, manifest, say=say, measure=measure)
     except SettingsError as error:
         say(str(error))
 
 
 def _keep(file: PackFile, folder: Path, fresh: Path) -> None:
-    """Take an optional file that was added over into the new folder."""
+    """Copy an optional file that was added earlier into the new folder."""
     old = folder / file.name
     if file.optional and old.is_file() and manifests.sha256_of(old) == file.sha256:
         shutil.copyfile(old, fresh / file.name)
 
 
 def _intact(folder: Path, manifest: Manifest) -> bool:
-    """Whether every file is there, under a licence that is still the same; the manifest may be an older one."""
+    """Return whether every file is intact and the licence unchanged; the installed manifest may be older."""
     try:
         known = manifests.read(folder / MANIFEST)
     except SettingsError:
@@ -142,7 +154,7 @@ def _intact(folder: Path, manifest: Manifest) -> bool:
 
 
 def _with_recorded_checksums(manifest: Manifest, folder: Path) -> Manifest:
-    """The manifest with the checksums that an earlier installation recorded, so that they are held to."""
+    """Return the manifest with the checksums that an earlier installation recorded, so that they are enforced."""
     try:
         before = manifests.read(folder / MANIFEST)
     except SettingsError:
@@ -153,7 +165,7 @@ def _with_recorded_checksums(manifest: Manifest, folder: Path) -> Manifest:
 
 
 def _checksums(manifest: Manifest, archives: dict[str, Path], fresh: Path) -> dict[str, str]:
-    """What has to be recorded: the checksums of the archives and files that the manifest does not know."""
+    """Return the checksums to record: those of archives and files for which the manifest has none."""
     places = {name: archives[name] for name in manifest.unconfirmed_archives}
     places |= {file.name: fresh / file.name for file in manifest.files if file.sha256 == UNCONFIRMED}
     return {name: manifests.sha256_of(path) for name, path in places.items()}
@@ -167,7 +179,7 @@ def _write_manifest(source: Path, manifest: Manifest, target: Path) -> None:
 
 
 def _renew_manifest(source: Path, manifest: Manifest, folder: Path) -> None:
-    """Take over what a newer version says of the same files; no archive is needed for that."""
+    """Adopt a newer manifest of the same files; no archive is needed for that."""
     if manifests.read(folder / MANIFEST) != manifest:
         part = folder / f".{MANIFEST}.part"
         _write_manifest(source, manifest, part)
@@ -186,7 +198,7 @@ def _acceptance(manifest: Manifest) -> dict[str, str]:
 
 @contextmanager
 def _alone(models_dir: Path, pack: str, *, say: Say) -> Iterator[None]:
-    """Hold the pack's lock; what an earlier install left when it was killed is cleared away."""
+    """Hold the pack's lock, and remove what a killed installation left behind."""
     with (models_dir / f".{pack}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,7 +211,7 @@ def _alone(models_dir: Path, pack: str, *, say: Say) -> Iterator[None]:
 
 
 def _put_in_place(fresh: Path, folder: Path) -> None:
-    """Rename; a folder cannot be renamed over a full one, so an older one steps aside first."""
+    """Rename the folder into place. A folder cannot replace a non-empty one, so the old one is moved away first."""
     if folder.exists():
         old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
         folder.rename(old)
@@ -210,7 +222,7 @@ def _put_in_place(fresh: Path, folder: Path) -> None:
 
 
 def _extract(file: PackFile, archives: dict[str, Path], folder: Path) -> None:
-    """Copy the one listed member to `folder/name`; no path of the archive is ever used as a path on disk."""
+    """Copy the listed member to `folder/name`; a path in an archive is never used as a path on disk."""
     if file.archive is None or file.member is None:
         return
     archive = archives[file.archive]
@@ -220,15 +232,15 @@ def _extract(file: PackFile, archives: dict[str, Path], folder: Path) -> None:
                 _write(member, folder / file.name)
         else:
             with tarfile.open(archive) as tarred:
-                # a folder of that name has no content: its hash will not fit
+                # a folder of that name has no content, so its hash will not match
                 _write(tarred.extractfile(file.member) or io.BytesIO(), folder / file.name)
     except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
-        msg = f"{archive} does not hold {file.member}: {error}"
+        msg = f"{archive} does not contain {file.member}: {error}"
         raise SettingsError(msg) from None
 
 
 def _member(archive: zipfile.ZipFile, path: str) -> str:
-    """The entry at this path, else the only file of that name: some publishers wrap a pack in a folder."""
+    """Return the entry at this path, else the only file of that name: some publishers wrap a pack in a folder."""
     name = path.rpartition("/")[2]
     named = [entry for entry in archive.namelist() if entry.rpartition("/")[2] == name]
     return named[0] if path not in named and len(named) == 1 else path

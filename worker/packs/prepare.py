@@ -1,4 +1,4 @@
-"""Prepares a pack: faster and more flexible equals of its graphs, each kept only where it proves equal."""
+"""Prepare a pack: create faster and more flexible graphs, each kept only if it proves equal to the original."""
 
 import hashlib
 import os
@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from shared.errors import SettingsError
 from shared.faces import Strict
-from worker.engine.centroids import MAX_ROLL, Measurement, known, measured
 from worker.packs.manifests import Manifest, PackFile, PlainName, RecognisabilityLimits, Sha256, sha256_of
+from worker.packs.measurements import MAX_ROLL, Measurement, MeasureModel, known
 from worker.packs.recognisability import Measure
 
 if TYPE_CHECKING:
@@ -22,53 +22,53 @@ if TYPE_CHECKING:
 FOLDER: Final = "prepared"
 RECORD: Final = "record.json"
 VERSION: Final = 2
-"""Raise it when a rewrite changes: every pack is then prepared anew, and until it is, runs as it came."""
+"""Increment when a rewrite changes. Until a pack is prepared again, it runs with its original graphs."""
 CPU: Final = "CPUExecutionProvider"
 
 log = structlog.get_logger(__name__)
 
 
 class Graph(Strict):
-    """One graph that was made of a model file."""
+    """One graph that was created from a model file."""
 
     name: PlainName
     sha256: Sha256
     steps: tuple[str, ...]
     cosine: float
-    """Least cosine between its answers and the original's."""
+    """Lowest cosine between its outputs and those of the original."""
     difference: float
-    """Largest difference of a number, as a share of the largest in its answer."""
+    """Largest difference of a value, relative to the largest value of the same output."""
 
 
 class Prepared(Strict):
-    """What was made of one model file."""
+    """The graphs that were created from one model file."""
 
     source: Sha256
     free: Graph | None
-    """For any provider; None where nothing was gained: the original then."""
+    """For any provider; None if no rewrite helped, so that the original is used."""
     cpu: Graph | None
-    """For onnxruntime's CPU provider; None where it gains nothing over `free`."""
+    """For onnxruntime's CPU provider; None if it has no advantage over `free`."""
     rejected: dict[str, str]
-    """Steps that did not prove equal, with what was wrong."""
+    """Steps that did not prove equal, with the reason."""
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
-        """The graphs that there are."""
+        """The graphs that exist."""
         return tuple(graph for graph in (self.free, self.cpu) if graph is not None)
 
 
 class Record(Strict):
-    """What was made of a pack."""
+    """The prepared graphs of a pack, and its measurement if it needed one."""
 
     format: Literal[1]
     version: int
     files: dict[PlainName, Prepared]
     recognisability: Measurement | None = None
-    """Of a recognition model that no measurement comes with this version for."""
+    """Measurement of a recognition model that this version does not ship one for."""
 
 
 def prepared(folder: Path, file: PackFile, *, provider: str = CPU) -> Path:
-    """The graph to load for a file of the pack in `folder`: the prepared one where it is intact, else the original."""
+    """Return the graph to load for a file of the pack in `folder`: the prepared one if intact, else the original."""
     entry = _entry(folder, file)
     if isinstance(entry, str):
         log.warning("pack.not_prepared", file=file.name, why=entry)
@@ -83,7 +83,7 @@ def prepared(folder: Path, file: PackFile, *, provider: str = CPU) -> Path:
 
 
 def unprepared(folder: Path, manifest: Manifest) -> list[str]:
-    """Names of the models whose preparation is missing, stale or damaged."""
+    """Return the names of the models whose preparation is missing, stale or damaged."""
     entries = {file.name: _entry(folder, file) for file in _models(folder, manifest)}
     return [
         name
@@ -92,19 +92,29 @@ def unprepared(folder: Path, manifest: Manifest) -> list[str]:
     ]
 
 
-def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> Record:
-    """Write prepared graphs beside the models of an intact pack, and the record that makes them valid, last.
+def prepare(
+    folder: Path, manifest: Manifest, *, say: Callable[[str], None], measure: MeasureModel | None = None
+) -> Record:
+    """Write prepared graphs beside the models of an intact pack; the record that makes them valid is written last.
 
-    The same models give the same bytes. A stop half-way leaves a pack that runs as it came.
+    The same models give the same bytes. An interrupted preparation leaves a pack that runs with its original graphs.
+
+    Args:
+        folder: the pack's files.
+        manifest: the pack's manifest.
+        say: receives each line of the report.
+        measure: measures a recognition model that this version ships no measurement for; None skips this.
 
     Raises:
-        SettingsError: the folder cannot be written.
+        SettingsError: the folder is not writable.
     """
     target = folder / FOLDER
+    measurement: Measurement | str | None = None
     try:
         target.mkdir(exist_ok=True)
         files = {file.name: _prepare(folder / file.name, file, target) for file in _models(folder, manifest)}
-        measurement = _measurement(folder, manifest)
+        if measure is not None and known(manifest.recogniser.sha256) is None:
+            measurement = measure(folder, manifest)
         record = Record(
             format=1,
             version=VERSION,
@@ -112,40 +122,53 @@ def prepare(folder: Path, manifest: Manifest, *, say: Callable[[str], None]) -> 
             recognisability=measurement if isinstance(measurement, Measurement) else None,
         )
         _replace(target / RECORD, (record.model_dump_json(indent=2) + "\n").encode())
-        wanted = {RECORD, *(graph.name for entry in files.values() for graph in entry.graphs)}
-        for left in target.iterdir():
-            if left.name not in wanted:
-                left.unlink()
+        _remove_leftovers(target, record)
     except OSError as error:
-        msg = f"{manifest.name} was not prepared, and runs as it came: {target}: {error.strerror}"
+        msg = f"{manifest.name} was not prepared and runs with its original graphs: {target}: {error.strerror}"
         raise SettingsError(msg) from None
-    for name, entry in files.items():
-        for step, why in entry.rejected.items():
-            say(f"{manifest.name}: {name} stays without '{step}': {why}")
-    most = max((graph.difference for entry in files.values() for graph in entry.graphs), default=0.0)
-    count = sum(bool(entry.graphs) for entry in files.values())
-    equal = f"answers within {most:.0e} of the originals'" if most else "answers the same to the bit"
-    within = equal if count else "the pack runs as it came"
-    say(f"{manifest.name}: prepared {count} of {len(files)} models, {within}")
-    if isinstance(measurement, Measurement):
-        people = measurement.portraits
-        say(f"{manifest.name}: measured recognisability with {people} portraits; the limits are provisional")
-    elif measurement is not None:
-        say(f"{manifest.name}: no measure of recognisability: {measurement}")
+    for line in _report(record, measurement):
+        say(f"{manifest.name}: {line}")
     return record
 
 
+def _remove_leftovers(target: Path, record: Record) -> None:
+    wanted = {RECORD, *(graph.name for entry in record.files.values() for graph in entry.graphs)}
+    for path in target.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+
+
+def _report(record: Record, measurement: Measurement | str | None) -> Iterator[str]:
+    """Yield what was prepared, what was rejected and what was measured."""
+    for name, entry in record.files.items():
+        for step, reason in entry.rejected.items():
+            yield f"{name} stays without '{step}': {reason}"
+    difference = max((graph.difference for entry in record.files.values() for graph in entry.graphs), default=0.0)
+    count = sum(bool(entry.graphs) for entry in record.files.values())
+    if not count:
+        summary = "the pack runs with its original graphs"
+    elif difference:
+        summary = f"outputs within {difference:.0e} of the originals"
+    else:
+        summary = "outputs identical to the originals"
+    yield f"prepared {count} of {len(record.files)} models, {summary}"
+    if isinstance(measurement, Measurement):
+        yield f"measured recognisability with {measurement.portraits} portraits; the limits are provisional"
+    elif measurement is not None:
+        yield f"recognisability was not measured: {measurement}"
+
+
 def recognisability(folder: Path, recogniser: str, *, limits: RecognisabilityLimits | None = None) -> Measure:
-    """What tells faces that a pack cannot recognise. Without a measurement, heads that lie on their side still are.
+    """Return the measure that detects unrecognizable faces; without a measurement, it only limits the roll.
 
     Args:
         folder: the pack's files.
         recogniser: checksum of its recognition model.
-        limits: those of its manifest, which go before the measured ones.
+        limits: limits in the manifest, which override the measured ones.
     """
     measurement = known(recogniser) or _recorded(folder, recogniser)
     if measurement is None:
-        log.warning("pack.unmeasured", pack=folder.name, detail="no measure of recognisability: prepare the pack")
+        log.warning("pack.unmeasured", pack=folder.name, detail="recognisability was not measured; prepare the pack")
     measure = Measure(max_roll=MAX_ROLL) if measurement is None else measurement.measure()
     return measure if limits is None else replace(measure, **limits.model_dump(exclude_none=True))
 
@@ -159,17 +182,12 @@ def _recorded(folder: Path, recogniser: str) -> Measurement | None:
     return measurement if measurement and measurement.recogniser == recogniser else None
 
 
-def _measurement(folder: Path, manifest: Manifest) -> Measurement | str | None:
-    """The measurement, or why there is none; None where one comes with this version."""
-    return measured(folder, manifest) if known(manifest.recogniser.sha256) is None else None
-
-
 def _models(folder: Path, manifest: Manifest) -> Iterator[PackFile]:
     return (file for file in manifest.present(folder).files if file.role is not None)
 
 
 def _entry(folder: Path, file: PackFile) -> Prepared | str:
-    """The record's word on a file, or why there is none."""
+    """Return the record's entry for a file, or why there is none."""
     try:
         record = Record.model_validate_json((folder / FOLDER / RECORD).read_bytes())
     except FileNotFoundError:
@@ -186,8 +204,8 @@ def _intact(folder: Path, graph: Graph) -> bool:
 
 
 def _prepare(source: Path, file: PackFile, target: Path) -> Prepared:
-    """Make and write the graphs of one model file."""
-    # A worker never needs these two: preparation alone reads and compares graphs.
+    """Create and write the graphs of one model file."""
+    # Only preparation reads and compares graphs; a worker never needs these two.
     import onnx  # noqa: PLC0415
 
     from worker.packs import proof, rewriting  # noqa: PLC0415
@@ -198,7 +216,7 @@ def _prepare(source: Path, file: PackFile, target: Path) -> Prepared:
     try:
         model = onnx.load(source)
         original = proof.Original(model, file.preprocessing)
-    except Exception as error:  # noqa: BLE001 - the parser's exceptions share no base but this
+    except Exception as error:  # noqa: BLE001 - the parser's exceptions share no other base class
         return Prepared(
             source=file.sha256, free=None, cpu=None, rejected={"any step": str(error) or type(error).__name__}
         )
@@ -213,20 +231,20 @@ def _prepare(source: Path, file: PackFile, target: Path) -> Prepared:
     )
 
 
-def _written(made: "Rewritten", path: Path) -> Graph:
-    data = made.model.SerializeToString(deterministic=True)
+def _written(rewritten: "Rewritten", path: Path) -> Graph:
+    data = rewritten.model.SerializeToString(deterministic=True)
     _replace(path, data)
     return Graph(
         name=path.name,
         sha256=hashlib.sha256(data).hexdigest(),
-        steps=made.steps,
-        cosine=made.agreement.cosine,
-        difference=made.agreement.difference,
+        steps=rewritten.steps,
+        cosine=rewritten.agreement.cosine,
+        difference=rewritten.agreement.difference,
     )
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Put a file in place whole: a stop half-way leaves the one before, and a part that the next run removes."""
+    """Replace a file atomically. An interruption leaves the old file and a partial one, which the next run removes."""
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as stream:
         stream.write(data)

@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 from tests.unit.worker.engine import tiny_pack
 from worker.engine import centroids, portraits
 from worker.engine.base import Crops, Vectors
-from worker.engine.centroids import FAMILIES, Measurement
+from worker.engine.centroids import FAMILIES
 from worker.engine.devices import Device
 from worker.engine.insight import InsightEngine
-from worker.packs import manifests, prepare
+from worker.packs import manifests, measurements, prepare
+from worker.packs.measurements import Measurement
 from worker.packs.recognisability import Measure
 
 COMPACT = "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581"
@@ -81,7 +82,7 @@ def test_a_prepared_pack_has_a_measure_and_an_unprepared_one_says_so(folder: Pat
     assert "pack.unmeasured" in {entry["event"] for entry in logs}
     assert (bare.centroids, bare.max_roll) == ((), 40.0)
     said: list[str] = []
-    prepare.prepare(folder, manifests.read(folder / manifests.MANIFEST), say=said.append)
+    prepare.prepare(folder, manifests.read(folder / manifests.MANIFEST), say=said.append, measure=centroids.measured)
     assert "measured recognisability with 1 portrait" in said[-1]
     with capture_logs() as logs:
         measure = InsightEngine(folder.parent, pack="tiny", device=Device()).info.recognisability
@@ -91,7 +92,7 @@ def test_a_prepared_pack_has_a_measure_and_an_unprepared_one_says_so(folder: Pat
 
 
 def test_a_measurement_of_another_model_is_not_taken(folder: Path) -> None:
-    prepare.prepare(folder, manifests.read(folder / manifests.MANIFEST), say=lambda _: None)
+    prepare.prepare(folder, manifests.read(folder / manifests.MANIFEST), say=lambda _: None, measure=centroids.measured)
     record = folder / prepare.FOLDER / prepare.RECORD
     read = prepare.Record.model_validate_json(record.read_bytes())
     assert read.recognisability is not None
@@ -104,7 +105,7 @@ def test_a_measurement_of_another_model_is_not_taken(folder: Path) -> None:
 def test_limits_of_the_manifest_go_before_the_measured_ones(folder: Path) -> None:
     manifest = manifests.read(folder / manifests.MANIFEST)
     own = manifests.RecognisabilityLimits(max_similarity=0.2, min_length=5.0)
-    prepare.prepare(folder, manifest, say=lambda _: None)
+    prepare.prepare(folder, manifest, say=lambda _: None, measure=centroids.measured)
     measure = prepare.recognisability(folder, manifest.recogniser.sha256, limits=own)
     assert (measure.max_similarity, measure.min_length, measure.max_roll) == (0.2, 5.0, 40.0)
 
@@ -115,8 +116,8 @@ def test_a_model_that_answers_no_numbers_is_not_measured(tmp_path: Path) -> None
 
 
 def test_the_recogniser_of_compact_comes_measured() -> None:
-    result = centroids.known(COMPACT)
+    result = measurements.known(COMPACT)
     assert result is not None
     assert (result.recogniser, result.portraits, result.min_length) == (COMPACT, 31, 2.3)
     assert directions(result.measure()).shape == (10, 512)
-    assert centroids.known("0" * 64) is None
+    assert measurements.known("0" * 64) is None

@@ -89,7 +89,7 @@ def test_a_manifest_file_installs_and_trust_has_to_be_asked_for(
     source = written(tmp_path / "own", manifest_of(archive))
     command = ["install", str(source), "--models-dir", str(tmp_path / "my models")]
     assert cli.main(command) == 1
-    assert "--trust-on-first-use accepts what is downloaded now" in capsys.readouterr().err
+    assert "Pass --trust-on-first-use to accept what is downloaded now" in capsys.readouterr().err
     assert cli.main([*command, "--trust-on-first-use"]) == 0
     assert f"NOT VERIFIED. Trusted on first use and recorded: sha256 {sha256(ZIPPED)}" in capsys.readouterr().out
     assert cli.main(command) == 0
@@ -147,7 +147,7 @@ def test_list_shows_folders_that_only_insightface_itself_runs(
 def test_prepare_makes_the_graphs_of_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine", flexible=True)
     assert cli.main(["prepare", "mine", "--models-dir", str(tmp_path)]) == 0
-    assert "mine: prepared 2 of 3 models, answers the same to the bit" in capsys.readouterr().out
+    assert "mine: prepared 2 of 3 models, outputs identical to the originals" in capsys.readouterr().out
     assert cli.main(["list", "--models-dir", str(tmp_path)]) == 0
     assert f"mine: installed in {tmp_path / 'mine'}, prepared\n" in capsys.readouterr().out
 
@@ -169,7 +169,7 @@ def test_add_puts_an_optional_file_in_place_whatever_it_is_called(
         "optional  liveness liveness.onnx; add it with: python -m worker.packs add tiny FILE" in capsys.readouterr().out
     )
     assert cli.main(["add", "tiny", str(spare), "--models-dir", str(tmp_path)]) == 0
-    assert "tiny: liveness.onnx is in place" in capsys.readouterr().out
+    assert "tiny: added liveness.onnx" in capsys.readouterr().out
     assert manifests.installed(tmp_path, "tiny").file("liveness") is not None
 
 
@@ -178,7 +178,7 @@ def test_add_refuses_any_other_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     other = tmp_path / "liveness.onnx"
     other.write_bytes(b"another model")
     assert cli.main(["add", "tiny", str(other), "--models-dir", str(tmp_path)]) == 1
-    assert "is no optional file of tiny. It may have: liveness.onnx with sha256 " in capsys.readouterr().err
+    assert "is not an optional file of tiny. Optional files: liveness.onnx with sha256 " in capsys.readouterr().err
     assert not (tmp_path / "tiny" / "liveness.onnx").exists()
 
 

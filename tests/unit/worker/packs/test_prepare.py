@@ -57,7 +57,7 @@ def test_a_prepared_pack_gives_each_provider_its_graph(folder: Path, manifest: M
     ]
     assert unprepared(folder, manifest) == []
     assert len(said) == 2
-    assert said[0].startswith("tiny: prepared 2 of 2 models, answers within ")
+    assert said[0].startswith("tiny: prepared 2 of 2 models, outputs within ")
 
 
 def test_the_record_says_what_was_done_and_how_near_it_came(folder: Path, manifest: Manifest) -> None:
