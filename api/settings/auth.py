@@ -1,4 +1,4 @@
-"""Settings about who may call, and how often."""
+"""Settings for authentication and rate limits."""
 
 from datetime import timedelta
 from ipaddress import ip_address
@@ -15,63 +15,62 @@ from shared.tenants import MIN_RATE
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
-"""Signatures whose checking needs no secret: a token can never be signed with what checks it."""
+"""Asymmetric signature algorithms: the key that verifies a token cannot sign one."""
 
 
 def _algorithms(text: str) -> tuple[str, ...]:
     """Read `RS256, ES256`."""
-    named = listed(text)
-    wrong = sorted(set(named) - ALGORITHMS)
-    if wrong or not named:
-        msg = f"some of {', '.join(sorted(ALGORITHMS))}"
+    names = listed(text)
+    if not names or not set(names) <= ALGORITHMS:
+        msg = f"one or more of {', '.join(sorted(ALGORITHMS))}"
         raise ValueError(msg)
-    return named
+    return names
 
 
 class AuthSettings(SharedSettings):
-    """Who is let in, and how much each may ask."""
+    """How callers authenticate, and how many requests each may make."""
 
     auth: Literal["off", "keys", "jwt", "keys+jwt"] = Field(
         default="off",
-        description="Who may call: `keys` = whoever shows an API key, `jwt` = whoever shows a token of the issuer, "
-        "`off` = everybody who reaches the port, which is taken on the loopback address alone.",
+        description="How callers authenticate: `keys` = with an API key, `jwt` = with a token from the issuer, "
+        "`keys+jwt` = with either, `off` = not at all, which is allowed on the loopback address only.",
     )
     auth_open: bool = Field(
         default=False,
-        description="Start without authentication on another address than the loopback too: whoever reaches the port "
-        "may then do everything.",
+        description="Allow `VULTUS_AUTH=off` on other addresses too. Anyone who can reach the port then has full "
+        "access.",
     )
-    jwt_issuer: str = Field(default="", description="The `iss` that tokens must have; needed for `jwt`.")
-    jwt_audience: str = Field(default="", description="The `aud` that tokens must name; needed for `jwt`.")
+    jwt_issuer: str = Field(default="", description="Required `iss` claim of tokens; needed for `jwt`.")
+    jwt_audience: str = Field(default="", description="Required `aud` claim of tokens; needed for `jwt`.")
     jwt_jwks: str = Field(
         default="",
-        description="The issuer's public keys: an `https://` address, or the path of a JWKS file; needed for `jwt`.",
+        description="The issuer's public keys: an `https://` URL, or the path of a JWKS file; needed for `jwt`.",
     )
     jwt_algorithms: Annotated[tuple[str, ...], NoDecode, from_text(_algorithms)] = Field(
-        default=("RS256", "ES256", "EdDSA"), description="Signatures that are taken, commas between them."
+        default=("RS256", "ES256", "EdDSA"), description="Accepted signature algorithms, separated by commas."
     )
     jwt_leeway: SecondsOrNever = Field(
-        default=timedelta(seconds=30), description="How far the issuer's clock may be off, in seconds."
+        default=timedelta(seconds=30), description="Tolerated clock difference to the issuer, in seconds."
     )
-    jwt_tenant_claim: str = Field(default="tenant", min_length=1, description="The claim that names the tenant.")
+    jwt_tenant_claim: str = Field(default="tenant", min_length=1, description="Claim that names the tenant.")
     jwt_scope_claim: str = Field(
-        default="scope", min_length=1, description="The claim with the scopes, as a text with spaces or a list."
+        default="scope", min_length=1, description="Claim with the scopes: a space-separated string, or a list."
     )
     rate_limit: float = Field(
         default=100.0,
         ge=MIN_RATE,
         le=1e6,
-        description="Requests per second of one key, over time; a tenant may have its own.",
+        description="Sustained requests per second of one key. A tenant may have its own rate.",
     )
-    rate_burst: int = Field(default=200, ge=1, le=1_000_000, description="Requests of one key at once.")
+    rate_burst: int = Field(default=200, ge=1, le=1_000_000, description="Requests of one key in a burst.")
     rate_total: Literal[0] | Annotated[float, Field(ge=MIN_RATE, le=1e6)] = Field(
-        default=0, description="Requests per second of all keys of one gateway together; 0 = no limit."
+        default=0, description="Requests per second of one gateway, all keys together; 0 = no limit."
     )
     gateways: int = Field(
         default=1,
         ge=1,
         le=1000,
-        description="How many gateways share the keys' rates: each grants its part, since each counts for itself.",
+        description="Number of gateways that share the rates. Each gateway counts on its own and grants its share.",
     )
     audit_ttl: Seconds = Field(
         default=timedelta(days=90), description="How long the audit log keeps an entry, in seconds."
@@ -79,15 +78,15 @@ class AuthSettings(SharedSettings):
 
 
 def check_auth(settings: AuthSettings, *, host: str) -> None:
-    """Return where a gateway that listens on this host may start so.
+    """Check that a gateway listening on this host may start with these settings.
 
     Raises:
-        SettingsError: it would be open to others, or tokens could not be checked.
+        SettingsError: the gateway would be open to others, or could not verify tokens.
     """
     if settings.auth == "off" and not settings.auth_open and not _is_loopback(host):
         msg = (
-            f"VULTUS_AUTH is off and VULTUS_HOST is {host}: whoever reaches the port could do everything. "
-            "Set VULTUS_AUTH=keys, listen on 127.0.0.1, or, to be open all the same, set VULTUS_AUTH_OPEN=true"
+            f"VULTUS_AUTH is off and VULTUS_HOST is {host}: anyone who can reach the port would have full access. "
+            "Set VULTUS_AUTH=keys, listen on 127.0.0.1, or set VULTUS_AUTH_OPEN=true to start without authentication"
         )
         raise SettingsError(msg)
     missing = [
@@ -100,10 +99,10 @@ def check_auth(settings: AuthSettings, *, host: str) -> None:
         try:
             scheme = read_url(settings.jwt_jwks).scheme
         except UrlError as error:
-            msg = f"VULTUS_JWT_JWKS is wrong: the address {error}"
+            msg = f"VULTUS_JWT_JWKS is wrong: the URL {error}"
             raise SettingsError(msg) from None
         if scheme != "https":
-            msg = "VULTUS_JWT_JWKS is wrong: an address must begin with https://"
+            msg = "VULTUS_JWT_JWKS is wrong: a URL must begin with https://"
             raise SettingsError(msg)
 
 

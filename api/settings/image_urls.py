@@ -1,4 +1,4 @@
-"""Which addresses of images are taken: the operator's list of hosts."""
+"""The operator's allowlist of hosts for images by URL."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shared.net.urls import DEFAULT_PORTS, Url, UrlError, is_numeric, read_autho
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """One entry of the list: a host, or every host below one; on the usual port, or on the one that is named."""
+    """One entry of the allowlist: a host or all its subdomains, on the default port or a given one."""
 
     host: str
     below: bool = False
@@ -21,17 +21,17 @@ class HostRule:
         """Read `photos.example.org`, `*.example.org`, or either with a port (`photos.example.org:8443`).
 
         Raises:
-            UrlError: it is neither.
+            UrlError: the text has another form.
         """
         below = text.startswith("*.")
         host, port = read_authority(text.removeprefix("*."))
         if below and ("." not in host or is_numeric(host) or ":" in host):
-            msg = "*. stands before a name of at least two parts"
+            msg = "*. must be followed by a name of at least two labels"
             raise UrlError(msg)
         return cls(host, below, port)
 
     def covers(self, url: Url) -> bool:
-        """True if this entry takes the URL; `*.example.org` takes any depth below, and not example.org itself."""
+        """True if this entry allows the URL. `*.example.org` covers any depth of subdomains, not example.org itself."""
         if url.port != (self.port or DEFAULT_PORTS[url.scheme]):
             return False
         return url.host.endswith(f".{self.host}") if self.below else url.host == self.host
@@ -39,18 +39,22 @@ class HostRule:
 
 @dataclass(frozen=True, slots=True)
 class UrlPolicy:
-    """What the operator allows. Without hosts, nothing: images by URL are off."""
+    """Which image URLs the operator allows. Without hosts, images by URL are disabled."""
 
     hosts: tuple[HostRule, ...] = ()
     allow_http: bool = False
     allow_private: bool = False
 
     def __bool__(self) -> bool:
-        """True where images by URL are on at all."""
+        """True if images by URL are enabled."""
         return bool(self.hosts)
 
     def check(self, text: str, *, field: str) -> Url:
-        """Read a URL and decide whether it is taken; `field` is where it stood in the request. Looks up no name.
+        """Parse a URL and check it against the allowlist, without a DNS lookup.
+
+        Args:
+            text: the URL.
+            field: its path in the request, for the error.
 
         Raises:
             RequestError: `image_urls_off` or `image_url_refused`.
@@ -58,39 +62,39 @@ class UrlPolicy:
         if not self:
             raise RequestError(
                 ErrorCode.IMAGE_URLS_OFF,
-                "This service fetches no images; send the file, or its bytes as base64.",
-                fields=(FieldError(field, "images by URL are off on this service"),),
+                "Images by URL are disabled on this service. Send the file, or its bytes as base64.",
+                fields=(FieldError(field, "images by URL are disabled on this service"),),
             )
         try:
             url = read_url(text)
             if url.scheme == "http" and not self.allow_http:
                 _refuse("must begin with https://")
             if not any(rule.covers(url) for rule in self.hosts):
-                _refuse("its host and port are not among those that this service fetches from")
+                _refuse("has a host or port that is not in VULTUS_IMAGE_URL_HOSTS")
         except UrlError as error:
             raise RequestError(
                 ErrorCode.IMAGE_URL_REFUSED,
-                "The image's address is not taken.",
+                "The image URL is not allowed.",
                 fields=(FieldError(field, str(error)),),
             ) from None
         return url
 
 
 def read_hosts(texts: Iterable[str]) -> tuple[HostRule, ...]:
-    """The operator's list.
+    """Parse the operator's allowlist.
 
     Raises:
-        UrlError: an entry is none; the message names it.
+        UrlError: an entry is invalid; the message names it.
     """
     rules = []
     for text in texts:
         try:
             rules.append(HostRule.parse(text))
         except UrlError as error:
-            msg = f"{text!r}: {error}; give photos.example.org, *.example.org or photos.example.org:8443"
+            msg = f"{text!r}: {error}; use photos.example.org, *.example.org, or photos.example.org:8443"
             raise UrlError(msg) from None
     return tuple(rules)
 
 
-def _refuse(why: str) -> NoReturn:
-    raise UrlError(why)
+def _refuse(reason: str) -> NoReturn:
+    raise UrlError(reason)

@@ -1,4 +1,4 @@
-"""Which receivers of webhooks are taken: the form of their address, and the headers that they ask for."""
+"""Which webhook URLs and custom headers are allowed."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -21,15 +21,15 @@ _OURS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class WebhookPolicy:
-    """What the operator allows."""
+    """Which webhook URLs the operator allows."""
 
     own_addresses: bool = False
-    """Whether a job may bring an address: there is a secret to sign with."""
+    """Whether a job may name its own URL. True if there is a secret to sign its callback with."""
     allow_http: bool = False
     private: Collection[Network] = ()
 
     def check_own(self) -> None:
-        """Refuse an address that came with a job where there is no secret to sign with.
+        """Refuse a URL named by a job if there is no secret to sign its callback with.
 
         Raises:
             RequestError: `webhooks_off`.
@@ -37,12 +37,12 @@ class WebhookPolicy:
         if not self.own_addresses:
             raise RequestError(
                 ErrorCode.WEBHOOKS_OFF,
-                "This service signs no callbacks to addresses that come with a job; register an endpoint.",
-                fields=(FieldError("webhook", "the operator has set no VULTUS_WEBHOOK_SECRETS"),),
+                "This service does not accept webhook URLs in jobs. Register a webhook endpoint instead.",
+                fields=(FieldError("webhook", "VULTUS_WEBHOOK_SECRETS is not set on this service"),),
             )
 
     def check_url(self, text: str, *, field: str) -> None:
-        """Read the address of a receiver; looks up no name: that is done at every attempt.
+        """Check the URL of a receiver. Its host name is resolved and checked at each delivery attempt, not here.
 
         Raises:
             RequestError: `webhook_url_refused`.
@@ -54,29 +54,29 @@ class WebhookPolicy:
         try:
             literal = addresses.read(host)
         except ValueError:
-            return  # a name
+            return  # a host name
         if not addresses.is_open(literal, private=self.private):
-            _refuse_url(field, "leads to a network that is closed")
+            _refuse_url(field, "is an IP address in a blocked network")
 
     def check_headers(self, headers: Mapping[str, str], *, field: str) -> None:
-        """Refuse headers that are ours to set, or that no receiver could read.
+        """Refuse headers that callbacks set themselves, and headers that are not valid HTTP.
 
         Raises:
             RequestError: `invalid_request`.
         """
         if len(headers) > MOST_HEADERS:
-            _refuse(field, f"has {len(headers)} entries; at most {MOST_HEADERS} are sent")
+            _refuse(field, f"has {len(headers)} entries; the limit is {MOST_HEADERS}")
         if len({name.lower() for name in headers}) < len(headers):
             _refuse(field, "names a header twice")
         for name, value in headers.items():
             if not _NAME.fullmatch(name) or _OURS.fullmatch(name):
-                _refuse(field, "a name is of letters, digits and hyphens, and none that callbacks have themselves")
+                _refuse(field, "has a name that callbacks use themselves, or that is not letters, digits, and hyphens")
             if not _VALUE.fullmatch(value):
-                _refuse(field, "a value is 1 to 1,024 printable ASCII characters, without spaces at its ends")
+                _refuse(field, "has a value that is not 1 to 1,024 printable ASCII characters without outer spaces")
 
 
 def _refuse_url(field: str, detail: str) -> NoReturn:
-    message = "The webhook's address is not taken."
+    message = "The webhook URL is not allowed."
     raise RequestError(ErrorCode.WEBHOOK_URL_REFUSED, message, fields=(FieldError(field, detail),)) from None
 
 

@@ -171,8 +171,8 @@ def test_a_batch_tells_once_of_its_completion(api: Api) -> None:
 @pytest.mark.parametrize(
     ("url", "field"),
     [
-        ("https://169.254.169.254/latest/meta-data", "leads to a network that is closed"),
-        ("https://[::1]:8443/", "leads to a network that is closed"),
+        ("https://169.254.169.254/latest/meta-data", "is an IP address in a blocked network"),
+        ("https://[::1]:8443/", "is an IP address in a blocked network"),
         ("https://2130706433/", "number"),
         ("https://user:pass@example.org/", "user"),
         ("https://example.org:6/", "port"),

@@ -24,7 +24,7 @@ LISTED = UrlPolicy(
         ("http://a_b.example/x@y", "http://a_b.example/x@y"),
     ],
 )
-def test_an_address_is_read_into_one_spelling(text: str, read: str) -> None:
+def test_a_url_is_normalized(text: str, read: str) -> None:
     assert str(read_url(text)) == read
 
 
@@ -58,7 +58,7 @@ def test_an_address_is_read_into_one_spelling(text: str, read: str) -> None:
         "https://exa\u200bmple\u2044x.org/",
     ],
 )
-def test_what_two_readers_might_read_differently_is_refused_and_not_repeated(text: str) -> None:
+def test_an_ambiguous_url_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(UrlError) as refused:
         read_url(text)
     assert len(str(refused.value)) < 120
@@ -77,7 +77,7 @@ def test_what_two_readers_might_read_differently_is_refused_and_not_repeated(tex
         "https://[2001:db8:0::7]/",
     ],
 )
-def test_hosts_on_the_list_are_taken(text: str) -> None:
+def test_hosts_on_the_allowlist_are_allowed(text: str) -> None:
     assert LISTED.check(text, field="image.url").scheme == "https"
 
 
@@ -95,33 +95,33 @@ def test_hosts_on_the_list_are_taken(text: str) -> None:
         *("https://203.0.113.8/", "https://127.0.0.1/", "https://[::1]/", "https://photos.example.org@evil.example/"),
     ],
 )
-def test_what_is_not_on_the_list_is_refused_with_its_field(text: str) -> None:
+def test_a_host_not_on_the_allowlist_is_refused_with_its_field(text: str) -> None:
     with pytest.raises(RequestError) as refused:
         LISTED.check(text, field="reference.url")
     assert refused.value.code is ErrorCode.IMAGE_URL_REFUSED
     assert [field.field for field in refused.value.fields] == ["reference.url"]
 
 
-def test_http_is_taken_where_it_is_allowed_on_its_own_port() -> None:
+def test_http_is_allowed_on_its_default_port_if_enabled() -> None:
     policy = UrlPolicy(read_hosts(["photos.example.org"]), allow_http=True)
     assert policy.check("http://photos.example.org/", field="image.url").port == 80
     with pytest.raises(RequestError):
         policy.check("http://photos.example.org:443/", field="image.url")
 
 
-def test_without_hosts_images_by_url_are_off() -> None:
+def test_without_hosts_images_by_url_are_disabled() -> None:
     with pytest.raises(RequestError) as off:
         UrlPolicy().check("https://photos.example.org/", field="image.url")
     assert off.value.code is ErrorCode.IMAGE_URLS_OFF
 
 
-def test_the_path_of_an_address_is_in_no_text_but_its_own() -> None:
+def test_the_path_of_a_url_appears_only_in_its_own_text() -> None:
     url = read_url("https://photos.example.org:8443/secret?token=secret")
     assert "secret" not in repr(url)
     assert url.origin == "https://photos.example.org:8443"
 
 
-def test_the_list_of_hosts_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_allowlist_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VULTUS_IMAGE_URL_HOSTS", " photos.example.org, *.Example.com:8443 ,bücher.example,[::1]:80,")
     monkeypatch.setenv("VULTUS_IMAGE_URL_ALLOW_HTTP", "true")
     policy = load(ApiSettings).url_policy
@@ -151,7 +151,7 @@ def test_the_list_of_hosts_is_read_from_the_environment(monkeypatch: pytest.Monk
         *("::1", "[::1%eth0]", "photos.example.org:99999"),
     ],
 )
-def test_a_start_with_a_host_that_is_none_is_refused_and_named(monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
+def test_an_invalid_host_is_refused_at_start_and_named(monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
     monkeypatch.setenv("VULTUS_IMAGE_URL_HOSTS", f"photos.example.org,{entry}")
     with pytest.raises(SettingsError, match="VULTUS_IMAGE_URL_HOSTS is wrong") as refused:
         load(ApiSettings)
