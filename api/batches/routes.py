@@ -19,7 +19,7 @@ from api.http.forms import MAX_PARTS, media_type, read_form, refuse_media_type
 from api.http.headers import granted_wait, read_idempotency_key, read_prefer
 from api.http.openapi import BATCH_READ_CODES, IDEMPOTENCY_KEY, JOB_HEADERS, PREFER, REPLAYED, problem_responses
 from api.http.responses import json_answer
-from api.jobs.idempotency import fingerprint, known_as, reserved
+from api.jobs.idempotency import fingerprint, replayed_id, reserved
 from api.settings.api import ApiSettings
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Batch, BatchStatus, is_batch_id
@@ -92,7 +92,7 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
         def accept() -> bool:
             order = read()
             mark = fingerprint(order.content) if key is not None else ""
-            if known_as(reservation, mark):
+            if replayed_id(reservation, mark):
                 return False
             submit(
                 order,

@@ -1,4 +1,4 @@
-"""A job's life as it happens: server-sent events, from its history."""
+"""Server-sent events: the transitions of a job, from its history and as they happen."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -20,22 +20,22 @@ from shared.job_content import job_content, transition_content
 from shared.jobs import Job, Status
 
 PING: Final = timedelta(seconds=15)
-"""A comment goes out after this long without an event, so that no proxy takes the line for dead."""
+"""Send a comment after this long without an event, so that no proxy closes an idle connection."""
 END: Final = "end"
-"""The id of the last event: whoever comes back with it has seen everything."""
+"""Id of the last event. A client that reconnects with it has received everything."""
 HEADERS: Final = {"X-Accel-Buffering": "no"}
 _AT: Final = "2026-11-24T09:30:00.125Z"
 EVENT_STREAM: Final[dict[str, Any]] = {
-    "description": "Named by the status, with the number of the transition as id and a TransitionEvent as data; then "
-    "`end` with the whole job (JobBody) as data, or `deleted`.",
+    "description": "One event per transition: its name is the status, its id the sequence number, and its data a "
+    "TransitionEvent. The last event is `end`, with the complete job (JobBody) as data, or `deleted`.",
     "content": {
         "text/event-stream": {
-            "x-item-schema": {  # `itemSchema` of OpenAPI 3.2; 3.1 has no word for it
+            "x-item-schema": {  # `itemSchema` in OpenAPI 3.2; 3.1 has no equivalent
                 "type": "object",
                 "required": ["event", "data"],
                 "properties": {
                     "event": {"type": "string", "enum": [*Status, "end", "deleted"]},
-                    "id": {"type": "string", "description": "The transition's number, or `end`."},
+                    "id": {"type": "string", "description": "Sequence number of the transition, or `end`."},
                     "data": {
                         "type": "string",
                         "contentMediaType": "application/json",
@@ -59,7 +59,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
     response_class=Response,
     responses={
         200: EVENT_STREAM,
-        204: {"description": "The caller has had the last event (`Last-Event-ID: end`): nothing more will come."},
+        204: {"description": "The client already has the last event (`Last-Event-ID: end`). Do not reconnect."},
         **problem_responses(*READ_CODES),
     },
 )
@@ -70,23 +70,24 @@ async def follow_job(
     backend: BackendDep,
     last_event_id: Annotated[
         str | None,
-        Header(description="Id of the last event that the caller has: the stream goes on behind it."),
+        Header(description="Id of the last event received. The stream resumes after it."),
     ] = None,
 ) -> Response:
-    """Every transition of a job as a server-sent event: those that were at once, the others as they happen.
+    """Stream every transition of a job as server-sent events: past transitions first, then new ones as they happen.
 
-    The event is named by the status, its id is the number of the transition. The last event is `end`, with the whole
-    job, or `deleted` where the job was erased meanwhile; then the stream closes. A comment comes every 15 s.
+    The event name is the status and the event id is the sequence number of the transition. The last event is `end`,
+    with the complete job, or `deleted` if the job was deleted. The stream then closes. A comment is sent after 15 s
+    without an event to keep the connection open.
     """
     job = await backend.waiting.read(job_id, tenant=caller.tenant)
     if last_event_id == END and job.status.is_terminal:
         return Response(status_code=204)
-    request.state.discloses = True  # the end comes with the result
+    request.state.discloses = True  # the last event contains the result
     return EventSourceResponse(_stream(job, _seen(last_event_id, job), backend.waiting), headers=HEADERS)
 
 
 def _seen(last_event_id: str | None, job: Job) -> int:
-    """How many events the caller has; an id that was never given out counts as none."""
+    """The number of events that the client has; 0 for an id that was never sent."""
     text = last_event_id or ""
     number = int(text) if text.isascii() and text.isdigit() and len(text) < len("1000000") else 0
     return number if number <= len(job.history) else 0
@@ -98,7 +99,7 @@ async def _stream(job: Job, seen: int, waiting: Waiting) -> AsyncIterator[bytes]
         return
     with waiting.watch(job.id, tenant=job.tenant, transitions=True) as watch:
         while not waiting.stopping:
-            with suppress(UnavailableError):  # the store is away: once it is back the watch hears of it
+            with suppress(UnavailableError):  # the watch is notified when the store is back
                 try:
                     job = await watch.read()
                 except RequestError:

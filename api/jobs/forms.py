@@ -1,4 +1,4 @@
-"""The body of `POST /v1/jobs` in the OpenAPI document."""
+"""The request body of `POST /v1/jobs` in the OpenAPI document."""
 
 from typing import Any, Final
 
@@ -30,19 +30,19 @@ class JobForm(FormSchema):
     )
     image_url: str | None = Field(
         default=None,
-        description="In place of `image`: where the service fetches it, `https://` only; accepted where the operator "
-        "has allowed the host.",
+        description="URL to fetch the image from, instead of `image`. Must be `https://`, and the operator must have "
+        "allowed the host.",
     )
     reference: File | None = Field(
         default=None,
-        description="For `verify`: a second image file, or JSON text with its `url` or with an `embedding` (as a part "
-        "of type `application/json`).",
+        description="For `verify`: a second image file, or JSON text with a `url` or an `embedding` (as a part of type "
+        "`application/json`).",
     )
-    params: JsonText | None = Field(default=None, description="JSON object: the parameters of the operation.")
-    metadata: JsonText | None = Field(default=None, description="JSON object: yours, given back with the job.")
+    params: JsonText | None = Field(default=None, description="JSON object with the parameters of the operation.")
+    metadata: JsonText | None = Field(default=None, description="JSON object of your own, returned with the job.")
     priority: Priority | None = None
     webhook: Json[WebhookSpec] | None = Field(
-        default=None, description="JSON object: where the result is delivered, beside the registered endpoints."
+        default=None, description="JSON object: where to deliver the result, in addition to the registered endpoints."
     )
 
 
@@ -75,12 +75,12 @@ JOB_BODY: Final = request_body(
 )
 _PARAMS: Final = tuple(PARAMS[operation] for operation in SUBMITTABLE)
 DOCUMENTED: Final[tuple[type[BaseModel], ...]] = (JobForm, JobSubmission, JobBody, TransitionEvent, *_PARAMS)
-"""The models that only hand-written parts of the document refer to."""
+"""Models that only hand-written parts of the document refer to."""
 
 
 def describe_params(schemas: dict[str, Any]) -> None:
-    """Say which parameters each operation takes. A submission is parsed before its operation is known."""
-    # In a request the embedding goes into `reference`; the parameter is how the worker gets it.
+    """Document which parameters each operation takes: the model is parsed before the operation is known."""
+    # A request passes the embedding in `reference`; the parameter is how the worker receives it.
     schemas["VerifyParams"]["properties"].pop("reference_embedding")
     schemas["JobSubmission"]["properties"]["params"] = {
         "title": "Params",

@@ -1,4 +1,4 @@
-"""A submission under an idempotency key: held while it is received, settled by its acceptance, or given back."""
+"""Idempotency keys: reserved while a submission is received, settled when it is accepted, else released."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from shared.ledger.idempotency import NO_KEY, Idempotency, Reservation
 
 @asynccontextmanager
 async def reserved(idempotency: Idempotency, *, tenant: str, route: str, key: str | None) -> AsyncIterator[Reservation]:
-    """Hold a key for what happens inside; whatever is refused or breaks off inside gives it back.
+    """Reserve a key for the duration of the block, and release it if the block raises.
 
     Raises:
         RequestError: `idempotency_in_progress`.
@@ -27,17 +27,17 @@ async def reserved(idempotency: Idempotency, *, tenant: str, route: str, key: st
     try:
         yield reservation
     except BaseException:
-        # An acceptance whose answer was lost has settled the key already: then this changes nothing.
+        # If the acceptance succeeded but its response was lost, the key is settled and this has no effect.
         with CancelScope(shield=True), suppress(UnavailableError):
             await to_thread.run_sync(idempotency.abandon, reservation)
         raise
 
 
 def fingerprint(submission: Any) -> str:
-    """What tells two submissions apart; equal for equal contents, however their bodies were written down.
+    """A digest that is equal for equal submissions, however their bodies are encoded.
 
     Args:
-        submission: anything that JSON has, with bytes for images.
+        submission: JSON-compatible data, with images as bytes.
     """
     text = json.dumps(submission, sort_keys=True, separators=(",", ":"), default=_digest)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -47,17 +47,17 @@ def _digest(image: bytes) -> str:
     return hashlib.sha256(image).hexdigest()
 
 
-def known_as(reservation: Reservation, mark: str) -> str | None:
-    """The id that the key led to before; None where it is new.
+def replayed_id(reservation: Reservation, mark: str) -> str | None:
+    """The id that was created under this key before; None for a new key.
 
     Raises:
-        RequestError: `idempotency_mismatch`: it was used for another submission.
+        RequestError: `idempotency_mismatch`: the key was used for a different submission.
     """
     if reservation.known is None:
         return None
     if reservation.known.fingerprint != mark:
         raise RequestError(
             ErrorCode.IDEMPOTENCY_MISMATCH,
-            "This Idempotency-Key was used for another submission; a new submission needs a new key.",
+            "This Idempotency-Key was already used for a different submission. Use a new key for each submission.",
         )
     return reservation.known.id

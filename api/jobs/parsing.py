@@ -1,4 +1,4 @@
-"""From the body of `POST /v1/jobs`, in either form, to what is submitted."""
+"""Parses the body of `POST /v1/jobs`, multipart or JSON, into a submission."""
 
 import json
 from collections.abc import Collection
@@ -43,22 +43,22 @@ FORM_FIELDS: Final = FormFields(
 
 
 def from_form(form: Form, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submission:
-    """The job that a multipart body asks for.
+    """Parse a multipart body.
 
     Args:
         form: the body.
-        policy: from where images may be fetched.
-        hooks: who may be told.
+        policy: which image URLs are allowed.
+        hooks: which webhook URLs are allowed.
 
     Raises:
-        RequestError: a field is missing, wrong, or does not go with the operation.
+        RequestError: a field is missing or invalid, or does not apply to the operation.
         EmbeddingError: the reference embedding cannot be compared.
         ImageError: the reference is empty.
     """
     raw = form.json("reference")
     url = form.texts.get("image_url")
     if url is not None and "image" in form.files:
-        _refuse("image_url", "give either image or image_url, not both")
+        _refuse("image_url", "give image or image_url, not both")
     webhook = read_webhook_spec(form.json("webhook"), hooks=hooks, events=JOB_EVENTS)
     submission = compose(
         operation=read_operation(form.texts.get("operation")),
@@ -76,21 +76,21 @@ def from_form(form: Form, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submiss
 
 
 def from_json(raw: bytes, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submission:
-    """The job that a JSON body asks for.
+    """Parse a JSON body.
 
     Args:
         raw: the body.
-        policy: from where images may be fetched.
-        hooks: who may be told.
+        policy: which image URLs are allowed.
+        hooks: which webhook URLs are allowed.
 
     Raises:
-        RequestError: broken JSON, or a field is missing, wrong, or does not go with the operation.
+        RequestError: malformed JSON, or a field is missing or invalid, or does not apply to the operation.
         EmbeddingError: the reference embedding cannot be compared.
         ImageError: the reference is empty.
     """
     body = parse(JobSubmission, raw)
     if (body.image is None) == (body.images is None):
-        _refuse("image", "this is required, or images in its place" if body.image is None else "give image or images")
+        _refuse("image", "image or images is required" if body.image is None else "give image or images, not both")
     first, *others = [body.image] if body.image is not None else body.images or []
     url = first.url
     webhook = checked_webhook(body.webhook, hooks=hooks, events=JOB_EVENTS)
@@ -98,7 +98,7 @@ def from_json(raw: bytes, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submiss
         operation=body.operation,
         image=b"" if first.base64 is None else decoded(first.base64, field="image.base64"),
         image_url=None if url is None else str(policy.check(url, field="image.url")),
-        extra_images=tuple(_further(source, index) for index, source in enumerate(others, 1)),
+        extra_images=tuple(_extra_image(source, index) for index, source in enumerate(others, 1)),
         reference=None,
         source=body.reference,
         params=body.params,
@@ -110,10 +110,10 @@ def from_json(raw: bytes, *, policy: UrlPolicy, hooks: WebhookPolicy) -> Submiss
 
 
 def read_webhook_spec(text: str | None, *, hooks: WebhookPolicy, events: tuple[EventType, ...]) -> Webhook | None:
-    """The webhook of a form's field, checked; None where there is none.
+    """Parse and check the webhook field of a form; None if it is absent.
 
     Raises:
-        RequestError: as `checked_webhook`; or the text is not JSON.
+        RequestError: as `checked_webhook`, or the text is not JSON.
     """
     return checked_webhook(
         parse(WebhookSpec, text, within="webhook") if text is not None else None, hooks=hooks, events=events
@@ -121,28 +121,28 @@ def read_webhook_spec(text: str | None, *, hooks: WebhookPolicy, events: tuple[E
 
 
 def checked_webhook(spec: WebhookSpec | None, *, hooks: WebhookPolicy, events: tuple[EventType, ...]) -> Webhook | None:
-    """The webhook that was asked for; None where none was.
+    """Check the webhook of a request; None if it has none.
 
     Args:
-        spec: as it was sent.
-        hooks: who may be told.
-        events: what can be told of here.
+        spec: the webhook as the client sent it.
+        hooks: which webhook URLs are allowed.
+        events: the event types that this request can cause.
 
     Raises:
-        RequestError: `webhooks_off`, `webhook_url_refused`, or it is not valid.
+        RequestError: `webhooks_off`, `webhook_url_refused`, or `invalid_request`.
     """
     if spec is None:
         return None
     hooks.check_own()
     hooks.check_url(spec.url, field="webhook.url")
     hooks.check_headers(spec.headers, field="webhook.headers")
-    asked = tuple(dict.fromkeys(spec.events or events))
-    wrong = [event.value for event in asked if event not in events]
-    if wrong:
-        _refuse("webhook.events", f"{wrong[0]} does not happen here; what does: {', '.join(events)}")
+    subscribed = tuple(dict.fromkeys(spec.events or events))
+    unsupported = [event.value for event in subscribed if event not in events]
+    if unsupported:
+        _refuse("webhook.events", f"{unsupported[0]} does not occur here; use {', '.join(events)}")
     return Webhook(
         url=spec.url,
-        events=asked,
+        events=subscribed,
         payload=spec.payload,
         include_embeddings=spec.include_embeddings,
         headers=spec.headers,
@@ -150,17 +150,26 @@ def checked_webhook(spec: WebhookSpec | None, *, hooks: WebhookPolicy, events: t
 
 
 def check_size(vector: Collection[float], workers: Collection[WorkerInfo], *, name: str) -> None:
-    """Refuse an embedding that no worker can compare; without workers, that is seen when the job runs.
+    """Reject an embedding that no worker can compare. Without workers, the check happens when the job runs.
 
     Raises:
         EmbeddingError: `invalid_embedding`.
     """
     sizes = {worker.embedding_size for worker in workers}
     if sizes and len(vector) not in sizes:
-        known = " or ".join(map(str, sorted(sizes)))
+        expected = " or ".join(map(str, sorted(sizes)))
         raise EmbeddingError(
-            ErrorCode.INVALID_EMBEDDING, f"{name} has {len(vector)} numbers; the models here make {known}."
+            ErrorCode.INVALID_EMBEDDING, f"{name} has {len(vector)} numbers; the current models use {expected}."
         )
+
+
+def embeddings_of(params: FindParams) -> dict[str, list[float]]:
+    """The embeddings among the parameters, by the name that an error gives them."""
+    if isinstance(params, VerifyParams) and params.reference_embedding is not None:
+        return {"The reference embedding": params.reference_embedding.vector}
+    if isinstance(params, RegisterParams):
+        return {f"Known embedding {index}": known.vector for index, known in enumerate(params.known_embeddings)}
+    return {}
 
 
 def compose(
@@ -176,35 +185,17 @@ def compose(
     priority: Priority,
     policy: UrlPolicy,
 ) -> Submission:
-    """A submission of parts that were read, each checked, and together.
+    """Check the parts of a submission, each by itself and all together.
 
     Raises:
-        RequestError: a part is wrong, or does not go with the operation.
+        RequestError: a part is invalid, or does not apply to the operation.
         EmbeddingError: the reference embedding cannot be compared.
         ImageError: the reference is empty.
     """
     read_operation(operation)
-    _check_finite(params)
-    if params.get("reference_embedding") is not None:
-        _refuse("params.reference_embedding", 'give it as reference: {"embedding": {"vector": [...]}}')
-    checked = parse_params(operation, params)
-    if isinstance(checked, RegisterParams):
-        _check_register(checked, images=1 + len(extra_images))
-    elif extra_images:
-        _refuse("image", f"{operation} takes one image; only register takes several")
+    checked = _checked_params(operation, params, images=1 + len(extra_images))
     check_metadata(metadata)
-    if source is not None and source.base64 is not None:
-        reference = decoded(source.base64, field="reference.base64")
-    url = source.url if source is not None else None
-    reference_url = None if url is None else str(policy.check(url, field="reference.url"))
-    embedding = source.embedding if source is not None else None
-    given = reference is not None or embedding is not None or reference_url is not None
-    if operation is not Operation.VERIFY and given:
-        _refuse("reference", f"{operation} takes no reference; only verify does")
-    if operation is Operation.VERIFY and not given:
-        _refuse("reference", "verify needs a reference: a second image or an embedding")
-    if reference == b"":
-        raise ImageError(ErrorCode.EMPTY_IMAGE, "The reference is empty: it has no bytes.")
+    reference, reference_url, embedding = _read_reference(operation, reference, source, policy=policy)
     if embedding is not None:
         checked = _with_embedding(checked, embedding)
     return Submission(
@@ -213,53 +204,84 @@ def compose(
         image_url=image_url,
         params=checked,
         metadata=metadata,
-        reference=reference or b"",
+        reference=reference,
         extra_images=extra_images,
         reference_url=reference_url,
         priority=priority,
     )
 
 
+def _checked_params(operation: Operation, params: dict[str, Any], *, images: int) -> FindParams:
+    _check_finite(params)
+    if params.get("reference_embedding") is not None:
+        _refuse("params.reference_embedding", 'use reference: {"embedding": {"vector": [...]}} instead')
+    checked = parse_params(operation, params)
+    if isinstance(checked, RegisterParams):
+        _check_register(checked, images=images)
+    elif images > 1:
+        _refuse("image", f"{operation} takes one image; only register takes several")
+    return checked
+
+
+def _read_reference(
+    operation: Operation, image: bytes | None, source: ReferenceSource | None, *, policy: UrlPolicy
+) -> tuple[bytes, str | None, ReferenceVector | None]:
+    """The reference as image, URL, and embedding, of which at most one is set."""
+    if source is not None and source.base64 is not None:
+        image = decoded(source.base64, field="reference.base64")
+    url = source.url if source is not None else None
+    checked_url = None if url is None else str(policy.check(url, field="reference.url"))
+    embedding = source.embedding if source is not None else None
+    given = image is not None or checked_url is not None or embedding is not None
+    if operation is not Operation.VERIFY and given:
+        _refuse("reference", f"{operation} takes no reference; only verify does")
+    if operation is Operation.VERIFY and not given:
+        _refuse("reference", "verify needs a reference: a second image or an embedding")
+    if image == b"":
+        raise ImageError(ErrorCode.EMPTY_IMAGE, "The reference is empty.")
+    return image or b"", checked_url, embedding
+
+
 def _check_register(params: RegisterParams, *, images: int) -> None:
     if images > MAX_IMAGES:
-        _refuse("image", f"given {images} times; a registration takes at most {MAX_IMAGES}")
+        _refuse("image", f"{images} images were sent; a registration takes at most {MAX_IMAGES}")
     if params.min_images > images:
-        _refuse("params.min_images", f"asks for {params.min_images} images; there are {images}")
+        _refuse("params.min_images", f"is {params.min_images}, but the number of images is {images}")
     for index, known in enumerate(params.known_embeddings):
         checked_vector(known.vector, name=f"params.known_embeddings.{index}")
 
 
-def _further(source: ImageSource, index: int) -> bytes:
+def _extra_image(source: ImageSource, index: int) -> bytes:
     if source.base64 is None:
-        _refuse(f"images.{index}.url", "only the first image may be an address; give the others as base64")
+        _refuse(f"images.{index}.url", "only the first image may be a URL; send the others as base64")
     return decoded(source.base64, field=f"images.{index}.base64")
 
 
 def _with_embedding(params: FindParams, embedding: ReferenceVector) -> VerifyParams:
     vector = list(checked_vector(embedding.vector, name="The reference embedding"))
-    kept = ReferenceEmbedding(
+    reference = ReferenceEmbedding(
         vector=vector,
         contract=embedding.contract,
         length=embedding.length,
         recognisability=embedding.recognisability,
     )
-    return VerifyParams(**params.model_dump(exclude={"reference_embedding"}), reference_embedding=kept)
+    return VerifyParams(**params.model_dump(exclude={"reference_embedding"}), reference_embedding=reference)
 
 
 def read_operation(text: str | None) -> Operation:
-    """The operation of this name.
+    """Parse the name of an operation.
 
     Raises:
         RequestError: `invalid_request`.
     """
-    found = next((operation for operation in SUBMITTABLE if operation == text), None)
-    if found is None:
+    operation = next((operation for operation in SUBMITTABLE if operation == text), None)
+    if operation is None:
         _refuse("operation", f"must be one of {', '.join(SUBMITTABLE)}")
-    return found
+    return operation
 
 
 def read_priority(text: str | None) -> Priority:
-    """The priority of this name; normal where there is none.
+    """Parse the name of a priority; normal if it is absent.
 
     Raises:
         RequestError: `invalid_request`.
@@ -274,11 +296,11 @@ def _check_finite(params: dict[str, Any]) -> None:
     try:
         json.dumps(params, allow_nan=False)
     except ValueError:
-        _refuse("params", "holds a number or a character that JSON does not have")
+        _refuse("params", "contains a number or a character that JSON cannot represent")
 
 
 def check_metadata(metadata: dict[str, Any]) -> None:
-    """Refuse metadata that cannot be kept.
+    """Reject metadata that is not valid JSON or too large.
 
     Raises:
         RequestError: `invalid_request`.
@@ -286,9 +308,9 @@ def check_metadata(metadata: dict[str, Any]) -> None:
     try:
         size = len(json.dumps(metadata, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode())
     except ValueError:
-        _refuse("metadata", "holds a number or a character that JSON does not have")
+        _refuse("metadata", "contains a number or a character that JSON cannot represent")
     if size > MAX_METADATA_BYTES:
-        _refuse("metadata", f"has {size} bytes; at most {MAX_METADATA_BYTES} are kept")
+        _refuse("metadata", f"is {size} bytes as JSON; the maximum is {MAX_METADATA_BYTES}")
 
 
 def _refuse(field: str, detail: str) -> NoReturn:

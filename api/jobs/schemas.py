@@ -1,4 +1,4 @@
-"""Request and response bodies of jobs, with the descriptions and examples that OpenAPI shows."""
+"""Request and response bodies of jobs, with their OpenAPI descriptions and examples."""
 
 from typing import Annotated, Any, Final, Self
 
@@ -25,7 +25,7 @@ from shared.webhooks.schemas import SUBSCRIBABLE, EventType, PayloadForm
 
 MAX_METADATA_BYTES: Final = 2048
 MAX_PAGE: Final = 200
-"""Jobs on one page of a list."""
+"""Maximum number of jobs on one page of a list."""
 
 Vector = Annotated[list[float], FailFast(), Field(max_length=MAX_DIMENSIONS)]
 
@@ -33,26 +33,25 @@ JOB_ID: Final = "job_00019b8d3c1a386d5a7c90e1d24f68ab0c"
 
 
 def _subscribable(events: list[EventType]) -> list[EventType]:
-    wrong = [event.value for event in events if event not in SUBSCRIBABLE]
-    if wrong:
-        msg = f"{wrong[0]} is sent only where it is asked for"
+    unsupported = [event.value for event in events if event not in SUBSCRIBABLE]
+    if unsupported:
+        msg = f"{unsupported[0]} cannot be subscribed to; it is sent only on request"
         raise ValueError(msg)
     return events
 
 
 class ImageSource(Submitted):
-    """An image of a JSON body: exactly one of `base64` and `url`."""
+    """An image in a JSON body: exactly one of `base64` and `url`."""
 
     base64: str | None = Field(
         default=None,
-        description="The image file in base64. The URL-safe alphabet, line breaks, missing padding and a `data:` "
+        description="The image file in base64. The URL-safe alphabet, line breaks, missing padding, and a `data:` "
         "prefix are accepted.",
     )
     url: str | None = Field(
         default=None,
         max_length=MAX_URL,
-        description="Where the service fetches the image, `https://` only; taken where the operator has allowed the "
-        "host.",
+        description="URL to fetch the image from. Must be `https://`, and the operator must have allowed the host.",
     )
 
     @model_validator(mode="after")
@@ -64,51 +63,56 @@ class ImageSource(Submitted):
 
 
 class ReferenceVector(Submitted):
-    """An embedding that was made before. The `embedding` of an earlier result is accepted as it is."""
+    """An existing embedding. The `embedding` of an earlier result is accepted unchanged."""
 
     vector: Vector = Field(
-        description="As many numbers as the model pack's embeddings have; need not be a unit vector."
+        description="The vector. It must have the dimension of the model pack's embeddings; any length is accepted."
     )
     contract: str | None = Field(
         default=None,
         max_length=200,
-        description="Contract that came with the vector. Where given, another contract fails the job.",
+        description="Contract that came with the vector. If set, the job fails under any other contract.",
     )
     length: float | None = Field(default=None, gt=0, le=1e6, description="Raw length that came with the vector.")
     recognisability: Recognisability | None = Field(
         default=None,
-        description="What the result said about the face. One that is not recognisable matches nobody.",
+        description="Recognizability that came with the vector. A face that is not recognizable matches nobody.",
     )
 
 
 class ReferenceSource(Submitted):
-    """What the face is compared with: exactly one of `base64`, `url` and `embedding`."""
+    """What to compare the face with: exactly one of `base64`, `url`, and `embedding`."""
 
-    base64: str | None = Field(default=None, description="A second image file, base64.")
-    url: str | None = Field(default=None, max_length=MAX_URL, description="Where the service fetches a second image.")
+    base64: str | None = Field(default=None, description="A second image file, in base64.")
+    url: str | None = Field(default=None, max_length=MAX_URL, description="URL to fetch a second image from.")
     embedding: ReferenceVector | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(given is not None for given in (self.base64, self.url, self.embedding)) != 1:
-            msg = "give exactly one of base64, url and embedding"
+        if sum(source is not None for source in (self.base64, self.url, self.embedding)) != 1:
+            msg = "give exactly one of base64, url, and embedding"
             raise ValueError(msg)
         return self
 
 
 WebhookEvents = Annotated[list[EventType], Field(min_length=1, max_length=10), AfterValidator(_subscribable)]
-"""Types of events that may be asked for."""
+"""Event types that can be subscribed to."""
 
 
 class WebhookSpec(Submitted):
-    """Who is told of the end: an address that comes with the job."""
+    """Where to deliver the result of this request, in addition to the registered endpoints."""
 
-    url: str = Field(min_length=1, max_length=MAX_URL, description="Where the callback is posted, `https://` only.")
-    events: WebhookEvents | None = Field(default=None, description="Which ends it is told of; all, where left out.")
-    payload: PayloadForm = Field(default=PayloadForm.THIN, description="`full` sends the job, not only where it is.")
-    include_embeddings: bool = Field(default=False, description="Whether a full payload holds embeddings.")
+    url: str = Field(
+        min_length=1, max_length=MAX_URL, description="URL that receives the callback. Must be `https://`."
+    )
+    events: WebhookEvents | None = Field(default=None, description="Event types to send. All by default.")
+    payload: PayloadForm = Field(
+        default=PayloadForm.THIN, description="`thin` sends the URL of the job, `full` the complete job."
+    )
+    include_embeddings: bool = Field(default=False, description="Whether a full payload includes embeddings.")
     headers: dict[str, str] = Field(
-        default_factory=dict, description="Sent with the callback, at most 10. Their values are shown nowhere again."
+        default_factory=dict,
+        description="Headers to send with the callback, at most 10. Their values are never returned.",
     )
 
 
@@ -121,18 +125,21 @@ class JobSubmission(Submitted):
         default=None,
         min_length=1,
         max_length=MAX_IMAGES,
-        description="In place of `image`: several of one person, for `register`. Only the first may be an address.",
+        description="Several images of one person, for `register`, instead of `image`. Only the first may be a URL.",
     )
-    reference: ReferenceSource | None = Field(default=None, description="Needed by `verify`, refused elsewhere.")
+    reference: ReferenceSource | None = Field(
+        default=None, description="Required for `verify`, rejected for other operations."
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="Parameters of the operation.")
     metadata: dict[str, Any] = Field(
-        default_factory=dict, description=f"Yours; given back with the job. At most {MAX_METADATA_BYTES} bytes as JSON."
+        default_factory=dict,
+        description=f"Your own data, returned with the job. At most {MAX_METADATA_BYTES} bytes as JSON.",
     )
     priority: Priority = Field(
-        default=Priority.NORMAL, description="Who goes first. Low ones move too, however many high ones come."
+        default=Priority.NORMAL, description="Higher priority starts first. Low-priority jobs are never starved."
     )
     webhook: WebhookSpec | None = Field(
-        default=None, description="Who is told of the end, beside the registered endpoints."
+        default=None, description="Where the result is delivered, in addition to the registered endpoints."
     )
 
 
@@ -141,11 +148,11 @@ class JobError(BaseModel):
 
     code: ErrorCode
     detail: str
-    retryable: bool = Field(description="True where the same image may succeed when it is submitted again.")
+    retryable: bool = Field(description="True if the same image may succeed when it is submitted again.")
 
 
 class JobMetrics(BaseModel):
-    """Where the time went, in milliseconds; null for a stage that the operation does not have."""
+    """Time per stage in milliseconds; null if the operation does not have the stage."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -167,30 +174,31 @@ class JobProvenance(BaseModel):
     provider: str
     worker: str
     cached: bool = Field(
-        default=False, description="True where the result of an equal job before was given again, and no model ran."
+        default=False,
+        description="True if the result was reused from an earlier identical job, without running a model.",
     )
 
 
 class JobWebhook(BaseModel):
-    """Who is told of the job's end."""
+    """Where the result of the job is delivered."""
 
-    origin: str = Field(description="Scheme and host of the address; the rest of it is shown nowhere.")
+    origin: str = Field(description="Scheme and host of the URL. The rest of the URL is never returned.")
     events: list[EventType]
     payload: PayloadForm
 
 
 class JobUrls(BaseModel):
-    """Where to go from here."""
+    """Related URLs."""
 
     self: str
-    events: str = Field(description="Server-sent events: every transition, then the end.")
+    events: str = Field(description="Server-sent events: every transition, then the finished job.")
     cancel: str
-    retry: str | None = Field(description="Set for a failed job that may be retried, and was not.")
-    deliveries: str = Field(description="Who was told of its end, and how that went.")
+    retry: str | None = Field(description="Set if the job failed, can be retried, and has not been retried yet.")
+    deliveries: str = Field(description="The webhook deliveries of the job.")
 
 
 class JobSummary(BaseModel):
-    """A job without its result, as lists have it."""
+    """A job without its result, as in lists."""
 
     id: str = Field(examples=[JOB_ID])
     operation: Operation
@@ -199,62 +207,66 @@ class JobSummary(BaseModel):
     created_at: Time
     started_at: Time | None = Field(description="Start of the latest attempt.")
     finished_at: Time | None
-    expires_at: Time | None = Field(description="When the finished job can no longer be read.")
-    start_by: Time | None = Field(description="A job that no worker has started by then expires (`Cancel-After`).")
-    attempts: int = Field(ge=0, description="How often a worker has started it.")
+    expires_at: Time | None = Field(description="When the finished job is deleted.")
+    start_by: Time | None = Field(
+        description="The job expires if no worker has started it by this time (`Cancel-After`)."
+    )
+    attempts: int = Field(ge=0, description="Number of times that a worker has started the job.")
     params: dict[str, Any] = Field(
-        description="The parameters in force. A reference embedding is shown by its `dimensions` and `contract` only."
+        description="The effective parameters. A reference embedding is reduced to its `dimensions` and `contract`."
     )
     metadata: dict[str, Any]
     image_origin: str | None = Field(
-        description="Scheme and host of the address that the image is fetched from; the rest of it is shown nowhere."
+        description="Scheme and host of the URL that the image is fetched from. The rest of the URL is never returned."
     )
-    reference_origin: str | None = Field(description="The same of the reference.")
-    error: JobError | None = Field(description="Set once the job has failed.")
+    reference_origin: str | None = Field(description="The same for the reference image.")
+    error: JobError | None = Field(description="Set if the job has failed.")
     metrics: JobMetrics
     provenance: JobProvenance | None
-    webhook: JobWebhook | None = Field(description="Who is told of its end, beside the registered endpoints.")
-    batch_id: str | None = Field(description="The batch that it belongs to.")
-    retry_of: str | None = Field(description="The failed job that this one repeats.")
-    retried_as: str | None = Field(description="The job that repeats this failed one.")
+    webhook: JobWebhook | None = Field(
+        description="Where the result is delivered, in addition to the registered endpoints."
+    )
+    batch_id: str | None = Field(description="The batch that the job belongs to.")
+    retry_of: str | None = Field(description="The failed job that this job retries.")
+    retried_as: str | None = Field(description="The job that retries this failed job.")
     urls: JobUrls
 
 
 class JobBody(JobSummary):
     """A job."""
 
-    result: Result | None = Field(description="Set once the job has succeeded. Its `kind` tells its shape.")
+    result: Result | None = Field(description="Set if the job has succeeded. `kind` determines its shape.")
 
 
 class JobList(BaseModel):
-    """Some jobs, the newest first."""
+    """A page of jobs, newest first."""
 
     jobs: list[JobSummary]
-    next_cursor: str | None = Field(description="For the next page; null where this is the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 class JobQuery(BaseModel):
-    """Which jobs are listed; every condition must hold."""
+    """Filters for the list of jobs. A job must match all of them."""
 
     model_config = ConfigDict(extra="forbid")
 
     status: Status | None = None
     operation: Operation | None = None
     created_after: Annotated[AwareDatetime, BeforeValidator(only_rfc3339)] | None = Field(
-        default=None, description="RFC 3339; that moment is not included."
+        default=None, description="Only jobs created after this time (RFC 3339, exclusive)."
     )
     dead_lettered: bool = Field(
-        default=False, description="Only those that failed because no worker could finish them."
+        default=False, description="Only jobs that failed because every worker that started them died."
     )
-    limit: int = Field(default=50, ge=1, le=MAX_PAGE, description="Jobs on a page.")
+    limit: int = Field(default=50, ge=1, le=MAX_PAGE, description="Maximum number of jobs on a page.")
     cursor: str | None = Field(
-        default=None, description="`next_cursor` of the page before; the conditions must be the same."
+        default=None, description="`next_cursor` of the previous page. The filters must be the same."
     )
 
 
 class TransitionEvent(BaseModel):
-    """The data of one event of a job's stream."""
+    """The data of one event in the event stream of a job."""
 
-    number: int = Field(ge=1, description="The how-manieth transition of the job; also the event's id.")
+    number: int = Field(ge=1, description="Sequence number of the transition within the job; also the id of the event.")
     status: Status
     at: Time

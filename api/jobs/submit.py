@@ -1,4 +1,4 @@
-"""Submit: check the image, put the job on record, ring for a worker."""
+"""Submits a job: check the images, store the job, ring the doorbell."""
 
 import secrets
 import time
@@ -27,18 +27,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission(JobRequest):
-    """A job as its caller asks for it, parsed and checked."""
+    """A job as requested by the caller, parsed and checked."""
 
     params: FindParams
     tenant: str = DEFAULT
     grant: Grant = ANYTHING
-    """What its caller was granted when it was let in."""
+    """The permissions of the caller when it was authenticated."""
     quality_policy: Mapping[str, Any] = field(default_factory=dict)
-    """Defaults of the tenant's registrations; not part of what was asked for."""
+    """Defaults for the tenant's registrations; not part of the request."""
 
     @property
     def content(self) -> dict[str, Any]:
-        """All of it, as JSON has it, but with the images as bytes."""
+        """The submission as JSON-compatible data, with the images as bytes."""
         return {
             "operation": self.operation.value,
             "params": self.params.model_dump(mode="json", exclude_none=True),
@@ -53,23 +53,23 @@ class Submission(JobRequest):
 
 
 def new_id(ledger: Ledger, *, shard: int | None = None) -> str:
-    """An id for a new job, on this shard or on any."""
+    """Create a job id, on the given shard or a random one."""
     chosen = secrets.randbelow(ledger.shards) if shard is None else shard
     return new_job_id(shard=chosen, now_ms=time.time_ns() // 1_000_000)
 
 
 def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, result_ttl: timedelta) -> NewJob:
-    """The job to accept, its images checked as far as they are here.
+    """The job to accept. Checks the images that came with the request, not those to be fetched by URL.
 
     Raises:
-        ImageError: an image is not one that we take.
+        ImageError: an image is not acceptable.
     """
     if submission.image_url is None:
         inspect_image(submission.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
     if submission.reference:
-        _inspect_further(submission.reference, settings, name="The reference")
+        _inspect_named(submission.reference, settings, name="The reference")
     for index, image in enumerate(submission.extra_images, 1):
-        _inspect_further(image, settings, name=f"Image {index}")
+        _inspect_named(image, settings, name=f"Image {index}")
     params = submission.params
     if isinstance(params, RegisterParams) and submission.quality_policy:
         params = params.held_to(QualityPolicy.model_validate(submission.quality_policy))
@@ -85,7 +85,7 @@ def new_job(submission: Submission, *, job_id: str, settings: ApiSettings, resul
 
 
 def limits(settings: ApiSettings, *, tenant: str, grant: Grant) -> Limits:
-    """How much may wait, of all and of this tenant."""
+    """The limits on queued jobs, in total and for this tenant."""
     return Limits(settings.queue_limit, settings.queue_age_limit, grant=grant, tenant=tenant)
 
 
@@ -99,21 +99,21 @@ def submit(
     result_ttl: timedelta,
     under: Reservation = NO_KEY,
 ) -> Job:
-    """Accept a job, or refuse it; once this returns, the job is on record. Blocks: not for the event loop.
+    """Accept or reject a job. When this returns, the job is stored. Blocks: do not call it on the event loop.
 
     Args:
-        submission: what to do.
-        job_id: from `new_id`; whoever waits for the job watches it already.
-        ledger: where it is put on record.
-        doorbell: rung for a worker, unless an image is still to be fetched.
+        submission: the job to accept.
+        job_id: from `new_id`; a caller that waits for the job is already watching this id.
+        ledger: where the job is stored.
+        doorbell: rung to wake a worker, unless an image must be fetched first.
         settings: the limits.
-        result_ttl: how long the job can be read once it has ended.
-        under: the caller's idempotency key, sealed; settled with the acceptance.
+        result_ttl: how long the job can be read after it has ended.
+        under: the sealed idempotency key of the caller, settled by the acceptance.
 
     Raises:
-        ImageError: an image is not one that we take; nothing was accepted.
-        RequestError: `idempotency_in_progress`; nothing was accepted.
-        UnavailableError: `queue_full`, `quota_exceeded` or `store_unavailable`; nothing was accepted.
+        ImageError: an image is not acceptable; the job was not accepted.
+        RequestError: `idempotency_in_progress`; the job was not accepted.
+        UnavailableError: `queue_full`, `quota_exceeded` or `store_unavailable`; the job was not accepted.
     """
     new = new_job(submission, job_id=job_id, settings=settings, result_ttl=result_ttl)
     accepted = ledger.accept(
@@ -125,7 +125,7 @@ def submit(
     return queued(new, at=accepted.created_at)
 
 
-def _inspect_further(image: bytes, settings: ApiSettings, *, name: str) -> None:
+def _inspect_named(image: bytes, settings: ApiSettings, *, name: str) -> None:
     try:
         inspect_image(image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
     except ImageError as error:

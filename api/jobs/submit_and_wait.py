@@ -1,4 +1,4 @@
-"""Ask a worker and wait: submit a job, wait for its end, and give its result or raise what it failed of."""
+"""Submits a job and waits for its result; a failed job raises its error."""
 
 from datetime import timedelta
 from functools import partial
@@ -19,24 +19,26 @@ R = TypeVar("R", bound=BaseModel)
 
 
 async def ask(kind: type[R], submission: Submission, *, job_id: str, backend: Backend, settings: ApiSettings) -> R:
-    """The result of a job that somebody waits for.
+    """Submit a job and return its result.
 
     Raises:
-        RequestError: the request or its image is wrong.
+        RequestError: the request or its image is invalid, or the job was canceled or deleted.
         JobError: the job failed.
-        UnavailableError: no worker, a full queue, no store, or `wait_timeout`.
+        UnavailableError: `no_worker`, `queue_full`, `quota_exceeded`, `store_unavailable`, or `wait_timeout`.
     """
-    # The watch begins before the job is there: no end of it is missed, and none has to be looked for.
+    # Watching starts before the job exists, so its end cannot be missed and need not be polled for.
     with backend.waiting.watch(job_id, tenant=submission.tenant) as watch:
         job = await to_thread.run_sync(partial(_submit, submission, job_id, backend, settings))
         try:
             ended = await watch.end(job, timeout=settings.sync_timeout)
         except RequestError:
-            raise RequestError(ErrorCode.JOB_ENDED, "The job of this call was erased before it was done.") from None
+            raise RequestError(
+                ErrorCode.JOB_ENDED, "The job of this request was deleted before it completed."
+            ) from None
     if ended.status is Status.CANCELED:
-        raise RequestError(ErrorCode.JOB_ENDED, "The job of this call was canceled before it was done.")
+        raise RequestError(ErrorCode.JOB_ENDED, "The job of this request was canceled before it completed.")
     if not ended.status.is_terminal:
-        detail = f"The image was not analysed within {settings.sync_timeout.total_seconds():g} s."
+        detail = f"The image was not analyzed within {settings.sync_timeout.total_seconds():g} s."
         raise UnavailableError(ErrorCode.WAIT_TIMEOUT, detail, retry_after=TIMEOUT_RETRY)
     if ended.error is not None:
         raise JobError(ended.error.code, ended.error.detail)
