@@ -1,1 +1,1 @@
-"""The contract that gateway and worker agree on: what both import lives here, what only one imports does not."""
+"""Code that both the gateway and the worker import: the contract between them."""

@@ -1,4 +1,4 @@
-"""The doorbell: an empty Celery message that wakes a worker. Which job it gets is the ledger's to say."""
+"""The doorbell: an empty Celery message that wakes a worker. The ledger decides which job the worker gets."""
 
 import threading
 from typing import Any, Final
@@ -12,21 +12,22 @@ from pydantic import SecretStr
 RUN_NEXT: Final = "vultus.run_next"
 QUEUE: Final = "vultus.doorbells"
 ENOUGH: Final = 64
-"""Maximum number of pending rings: enough for any pool, as a woken worker works until the queue is empty."""
+"""Maximum number of pending rings. Enough for any pool, because a woken worker runs until the queue is empty."""
 
-# A doorbell that was taken and not answered is never put back: the sweep rings anew.
+# Never restore a doorbell that was taken but not acknowledged: the sweep rings again.
 Channel.do_restore = False
 
 log = structlog.get_logger(__name__)
 
 
 def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
-    """The Celery application that both sides use; `more` overrides settings (the worker's pool, say).
+    """Return the Celery application that both sides use. `more` overrides settings, such as the worker's pool.
 
-    Late acknowledgement with a prefetch of one, so that a busy worker hoards no doorbell; no result backend, no
-    retries of its own and no countdowns: all of that is the ledger's, because Celery's Redis transport loses and
-    repeats messages (docs/decisions/0001). Acknowledgements stay in the worker's memory (`ack_emulation` off): kept in
-    the broker, kombu 5.7 ends a worker whose broker was lost while a job ran ("Unrecoverable error: AttributeError").
+    Messages are acknowledged late with a prefetch of one, so that a busy worker holds no doorbell. There are no result
+    backend, retries or countdowns: the ledger does all of that, because Celery's Redis transport loses and repeats
+    messages (docs/decisions/0001). Acknowledgements stay in the worker's memory (`ack_emulation` off): if they are kept
+    in the broker, kombu 5.7 ends a worker that loses its broker while a job runs ("Unrecoverable error:
+    AttributeError").
     """
     url = broker_url.get_secret_value()
     broker = f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
@@ -57,46 +58,46 @@ def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
 
 
 class Doorbell:
-    """Rings for workers from a thread of its own, so that a slow broker never holds whoever rings.
+    """Rings for workers from a dedicated thread, so that a slow broker never blocks the caller.
 
-    Losing a ring costs a second at most: the sweep rings again. Where `ENOUGH` are unanswered everybody is busy, and
-    comes to the job without being rung for: more would only pile up in the broker.
+    A lost ring costs at most a second, because the sweep rings again. While `ENOUGH` rings are unanswered, all workers
+    are busy and will find the job without a ring; further rings would only pile up in the broker.
     """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        # kombu wraps the driver's connection errors in most places, not in all: its own list names both.
+        # kombu wraps the driver's connection errors in most places but not in all; its own list names both.
         self._away: tuple[type[BaseException], ...] = (OperationalError, *app.connection_for_write().connection_errors)
-        self._owed = 0
-        self._unseen = 0
+        self._unsent = 0
+        self._allowed = 0
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def ring(self, *, times: int = 1) -> None:
-        """Wake this many workers soon. Never blocks and never fails."""
+        """Wake this many workers soon. Never block and never fail."""
         with self._changed:
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
                 self._thread.start()
-            self._owed = min(self._owed + times, ENOUGH)
+            self._unsent = min(self._unsent + times, ENOUGH)
             self._changed.notify()
 
     def outstanding(self) -> int | None:
-        """Rings that no worker has answered yet, the ones still owed included; None when the broker is away.
+        """Return the number of rings that no worker has answered, unsent ones included. None if the broker is away.
 
-        One that is sent in this moment may count twice, and is never missed: whoever rings for what is missing rings
+        A ring that is being sent may be counted twice but is never missed. A caller that tops up the rings thus rings
         too seldom for a moment rather than too often.
         """
         with self._changed:
-            owed = self._owed
+            unsent = self._unsent
         try:
-            return owed + self._unanswered()
+            return unsent + self._unanswered()
         except self._away:
             return None
 
     def close(self) -> None:
-        """Stop ringing and give the connections back."""
+        """Stop ringing and close the connections."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -108,25 +109,25 @@ class Doorbell:
         away = False
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._owed or self._closed)
+                self._changed.wait_for(lambda: self._unsent or self._closed)
                 if self._closed:
                     return
-            heard = self._send()
+            sent = self._send()
             with self._changed:
-                # Rings that a dead broker cannot take are dropped: the sweep knows better how many are needed later.
-                self._owed = max(0, self._owed - 1) if heard else 0
-            if heard is away:
-                away = not heard
+                # Drop the rings if the broker is away: the sweep knows better how many are needed later.
+                self._unsent = max(0, self._unsent - 1) if sent else 0
+            if sent is away:
+                away = not sent
                 (log.warning if away else log.info)("broker.away" if away else "broker.back")
 
     def _send(self) -> bool:
         try:
-            if not self._unseen:
-                # One look is good for as many rings as were missing then.
-                self._unseen = max(0, ENOUGH - self._unanswered())
-            if self._unseen:
+            if not self._allowed:
+                # One count of the unanswered rings is good for as many rings as were missing.
+                self._allowed = max(0, ENOUGH - self._unanswered())
+            if self._allowed:
                 self._app.send_task(RUN_NEXT, retry=False, ignore_result=True)
-                self._unseen -= 1
+                self._allowed -= 1
         except self._away:
             return False
         return True

@@ -1,17 +1,18 @@
-"""Every error that Vultus raises on purpose, and the closed list of codes that clients see.
+"""Every error that Vultus raises on purpose, and the closed list of error codes.
 
 VultusError
-├── RequestError            the caller can mend it: the input is wrong
-│   ├── ImageError              the bytes are not an image that we take
+├── RequestError            the input is wrong, and the caller can correct it
+│   ├── ImageError              the bytes are not a supported image
 │   └── EmbeddingError          a vector cannot be compared
-├── JobError                the worker cannot do the job as asked
-├── FetchError              an image cannot be had from where the job says; it knows whether it may be later
-├── UnavailableError        try again later; carries a `retry_after`
-├── SettingsError           a process refuses to start, with one clear line
-└── TriedBeforeError        between ledger and worker: the next job must run alone
+├── JobError                the worker cannot do the job as requested
+├── FetchError              an image cannot be downloaded; `retryable` says whether it may be later
+└── UnavailableError        try again later; carries a `retry_after`
 
-An error carries a `code`, a `detail` sentence for the caller and whether the same request may work later
-(`retryable`). HTTP statuses are nobody's business here: `api/http/problems.py` has the table.
+SettingsError               a process refuses to start, with one clear message
+TriedBeforeError            between ledger and worker: the next job must run alone
+
+A VultusError carries a `code`, a `detail` sentence for the caller, and whether the same request may work later
+(`retryable`). HTTP statuses are not defined here but in `api/http/problems.py`.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """The closed list of codes; docs/errors.md says what each one means and what to do about it."""
+    """The closed list of error codes. docs/errors.md explains each one and what to do about it."""
 
     INVALID_REQUEST = "invalid_request"
     MALFORMED_JSON = "malformed_json"
@@ -65,7 +66,7 @@ class ErrorCode(StrEnum):
     SESSION_ENDED = "session_ended"
     FRAME_IN_WORK = "frame_in_work"
     SESSIONS_OFF = "sessions_off"
-    CLIENT_TOKEN_INVALID = "client_token_invalid"  # noqa: S105 - the name of a problem
+    CLIENT_TOKEN_INVALID = "client_token_invalid"  # noqa: S105 - the name of an error
     JOB_ENDED = "job_ended"
     NOT_RETRYABLE = "not_retryable"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
@@ -87,14 +88,14 @@ class ErrorCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One wrong field: a JSON-pointer-like `field` (`params.threshold`) and a sentence."""
+    """One invalid field: a dotted path (`params.threshold`) and a sentence."""
 
     field: str
     detail: str
 
 
 class VultusError(Exception):
-    """Root of the tree. `detail` is one sentence that may be shown to the caller."""
+    """Root of the tree. `detail` is one sentence that is safe to show to the caller."""
 
     retryable = False
 
@@ -105,7 +106,7 @@ class VultusError(Exception):
 
 
 class RequestError(VultusError):
-    """The request cannot be taken as it is; `fields` names what to mend."""
+    """The request is invalid; `fields` names what to correct."""
 
     def __init__(self, code: ErrorCode, detail: str, *, fields: tuple[FieldError, ...] = ()) -> None:
         super().__init__(code, detail)
@@ -113,7 +114,7 @@ class RequestError(VultusError):
 
 
 class ImageError(RequestError):
-    """The bytes are empty, damaged, too large, or of a kind that we do not take."""
+    """The image is empty, damaged, too large, or of an unsupported type."""
 
 
 class EmbeddingError(RequestError):
@@ -121,11 +122,11 @@ class EmbeddingError(RequestError):
 
 
 class JobError(VultusError):
-    """The worker understood the job and cannot do it; trying again would end the same way."""
+    """The worker cannot do this job; trying again would fail the same way."""
 
 
 class FetchError(VultusError):
-    """An image cannot be had from its address; `retryable` says whether it may be there later."""
+    """An image cannot be downloaded from its URL; `retryable` says whether a later attempt may succeed."""
 
     def __init__(self, code: ErrorCode, detail: str, *, retryable: bool) -> None:
         super().__init__(code, detail)
@@ -133,7 +134,7 @@ class FetchError(VultusError):
 
 
 class UnavailableError(VultusError):
-    """Something that we need is missing just now; the same request may work after `retry_after`."""
+    """A dependency is unavailable; the same request may work after `retry_after`."""
 
     retryable = True
 
@@ -143,8 +144,8 @@ class UnavailableError(VultusError):
 
 
 class SettingsError(Exception):
-    """A setting or an installation is wrong; the message is the one line that the operator reads."""
+    """A setting or an installation is invalid; the message is the one line that the operator reads."""
 
 
 class TriedBeforeError(Exception):
-    """The next job in line lost a worker before: it is for a process that runs nothing beside it."""
+    """The next queued job has lost a worker before: only a process that runs no other job may claim it."""

@@ -1,4 +1,4 @@
-"""The job as clients see it, in answers and in callbacks: one form, written in one place."""
+"""The JSON form of a job, used in API responses and in callbacks."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -18,7 +18,7 @@ METRICS: Final = (
     "attributes_ms",
     "total_ms",
 )
-"""Shown always, null where the operation does not have the stage."""
+"""Always present; null if the operation does not have the stage."""
 
 EMBEDDINGS: Final = ("reference_embedding", "known_embeddings")
 """Parameters that hold embeddings: biometric data, and up to 64 x 512 numbers."""
@@ -29,7 +29,7 @@ _PROVENANCE: Final = tuple(field.name for field in fields(Provenance))
 
 
 def job_summary(job: Job) -> dict[str, Any]:
-    """The job as `JobSummary` of the API describes it: all but its result."""
+    """Return the job without its result: `JobSummary` of the API."""
     return {
         "id": job.id,
         "operation": job.operation.value,
@@ -59,7 +59,7 @@ def job_summary(job: Job) -> dict[str, Any]:
 
 
 def webhook_content(webhook: Webhook) -> dict[str, Any]:
-    """Where the result is delivered, as `JobWebhook` of the API describes it."""
+    """Return where the result is delivered: `JobWebhook` of the API."""
     return {
         "origin": origin_of(webhook.url),
         "events": [event.value for event in webhook.events],
@@ -68,12 +68,12 @@ def webhook_content(webhook: Webhook) -> dict[str, Any]:
 
 
 def job_content(job: Job) -> dict[str, Any]:
-    """The job as `JobBody` of the API describes it; the result is passed on as the worker wrote it."""
+    """Return the job with its result as the worker wrote it: `JobBody` of the API."""
     return {**job_summary(job), "result": job.result}
 
 
 def job_path(job_id: str) -> str:
-    """Where a job is read."""
+    """Return the path of a job."""
     return f"/v1/jobs/{job_id}"
 
 
@@ -89,13 +89,13 @@ def _urls(job: Job) -> dict[str, str | None]:
     }
 
 
-def transition_content(step: Transition) -> dict[str, Any]:
-    """The transition as `TransitionEvent` of the API describes it."""
-    return {"number": step.number, "status": step.status.value, "at": rfc3339(step.at)}
+def transition_content(transition: Transition) -> dict[str, Any]:
+    """Return a transition: `TransitionEvent` of the API."""
+    return {"number": transition.number, "status": transition.status.value, "at": rfc3339(transition.at)}
 
 
 def rfc3339(seconds: float | None) -> str | None:
-    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond; clamped to the years 1970 to 9999."""
+    """Format seconds since the epoch as RFC 3339 in UTC, to the millisecond, clamped to the years 1970 to 9999."""
     if seconds is None:
         return None
     return (
@@ -106,12 +106,12 @@ def rfc3339(seconds: float | None) -> str | None:
 
 
 def outlined(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with an outline in place of each embedding; what is outlined already stays as it is."""
-    shown = dict(params)
+    """Return the parameters with each embedding replaced by an outline. Outlines are kept unchanged."""
+    content = dict(params)
     for name in EMBEDDINGS:
         if value := params.get(name):
-            shown[name] = [_outline(each) for each in value] if isinstance(value, list) else _outline(value)
-    return shown
+            content[name] = [_outline(each) for each in value] if isinstance(value, list) else _outline(value)
+    return content
 
 
 def _outline(embedding: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Jobs and batches of them: their states, the one table of transitions, and their identity."""
+"""Jobs and batches: their states, the table of transitions, and their ids."""
 
 import re
 import secrets
@@ -17,7 +17,7 @@ from shared.webhooks.schemas import Webhook
 
 
 class Status(StrEnum):
-    """Where a job is in its life."""
+    """State of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -28,7 +28,7 @@ class Status(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """True for a state that never changes."""
+        """True if the state never changes."""
         return not TRANSITIONS[self]
 
 
@@ -40,14 +40,15 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.CANCELED: frozenset(),
     Status.EXPIRED: frozenset(),
 }
-"""The one table. The scripts of `shared/ledger` make these steps and no others; a test holds them to it.
+"""All transitions. The scripts of `shared/ledger` make these and no others; a test checks them.
 
-A queued job fails only where its image could not be fetched; an item that a batch was refused for is born failed.
+A queued job fails only if its image could not be fetched. An invalid item of a batch becomes a job that has failed
+from the start.
 """
 
 
 class Priority(StrEnum):
-    """Who goes first. High before normal before low, but a share of the starts is the others': nobody starves."""
+    """Priority of a job: high before normal before low. A share of the claims starts lower, so that no job starves."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -55,7 +56,7 @@ class Priority(StrEnum):
 
 
 class BatchStatus(StrEnum):
-    """Where a batch is in its life."""
+    """State of a batch."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -65,12 +66,12 @@ _ID: Final = re.compile(r"(job|batch)_[0-9a-f]{34}")
 
 
 def new_job_id(*, shard: int, now_ms: int) -> str:
-    """A fresh id: its shard (1 byte), its birth in milliseconds (6 bytes), 80 random bits."""
+    """Return a new job id: shard (1 byte), creation time in milliseconds (6 bytes), 80 random bits."""
     return f"job_{_identity(shard, now_ms)}"
 
 
 def new_batch_id(*, shard: int, now_ms: int) -> str:
-    """A fresh id of a batch, made as a job's is; its jobs are on the same shard."""
+    """Return a new batch id in the same format. The jobs of a batch are on its shard."""
     return f"batch_{_identity(shard, now_ms)}"
 
 
@@ -79,26 +80,26 @@ def _identity(shard: int, now_ms: int) -> str:
 
 
 def is_job_id(text: str) -> bool:
-    """True if `text` has the form of a job id; says nothing about whether the job exists."""
-    found = _ID.fullmatch(text)
-    return found is not None and found[1] == "job"
+    """Return whether `text` has the form of a job id. The job need not exist."""
+    match = _ID.fullmatch(text)
+    return match is not None and match[1] == "job"
 
 
 def is_batch_id(text: str) -> bool:
-    """True if `text` has the form of a batch's id; says nothing about whether the batch exists."""
-    found = _ID.fullmatch(text)
-    return found is not None and found[1] == "batch"
+    """Return whether `text` has the form of a batch id. The batch need not exist."""
+    match = _ID.fullmatch(text)
+    return match is not None and match[1] == "batch"
 
 
 def shard_of(an_id: str) -> int:
-    """The shard that keeps this job or batch."""
-    at = an_id.index("_") + 1
-    return int(an_id[at : at + 2], 16)
+    """Return the shard that stores a job, batch, session or event."""
+    start = an_id.index("_") + 1
+    return int(an_id[start : start + 2], 16)
 
 
 @dataclass(frozen=True, slots=True)
 class JobFailure:
-    """Why a job failed, in the words that the client sees."""
+    """Why a job failed, as shown to the client."""
 
     code: ErrorCode
     detail: str
@@ -114,12 +115,12 @@ class Provenance:
     provider: str
     worker: str
     cached: bool = False
-    """True where the result was kept from an equal job before, and no model ran."""
+    """True if the result came from the cache of an equal job and no model ran."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step of a job's life: the how-manieth, to which status, and when by the ledger's clock."""
+    """One change of a job's status. `number` counts from 1 within the job; `at` is by the ledger's clock."""
 
     number: int
     status: Status
@@ -128,31 +129,31 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """What the caller decides about a job. A submission, a new job and a job on record all have these fields."""
+    """What the caller decides about a job. A submission, a new job and a stored job all have these fields."""
 
     operation: Operation
     metadata: Mapping[str, Any] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     webhook: Webhook | None = field(default=None, repr=False)
-    """An address that is told of the end, beside the tenant's registered endpoints."""
+    """Notified of the job's completion, in addition to the tenant's registered endpoints."""
     session: str | None = None
-    """The liveness session that the image belongs to. Such a job is in no list and no webhook, and never retried."""
+    """The liveness session that the image belongs to. Such a job is not listed or retried, and notifies no webhook."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest(JobSpec):
-    """A job that is not on record yet: with its images, or the addresses that they are fetched from."""
+    """A job that is not stored yet, with its images or the URLs that they are fetched from."""
 
     image: bytes = field(default=b"", repr=False)
     reference: bytes = field(default=b"", repr=False)
-    """A second image file, or empty."""
+    """A second image file, or empty bytes."""
     extra_images: tuple[bytes, ...] = field(default=(), repr=False)
     """Further images of the same person, for a registration."""
     image_url: str | None = field(default=None, repr=False)
-    """Where the image is fetched from. The job waits for its images before it waits for a worker."""
+    """URL of the image. The job is queued for a worker once its images have been fetched."""
     reference_url: str | None = field(default=None, repr=False)
     start_within: timedelta | None = None
-    """A job that no worker has started by then expires."""
+    """The job expires if no worker has started it within this time."""
 
     @property
     def has_images(self) -> bool:
@@ -169,18 +170,18 @@ class NewJob(JobRequest):
     result_ttl: timedelta
     tenant: str = DEFAULT
     context: RequestContext = UNKNOWN
-    """The request that submits it."""
+    """The request that submits the job."""
     refused: JobFailure | None = None
-    """Set for an item of a batch that cannot be done: it is born failed."""
+    """Set for an invalid item of a batch: the job has failed from the start."""
 
     @property
     def image_origin(self) -> str | None:
-        """Scheme and host of `image_url`: all of it that is shown, and kept beyond the end."""
+        """Scheme and host of `image_url`. Nothing else of it is shown or kept after completion."""
         return _origin(self.image_url)
 
     @property
     def reference_origin(self) -> str | None:
-        """The same of `reference_url`."""
+        """Scheme and host of `reference_url`."""
         return _origin(self.reference_url)
 
 
@@ -189,16 +190,16 @@ def _origin(url: str | None) -> str | None:
 
 
 def origin_of(url: str) -> str:
-    """Scheme and host of an address: all of it that is shown."""
+    """Return scheme and host of a URL, without user and password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(JobSpec):
-    """A job on record. Times are seconds since the epoch by the ledger's clock.
+    """A stored job. Times are seconds since the epoch by the ledger's clock.
 
-    These fields are the record: `shared/ledger/jobs/records.py` reads and writes each of them by its name and type.
+    These fields are the record: `shared/ledger/jobs/records.py` reads and writes each one by its name and type.
     """
 
     id: str
@@ -206,9 +207,9 @@ class Job(JobSpec):
     created_at: float
     params: Mapping[str, Any] = field(default_factory=dict)
     tenant: str = DEFAULT
-    """The owner; for every other tenant the job does not exist."""
+    """The owner. To every other tenant the job does not exist."""
     context: RequestContext = UNKNOWN
-    """The request that submitted it."""
+    """The request that submitted the job."""
     attempts: int = 0
     started_at: float | None = None
     """Start of the latest attempt."""
@@ -223,23 +224,23 @@ class Job(JobSpec):
     retry_of: str | None = None
     retried_as: str | None = None
     image_origin: str | None = None
-    """Scheme and host of the address that its image is fetched from; the rest is erased with the image."""
+    """Scheme and host of the image's URL. The rest of the URL is erased with the image."""
     reference_origin: str | None = None
     history: tuple[Transition, ...] = ()
-    """Every transition, the first one included."""
+    """Every transition, including the initial one."""
 
     @property
     def dead_lettered(self) -> bool:
-        """True where it failed because no worker could finish it."""
+        """True if the job failed because no worker could finish it."""
         return self.error is not None and self.error.code in DEAD_LETTERS
 
 
 BIRTH_FIELDS: Final = frozenset(each.name for each in fields(Job)) & frozenset(each.name for each in fields(NewJob))
-"""What a job on record takes over from the new job as it is."""
+"""Fields that a stored job takes from the new job unchanged."""
 
 
 def queued(new: NewJob, *, at: float) -> Job:
-    """The job on record right after its acceptance at this time."""
+    """Return the stored job right after its acceptance at this time."""
     return Job(
         **{name: getattr(new, name) for name in BIRTH_FIELDS},
         status=Status.QUEUED,
@@ -252,19 +253,19 @@ def queued(new: NewJob, *, at: float) -> Job:
 
 
 DEAD_LETTERS: Final = frozenset({ErrorCode.WORKER_LOST, ErrorCode.TIMED_OUT})
-"""Failures that put a job on the dead-letter list: its workers died of it, or with it."""
+"""Failures that put a job on the dead-letter list: its workers died or hung while they ran it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as the ledger holds it. Times are seconds since the epoch by the ledger's clock."""
+    """A stored batch. Times are seconds since the epoch by the ledger's clock."""
 
     id: str
     status: BatchStatus
     created_at: float
     total: int
     counts: dict[Status, int]
-    """Its jobs by status; those erased one by one count as what they were."""
+    """Number of jobs by status. A job that was erased individually still counts with its last status."""
     metadata: dict[str, Any] = field(default_factory=dict)
     tenant: str = DEFAULT
     finished_at: float | None = None
@@ -273,7 +274,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job in a worker's hands: the fencing token says that it still is."""
+    """A job claimed by a worker. The fencing token is valid while the worker holds the job."""
 
     job: Job
     token: str

@@ -1,4 +1,4 @@
-"""Active liveness sessions: their steps, their ends and why, and the record that the ledger keeps of one."""
+"""Active liveness sessions: steps, states, reasons, and the stored record."""
 
 import re
 import secrets
@@ -13,7 +13,7 @@ from shared.webhooks.schemas import Webhook
 
 
 class Step(StrEnum):
-    """What the person at the camera is asked to do. Left and right are the person's own."""
+    """What the person at the camera must do. Left and right are the person's own."""
 
     LOOK_STRAIGHT = "look_straight"
     TURN_LEFT = "turn_left"
@@ -24,11 +24,11 @@ class Step(StrEnum):
 
 
 TURNS: Final = (Step.TURN_LEFT, Step.TURN_RIGHT)
-"""Only these show that a face is not flat."""
+"""The only steps that show that a face is not flat."""
 
 
 class SessionStatus(StrEnum):
-    """Where a session is in its life; only `running` ever changes."""
+    """State of a session. All but `running` are final."""
 
     RUNNING = "running"
     PASSED = "passed"
@@ -60,45 +60,45 @@ class Reason(StrEnum):
 
 
 GRACE: Final = timedelta(seconds=2)
-"""How long after a step's time a frame still comes to be told that it is late; then the sweep ends the session."""
+"""How long after a step has timed out a frame is still answered as late. Then the sweep ends the session."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session that is to be opened. `steps` is the whole challenge in its order."""
+    """A session to open. `steps` is the whole challenge in order."""
 
     id: str
     steps: tuple[Step, ...]
     length: timedelta
-    """From its opening to the last moment that a frame is taken."""
+    """Time from opening until no more frames are accepted."""
     step_length: timedelta
-    """The same of each step, from the end of the one before."""
+    """Time for each step, from the end of the previous one."""
     most_frames: int
     result_ttl: timedelta
     tenant: str = DEFAULT
     metadata: Mapping[str, Any] = field(default_factory=dict)
     webhook: Webhook | None = field(default=None, repr=False)
     memory: str = field(default="", repr=False)
-    """What is remembered of faces, as text: the reference to begin with. Erased with the end."""
+    """Face data needed during the session, as text; initially the reference. Erased when the session ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameInWork:
-    """The one frame of a session that is analysed now."""
+    """The frame of a session that is being analyzed. There is at most one."""
 
     job_id: str
-    """The session's fencing token: only its end moves the session on."""
+    """Also the session's fencing token: only the completion of this job advances the session."""
     digest: str
     sequence: int
     taken_at: float
-    """The client's clock, in seconds."""
+    """By the client's clock, in seconds."""
     received_at: float
-    """The ledger's clock."""
+    """By the ledger's clock, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as the ledger holds it. Times are seconds since the epoch by the ledger's clock."""
+    """A stored session. Times are seconds since the epoch by the ledger's clock."""
 
     id: str
     status: SessionStatus
@@ -109,17 +109,17 @@ class Session:
     most_frames: int
     tenant: str = DEFAULT
     version: int = 0
-    """Counts its changes."""
+    """Number of changes to the record."""
     frames: int = 0
-    """Frames that were taken for analysis."""
+    """Number of frames accepted for analysis."""
     step_ends_at: float | None = None
-    """When the step in hand is over; the first begins with the first frame."""
+    """When the current step times out. The first step starts with the first frame."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     webhook: Webhook | None = field(default=None, repr=False)
     progress: str = ""
-    """What has been shown so far, as text; kept with the result."""
+    """What the person has shown so far, as text. Kept with the result."""
     memory: str = field(default="", repr=False)
-    """What is remembered of faces, as text; erased with the end."""
+    """Face data needed during the session, as text. Erased when the session ends."""
     frame: FrameInWork | None = None
     reason: Reason | None = None
     finished_at: float | None = None
@@ -130,10 +130,10 @@ _ID: Final = re.compile(r"live_[0-9a-f]{34}")
 
 
 def new_session_id(*, shard: int, now_ms: int) -> str:
-    """A fresh id, made as a job's is: shard, birth, 80 random bits."""
+    """Return a new session id in the format of a job id: shard, creation time, 80 random bits."""
     return f"live_{shard:02x}{now_ms:012x}{secrets.randbits(80):020x}"
 
 
 def is_session_id(text: str) -> bool:
-    """True if `text` has the form of a session's id; says nothing about whether the session exists."""
+    """Return whether `text` has the form of a session id. The session need not exist."""
     return _ID.fullmatch(text) is not None

@@ -246,7 +246,7 @@ class RegisterParams(OneFaceParams):
 
     def held_to(self, policy: QualityPolicy) -> "RegisterParams":
         """Return a copy that takes the limits it does not set from a caller's policy."""
-        merged = policy.asked(self.quality, self.quality_limits)
+        merged = policy.for_request(self.quality, self.quality_limits)
         return self.model_copy(update={"quality": merged.profile, "quality_limits": merged.limits})
 
 

@@ -1,4 +1,4 @@
-"""A thread that repeats one step until it is stopped, whatever the step raises."""
+"""A thread that repeats a step until it is stopped, even if the step raises."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -13,16 +13,15 @@ log = structlog.get_logger(__name__)
 
 
 class PeriodicThread(ABC):
-    """Calls `step` every `every` in a daemon thread, from `start` to `stop`.
+    """Calls `step` at an interval in a daemon thread, from `start` to `stop`.
 
-    What the step raises is logged as `<name>.failed` and the next step comes all the same, even where a picture has
-    taken all memory for a moment and there is none left for logging: a thread that ended then would leave its process
-    an empty shell.
+    If the step raises, the error is logged as `<name>.failed` and the thread goes on, even if an image has used up all
+    memory and none is left for logging. If the thread ended, its process would go on without doing its work.
 
     Args:
         name: name of the thread.
-        every: pause before each step, the first included.
-        patience: how long `stop` waits for a step in progress; None to wait for its end.
+        every: pause before each step, including the first.
+        patience: how long `stop` waits for a step in progress; None to wait until it ends.
     """
 
     def __init__(self, name: str, *, every: timedelta, patience: timedelta | None = PATIENCE) -> None:
@@ -34,14 +33,14 @@ class PeriodicThread(ABC):
 
     @abstractmethod
     def step(self) -> None:
-        """Do the work once."""
+        """Perform one step."""
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Start no further step, and wait for the one in progress."""
+        """Stop after the step in progress, and wait for it."""
         self._stopping.set()
         self._thread.join(timeout=self._patience)
 

@@ -56,7 +56,7 @@ class QualityPolicy(Submitted):
     profile: Profile = "standard"
     limits: QualityLimits = QualityLimits()
 
-    def asked(self, profile: Profile | None, limits: QualityLimits) -> "QualityPolicy":
+    def for_request(self, profile: Profile | None, limits: QualityLimits) -> "QualityPolicy":
         """Apply a request to this policy: a profile replaces all of it, individual limits override its own."""
         if profile is not None:
             return QualityPolicy(profile=profile, limits=limits)

@@ -1,4 +1,4 @@
-"""The base of everything that callers send as JSON: a null counts as a field that was left out."""
+"""Base class of JSON objects that callers send: a null counts as an omitted field."""
 
 import json
 from typing import Any
@@ -10,25 +10,25 @@ from shared.faces import Strict
 
 
 class Submitted(Strict):
-    """A wire object from a caller. Serializers of many languages write null for what nobody set."""
+    """An object sent by a caller. Serializers in many languages write null for unset fields."""
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or None not in given.values():
-            return given
+    def _without_nulls(cls, document: Any) -> Any:
+        if not isinstance(document, dict) or None not in document.values():
+            return document
         fields = cls.model_fields
         return {
             name: value
-            for name, value in given.items()
+            for name, value in document.items()
             if value is not None or name not in fields or fields[name].is_required()
         }
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """As callers see it: each field that may be left out may also be null, and defaults stand in descriptions.
+        """Return the schema for callers: optional fields may be null, and defaults are stated in descriptions.
 
-        Generators take a `default` as a reason to require the field, or to send it always.
+        Code generators take a `default` as a reason to require the field or to always send it.
         """
         described: dict[str, Any] = handler(core)
         schema = handler.resolve_ref_schema(described)
@@ -40,7 +40,7 @@ class Submitted(Strict):
 
 
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same JSON schema, with null allowed; what describes the field stays outside the alternatives."""
+    """Return the JSON schema with null allowed. Title, description and examples stay outside the alternatives."""
     null = {"type": "null"}
     if null in schema.get("anyOf", ()):
         return schema

@@ -1,1 +1,1 @@
-"""What an image file is, its size and orientation, and which of its bytes are the picture; nothing is decoded."""
+"""Reads type, size and orientation of an image file, and which bytes are the picture, without decoding it."""

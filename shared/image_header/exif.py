@@ -1,18 +1,18 @@
-"""EXIF orientation, one reader for JPEG, PNG and WebP (EXIF 2.32, tag 0x0112; TIFF 6.0, section 2)."""
+"""Reads the EXIF orientation of JPEG, PNG and WebP files (EXIF 2.32, tag 0x0112; TIFF 6.0, section 2)."""
 
 import struct
 from typing import Final
 
 PREFIX: Final = b"Exif\0\0"
-"""Begins the EXIF segment of a JPEG. In PNG and WebP it does not belong, and many tools write it all the same."""
+"""Starts the EXIF segment of a JPEG. It does not belong in PNG and WebP, but many tools write it there."""
 _ORDERS: Final = {b"II": "<", b"MM": ">"}
 _ORIENTATION: Final = 0x0112
 _WHOLE_NUMBERS: Final = {3: "H", 4: "I", 8: "h", 9: "i"}
-"""TIFF types: SHORT, which the standard asks for, LONG, and both signed. Pillow reads no other either."""
+"""TIFF types: SHORT, which the standard requires, LONG, and the signed ones. Pillow reads no others either."""
 
 
 def orientation_of(exif: bytes) -> int:
-    """Orientation of an EXIF block, with or without its prefix: 1 to 8, and 1 where it has none or is damaged.
+    """Return the orientation in an EXIF block, 1 to 8, with or without the prefix; 1 if there is none or it is damaged.
 
     Only the main directory (IFD0) counts; a thumbnail may have another orientation.
     """
@@ -31,7 +31,7 @@ def orientation_of(exif: bytes) -> int:
                 if number is None or values != 1:
                     return 1
                 (value,) = struct.unpack_from(f"{order}{number}", exif, at + 8)
-                return int(value) if 1 <= value <= 8 else 1  # noqa: PLR2004 - the values that are defined
+                return int(value) if 1 <= value <= 8 else 1  # noqa: PLR2004 - the defined values
     except struct.error:
         pass
     return 1

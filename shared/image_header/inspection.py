@@ -1,4 +1,4 @@
-"""The one rule for gateway and worker: which files are images, and of what size."""
+"""Decides which files are images and of what size, for the gateway and the worker alike."""
 
 from collections.abc import Callable
 from typing import Final
@@ -20,16 +20,16 @@ _READERS: Final[dict[Kind, Callable[[bytes, CheckSize], ImageHeader]]] = {
 
 
 def inspect_image(data: bytes, *, max_bytes: int | None = None, max_pixels: int) -> ImageHeader:
-    """Read the header of one whole still image, and check the structure of its file without decoding it.
+    """Read the header of a still image and check the structure of the file without decoding it.
 
-    The work is linear in the size of the file. Sides are checked as soon as they are read.
+    Time is linear in the size of the file. Width and height are checked as soon as they are read.
 
     Raises:
         ImageError: `empty_image`, `image_too_large`, `unsupported_image_type`, `animated_image`,
             `image_dimensions_too_large`, or `invalid_image` for damaged and truncated files.
     """
     if not data:
-        raise ImageError(ErrorCode.EMPTY_IMAGE, "The image is empty: it has no bytes.")
+        raise ImageError(ErrorCode.EMPTY_IMAGE, "The image file is empty.")
     if max_bytes is not None and len(data) > max_bytes:
         raise ImageError(
             ErrorCode.IMAGE_TOO_LARGE, f"The image has {len(data)} bytes; at most {max_bytes} are allowed."
@@ -38,7 +38,7 @@ def inspect_image(data: bytes, *, max_bytes: int | None = None, max_pixels: int)
 
     def check_size(width: int, height: int) -> None:
         if width < 1 or height < 1:
-            reject(kind, "its header says that a side has no pixels")
+            reject(kind, "its width or height is zero")
         if width > MAX_SIDE or height > MAX_SIDE or width * height > max_pixels:
             raise ImageError(
                 ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,

@@ -1,4 +1,4 @@
-"""JPEG, ITU-T T.81 annex B."""
+"""Reads JPEG files, ITU-T T.81 annex B."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,51 +10,51 @@ from shared.image_header.jpeg_scan import MAX_UNENDED, Scan
 from shared.image_header.trailer import check_trailer
 
 MAX_SCANS: Final = 100
-"""Scans of a progressive JPEG; encoders write about 10, and each one costs the decoder a whole picture."""
+"""Scans of a progressive JPEG. Encoders write about 10, and each costs the decoder a pass over the whole picture."""
 _SOI, _EOI, _SOS, _DHT, _DRI, _APP1 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xE1
 _PROGRESSIVE: Final = 0xC2
 _SUPPORTED: Final = frozenset({0xC0, 0xC1, _PROGRESSIVE})
-"""Baseline, extended sequential and progressive, all Huffman coded: what browsers and cameras use."""
+"""Baseline, extended sequential and progressive with Huffman coding: what cameras write and browsers display."""
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _SKIPPED: Final = frozenset({0xCC, 0xDC, *range(0xE0, 0xF0), 0xFE})
 _PICTURE: Final = _SUPPORTED | {_DHT, _SOS, 0xDB, _DRI, 0xE0, 0xEE}
-"""What a decoder needs: frame, tables, scans, and the two segments (JFIF, Adobe) that say how colors are stored."""
+"""What a decoder needs: frame, tables, scans, and the segments (JFIF, Adobe) that define how colors are stored."""
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
-"""The next marker, whatever stands before it: fill bytes, stuffed zeros, stray bytes."""
+"""The next marker. Fill bytes, stuffed zeros and stray bytes before it are skipped."""
 _AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""The next marker behind a scan that has restart markers in it."""
+"""The next marker after a scan that contains restart markers."""
 _ZEROS: Final = b"\0" * 16
-"""Stands for the end marker of a baseline file. libjpeg looks ahead by some bytes and must find them; where it finds
-the marker before all pixels, it fills the rest with gray and OpenCV does not tell. Without a marker it fails."""
+"""Replaces the end marker of a baseline file. libjpeg looks ahead by some bytes, which must exist. If it finds the end
+marker before all pixels, it fills the rest with gray and OpenCV reports no error; without a marker it fails."""
 
 
 @dataclass(slots=True)
 class _Walk:
-    """What was seen on the way through the segments."""
+    """State of the walk through the segments."""
 
     spans: Spans = field(default_factory=lambda: Spans([(0, 2)]))
     frame: tuple[int, int] | None = None
-    """Where the payload of the frame header starts and ends."""
+    """Byte range of the frame header's payload."""
     code: int = 0
     tables: list[tuple[int, int]] = field(default_factory=list)
     interval: int = 0
     """Restart interval of the first scan."""
     restarts: bool = False
-    """Whether scans may have restart markers; where none are due, a decoder fills the rest with gray at the first."""
+    """True if scans may have restart markers. At an unexpected one, decoders fill the rest with gray."""
     exif: bytes = b""
     scans: list[tuple[int, int]] = field(default_factory=list)
-    """Where the payload of each scan header starts and ends."""
+    """Byte range of each scan header's payload."""
     coded: tuple[int, int] = (0, 0)
-    """Where the coded pixels of the first scan start and end."""
+    """Byte range of the first scan's coded pixels."""
 
     @property
     def one_scan(self) -> bool:
-        """Whether all of the pixels are in one sequential scan."""
+        """True if all pixels are in one sequential scan."""
         return self.code != _PROGRESSIVE and len(self.scans) == 1
 
     def picture(self) -> tuple[tuple[int, int], ...]:
-        """The spans that a decoder needs: with one scan, nothing behind it."""
+        """Return the spans that a decoder needs. If there is only one scan, nothing after it is needed."""
         if not self.one_scan:
             return tuple(self.spans)
         last = self.coded[1]
@@ -81,7 +81,7 @@ def read_jpeg(data: bytes, check_size: CheckSize) -> ImageHeader:  # noqa: RET50
                     suffix=_ZEROS if walk.one_scan else b"\xff\xd9",
                 )
         if marker is None:
-            reject("jpeg", "it is damaged or cut off before its pixels")
+            reject("jpeg", "it is damaged or truncated before its pixels")
         code, at = data[marker.start() + 1], marker.end()
         if code in _ALONE:
             if walk.scans:
@@ -102,7 +102,7 @@ def _segment_end(data: bytes, at: int, code: int) -> int:
         reject("jpeg", "it ends before its pixels" if code == _EOI else "a marker is damaged")
     end = at + u16be(data, at)
     if end < at + 2 or end > len(data):
-        reject("jpeg", "it is damaged or cut off in a segment")
+        reject("jpeg", "it is damaged or truncated in a segment")
     return end
 
 
@@ -139,25 +139,25 @@ def _note(data: bytes, walk: _Walk, code: int, start: int, end: int) -> None:
 
 
 def _check_scans(data: bytes, walk: _Walk, end: int, *, ended: bool) -> None:
-    """Every color is there; and where the end marker is missing, every pixel (docs/decisions/0065)."""
+    """Check that no color is missing and, if the end marker is missing, no pixel (docs/decisions/0065)."""
     if walk.frame is None:
         reject("jpeg", "its pixels come before their size")
     start, stop = walk.frame
     colors = set(data[start + 6 : start + 6 + 3 * data[start + 5] : 3])
     stored = {number for begin, _ in walk.scans for number in data[begin + 1 : begin + 1 + 2 * data[begin] : 2]}
     if not colors or colors - stored:
-        reject("jpeg", "it is cut off: a color is missing")
+        reject("jpeg", "it is truncated: a color is missing")
     if ended:
         check_trailer(data, end + 2, kind="jpeg")
         return
     at, end = walk.coded
     if not walk.one_scan:
-        reject("jpeg", "it is cut off")
+        reject("jpeg", "it is truncated")
     if end - at > MAX_UNENDED:
-        reject("jpeg", "it is cut off, or its end marker (FF D9) is missing")
+        reject("jpeg", "it is truncated, or its end marker (FF D9) is missing")
     scan = Scan(data[start:stop], interval=walk.interval)
     for first, last in walk.tables:
         scan.define(data[first:last])
     begin, over = walk.scans[0]
     if not scan.is_complete(data[begin:over], data[at:end]):
-        reject("jpeg", "it is cut off")
+        reject("jpeg", "it is truncated")

@@ -1,4 +1,4 @@
-"""Counts the blocks of a baseline JPEG scan: how a missing end marker is told from missing pixels (ITU-T T.81, F.2)."""
+"""Counts the blocks of a baseline JPEG scan, to distinguish a missing end marker from missing pixels (T.81, F.2)."""
 
 import re
 from collections.abc import Iterable
@@ -6,19 +6,19 @@ from itertools import chain, repeat
 from typing import Final
 
 MAX_UNENDED: Final = 256 * 1024
-"""Bytes of a scan that are counted; each costs about half a microsecond, as slow as Python is."""
+"""Bytes of a scan whose blocks are counted. Each byte takes about half a microsecond in Python."""
 _RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
 _BLOCK: Final = 64
 _WIDEST: Final = 16
-"""Bits of the longest code."""
+"""Length of the longest code, in bits."""
 _CODES: Final = 1 << _WIDEST
 _SIXTEEN_ZEROS: Final = 0xF0
 Lookup = list[int]
-"""For each 16 bits that may come next: the bits of a code and its value, plus 256 times the coefficients it covers."""
+"""Indexed by the next 16 bits: the bits of a code and its value, plus 256 times the coefficients that it covers."""
 
 
 class Scan:
-    """The blocks that a scan must have, by the segments before it."""
+    """The blocks that a scan must have according to the segments before it."""
 
     def __init__(self, frame: bytes, *, interval: int) -> None:
         """Read a frame header (SOF); `interval` is the number of MCUs between restart markers, or 0."""
@@ -28,7 +28,7 @@ class Scan:
         self._tables: dict[int, tuple[bytes, bytes]] = {}
 
     def define(self, tables: bytes) -> None:
-        """Read Huffman tables (DHT); one that is defined again replaces the first."""
+        """Read Huffman tables (DHT). A later definition replaces an earlier one."""
         at = 0
         while at + 1 + _WIDEST <= len(tables):
             counts = tables[at + 1 : at + 1 + _WIDEST]
@@ -37,7 +37,7 @@ class Scan:
             at = end
 
     def is_complete(self, header: bytes, coded: bytes) -> bool:
-        """Whether `coded` has the bits of every block that `header` (SOS) promises."""
+        """Return whether `coded` contains every block that `header` (SOS) declares."""
         blocks, mcus = self._blocks(header), self._mcus(header)
         if not blocks:
             return False
@@ -49,7 +49,7 @@ class Scan:
         return not mcus
 
     def _blocks(self, header: bytes) -> list[tuple[Lookup, Lookup]]:
-        """The tables of DC and AC for each block of an MCU, in order; none where something is undefined."""
+        """Return the DC and AC tables of each block of an MCU, in order. Empty if a table or component is undefined."""
         count, blocks, lookups = header[0], list[tuple[Lookup, Lookup]](), dict[int, Lookup]()
         for at in range(1, 2 * count, 2):
             across, down = (1, 1) if count == 1 else self._sampling.get(header[at], (0, 0))
@@ -71,7 +71,7 @@ class Scan:
 
 
 def _lookup(counts: bytes, values: bytes, *, alternating: bool) -> Lookup:
-    """An entry of 0 is a code that does not exist."""
+    """Return the lookup table of a Huffman code. An entry of 0 marks a code that does not exist."""
     table, code, index = [0] * _CODES, 0, 0
     for length, count in enumerate(counts, 1):
         for value in values[index : index + count]:
@@ -87,7 +87,7 @@ def _lookup(counts: bytes, values: bytes, *, alternating: bool) -> Lookup:
 
 
 def _holds(coded: bytes, blocks: Iterable[tuple[Lookup, Lookup]]) -> bool:
-    """Whether all of these blocks can be read from the bytes."""
+    """Return whether all of these blocks can be read from the bytes."""
     at, end, coded, number = 0, len(coded) * 8, coded + b"\0\0\0", int.from_bytes
     for dc, ac in blocks:
         byte = at >> 3

@@ -1,4 +1,4 @@
-"""Recognizes what kind of file this is by its first bytes; the name and the `Content-Type` play no part."""
+"""Recognizes the type of a file by its first bytes. File name and `Content-Type` are ignored."""
 
 import re
 from typing import Final, NoReturn
@@ -28,7 +28,7 @@ _LOOKS: Final = (
     (re.compile(rb"PK\x03\x04"), "a ZIP archive"),
     (re.compile(rb"\x1f\x8b"), "a gzip file"),
     (re.compile(rb"\x1aE\xdf\xa3|RIFF.{4}AVI ", re.DOTALL), "a video"),
-    (re.compile(rb"data:image/"), "a data URL: send the bytes behind the comma"),
+    (re.compile(rb"data:image/"), "a data URL: send only the part after the comma"),
     (
         re.compile(rb"\s*(<\?xml[^>]{0,200}>\s*)?(<!--.{0,500}?-->\s*)?(<!DOCTYPE svg[^>]{0,300}>\s*)?<svg", re.DOTALL),
         "an SVG drawing",
@@ -41,16 +41,16 @@ _BRANDS: Final = (
     ({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}, "a HEIC image"),
     ({b"mif1", b"mif2", b"msf1", b"miaf"}, "a HEIF image"),
 )
-"""ISO/IEC 14496-12, 4.3: a file names the formats that it keeps to, in any order; the first row that fits names it."""
+"""ISO/IEC 14496-12, 4.3: a file lists its compatible brands in any order. The first matching row names the type."""
 _TEXT_SAMPLE: Final = 512
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 
 
 def kind_of(data: bytes) -> Kind:  # noqa: RET503 - reject never returns
-    """Which of the four kinds this is.
+    """Return which of the four supported types the file is.
 
     Raises:
-        ImageError: `unsupported_image_type`, which says what it looks like; `invalid_image` where its start is gone.
+        ImageError: `unsupported_image_type`, naming the type if known; `invalid_image` if the first bytes are damaged.
     """
     if data[:3] == b"\xff\xd8\xff":
         return "jpeg"
@@ -74,7 +74,7 @@ def _reject_other(head: bytes) -> NoReturn:
         reject_type("text")
     if head[:2] == b"\xff\xd8" or b"\x89PNG".startswith(head[:4]) or b"PNG\r\n\x1a\n" in head[:12]:
         raise ImageError(ErrorCode.INVALID_IMAGE, "The image is not valid: its first bytes are damaged or missing.")
-    reject_type("of a kind that is not known here")
+    reject_type("of an unknown type")
 
 
 def _container(head: bytes) -> str:

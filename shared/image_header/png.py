@@ -1,4 +1,4 @@
-"""PNG, https://www.w3.org/TR/png-3."""
+"""Reads PNG files, https://www.w3.org/TR/png-3."""
 
 from typing import Final
 
@@ -9,14 +9,14 @@ from shared.image_header.trailer import check_trailer
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_END: Final = 33
 _PICTURE: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-"""The chunks that make the pixels. Decoders unpack texts and profiles too: 3 GB from a file of 3 MB."""
+"""The chunks that define the pixels. Decoders also unpack texts and profiles: 3 GB from a file of 3 MB."""
 _WITH_ALPHA: Final = frozenset({4, 6})
 
 
 def read_png(data: bytes, check_size: CheckSize) -> ImageHeader:  # noqa: RET503 - reject never returns
     """Walk the chunks up to IEND."""
     if len(data) < _HEADER_END or data[8:16] != b"\0\0\0\x0dIHDR":
-        reject("png", "its header is damaged or cut off")
+        reject("png", "its header is damaged or truncated")
     width, height = u32be(data, 16), u32be(data, 20)
     check_size(width, height)
     spans, at, names, exif = Spans([(0, _HEADER_END)]), _HEADER_END, set[bytes](), b""
@@ -24,7 +24,7 @@ def read_png(data: bytes, check_size: CheckSize) -> ImageHeader:  # noqa: RET503
         size, name = u32be(data, at), data[at + 4 : at + 8]
         end = at + 12 + size
         if end > len(data):
-            reject("png", "it is cut off")
+            reject("png", "it is truncated")
         if name in _PICTURE:
             spans.add(at, end)
         if name == b"IEND":

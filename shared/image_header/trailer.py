@@ -1,4 +1,4 @@
-"""Bytes behind the end of a picture: ignored, unless they are a file of another kind."""
+"""Checks the bytes after the end of a picture: they are ignored unless they are a file of another type."""
 
 from typing import Final
 
@@ -10,16 +10,16 @@ _FOREIGN: Final = (
     *(b"rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c"),
     *(b"\x7felf\x01\x01\x01", b"\x7felf\x01\x02\x01", b"\x7felf\x02\x01\x01", b"\x7felf\x02\x02\x01"),
 )
-"""In lower case, and long enough not to turn up by chance in the megabytes of a motion video."""
+"""In lower case, and long enough not to occur by chance in the megabytes of a motion video."""
 _FOREIGN_START: Final = (b"PK\x03\x04", b"PK\x05\x06", b"MZ", b"#!/", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _ZIP_TAIL: Final = 65_535 + 22
 
 
 def check_trailer(data: bytes, end: int, *, kind: Kind) -> None:
-    """Reject a picture that has a document, a program or an archive behind its end.
+    """Reject a picture that is followed by a document, a program or an archive.
 
-    Phones append previews, depth maps and motion videos; editors leave the rest of a larger file behind a crop. Every
-    viewer ignores such bytes, and no decoder here gets to see them.
+    Phones append previews, depth maps and motion videos; editors leave the rest of a larger file after a crop. Viewers
+    ignore such bytes, and the decoders here never see them.
     """
     trailer = data[end:].lstrip(_PADDING)
     if not trailer:
@@ -29,5 +29,5 @@ def check_trailer(data: bytes, end: int, *, kind: Kind) -> None:
     is_zip = directory >= 0 and directory + 22 + int.from_bytes(
         trailer[directory + 20 : directory + 22], "little"
     ) == len(trailer)
-    if is_zip or trailer.startswith(_FOREIGN_START) or any(sign in lowered for sign in _FOREIGN):
-        reject(kind, "a file of another kind is hidden behind its end")
+    if is_zip or trailer.startswith(_FOREIGN_START) or any(signature in lowered for signature in _FOREIGN):
+        reject(kind, "a file of another type is hidden after its end")

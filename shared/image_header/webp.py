@@ -1,4 +1,4 @@
-"""WebP, RFC 9649."""
+"""Reads WebP files, RFC 9649."""
 
 import struct
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _FRAME_HEADER: Final = 16
 
 @dataclass(slots=True)
 class _Still:
-    """The chunks of one picture, as ranges of the file."""
+    """The chunks of one picture, as byte ranges of the file."""
 
     size: tuple[int, int] | None = None
     bits: tuple[int, int] | None = None
@@ -23,7 +23,7 @@ class _Still:
     lossless_alpha: bool = False
 
     def take(self, data: bytes, name: bytes, at: int, end: int) -> None:
-        """Note a chunk where it is the first of its kind."""
+        """Record a chunk if it is the first of its kind."""
         if name == b"ALPH" and self.alpha is None and self.bits is None:
             self.alpha = at, end
         if name in {b"VP8 ", b"VP8L"} and self.bits is None:
@@ -32,16 +32,16 @@ class _Still:
 
 
 def read_webp(data: bytes, check_size: CheckSize) -> ImageHeader:
-    """Walk the chunks of a still image, or of an animation that has one frame as large as its canvas."""
+    """Walk the chunks of a still image, or of an animation with a single frame that fills the canvas."""
     extended = data[12:16] == b"VP8X"
     if extended and len(data) < 30:  # noqa: PLR2004 - RIFF header, chunk header, 10 bytes
-        reject("webp", "it is cut off")
+        reject("webp", "it is truncated")
     flags = data[20] if extended else 0
     canvas = (u24le(data, 24) + 1, u24le(data, 27) + 1) if extended else _frame_size(data, 12)
     check_size(*canvas)
     end = 8 + u32le(data, 4)
     if end > len(data):
-        reject("webp", "it is cut off")
+        reject("webp", "it is truncated")
     still, exif = _Still(), b""
     for name, at, stop in _chunks(data, 12, end):
         if name == b"ANMF":
@@ -53,13 +53,13 @@ def read_webp(data: bytes, check_size: CheckSize) -> ImageHeader:
     if still.bits is None or still.size is None:
         reject("webp", "it has no pixels")
     if still.size != canvas:
-        reject("webp", "its two headers differ on its size")
+        reject("webp", "its two headers state different sizes")
     check_trailer(data, end, kind="webp")
     return _header(still, canvas, orientation_of(exif))
 
 
 def _header(still: _Still, size: tuple[int, int], orientation: int) -> ImageHeader:
-    """The picture as a file of its own: VP8 with its alpha, or VP8L."""
+    """Return the picture as a separate file: VP8 with its alpha channel, or VP8L."""
     chunks = [chunk for chunk in (still.alpha, still.bits) if chunk]
     has_alpha = still.alpha is not None or still.lossless_alpha
     head = b""
@@ -72,13 +72,13 @@ def _header(still: _Still, size: tuple[int, int], orientation: int) -> ImageHead
 
 
 def _chunks(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk between `at` and `end`; the padding of an odd size belongs to the chunk."""
+    """Yield name, start and end of each chunk between `at` and `end`, with the padding after an odd size."""
     for _ in range(MAX_PIECES):
         if at + 8 > end:
             return
         size = u32le(data, at + 4)
         if at + 8 + size > end:
-            reject("webp", "it is cut off")
+            reject("webp", "it is truncated")
         stop = min(at + 8 + size + (size & 1), end)
         yield data[at : at + 4], at, stop
         at = stop
@@ -86,12 +86,12 @@ def _chunks(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _take_frame(data: bytes, at: int, end: int, canvas: tuple[int, int] | None, still: _Still) -> None:
-    """The first frame of an animation; a canvas of None is that of a still image, where no frame belongs."""
+    """Read the first frame of an animation. `canvas` is None for a still image, which must not have frames."""
     payload = at + 8
     if canvas is None or still.bits is not None:
         reject_animation("an animated WebP")
     if payload + _FRAME_HEADER > end:
-        reject("webp", "its frame header is damaged or cut off")
+        reject("webp", "its frame header is damaged or truncated")
     left, top = u24le(data, payload), u24le(data, payload + 3)
     if (left, top, u24le(data, payload + 6) + 1, u24le(data, payload + 9) + 1) != (0, 0, *canvas):
         reject_animation("an animated WebP whose first frame does not fill it")
@@ -107,4 +107,4 @@ def _frame_size(data: bytes, at: int) -> tuple[int, int]:  # noqa: RET503 - reje
     if name == b"VP8L" and len(payload) >= 5 and payload[0] == 0x2F:  # noqa: PLR2004 - signature and 28 bits
         bits = u32le(payload, 1)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    reject("webp", "its frame header is damaged or cut off")
+    reject("webp", "its frame header is damaged or truncated")

@@ -1,4 +1,4 @@
-"""Which IP addresses a request of ours may go to: our own table, not Python's idea of what is global."""
+"""Decides which IP addresses outbound requests may go to, by a table instead of Python's `is_global`."""
 
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -11,10 +11,10 @@ _NEVER_4: Final = tuple(
     IPv4Network(network)
     for network in (
         "0.0.0.0/8",  # this network (RFC 791)
-        "100.100.100.200/32",  # Alibaba Cloud's metadata, inside the shared space
-        "168.63.129.16/32",  # Azure's agent, a public address by every registry
-        "169.254.0.0/16",  # link-local (RFC 3927) and most clouds' metadata
-        "192.0.0.0/24",  # protocol assignments (RFC 6890), Oracle's metadata among them
+        "100.100.100.200/32",  # Alibaba Cloud's metadata, inside the shared address space
+        "168.63.129.16/32",  # Azure's agent, formally a public address
+        "169.254.0.0/16",  # link-local (RFC 3927), and the metadata of most clouds
+        "192.0.0.0/24",  # protocol assignments (RFC 6890), including Oracle's metadata
         "192.0.2.0/24",  # documentation (RFC 5737)
         "192.31.196.0/24",  # AS112 (RFC 7535)
         "192.52.193.0/24",  # AMT (RFC 7450)
@@ -31,14 +31,14 @@ _PRIVATE_4: Final = tuple(
     IPv4Network(network)
     for network in (
         "10.0.0.0/8",  # private use (RFC 1918)
-        "100.64.0.0/10",  # shared space of carriers (RFC 6598)
+        "100.64.0.0/10",  # shared address space of carriers (RFC 6598)
         "127.0.0.0/8",  # loopback (RFC 1122)
         "172.16.0.0/12",  # private use
         "192.168.0.0/16",  # private use
     )
 )
 _UNICAST_6: Final = IPv6Network("2000::/3")
-"""All that IANA gives out as global unicast. What is outside is refused without being named: unspecified,
+"""All that IANA assigns as global unicast. Everything else is blocked without an entry: unspecified,
 IPv4-compatible (`::/96`), NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), discard (`100::/64`), segment routing
 (`5f00::/16`), link-local (`fe80::/10`), site-local (`fec0::/10`), multicast (`ff00::/8`)."""
 _NEVER_6: Final = tuple(
@@ -64,31 +64,31 @@ _PRIVATE_6: Final = tuple(
 
 
 def read(text: str) -> Address:
-    """The address of this text; an IPv4 address wrapped in IPv6 (`::ffff:0:0/96`) is unwrapped, and judged as that.
+    """Parse an IP address. An IPv4-mapped IPv6 address (`::ffff:0:0/96`) becomes the IPv4 address.
 
     Raises:
-        ValueError: it is none, or it names a zone (`fe80::1%eth0`).
+        ValueError: the text is not an IP address, or it contains a zone (`fe80::1%eth0`).
     """
     address = ip_address(text)
-    if address.version == 4:  # noqa: PLR2004 - the version of IP
+    if address.version == 4:  # noqa: PLR2004 - IP version
         return address
     if address.scope_id is not None:
-        msg = "an address with a zone is good on one machine only"
+        msg = "an address with a zone is valid on one machine only"
         raise ValueError(msg)
     return address.ipv4_mapped or address
 
 
 PRIVATE: Final[tuple[Network, ...]] = (*_PRIVATE_4, *_PRIVATE_6)
-"""Every private network that may be opened."""
+"""Private networks that can be allowed."""
 
 
 def is_open(address: Address, *, private: Collection[Network]) -> bool:
-    """True if a request may go there: a public address, or one of a private network that lies in one of `private`.
+    """Return whether requests may go to the address: it is public, or private and in one of the networks `private`.
 
     Link-local, metadata, multicast, reserved and documentation addresses, and those that wrap others (6to4, Teredo,
-    NAT64), are closed whatever `private` says.
+    NAT64), are always blocked, regardless of `private`.
     """
-    if address.version == 4:  # noqa: PLR2004 - the version of IP
+    if address.version == 4:  # noqa: PLR2004 - IP version
         return _is_open(address, never=_NEVER_4, closed=_PRIVATE_4, private=private)
     mapped = address.ipv4_mapped
     if mapped is not None:

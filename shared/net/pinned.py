@@ -1,4 +1,4 @@
-"""Requests to hosts that others name: looked up once, every address checked, and one of those connected to."""
+"""Connections to untrusted hosts: each name is resolved once, and only checked addresses are connected to."""
 
 import socket
 import ssl
@@ -16,35 +16,35 @@ from shared.net.response_limits import MeteredNetwork, ResponseMeter
 from shared.net.urls import Url
 
 CONNECT: Final = 3.0
-"""Seconds for each address of a host."""
+"""Connect timeout for each address of a host, in seconds."""
 MOST_ADDRESSES: Final = 4
-"""Addresses of one host that are tried; all that it has are checked."""
+"""Maximum number of addresses per host to try. All of its addresses are checked."""
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host and a port to all of its addresses, as texts. Raises OSError."""
+"""Resolves a host and a port to all addresses, as texts. Raises OSError."""
 
 
 LOOK_UPS: Final = 512
-"""Names that one event loop looks up at once. They have threads of their own: a name server that hangs, of whoever
-names it, keeps no thread from the store."""
+"""Concurrent DNS lookups of one event loop. They have dedicated threads, so that a name server that hangs takes no
+thread from calls to the store."""
 _limiter: RunVar[CapacityLimiter] = RunVar("look_ups")
 
 
 class UnresolvedError(Exception):
-    """The host has no address that could be found."""
+    """The host name cannot be resolved."""
 
 
 class ClosedError(Exception):
-    """One of the host's addresses is not open, so none of them is."""
+    """One of the host's addresses is blocked, so the host is not connected to."""
 
 
 async def look_up(host: str, port: int) -> Sequence[str]:
-    """Every address of a host, by the system's resolver, in a thread: it blocks, and cannot be told to stop."""
+    """Resolve a host with the system's resolver, in a thread because it blocks and cannot be canceled."""
 
-    def ask() -> list[str]:
-        return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    def resolve() -> list[str]:
+        return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
-    return await to_thread.run_sync(ask, abandon_on_cancel=True, limiter=_threads())
+    return await to_thread.run_sync(resolve, abandon_on_cancel=True, limiter=_threads())
 
 
 def _threads() -> CapacityLimiter:
@@ -56,50 +56,50 @@ def _threads() -> CapacityLimiter:
 
 
 async def checked(url: Url, *, resolve: Resolve, private: Collection[Network]) -> Sequence[Address]:
-    """The addresses of a URL's host that may be connected to, at most so many; all of them were checked.
+    """Resolve the host of a URL, check all of its addresses, and return those to connect to.
 
     Raises:
-        UnresolvedError: there are none, or they could not be found out.
-        ClosedError: one of them is not open.
+        UnresolvedError: the name has no address or cannot be resolved.
+        ClosedError: one of the addresses is blocked.
     """
     try:
-        found = await resolve(url.host, url.port)
+        texts = await resolve(url.host, url.port)
     except (OSError, UnicodeError):
-        found = []
-    if not found:
+        texts = []
+    if not texts:
         raise UnresolvedError
     try:
-        known = list(dict.fromkeys(map(addresses.read, found)))
+        resolved = list(dict.fromkeys(map(addresses.read, texts)))
     except ValueError:
         raise ClosedError from None
-    if not all(addresses.is_open(address, private=private) for address in known):
+    if not all(addresses.is_open(address, private=private) for address in resolved):
         raise ClosedError
-    return known[:MOST_ADDRESSES]
+    return resolved[:MOST_ADDRESSES]
 
 
 def connection(
-    url: Url, known: Sequence[Address], *, tls: ssl.SSLContext, network: httpcore.AsyncNetworkBackend, most: int
+    url: Url, resolved: Sequence[Address], *, tls: ssl.SSLContext, network: httpcore.AsyncNetworkBackend, most: int
 ) -> httpcore.AsyncHTTPConnection:
-    """A connection for one request, not open yet, to one of these addresses.
+    """Return an unopened connection for one request to one of these addresses.
 
-    TLS asks for a certificate of the host's name. A response that passes the limits of
-    `shared/net/response_limits.py`, or has more than `most` bytes with its head and framing, raises
-    `httpcore.RemoteProtocolError` as it is read.
+    TLS verifies the certificate against the host name. A response that exceeds the limits of
+    `shared/net/response_limits.py`, or `most` bytes including head and framing, raises
+    `httpcore.RemoteProtocolError` while it is read.
     """
     return httpcore.AsyncHTTPConnection(
         origin=httpcore.Origin(url.scheme.encode(), _host(url).encode(), url.port),
         ssl_context=tls,
-        network_backend=Pinned(known, MeteredNetwork(network, ResponseMeter(most=most))),
+        network_backend=Pinned(resolved, MeteredNetwork(network, ResponseMeter(most=most))),
     )
 
 
 def target(url: Url) -> httpcore.URL:
-    """The URL as a request names it."""
+    """Return the URL in the form that httpcore expects."""
     return httpcore.URL(scheme=url.scheme, host=_host(url), port=url.port, target=url.target)
 
 
 def extensions(url: Url) -> dict[str, Any]:
-    """What httpcore is told beside the request."""
+    """Return the extensions of a request: timeouts and the TLS server name."""
     return {"timeout": {"connect": CONNECT}, "sni_hostname": url.host}
 
 
@@ -108,22 +108,22 @@ def _host(url: Url) -> str:
 
 
 class Pinned(httpcore.AsyncNetworkBackend):
-    """Connects to the first of these addresses that takes the connection, whatever the host's name is."""
+    """Connects to the first of these addresses that accepts the connection. The host name is ignored."""
 
-    def __init__(self, known: Sequence[Address], network: httpcore.AsyncNetworkBackend) -> None:
-        self._known = known
+    def __init__(self, resolved: Sequence[Address], network: httpcore.AsyncNetworkBackend) -> None:
+        self._resolved = resolved
         self._network = network
 
     async def connect_tcp(
         self,
-        host: str,  # noqa: ARG002 - it was looked up once, and is not again
+        host: str,  # noqa: ARG002 - was resolved once, and is not resolved again
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own signature
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to one of the addresses."""
-        *others, last = self._known
+        """Connect to one of the addresses."""
+        *others, last = self._resolved
         for address in others:
             try:
                 return await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)

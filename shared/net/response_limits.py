@@ -1,4 +1,4 @@
-"""Limits on what a response may cost, counted on its bytes before a parser sees them."""
+"""Limits the cost of a response by counting its bytes before a parser sees them."""
 
 import re
 import ssl
@@ -9,22 +9,22 @@ import httpcore
 from anyio.lowlevel import checkpoint
 
 MOST_HEAD: Final = 32 * 1024
-"""Bytes of a response's head, informational responses (1xx) before it included."""
+"""Maximum size of a response head in bytes, including informational responses (1xx) before it."""
 MOST_INFORMATIONAL: Final = 8
-"""Informational responses before the final one."""
+"""Maximum number of informational responses before the final one."""
 SPARE_PIECES: Final = 256
 PIECE: Final = 256
-"""What comes in pieces may have `SPARE_PIECES` of them, and one more for each `PIECE` bytes: each costs a turn of the
-parser, however short it is."""
+"""Data may arrive in `SPARE_PIECES` pieces plus one for each `PIECE` bytes. Each piece costs a run of the parser,
+however short it is."""
 READ: Final = 16 * 1024
-"""Bytes that are read at once, so that one response never keeps the event loop for long."""
+"""Maximum bytes per read, so that one response never blocks the event loop for long."""
 
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _INFORMATIONAL: Final = re.compile(rb"HTTP/\d\.\d 1(?!01)\d\d")
 
 
 def too_many_pieces(pieces: int, size: int) -> bool:
-    """True where so many bytes came in more pieces than an honest sender makes of them."""
+    """Return whether the data arrived in more pieces than an honest sender would produce."""
     return pieces > SPARE_PIECES + size // PIECE
 
 
@@ -36,7 +36,7 @@ class ResponseMeter:
     """Counts the bytes of one response.
 
     Args:
-        most: bytes of the whole response, its head and framing included.
+        most: maximum size of the whole response in bytes, including head and framing.
     """
 
     def __init__(self, *, most: int) -> None:
@@ -45,14 +45,14 @@ class ResponseMeter:
         self._reads = 0
         self._informational = 0
         self._head: bytearray | None = bytearray()
-        """What came of the current head; None behind the final one."""
+        """Bytes of the current head; None after the final head."""
         self._heads = 0
 
     def count(self, data: bytes) -> None:
-        """Count what was read.
+        """Count the bytes of one read.
 
         Raises:
-            httpcore.RemoteProtocolError: the response passes a limit.
+            httpcore.RemoteProtocolError: the response exceeds a limit.
         """
         self._size += len(data)
         self._reads += 1
@@ -87,21 +87,21 @@ class ResponseMeter:
 
 
 class MeteredStream(httpcore.AsyncNetworkStream):
-    """A connection for one request whose response is counted as it is read."""
+    """A connection for one request that counts the response as it is read."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream, meter: ResponseMeter) -> None:
         self._stream = stream
         self._meter = meter
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's own
-        """Read a piece, after others had their turn."""
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
+        """Read a piece, after letting other tasks run."""
         await checkpoint()
         data = await self._stream.read(min(max_bytes, READ), timeout)
         self._meter.count(data)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Write all of it."""
+        """Write all of the buffer."""
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -114,16 +114,16 @@ class MeteredStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
-        """The same connection under TLS; from now on its plain text is counted."""
+        """Return the same connection over TLS. From now on the decrypted bytes are counted."""
         return MeteredStream(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._meter)
 
     def get_extra_info(self, info: str) -> Any:
-        """What is known of the connection below."""
+        """Return information on the underlying connection."""
         return self._stream.get_extra_info(info)
 
 
 class MeteredNetwork(httpcore.AsyncNetworkBackend):
-    """Makes connections whose responses are counted by one meter: for one request."""
+    """Makes connections for one request, whose responses one meter counts."""
 
     def __init__(self, network: httpcore.AsyncNetworkBackend, meter: ResponseMeter) -> None:
         self._network = network
@@ -133,11 +133,11 @@ class MeteredNetwork(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connection that is counted."""
+        """Connect, and count what is read."""
         stream = await self._network.connect_tcp(host, port, timeout, local_address, socket_options)
         return MeteredStream(stream, self._meter)
 

@@ -1,4 +1,4 @@
-"""Log lines: events with named fields, readable on a terminal or as JSON; never an image, a vector or a secret."""
+"""Configures logging: events with named fields, for a terminal or as JSON; never an image, embedding or secret."""
 
 import logging
 import sys
@@ -9,15 +9,15 @@ import structlog
 from structlog.types import Processor
 
 QUIET = {
-    "httpcore": logging.WARNING,  # at debug it prints whole addresses of images, which may hold secrets
+    "httpcore": logging.WARNING,  # at debug it logs full image URLs, which may contain secrets
     "kombu": logging.ERROR,
-    "celery.app.trace": logging.WARNING,  # every doorbell's start and end: our own job events say more
+    "celery.app.trace": logging.WARNING,  # start and end of every doorbell; the job events say more
     "celery.worker.strategy": logging.WARNING,
 }
 
 
 def configure(*, form: str, level: str) -> None:
-    """Send every log line of this process to standard error in one form; `form` is `console` or `json`."""
+    """Send all log output of this process to standard error. `form` is `console` or `json`."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -56,7 +56,7 @@ def configure(*, form: str, level: str) -> None:
         logging.getLogger(name).setLevel(least)
 
 
-# Tracebacks without the values of variables, which both forms would print by default: these are images and embeddings.
+# Tracebacks without local variables, which both forms show by default: they contain images and embeddings.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 _clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
 

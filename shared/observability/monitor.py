@@ -1,4 +1,4 @@
-"""The port for the operator's own machines: what a process counts, whether it lives, whether it is ready."""
+"""The monitoring port of a process: metrics, liveness and readiness."""
 
 import json
 import threading
@@ -17,27 +17,27 @@ from shared.errors import SettingsError
 from shared.settings import SharedSettings
 
 PATIENCE: Final = 5.0
-"""Seconds for one request to come in."""
+"""Seconds to receive one request."""
 
 log = structlog.get_logger(__name__)
 
 
 class Readiness(StrEnum):
-    """Whether a process should be given work. Only `ready` is a 200; none of the others is a reason to end it."""
+    """Whether a process should receive work. Only `ready` is a 200. No state is a reason to restart the process."""
 
     LOADING = "loading"
-    """It starts: models, or the store's file, are being read."""
+    """Starting: models, or the store's file, are being loaded."""
     READY = "ready"
     DRAINING = "draining"
-    """It was told to stop, and finishes what it has."""
+    """Stopping: it takes no new work and finishes its current work."""
     AWAY = "away"
-    """The store does not answer."""
+    """The store is unavailable."""
 
 
 class Monitor:
-    """Serves `/metrics`, `/livez` and `/readyz` from threads of its own; a context manager.
+    """Serves `/metrics`, `/livez` and `/readyz` in dedicated threads while the context is open.
 
-    `ready` is asked for each `/readyz` and must not take long. A port of 0 serves nothing.
+    `ready` is called for each `/readyz` and must be fast. With port 0 nothing is served.
 
     Raises (on entering):
         SettingsError: the port cannot be listened on.
@@ -50,11 +50,11 @@ class Monitor:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return self._address[1]
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         host, port = self._address
         if port:
             disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -68,7 +68,7 @@ class Monitor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server:
             self._server.shutdown()
             self._server.server_close()
@@ -77,7 +77,7 @@ class Monitor:
 
 @contextmanager
 def watched(collector: Collector) -> Iterator[None]:
-    """Have `/metrics` ask this, too, each time, as long as the block lasts."""
+    """Include the collector in `/metrics` for the duration of the block."""
     REGISTRY.register(collector)
     try:
         yield
@@ -93,7 +93,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: whoever asked is gone."""
+        """Ignore errors: the client has disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -101,22 +101,22 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """One request."""
+        """Answer one request."""
         if self.path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            self._answer(200, encode(REGISTRY), content_type)
+            self._send(200, encode(REGISTRY), content_type)
         elif self.path == "/livez":
-            self._say(200, "alive")
+            self._send_status(200, "alive")
         elif self.path == "/readyz":
             readiness = self.server.ready()
-            self._say(200 if readiness is Readiness.READY else 503, readiness.value)
+            self._send_status(200 if readiness is Readiness.READY else 503, readiness.value)
         else:
-            self._say(404, "not_found")
+            self._send_status(404, "not_found")
 
-    def _say(self, status: int, word: str) -> None:
-        self._answer(status, json.dumps({"status": word}).encode(), "application/json")
+    def _send_status(self, status: int, word: str) -> None:
+        self._send(status, json.dumps({"status": word}).encode(), "application/json")
 
-    def _answer(self, status: int, body: bytes, content_type: str) -> None:
+    def _send(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response_only(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -124,4 +124,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: machines ask every few seconds."""
+        """Log nothing: requests arrive every few seconds."""

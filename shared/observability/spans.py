@@ -1,4 +1,4 @@
-"""What a span is: one piece of work in a trace, or nothing where tracing is off."""
+"""Protocols of spans and tracers, and the span that does nothing if tracing is off."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -6,43 +6,43 @@ from typing import Final, Literal, Protocol
 
 Kind = Literal["internal", "server", "client", "consumer"]
 Attributes = Mapping[str, str | int | float | bool | None]
-"""What is known of a span; what is None is left out."""
+"""Attributes of a span. Those that are None are omitted."""
 
 
 class Span(Protocol):
-    """One piece of work."""
+    """A unit of work in a trace."""
 
     @property
     def traceparent(self) -> str | None:
-        """Its place in the trace, for what it causes."""
+        """Position in the trace, for child spans in other processes."""
 
     def name(self, name: str) -> None:
-        """Call it so, now that it is known."""
+        """Rename the span."""
 
     def note(self, attributes: Attributes) -> None:
-        """More of it that is known now."""
+        """Add attributes."""
 
     def fail(self, word: str) -> None:
-        """It came to nothing, and why, in a word."""
+        """Mark the span as failed; `word` is the reason."""
 
 
 class Tracer(Protocol):
-    """Makes spans. `parent` is a `traceparent`; without one a trace begins. Times are seconds since the epoch."""
+    """Creates spans. `parent` is a `traceparent`; None starts a new trace. Times are seconds since the epoch."""
 
     def span(
         self, name: str, *, parent: str | None, kind: Kind, attributes: Attributes
     ) -> AbstractContextManager[Span]:
-        """The time of the block."""
+        """Record the block as a span."""
 
     def past(self, name: str, *, parent: str | None, begin: float, end: float, attributes: Attributes) -> None:
-        """Something that is over."""
+        """Record a span that has already ended."""
 
     def close(self) -> None:
-        """Send what there is, for a short while."""
+        """Send the remaining spans, within a short time."""
 
 
 class _Nothing:
-    """No span."""
+    """A span that does nothing."""
 
     traceparent = None
 

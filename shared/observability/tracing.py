@@ -1,4 +1,4 @@
-"""Spans of a trace, where a collector is named; elsewhere nothing, and what would make them is not even imported."""
+"""Records spans if a collector is configured. Otherwise it does nothing, and the SDK is not even imported."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -7,22 +7,22 @@ from typing import Final
 from shared.observability.spans import NONE, NOTHING, Attributes, Kind, Span, Tracer
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-"""OpenTelemetry's own variables: either turns tracing on. The others (headers, sampler, name) its library reads."""
+"""OpenTelemetry's variables that turn tracing on. The SDK reads the others (headers, sampler, service name)."""
 
 _off: Final = nullcontext(NOTHING)
 _tracers: list[Tracer] = []
 
 
 def start(process: str) -> None:
-    """Turn tracing on for this process, where the environment names a collector."""
+    """Turn tracing on for this process if the environment names a collector."""
     if any(os.environ.get(name) for name in ENDPOINTS):
-        from shared.observability.exporting import OpenTelemetry  # noqa: PLC0415 - a process without a collector does not pay for it
+        from shared.observability.exporting import OpenTelemetry  # noqa: PLC0415 - costs nothing without a collector
 
         _tracers.append(OpenTelemetry(f"vultus-{process}"))
 
 
 def stop() -> None:
-    """Send what is left, and turn it off."""
+    """Send the remaining spans and turn tracing off."""
     while _tracers:
         _tracers.pop().close()
 
@@ -30,13 +30,13 @@ def stop() -> None:
 def span(
     name: str, *, parent: str | None = None, kind: Kind = "internal", attributes: Attributes = NONE
 ) -> AbstractContextManager[Span]:
-    """The time of the block as a span."""
+    """Record the block as a span."""
     if not _tracers:
         return _off
     return _tracers[0].span(name, parent=parent, kind=kind, attributes=attributes)
 
 
 def past(name: str, *, parent: str | None, begin: float, end: float, attributes: Attributes = NONE) -> None:
-    """A span of what is over."""
+    """Record a span that has already ended."""
     if _tracers:
         _tracers[0].past(name, parent=parent, begin=begin, end=end, attributes=attributes)

@@ -1,4 +1,4 @@
-"""Settings about webhooks that gateway and courier must agree on."""
+"""Webhook settings that the gateway and the courier must agree on."""
 
 from ipaddress import ip_network
 from typing import Annotated
@@ -13,43 +13,44 @@ from shared.webhooks.signing import read_secret, secret_of_tenant
 
 
 def _networks(text: str) -> tuple[Network, ...]:
-    """Read `127.0.0.0/8, 10.1.0.0/16`."""
-    found = []
+    """Parse a list of networks such as `127.0.0.0/8, 10.1.0.0/16`."""
+    networks = []
     for each in listed(text):
         try:
             network = ip_network(each)
         except ValueError:
-            msg = f"{each!r} is no network; give them as 10.1.0.0/16, fd12::/16"
+            msg = f"{each!r} is not a network; write networks as 10.1.0.0/16, fd12::/16"
             raise ValueError(msg) from None
         if not any(network.version == whole.version and network.subnet_of(whole) for whole in PRIVATE):  # type: ignore[arg-type]
-            msg = f"{each!r} lies in no private network; public addresses need no leave, and the others have none"
+            msg = f"{each!r} is not in a private network; public addresses are always allowed, all others never"
             raise ValueError(msg)
-        found.append(network)
-    return tuple(found)
+        networks.append(network)
+    return tuple(networks)
 
 
 class WebhookSettings(SharedSettings):
-    """Who may be told, and how it is signed."""
+    """Which receivers are allowed, and how callbacks are signed."""
 
     webhook_secrets: SecretStr = Field(
         default=SecretStr(""),
-        description="Secrets (`whsec_...`, commas between them) that sign callbacks to addresses which came with a "
-        "job; tenants but `default` have secrets of their own, made from these. All of them sign, so put a new one "
-        "before the old to rotate. Empty = no job may bring an address.",
+        description="Secrets (`whsec_...`, separated by commas) that sign callbacks to URLs submitted with a job. "
+        "Tenants other than `default` use secrets derived from these. Every secret signs: to rotate, put the new one "
+        "first. Empty = jobs cannot name a webhook URL.",
     )
     webhook_allow_http: bool = Field(
-        default=False, description="Send to `http://` addresses too: anyone on the way can read and change them."
+        default=False,
+        description="Also send to `http://` URLs. Anyone on the network path can read and change such callbacks.",
     )
     webhook_allow_private: Annotated[tuple[Network, ...], NoDecode, from_text(_networks)] = Field(
         default=(),
-        description="Private networks that may be sent to, such as `127.0.0.0/8, 10.1.0.0/16`. Metadata and link-local "
-        "addresses stay closed.",
+        description="Private networks that callbacks may be sent to, such as `127.0.0.0/8, 10.1.0.0/16`. Metadata and "
+        "link-local addresses stay blocked.",
     )
     public_url: str = Field(
         default="",
         pattern=r"^(https?://[^\s?#]+[^\s?#/])?$",
-        description="What the addresses in callbacks begin with, such as `https://faces.example.org`; empty = they are "
-        "paths.",
+        description="Base of the URLs in callbacks, such as `https://faces.example.org`. Empty = callbacks contain "
+        "only paths.",
     )
 
     @field_validator("webhook_secrets")
@@ -60,9 +61,9 @@ class WebhookSettings(SharedSettings):
         return value
 
     def signing_secrets(self, tenant: str) -> tuple[str, ...]:
-        """What signs callbacks to addresses that came with this tenant's jobs, in the order of the setting.
+        """Return the secrets that sign callbacks to URLs submitted with the tenant's jobs, in the order of the setting.
 
-        The default tenant is the operator's own, and so are its secrets; every other tenant has its own
+        The default tenant uses the operator's secrets. Every other tenant has secrets of its own
         (docs/decisions/0048).
         """
         secrets = _split(self.webhook_secrets)

@@ -91,7 +91,7 @@ def test_the_sweep_rings_for_jobs_that_nobody_rang_for(
     eventually(lambda: swept() == 3 == messages(broker_server))
     for _ in range(5):
         swept()
-    eventually(lambda: doorbell._owed == 0)
+    eventually(lambda: doorbell._unsent == 0)
     assert messages(broker_server) == 3
 
 
@@ -125,7 +125,7 @@ def test_the_sweep_goes_on_after_the_ledger_was_away(ledger: Ledger, doorbell: D
 def test_rings_do_not_pile_up_where_everybody_is_busy(doorbell: Doorbell, broker_server: Server) -> None:
     for _ in range(5):
         doorbell.ring(times=ENOUGH)
-        eventually(lambda: doorbell._owed == 0)
+        eventually(lambda: doorbell._unsent == 0)
     assert messages(broker_server) == ENOUGH
     with broker_server.store.client() as client:
         client.delete(QUEUE)
@@ -138,5 +138,5 @@ def test_the_sweep_rings_no_more_than_enough(ledger: Ledger, doorbell: Doorbell,
         accept(ledger, limit=1000)
     for _ in range(3):
         sweep(ledger, doorbell, max_attempts=3)
-        eventually(lambda: doorbell._owed == 0)
+        eventually(lambda: doorbell._unsent == 0)
     assert messages(broker_server) == ENOUGH

@@ -43,7 +43,7 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         comparing.checked(embedding, info, name=f"Known embedding {index}")
         for index, embedding in enumerate(params.known_embeddings)
     ]
-    policy = QualityPolicy().asked(params.quality, params.quality_limits)
+    policy = QualityPolicy().for_request(params.quality, params.quality_limits)
     limits = policy.effective(
         register_score=info.thresholds.register_score, register_length=info.thresholds.register_length
     )

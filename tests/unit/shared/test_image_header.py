@@ -147,7 +147,7 @@ def test_a_side_without_pixels_is_invalid() -> None:
         (b"data:image/png;base64,iVBORw0KGgo=", "data URL"),
         ("Grüße, ich bin keine Datei.".encode(), "text"),
         (b"BMW is a car maker, and this is text.", "text"),
-        (bytes(range(256)), "not known"),
+        (bytes(range(256)), "an unknown type"),
     ],
 )
 def test_other_files_are_refused_by_what_they_look_like(data: bytes, named: str) -> None:
@@ -228,7 +228,7 @@ def test_padding_after_the_end_is_harmless(kind: str) -> None:
 def test_another_format_behind_the_end_is_refused(kind: str, trailer: bytes) -> None:
     error = refusal(WHOLE[kind] + trailer)
     assert error.code is ErrorCode.INVALID_IMAGE
-    assert "hidden behind its end" in error.detail
+    assert "hidden after its end" in error.detail
 
 
 @pytest.mark.parametrize(

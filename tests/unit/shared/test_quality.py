@@ -56,19 +56,19 @@ def test_a_single_limit_goes_before_the_profiles_and_leaves_the_others() -> None
 
 def test_a_request_that_says_nothing_is_held_to_the_policy() -> None:
     policy = QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=45))
-    assert policy.asked(None, QualityLimits()) == policy
+    assert policy.for_request(None, QualityLimits()) == policy
 
 
 def test_single_limits_of_a_request_go_before_those_of_the_policy() -> None:
     policy = QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=45, max_roll=40))
-    asked = policy.asked(None, QualityLimits(max_yaw=10))
+    asked = policy.for_request(None, QualityLimits(max_yaw=10))
     assert asked == QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=10, max_roll=40))
 
 
 @given(profile=st.sampled_from(["off", "standard", "strict"]))
 def test_a_profile_of_a_request_replaces_the_policy_whole(profile: Profile) -> None:
     policy = QualityPolicy(profile="strict", limits=QualityLimits(max_yaw=45))
-    assert policy.asked(profile, QualityLimits(max_roll=5)) == QualityPolicy(
+    assert policy.for_request(profile, QualityLimits(max_roll=5)) == QualityPolicy(
         profile=profile, limits=QualityLimits(max_roll=5)
     )
 

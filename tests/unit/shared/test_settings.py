@@ -27,7 +27,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("VULTUS_LEASE", "soon", "a number of seconds, such as 30 or 0.5 (got 'soon')"),
+        ("VULTUS_LEASE", "soon", "must be a number of seconds, such as 30 or 0.5 (got 'soon')"),
         ("VULTUS_LEASE", "-1", "greater than"),
         ("VULTUS_LEASE", "0.0001", "greater than"),
         ("VULTUS_LEASE", "1e9", "less than"),
@@ -76,7 +76,7 @@ def test_a_secret_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_misspelt_variable_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(SettingsError, match="VULTUS_LAESE is no setting; did you mean VULTUS_LEASE"):
+    with pytest.raises(SettingsError, match="VULTUS_LAESE is not a setting; did you mean VULTUS_LEASE"):
         refuse_unknown(["PATH", "VULTUS_LAESE"], known=names(SharedSettings))
 
 
@@ -100,7 +100,7 @@ def test_a_setting_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     [
         (None, False, "cannot be read (No such file or directory)"),
         (b"", False, "is empty"),
-        (b"\xff\xfe\xfd", False, "cannot be read (no text)"),
+        (b"\xff\xfe\xfd", False, "cannot be read (not text)"),
         (b"redis://host/0", True, "VULTUS_LEDGER_URL and VULTUS_LEDGER_URL_FILE are both set"),
     ],
 )
