@@ -31,7 +31,7 @@ from api.http import problems
 from api.http.content_encoding import PlainBodies
 from api.http.cors import Cors
 from api.http.draining import Drain
-from api.http.middleware import BodyLimit, HeadAsGet, OwnNames, RequestContextMiddleware
+from api.http.middleware import AllowedHosts, BodyLimit, HeadAsGet, RequestContextMiddleware
 from api.http.openapi import add_models, complete
 from api.http.server import serve
 from api.http.uploads import Uploads
@@ -161,7 +161,7 @@ def _add_middleware(app: FastAPI, settings: ApiSettings) -> None:
         app.add_middleware(Cors, origins=settings.cors_origins)
     app.add_middleware(HeadAsGet)
     if settings.allowed_hosts:
-        app.add_middleware(OwnNames, names=settings.allowed_hosts)
+        app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts)
     app.add_middleware(RequestContextMiddleware, drain=app.state.drain, hsts=settings.hsts_max_age)
 
 

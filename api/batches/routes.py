@@ -124,7 +124,7 @@ async def _received(request: Request, settings: ApiSettings) -> Callable[[], Bat
     most, hooks = settings.max_batch_items, settings.webhook_policy
     kind = media_type(request)
     if kind == "multipart/form-data":
-        form = await read_form(request, FORM_FIELDS, most=most + MAX_PARTS)
+        form = await read_form(request, FORM_FIELDS, max_parts=most + MAX_PARTS)
         return partial(from_form, form, most=most, hooks=hooks)
     if kind != "application/json":
         refuse_media_type("multipart/form-data", "application/json")

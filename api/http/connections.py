@@ -1,4 +1,4 @@
-"""One client connection below the application: limits on heads, framing, pipelining, time and number."""
+"""Client connections below the application: limits on heads, framing, pipelining, time, and number."""
 
 import asyncio
 import secrets
@@ -17,48 +17,47 @@ from api.http.uploads import DETAILS, REFUSAL
 from shared.errors import ErrorCode
 
 MAX_HEAD: Final = 32 * 1024
-"""Bytes of a request's line and headers together."""
+"""Bytes of the request line and headers together."""
 MAX_HEADERS: Final = 100
 MAX_PIPELINED: Final = 8
-"""Requests without a body that may wait behind the one being answered."""
+"""Requests without a body that may wait behind the current one."""
 SLICE: Final = 64 * 1024
-"""Bytes parsed between two checks of the limits; the transport may hand over 256 KiB at once."""
+"""Bytes parsed between two checks of the limits. The transport may deliver 256 KiB at once."""
 UNWANTED: Final = 64 * 1024 * 1024
-"""Bytes of a body that are read and dropped after its request was answered."""
+"""Bytes of a body that are read and discarded after the response."""
 SPARE: Final = 64
-"""Connections beyond the limit that are still told why they are refused; the next ones are reset."""
+"""Connections above the limit that still get an error response. Any further ones are reset."""
 LINGER: Final = 1.0
-"""Seconds for which input is dropped after a refusal, so that the client reads the answer instead of a reset."""
+"""Seconds for which input is discarded after a refusal, so that the client reads the response, not a reset."""
 UNREAD: Final = 60.0
-"""Seconds that a client may leave an answer unread."""
+"""Seconds for which a client may leave a response unread."""
 
 log = structlog.get_logger(__name__)
 
 
 class _RefusedError(Exception):
-    """Raised in a parser callback: the connection takes no further request."""
+    """Raised in a parser callback: the connection accepts no further requests."""
 
 
 class _Flow(FlowControl):
-    """Flow control that does not resume while requests wait in the pipeline."""
+    """Flow control that does not resume while pipelined requests are waiting."""
 
     held = False
 
     def resume_reading(self) -> None:
-        """Read on, unless reading is held."""
+        """Resume reading, unless it is held."""
         if not self.held:
             super().resume_reading()
 
 
 class GuardedConnection(HttpToolsProtocol):
-    """Uvicorn's protocol with a limit for every byte of a connection, and a problem document for each refusal.
+    """Uvicorn's protocol with limits on everything a connection sends, and a problem document for each refusal.
 
-    A connection that sends nothing is closed silently when its time is up, like one that is idle between requests.
+    A connection that sends nothing is closed silently on timeout, like one that is idle between requests.
     """
 
     head_timeout = timedelta(seconds=10)
-    most = 2000
-    """Connections at once."""
+    max_connections = 2000
     flow: _Flow
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -66,27 +65,27 @@ class GuardedConnection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._head = 0
-        """Bytes of a head that is not complete yet."""
+        """Bytes of an incomplete head."""
         self._parsed = 0
-        """Bytes of this request's line and headers that the parser has reported."""
+        """Bytes of the request line and headers reported by the parser."""
         self._body = 0
-        """Bytes of this request's body."""
+        """Bytes of the body of this request."""
         self._framing = 0
         """Bytes of this request that are neither head nor body."""
         self._unwanted = 0
-        """Bytes that came after an answer or a refusal."""
+        """Bytes received after a response or a refusal."""
         self._in_body = False
         self._offers_upgrade = False
-        """The head in hand offers an upgrade: the parser stops behind it, and the head is parsed again without."""
+        """The current head offers an upgrade: the parser stops after it, and it is parsed again without the offer."""
         self._error = ""
-        """Why the parser was stopped, where that was not its own decision."""
+        """Why a callback stopped the parser; empty if the parser stopped by itself."""
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """A client has connected."""
         super().connection_made(transport)
         self.flow = _Flow(transport)
-        if len(self.connections) > self.most + SPARE:
+        if len(self.connections) > self.max_connections + SPARE:
             self._refused = True
             transport.abort()
             return
@@ -99,7 +98,7 @@ class GuardedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse in slices, and check the limits after each one."""
+        """Parse the data in slices, and check the limits after each one."""
         self._unset_keepalive_if_required()
         view = memoryview(data)
         for start in range(0, len(data), SLICE):
@@ -118,13 +117,13 @@ class GuardedConnection(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         if in_head and not self._in_body and self._head > MAX_HEAD:
-            self._answer(ErrorCode.HEADERS_TOO_LARGE, DETAILS[ErrorCode.HEADERS_TOO_LARGE])
+            self._respond_with_error(ErrorCode.HEADERS_TOO_LARGE, DETAILS[ErrorCode.HEADERS_TOO_LARGE])
         elif not in_head and self._in_body:
             self._framing += len(data) - (self._body - body)
             if too_much_framing(framing=self._framing, body=self._body):
-                self._answer(
+                self._respond_with_error(
                     ErrorCode.MALFORMED_REQUEST,
-                    "The chunks of the body are too small, or their extensions or trailers too long.",
+                    "The chunks of the body are too small, or their extensions or trailers are too long.",
                 )
             elif self.cycle.response_complete:
                 self._drop(len(data))
@@ -139,7 +138,7 @@ class GuardedConnection(HttpToolsProtocol):
             self._refuse_input()
 
     def _parse_without_upgrade(self, rest: memoryview) -> None:
-        """Parse a head again without the upgrade that it offers: the parser would skip the body behind it."""
+        """Parse a head again without its upgrade offer, because the parser would skip the body after it."""
         head = without_upgrade(
             method=self.parser.get_method(),
             version=self.parser.get_http_version(),
@@ -161,19 +160,19 @@ class GuardedConnection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the request target."""
+        """Part of the request target has arrived."""
         self._parsed += len(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer: those are dropped, so that they never pass for headers."""
+        """A header or trailer has arrived. Trailers are dropped, so that they never pass for headers."""
         if self._in_body:
             return
         self._parsed += len(name) + len(value) + 4
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is complete: its time is over, and whether the request is refused is known."""
+        """The head is complete. Stop its timer, and refuse the request if necessary."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if self.parser.should_upgrade() and method != b"CONNECT":
             self._offers_upgrade = True
@@ -182,23 +181,23 @@ class GuardedConnection(HttpToolsProtocol):
         if error:
             self._refuse(error)
         if self._is_answering() and has_body(self.headers):
-            self._refuse("A request with a body was sent before the previous request was answered.")
+            self._refuse("A request with a body was sent before the response to the previous request.")
         self._disarm()
         self._head = 0
         if version == "1.0":
             self.expect_100_continue = False
         if self._parsed > MAX_HEAD or len(self.headers) > MAX_HEADERS:
             self.scope["state"][REFUSAL] = ErrorCode.HEADERS_TOO_LARGE
-        elif len(self.connections) > self.most:
+        elif len(self.connections) > self.max_connections:
             self.scope["state"][REFUSAL] = ErrorCode.GATEWAY_BUSY
         super().on_headers_complete()
         self._in_body = True
         self.flow.held = bool(self.pipeline)
-        if len(self.connections) > self.most * 3 // 4:
-            self.cycle.keep_alive = False  # idle connections must not take the room of others
+        if len(self.connections) > self.max_connections * 3 // 4:
+            self.cycle.keep_alive = False  # idle connections must not use up the limit
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Part of the body has arrived."""
         self._body += len(body)
         super().on_body(body)
 
@@ -212,7 +211,7 @@ class GuardedConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is out. What remains of a body that nobody wanted gets the time of a head."""
+        """The response has been sent. The rest of an unread body must arrive within the head timeout."""
         self.flow.held = len(self.pipeline) > 1
         super().on_response_complete()
         if self._in_body and self._timer is None:
@@ -221,12 +220,12 @@ class GuardedConnection(HttpToolsProtocol):
             self._expect_head()
 
     def send_400_response(self, msg: str) -> None:
-        """Uvicorn's own answer to bytes that are not HTTP."""
+        """Replace uvicorn's own response to bytes that are not HTTP."""
         del msg
         self._refuse_input()
 
     def pause_writing(self) -> None:
-        """The client does not read."""
+        """The client does not read the response."""
         super().pause_writing()
         self._stop(self._unread)
         self._unread = self.loop.call_later(UNREAD, self.transport.abort)
@@ -245,10 +244,10 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _refuse_input(self) -> None:
         if not self.transport.is_closing():
-            self._answer(ErrorCode.MALFORMED_REQUEST, self._error or "The request is not valid HTTP/1.1.")
+            self._respond_with_error(ErrorCode.MALFORMED_REQUEST, self._error or "The request is not valid HTTP/1.1.")
 
     def _drop(self, size: int) -> None:
-        """Count bytes that nobody reads."""
+        """Count discarded bytes."""
         self._unwanted += size
         if self._unwanted > UNWANTED:
             self.transport.abort()
@@ -270,22 +269,22 @@ class GuardedConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._head:
-            self._answer(ErrorCode.REQUEST_TIMEOUT, "The request headers did not arrive in time.")
+            self._respond_with_error(ErrorCode.REQUEST_TIMEOUT, "The request headers did not arrive in time.")
         else:
             self.transport.close()
 
-    def _answer(self, code: ErrorCode, detail: str) -> None:
-        """Refuse what is not a complete request, then close; requests ahead of it are answered first."""
+    def _respond_with_error(self, code: ErrorCode, detail: str) -> None:
+        """Refuse an incomplete request, then close. Earlier requests get their responses first."""
         self._disarm()
         self._refused = True
         if self._is_answering():
             if not self._in_body:
-                self.cycle.keep_alive = False  # the newest one: the connection closes behind its answer
+                self.cycle.keep_alive = False  # the newest request: the connection closes after its response
                 return
             if self.cycle.response_started or self.pipeline:
-                self.transport.close()  # a second answer would run into the one on its way
+                self.transport.close()  # a second response would corrupt the one being sent
                 return
-            self.cycle.disconnected = True  # whoever reads this body hears that no more of it comes
+            self.cycle.disconnected = True  # the reader of this body learns that it is incomplete
             self.cycle.message_event.set()
         request_id = f"req_{secrets.token_hex(12)}"
         scope: Scope = {"type": "http", "state": {"request_id": request_id}}
@@ -298,6 +297,7 @@ class GuardedConnection(HttpToolsProtocol):
         self.loop.call_later(LINGER, self.transport.close)
 
 
-def guarded(*, head_timeout: timedelta, most: int) -> type[GuardedConnection]:
-    """The protocol with these limits, as uvicorn takes it."""
-    return type("LimitedConnection", (GuardedConnection,), {"head_timeout": head_timeout, "most": most})
+def guarded(*, head_timeout: timedelta, max_connections: int) -> type[GuardedConnection]:
+    """Return the protocol class for uvicorn with these limits."""
+    limits = {"head_timeout": head_timeout, "max_connections": max_connections}
+    return type("LimitedConnection", (GuardedConnection,), limits)

@@ -1,4 +1,4 @@
-"""Compressed request bodies are refused in words: unpacking them would undo every limit on size."""
+"""Refuse compressed request bodies: decompressing them would defeat every size limit."""
 
 from typing import Final
 
@@ -10,17 +10,17 @@ from shared.errors import ErrorCode
 
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 NO_CODINGS: Final = frozenset({"", "identity", "binary", "utf-8", "utf8"})
-"""Values of Content-Encoding that change no byte. All but `identity` are mistakes of clients, and harmless ones."""
+"""Values of Content-Encoding that leave the body as it is. All except `identity` are harmless client mistakes."""
 
 
 class PlainBodies:
-    """Answers 415 to a request whose body has a content coding, and names the one that is accepted."""
+    """Responds with 415 to a request whose body has a content coding, and names the accepted one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] == "http" and scope["method"] in WITH_BODY and _is_coded(Headers(scope=scope)):
             detail = "The body has a Content-Encoding. Compressed bodies are not accepted; send it uncompressed."
             code, headers = ErrorCode.UNSUPPORTED_MEDIA_TYPE, {"Accept-Encoding": "identity"}

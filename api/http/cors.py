@@ -1,4 +1,4 @@
-"""Calls from web pages of other origins (CORS): listed ones may call, and a refused preflight says why."""
+"""Cross-origin requests (CORS): listed origins may call, and a refused preflight says why."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from shared.errors import ErrorCode
 
 OPTIONS: Final[dict[str, Any]] = {
     "allow_methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
-    # Any header: a listed page is trusted, there are no cookies, and tracing libraries add headers of their own.
+    # Any header: listed origins are trusted, there are no cookies, and tracing libraries add their own headers.
     "allow_headers": ("*",),
     "allow_private_network": True,
     "expose_headers": (
@@ -27,25 +27,25 @@ OPTIONS: Final[dict[str, Any]] = {
         "X-Request-ID",
     ),
 }
-"""What listed pages may send and see; never cookies, of which there are none."""
+"""What listed origins may send and read. The gateway uses no cookies."""
 
 
 class Cors(CORSMiddleware):
-    """Starlette's middleware, with a problem document for each preflight that it refuses."""
+    """Starlette's middleware, with a problem document for each refused preflight."""
 
     def __init__(self, app: ASGIApp, *, origins: tuple[str, ...]) -> None:
         super().__init__(app, allow_origins=origins, **OPTIONS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         if scope["type"] != "http" or not is_preflight(scope["method"], headers):
             await super().__call__(scope, receive, send)
             return
         if not self.is_allowed_origin(headers["origin"]):
-            detail = "Pages of this origin may not call: it is not listed in VULTUS_CORS_ORIGINS."
+            detail = "This origin is not listed in VULTUS_CORS_ORIGINS."
         elif headers["access-control-request-method"] not in self.allow_methods:
-            detail = "Pages of other origins may not call with this method."
+            detail = "This method is not allowed in cross-origin requests."
         else:
             await super().__call__(scope, receive, send)
             return

@@ -1,12 +1,12 @@
-"""Whether this gateway is on its way out: load balancers are told first, then clients, then the door is closed."""
+"""Whether this gateway is shutting down. Load balancers notice first, then clients; then the port is closed."""
 
 
 class Drain:
-    """Set once, by whoever stops the process; never taken back."""
+    """A flag that is set once, when the process is told to stop, and never reset."""
 
     def __init__(self) -> None:
         self.began = False
 
     def begin(self) -> None:
-        """From now on `/readyz` says so, and each answer asks its client to connect anew, to another gateway."""
+        """From now on `/readyz` reports it, and every response asks its client to reconnect, to another gateway."""
         self.began = True

@@ -1,4 +1,4 @@
-"""Request bodies: read whole, in memory, then checked; images never touch this machine's disk."""
+"""Request bodies: read into memory, then validated. Images are never written to disk."""
 
 import codecs
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from shared.errors import EmbeddingError, ErrorCode, FieldError, RequestError
 from shared.operations import field_errors
 
 MAX_TEXT_FIELD: Final = 128 * 1024
-"""Bytes of one text field: an embedding of 4096 numbers, each written out in full, fits."""
+"""Maximum size of a text field, in bytes. An embedding of 4,096 numbers at full precision fits."""
 MAX_PARTS: Final = 32
-"""Parts of a form with a fixed number of fields; blank ones count."""
+"""Maximum number of parts of a form with a fixed number of fields, including blank parts."""
 CHARSETS: Final[Mapping[str, str]] = {
     "": "utf-8",
     "utf-8": "utf-8",
@@ -27,11 +27,11 @@ CHARSETS: Final[Mapping[str, str]] = {
     "iso-8859-1": "latin-1",
     "latin1": "latin-1",
 }
-"""Charsets that a form may declare, and how its texts are decoded: Python knows many more, and some are traps."""
+"""Charsets that a form may declare, and their codecs. Python has many more, and some of them are unsafe."""
 PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
 """Values of Content-Transfer-Encoding that leave the bytes as they are."""
 VECTOR_FIELDS: Final = frozenset({"vector", "embedding1", "embedding2", "stored_embedding"})
-"""Where one of these is wrong, the code is `invalid_embedding`."""
+"""Fields whose errors have the code `invalid_embedding`."""
 NULL: Final = "null"
 
 T = TypeVar("T")
@@ -39,70 +39,70 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FormFields:
-    """The fields of one call's form. The name of a field decides whether it is a file, not how its part is labelled."""
+    """The fields of a form. Whether a field is a file depends on its name, not on the headers of its part."""
 
     files: frozenset[str]
     texts: frozenset[str] = frozenset()
     either: frozenset[str] = frozenset()
     """Fields that hold a file or JSON text."""
     repeated: str | None = None
-    """The one file field that may come several times."""
+    """The file field that may be repeated."""
     ignore_unknown: bool = False
 
     @property
     def known(self) -> frozenset[str]:
-        """Every field."""
+        """All fields."""
         return self.files | self.texts | self.either
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields of a multipart body that are not blank."""
+    """The non-blank fields of a multipart body."""
 
     files: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def file(self, name: str) -> bytes:
-        """The first file of this field.
+        """Return the first file of this field.
 
         Raises:
-            RequestError: it is missing.
+            RequestError: the field is missing.
         """
         if name not in self.files:
-            wrong = FieldError(name, "this file is required")
-            raise RequestError(ErrorCode.INVALID_REQUEST, f"The file field {name} is missing.", fields=(wrong,))
+            missing = FieldError(name, "this file is required")
+            raise RequestError(ErrorCode.INVALID_REQUEST, f"The file field {name} is missing.", fields=(missing,))
         return self.files[name][0]
 
     def json(self, name: str) -> str | None:
-        """The text of a field that holds JSON; a JSON null is the same as no field."""
+        """Return the text of a JSON field. A JSON null counts as absent."""
         text = self.texts.get(name)
         return None if text is None or text.strip() == NULL else text
 
 
 def media_type(request: Request) -> str:
-    """The content type without its parameters, in lower case; empty where there is none."""
+    """Return the content type without parameters, in lower case; empty if absent."""
     return request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
 
 
-def refuse_media_type(*taken: str) -> NoReturn:
+def refuse_media_type(*accepted: str) -> NoReturn:
     """Refuse a body of another type.
 
     Raises:
         RequestError: `unsupported_media_type`.
     """
-    raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"This endpoint accepts {' or '.join(taken)}.")
+    raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"This endpoint accepts {' or '.join(accepted)}.")
 
 
-async def read_form(request: Request, fields: FormFields, *, most: int = MAX_PARTS) -> Form:
-    """Read a multipart body. Blank fields are left out: an empty text, or a file input with no file chosen.
+async def read_form(request: Request, fields: FormFields, *, max_parts: int = MAX_PARTS) -> Form:
+    """Read a multipart body. Blank fields are dropped: empty texts, and file inputs without a file.
 
     Args:
-        request: whose body it is.
-        fields: what the call takes.
-        most: the most parts that it may have.
+        request: the request to read.
+        fields: the fields of the form.
+        max_parts: the maximum number of parts.
 
     Raises:
-        RequestError: another content type, a body that cannot be read or is cut off, an unknown or a repeated field.
+        RequestError: another content type, an invalid or incomplete body, or an unknown or repeated field.
     """
     if media_type(request) != "multipart/form-data":
         refuse_media_type("multipart/form-data")
@@ -110,46 +110,46 @@ async def read_form(request: Request, fields: FormFields, *, most: int = MAX_PAR
     charset = options.get(b"charset", b"").decode("latin-1").lower()
     if charset not in CHARSETS:
         raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Text fields of a form must be encoded in UTF-8.")
-    parts = await read_parts(request.stream(), boundary=options.get(b"boundary", b""), most=most)
-    return _sorted(parts, fields, charset=charset)
+    parts = await read_parts(request.stream(), boundary=options.get(b"boundary", b""), max_parts=max_parts)
+    return _form(parts, fields, charset=charset)
 
 
-def _sorted(parts: list[Part], fields: FormFields, *, charset: str) -> Form:
+def _form(parts: list[Part], fields: FormFields, *, charset: str) -> Form:
     files: dict[str, list[bytes]] = {}
     texts: dict[str, str] = {}
-    wrong: list[FieldError] = []
+    errors: list[FieldError] = []
     for part in parts:
         name = part.name
         if name not in fields.known:
             if not fields.ignore_unknown:
-                wrong.append(FieldError(name, f"unknown field; the fields are {', '.join(sorted(fields.known))}"))
+                errors.append(FieldError(name, f"unknown field; the fields are {', '.join(sorted(fields.known))}"))
             continue
         value = _value(part, fields, charset=charset)
         if value is None:
             continue
         if isinstance(value, FieldError):
-            wrong.append(value)
+            errors.append(value)
         elif name in texts or (name in files and name != fields.repeated):
-            wrong.append(FieldError(name, "given more than once"))
+            errors.append(FieldError(name, "given more than once"))
         elif isinstance(value, bytes):
             files.setdefault(name, []).append(value)
         else:
             texts[name] = value
-    if wrong:
-        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has invalid fields.", fields=tuple(wrong))
+    if errors:
+        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has invalid fields.", fields=tuple(errors))
     return Form(files={name: tuple(data) for name, data in files.items()}, texts=texts)
 
 
 def _value(part: Part, fields: FormFields, *, charset: str) -> bytes | str | FieldError | None:
-    """The file or the text of a part, what is wrong with it, or None where it is blank."""
+    """Return the file or text of a part, an error, or None if the part is blank."""
     name, data = part.name, part.data
     if not part.filename and not data.strip():
         return None
     if part.transfer_encoding not in PLAIN_ENCODINGS:
-        return FieldError(name, "has a Content-Transfer-Encoding; send the bytes as they are, without that header")
+        return FieldError(name, "has a Content-Transfer-Encoding; send the raw bytes without that header")
     if name in fields.files:
         if part.filename is None and _is_text(data):
-            return FieldError(name, "must be a file, not text: send the bytes of the image")
+            return FieldError(name, "must be a file, not text; send the bytes of the image")
         return data
     if name in fields.either and not _is_json_part(part):
         return data
@@ -157,7 +157,7 @@ def _value(part: Part, fields: FormFields, *, charset: str) -> bytes | str | Fie
 
 
 def _is_json_part(part: Part) -> bool:
-    """Whether a field that may be either is text: no image begins like a JSON object, or is text as a whole."""
+    """True if a field that may be a file or JSON is JSON: no image starts like a JSON object or is text throughout."""
     if part.media_type == "application/json":
         return True
     return _is_text(part.data) and (part.filename is None or part.data.lstrip().startswith(b"{"))
@@ -171,14 +171,14 @@ def _is_text(data: bytes) -> bool:
 
 
 def _text(part: Part, *, charset: str) -> str | FieldError:
-    """The text of a part, by its own charset, else that of the form.
+    """Decode the text of a part with its own charset, or with the form's.
 
     Raises:
         RequestError: `request_too_large`.
     """
     if len(part.data) > MAX_TEXT_FIELD:
-        wrong = FieldError(part.name, f"has {len(part.data)} bytes; a text field may have at most {MAX_TEXT_FIELD}")
-        raise RequestError(ErrorCode.REQUEST_TOO_LARGE, "A text field of the form is too large.", fields=(wrong,))
+        error = FieldError(part.name, f"has {len(part.data)} bytes; a text field may have at most {MAX_TEXT_FIELD}")
+        raise RequestError(ErrorCode.REQUEST_TOO_LARGE, "A text field of the form is too large.", fields=(error,))
     codec = CHARSETS.get(part.charset or charset, "utf-8")
     try:
         return part.data.decode(codec)
@@ -187,11 +187,11 @@ def _text(part: Part, *, charset: str) -> str | FieldError:
 
 
 def parse(kind: type[T], raw: bytes | str, *, within: str = "") -> T:
-    """Read JSON into a model. A byte order mark of UTF-8 is skipped.
+    """Parse JSON into a model. A UTF-8 byte order mark is skipped.
 
     Raises:
-        RequestError: `malformed_json`, or `invalid_request` with the wrong fields.
-        EmbeddingError: `invalid_embedding` where a vector is at fault.
+        RequestError: `malformed_json`, or `invalid_request` with the invalid fields.
+        EmbeddingError: `invalid_embedding` if a vector is invalid.
     """
     try:
         return TypeAdapter(kind).validate_json(_utf8(raw, within))
@@ -200,8 +200,8 @@ def parse(kind: type[T], raw: bytes | str, *, within: str = "") -> T:
         if first["type"] == "json_invalid":
             raise _malformed(within) from None
         fields = tuple(
-            FieldError(wrong.field, wrong.detail.removeprefix("Value error, "))
-            for wrong in field_errors(error, prefix=within)
+            FieldError(invalid.field, invalid.detail.removeprefix("Value error, "))
+            for invalid in field_errors(error, prefix=within)
         )
         if VECTOR_FIELDS & {within, *first["loc"]}:
             raise EmbeddingError(ErrorCode.INVALID_EMBEDDING, "An embedding is not valid.", fields=fields) from None
@@ -209,10 +209,10 @@ def parse(kind: type[T], raw: bytes | str, *, within: str = "") -> T:
 
 
 def parse_object(raw: str | None, *, name: str) -> dict[str, Any]:
-    """Read a JSON object from a text field; an absent one is an empty object.
+    """Parse a text field with a JSON object. An absent field is an empty object.
 
     Raises:
-        RequestError: `malformed_json`, or `invalid_request` where it is no object.
+        RequestError: `malformed_json`, or `invalid_request` if the value is not an object.
     """
     if not raw:
         return {}
@@ -230,15 +230,15 @@ def parse_object(raw: str | None, *, name: str) -> dict[str, Any]:
 
 
 def _utf8(raw: bytes | str, within: str) -> bytes | str:
-    """JSON without a byte order mark, which many editors and .NET write.
+    """Strip the byte order mark, which many editors and .NET write.
 
     Raises:
-        RequestError: `malformed_json`: the text is in UTF-16 or UTF-32.
+        RequestError: `malformed_json`: the text is UTF-16 or UTF-32.
     """
     if isinstance(raw, str):
         return raw.removeprefix("\ufeff")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:4]:
-        detail = f"{within or 'The body'} is not UTF-8: it looks like UTF-16 or UTF-32. JSON is sent as UTF-8."
+        detail = f"{within or 'The body'} looks like UTF-16 or UTF-32. Send JSON as UTF-8."
         raise RequestError(ErrorCode.MALFORMED_JSON, detail)
     return raw.removeprefix(codecs.BOM_UTF8)
 

@@ -1,4 +1,4 @@
-"""Message framing: which heads are unambiguous HTTP/1.1, and how many bytes a request may spend around its body."""
+"""HTTP message framing: reject ambiguous request heads, and limit the bytes around a body."""
 
 import re
 from collections.abc import Sequence
@@ -8,23 +8,24 @@ Header = tuple[bytes, bytes]
 
 VERSIONS: Final = frozenset({"1.0", "1.1"})
 FRAMING: Final = 32 * 1024
-"""Bytes of chunk sizes, chunk extensions and trailers that every request may bring."""
+"""Bytes of chunk sizes, chunk extensions, and trailers allowed for every request."""
 BODY_PER_FRAMING: Final = 8
-"""Bytes of body that pay for one more byte of framing: chunks of 64 bytes and more always fit."""
+"""Bytes of body per further byte of framing. Chunks of 64 bytes or more always fit."""
 HOP_BY_HOP: Final = frozenset({b"upgrade", b"http2-settings"})
-"""Headers of an offered upgrade. We never accept one, so they are dropped (RFC 9110, 7.8)."""
+"""Headers that offer an upgrade. The gateway never accepts one and drops them (RFC 9110, section 7.8)."""
 
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 
 
 def head_error(*, method: bytes, version: str, target: bytes, headers: Sequence[Header]) -> str | None:
-    """Why a head that the parser accepted is refused all the same, as a sentence; None where it is fine.
+    """Return why a head that the parser accepted must be refused, as a sentence, or None if it is valid.
 
-    Two servers could read such a head in two ways (RFC 9112, 3.2 and 6.1), which is what request smuggling needs.
+    Two servers could interpret such a head differently (RFC 9112, sections 3.2 and 6.1), which enables request
+    smuggling.
     """
     if version not in VERSIONS:
-        return "The gateway speaks HTTP/1.1 and HTTP/1.0 only."
+        return "Only HTTP/1.1 and HTTP/1.0 are supported."
     if method == b"CONNECT":
         return "The gateway is not a proxy: CONNECT is not supported."
     hosts = [value for name, value in headers if name == b"host"]
@@ -42,27 +43,27 @@ def _target_error(target: bytes, hosts: Sequence[bytes]) -> str | None:
     if absolute is None:
         return "The request target must be a path."
     if hosts and absolute[1].lower() != hosts[0].lower():
-        return "The request target names another host than the Host header."
+        return "The request target and the Host header name different hosts."
     return None
 
 
 def _coding_error(version: str, headers: Sequence[Header]) -> str | None:
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     if codings and codings != [b"chunked"]:
-        return "The only transfer coding supported is chunked."
+        return "The only supported transfer coding is chunked."
     if codings and version == "1.0":
-        return "HTTP/1.0 has no transfer codings."
+        return "Transfer codings are not allowed in HTTP/1.0."
     return None
 
 
 def has_body(headers: Sequence[Header]) -> bool:
-    """Whether a body follows this head."""
+    """True if a body follows this head."""
     lengths = [value for name, value in headers if name == b"content-length"]
     return any(name == b"transfer-encoding" for name, _ in headers) or any(value.strip(b"0 ") for value in lengths)
 
 
 def without_upgrade(*, method: bytes, version: str, target: bytes, headers: Sequence[Header]) -> bytes:
-    """The same head, as bytes, without its offer to switch protocols."""
+    """Serialize the head without its offer to switch protocols."""
     lines = [b"%b %b HTTP/%b\r\n" % (method, target, version.encode())]
     for name, value in headers:
         if name == b"connection":
@@ -75,5 +76,5 @@ def without_upgrade(*, method: bytes, version: str, target: bytes, headers: Sequ
 
 
 def too_much_framing(*, framing: int, body: int) -> bool:
-    """Whether a request brought more bytes around its body than the body justifies."""
+    """True if a request has more bytes of framing than its body justifies."""
     return framing > FRAMING + body // BODY_PER_FRAMING

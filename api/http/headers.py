@@ -1,4 +1,4 @@
-"""What the headers of a request ask for: how long to wait, until when to start, under which key."""
+"""Request headers: `Prefer`, `Cancel-After`, `If-Match`, and `Idempotency-Key`."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 from shared.errors import ErrorCode, FieldError, RequestError
 
 MAX_PREFER: Final = 1024
-"""Characters of a Prefer header that is read; a longer one is no honest preference."""
+"""Maximum length of a Prefer header. A longer one is ignored."""
 MAX_KEY: Final = 255
 MAX_CANCEL_AFTER: Final = timedelta(days=30)
 """A job that may wait longer than this is better submitted later."""
@@ -26,34 +26,34 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a `Prefer` header (RFC 7240) asks for."""
+    """The preferences of a `Prefer` header (RFC 7240)."""
 
     wait: int | None = None
-    """Seconds; None where it was not said."""
+    """Seconds, or None if absent."""
     respond_async: bool = False
 
 
 def read_prefer(headers: Sequence[str]) -> Preferences:
-    """The preferences that are known here, each as it was said first; what cannot be read counts as not said."""
+    """Parse the known preferences. The first value of each one counts, and an invalid one is ignored."""
     text = ",".join(headers)
     if not text or len(text) > MAX_PREFER:
         return Preferences()
-    said: dict[str, str] = {}
+    values: dict[str, str] = {}
     plain = _QUOTED.sub(lambda quoted: quoted[0] if _DELTA_SECONDS.fullmatch(quoted[0]) else '""', text)
     for preference in plain.split(","):
         name, _, value = preference.split(";", 1)[0].partition("=")
-        said.setdefault(name.strip().lower(), value.strip())
-    seconds = _DELTA_SECONDS.fullmatch(said.get("wait", ""))
-    return Preferences(wait=int(seconds[1]) if seconds else None, respond_async="respond-async" in said)
+        values.setdefault(name.strip().lower(), value.strip())
+    seconds = _DELTA_SECONDS.fullmatch(values.get("wait", ""))
+    return Preferences(wait=int(seconds[1]) if seconds else None, respond_async="respond-async" in values)
 
 
-def granted_wait(asked: int | None, limit: timedelta) -> int | None:
-    """The seconds that a caller may wait; None where it did not ask."""
-    return None if asked is None else min(asked, int(limit.total_seconds()))
+def granted_wait(requested: int | None, limit: timedelta) -> int | None:
+    """Return the granted wait in seconds, or None if none was requested."""
+    return None if requested is None else min(requested, int(limit.total_seconds()))
 
 
 def read_cancel_after(headers: Sequence[str]) -> timedelta | None:
-    """How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds; at most 30 days.
+    """Return how long the job may wait to start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds; at most 30 days.
 
     Raises:
         RequestError: `invalid_request`.
@@ -65,15 +65,15 @@ def read_cancel_after(headers: Sequence[str]) -> timedelta | None:
     if len(headers) > 1 or not timedelta(0) < delay <= MAX_CANCEL_AFTER:
         _refuse(
             "Cancel-After",
-            "must be one duration above 0 and at most 30 days, such as 30s, 500ms, 2m, 1h or 30 (seconds)",
+            "must be one duration above 0 and at most 30 days, such as 30s, 500ms, 2m, 1h, or 30 (seconds)",
         )
     return delay
 
 
 def read_if_match(headers: Sequence[str]) -> frozenset[int] | None:
-    """The versions that `If-Match` (RFC 9110, section 13.1.1) allows; None for any.
+    """Return the versions allowed by `If-Match` (RFC 9110, section 13.1.1), or None for any.
 
-    Only tags that `etag` wrote can match; any other tag, and any weak one, matches no version.
+    Only tags written by `etag` can match. Weak tags and other tags match no version.
     """
     tags = [tag.strip() for tag in ",".join(headers).split(",")]
     if not headers or "*" in tags:
@@ -82,12 +82,12 @@ def read_if_match(headers: Sequence[str]) -> frozenset[int] | None:
 
 
 def etag(version: int) -> dict[str, str]:
-    """The header that names a version of a resource."""
+    """Return the `ETag` header of a version of a resource."""
     return {"ETag": f'"{version}"'}
 
 
 def read_idempotency_key(headers: Sequence[str]) -> str | None:
-    """The key of a submission, without its quotes where it has some.
+    """Return the key of a submission, without quotes.
 
     Raises:
         RequestError: `invalid_request`.
@@ -98,7 +98,10 @@ def read_idempotency_key(headers: Sequence[str]) -> str | None:
     quoted = _QUOTED_KEY.fullmatch(text)
     key = _ESCAPED.sub(r"\1", quoted[1]) if quoted else text
     if len(headers) > 1 or not 1 <= len(key) <= MAX_KEY or not (quoted or _BARE_KEY.fullmatch(text)):
-        _refuse("Idempotency-Key", f"must be one text of 1 to {MAX_KEY} printable ASCII characters, in quotes or bare")
+        _refuse(
+            "Idempotency-Key",
+            f"must be one string of 1 to {MAX_KEY} printable ASCII characters, with or without quotes",
+        )
     return key
 
 

@@ -1,4 +1,4 @@
-"""The edge of every request: its id, its log line, its size limit, and an answer whatever happens."""
+"""Middleware around every request: id, log line, size limit, and a response whatever happens."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.draining import Drain
 from api.http.metrics import IN_PROGRESS, method_of, note_request
 from api.http.problems import internal_error, problem
-from api.http.security_headers import is_ours, protect
+from api.http.security_headers import is_allowed_host, protect
 from shared.errors import ErrorCode
 from shared.observability import request_context, tracing
 from shared.observability.request_context import RequestContext, read_traceparent
@@ -27,19 +27,19 @@ from shared.observability.spans import NOTHING, Span
 ID_HEADER: Final = "X-Request-ID"
 _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 QUIET: Final = frozenset({"/livez", "/readyz", "/health"})
-"""Asked every few seconds by machines; logged at debug."""
+"""Paths polled every few seconds by machines; logged at debug level."""
 CLIENT_CLOSED: Final = 499
-"""The status logged, as nginx has it, where the client left before its answer."""
+"""The status logged, as in nginx, if the client disconnects before the response."""
 
 DRAIN: Final = timedelta(seconds=5)
 DRAIN_BYTES: Final = 64 * 1024 * 1024
-"""How long and how much of a refused body is still read, so that the client gets to see the answer."""
+"""Limits on reading the rest of a refused body, which is read so that the client sees the response."""
 
 log = structlog.get_logger(__name__)
 
 
 class RequestContextMiddleware:
-    """Gives every request an id, binds it to the log, logs one line, and turns whatever escapes into a 500."""
+    """Gives every request an id, binds it to the log, logs one line, and turns unhandled exceptions into a 500."""
 
     def __init__(self, app: ASGIApp, *, drain: Drain, hsts: timedelta = timedelta(0)) -> None:
         self._app = app
@@ -47,39 +47,39 @@ class RequestContextMiddleware:
         self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
         _drop_trailing_slash(scope)
         headers = Headers(scope=scope)
-        given = headers.get(ID_HEADER, "")
-        request_id = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        client_id = headers.get(ID_HEADER, "")
+        request_id = client_id if _ID.fullmatch(client_id) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        came_with = read_traceparent(headers.get("traceparent", ""))
-        answer = _Answer(scope, send, drain=self._drain, hsts=self._hsts)
+        parent = read_traceparent(headers.get("traceparent", ""))
+        response = _Response(scope, send, drain=self._drain, hsts=self._hsts)
         structlog.contextvars.clear_contextvars()
         with (
             IN_PROGRESS.track_inprogress(),
-            _span(scope, came_with) as span,
-            request_context.bind_request_context(RequestContext(request_id, span.traceparent or came_with)),
+            _span(scope, parent) as span,
+            request_context.bind_request_context(RequestContext(request_id, span.traceparent or parent)),
         ):
             try:
-                await self._app(scope, receive, answer)
+                await self._app(scope, receive, response)
             except ClientDisconnect:
                 pass
             except Exception:
                 log.exception("request.failed", method=scope["method"], path=_template(scope))
-                if answer.status != CLIENT_CLOSED:
-                    raise  # half an answer is out; only the server can cut the connection
-                await internal_error(scope)(scope, receive, answer)
+                if response.status != CLIENT_CLOSED:
+                    raise  # the response has started; only the server can close the connection
+                await internal_error(scope)(scope, receive, response)
             finally:
-                _note(scope, span, status=answer.status, seconds=time.perf_counter() - began)
+                _note(scope, span, status=response.status, seconds=time.perf_counter() - began)
 
 
-class _Answer:
-    """Sends an answer with the headers that every answer has, and remembers its status."""
+class _Response:
+    """Sends a response with the headers common to all responses, and records its status."""
 
     def __init__(self, scope: Scope, send: Send, *, drain: Drain, hsts: timedelta) -> None:
         self._state: dict[str, Any] = scope["state"]
@@ -91,7 +91,7 @@ class _Answer:
         self.status = CLIENT_CLOSED
 
     async def __call__(self, message: Message) -> None:
-        """Send one message of the answer."""
+        """Send one message of the response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
@@ -107,16 +107,16 @@ class _Answer:
 
 
 def _drop_trailing_slash(scope: Scope) -> None:
-    """Serve `/detect/` as `/detect`, so that routes, limits, scopes and metrics know one path."""
+    """Serve `/detect/` as `/detect`, so that routes, limits, scopes, and metrics see a single path."""
     if len(scope["path"]) > 1 and scope["path"].endswith("/"):
         scope["path"] = scope["path"][:-1]
         scope["raw_path"] = (scope.get("raw_path") or b"").removesuffix(b"/")
 
 
-def _span(scope: Scope, came_with: str | None) -> AbstractContextManager[Span]:
+def _span(scope: Scope, parent: str | None) -> AbstractContextManager[Span]:
     if scope["path"] in QUIET:
         return nullcontext(NOTHING)
-    return tracing.span(str(scope["method"]), parent=came_with, kind="server")
+    return tracing.span(str(scope["method"]), parent=parent, kind="server")
 
 
 def _note(scope: Scope, span: Span, *, status: int, seconds: float) -> None:
@@ -140,18 +140,18 @@ def _note(scope: Scope, span: Span, *, status: int, seconds: float) -> None:
 
 
 def _template(scope: Scope) -> str:
-    """The path as it stands in OpenAPI; an unknown path is not repeated in the log."""
+    """Return the route's path template, or `-`: unknown paths are not logged."""
     return getattr(scope.get("route"), "path", None) or "-"
 
 
 class HeadAsGet:
-    """Answers `HEAD` wherever `GET` is answered: with its headers, without its body."""
+    """Responds to `HEAD` wherever `GET` is supported: same headers, no body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -162,7 +162,7 @@ class HeadAsGet:
             if message["type"] == "http.response.start":
                 await send(message)
             elif not complete:
-                complete = True  # a stream has no end that a HEAD could wait for
+                complete = True  # do not wait for the end of a stream
                 await send({"type": "http.response.body", "body": b""})
 
         get = {**scope, "method": "GET"}
@@ -172,17 +172,17 @@ class HeadAsGet:
             scope.update({name: get[name] for name in ("route",) if name in get})
 
 
-class OwnNames:
-    """Answers only to names that are ours; a page that made a browser believe otherwise gets nothing."""
+class AllowedHosts:
+    """Refuses requests whose `Host` header is not allowed, which protects against DNS rebinding."""
 
-    def __init__(self, app: ASGIApp, *, names: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
         self._app = app
-        self._names = names
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        asked = scope["type"] == "http" and scope["path"] not in QUIET
-        if asked and not is_ours(Headers(scope=scope).get("host", ""), self._names):
+        """Handle one request."""
+        checked = scope["type"] == "http" and scope["path"] not in QUIET
+        if checked and not is_allowed_host(Headers(scope=scope).get("host", ""), self._hosts):
             detail = "The Host header does not name this gateway."
             await refuse_unread(ErrorCode.HOST_REFUSED, detail, scope=scope, receive=receive, send=send)
             return
@@ -190,14 +190,14 @@ class OwnNames:
 
 
 class BodyLimit:
-    """Refuses a body above its path's limit: by its Content-Length before reading it, else as soon as it is over."""
+    """Refuses a body above the limit of its path: by Content-Length before reading it, otherwise while reading it."""
 
     def __init__(self, app: ASGIApp, *, limit: Callable[[str, str], int]) -> None:
         self._app = app
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -229,7 +229,7 @@ class BodyLimit:
 
 
 class _TooLargeError(Exception):
-    """The body went over its limit while it was read; unknown to every handler, so that it gets up to BodyLimit."""
+    """The body exceeded its limit while being read. No handler catches it, so that it reaches `BodyLimit`."""
 
 
 async def refuse_unread(
@@ -243,11 +243,11 @@ async def refuse_unread(
     headers: Mapping[str, str] | None = None,
     drain: bool = True,
 ) -> None:
-    """Answer a request whose body is not wanted, then close; without `drain` its rest is not waited for."""
+    """Refuse a request whose body has not been read, then close; `drain` reads and discards the rest of the body."""
     more = {"Connection": "close", **(headers or {})}
     response = problem(code, detail, scope=scope, retry_after=retry_after, headers=more)
-    # A server that closes while the client still sends makes the client see a reset instead of the answer:
-    # so the answer goes out whole, then the rest of the body is swallowed, then the response ends.
+    # If the server closed while the client was still sending, the client would see a reset instead of the response.
+    # So send the response, discard the rest of the body, and only then end the response.
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     try:

@@ -1,4 +1,4 @@
-"""Multipart bodies, split into parts as they arrive. Everything stays in memory: faces never reach a file."""
+"""Split multipart bodies into parts as they arrive. Everything stays in memory: images never reach a file."""
 
 import re
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from shared.errors import ErrorCode, RequestError
 
 PADDING: Final = 64
-"""Spaces and tabs accepted behind the first boundary (RFC 2046 calls them transport padding)."""
+"""Spaces and tabs accepted after the first boundary (transport padding in RFC 2046)."""
 _EXTENDED: Final = re.compile(rb";\s*filename\*\s*=\s*([^;\s]*)", re.IGNORECASE)
-"""RFC 7578 forbids `filename*` in forms; some clients send nothing else."""
+"""RFC 7578 forbids `filename*` in forms, but some clients send only that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +23,30 @@ class Part:
     name: str
     data: bytes = field(repr=False)
     media_type: str = ""
-    """Its content type without parameters, in lower case; empty where it has none."""
+    """The content type without parameters, in lower case; empty if absent."""
     charset: str = ""
-    """The charset of its content type, in lower case; empty where it has none."""
+    """The charset of the content type, in lower case; empty if absent."""
     transfer_encoding: str = ""
     filename: bytes | None = None
-    """As sent, in either spelling; None where there is none. It only tells a file from a text, and a file from none."""
+    """`filename` or `filename*` as sent, or None. Used only to tell files, texts, and empty file inputs apart."""
 
 
-async def read_parts(stream: AsyncIterator[bytes], *, boundary: bytes, most: int) -> list[Part]:
-    """Split a body into its parts. Text before the first boundary and behind the closing one is ignored.
+async def read_parts(stream: AsyncIterator[bytes], *, boundary: bytes, max_parts: int) -> list[Part]:
+    """Split a body into its parts. Text before the first boundary and after the closing one is ignored.
 
     Args:
         stream: the body.
-        boundary: from the content type.
-        most: the most parts it may have.
+        boundary: the boundary from the content type.
+        max_parts: the maximum number of parts.
 
     Raises:
-        RequestError: `malformed_form`: the body is not a form, or ends before its closing boundary;
-            `invalid_request`: it has too many parts.
+        RequestError: `malformed_form` if the body is not a form or ends before its closing boundary;
+            `invalid_request` if it has too many parts.
     """
     if not boundary:
-        detail = "The Content-Type header names no boundary; let your HTTP library set the whole header."
+        detail = "The Content-Type header has no boundary. Let your HTTP library set the whole header."
         raise RequestError(ErrorCode.MALFORMED_FORM, detail)
-    collector = _Collector(most)
+    collector = _Collector(max_parts)
     preamble = _Preamble(boundary)
     try:
         parser = collector.parser(boundary)
@@ -56,16 +56,16 @@ async def read_parts(stream: AsyncIterator[bytes], *, boundary: bytes, most: int
     except FormParserError:
         raise RequestError(ErrorCode.MALFORMED_FORM, "The body is not valid multipart/form-data.") from None
     if not preamble.passed:
-        detail = "The body does not contain the boundary that its Content-Type header names."
+        detail = "The body does not contain the boundary named in its Content-Type header."
         raise RequestError(ErrorCode.MALFORMED_FORM, detail)
     if not collector.complete:
-        detail = "The body ends before its closing boundary: it was cut off. Send the whole form again."
+        detail = "The body ends before its closing boundary. Send the whole form again."
         raise RequestError(ErrorCode.MALFORMED_FORM, detail)
     return collector.parts
 
 
 class _Preamble:
-    """Drops what comes before the first boundary, which RFC 2046 allows and some mail libraries write."""
+    """Drops the text before the first boundary, which RFC 2046 allows and some mail libraries write."""
 
     def __init__(self, boundary: bytes) -> None:
         self.passed = False
@@ -76,7 +76,7 @@ class _Preamble:
         self._buffer = bytearray()
 
     def strip(self, chunk: bytes) -> tuple[bytes, ...]:
-        """What of this chunk, and of those held back before it, the parser is to see."""
+        """Return the bytes to parse from this chunk and from earlier chunks held back."""
         if self.passed:
             return (chunk,)
         start = max(0, len(self._buffer) - self._overlap)
@@ -92,7 +92,7 @@ class _Preamble:
 
 @dataclass
 class _Open:
-    """The part that is being read."""
+    """The part being read."""
 
     headers: dict[bytes, bytes] = field(default_factory=dict)
     data: bytearray = field(default_factory=bytearray)
@@ -101,16 +101,16 @@ class _Open:
 class _Collector:
     """Receives the parser's events."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_parts: int) -> None:
         self.parts: list[Part] = []
         self.complete = False
-        self._most = most
+        self._max_parts = max_parts
         self._open = _Open()
         self._header = bytearray()
         self._value = bytearray()
 
     def parser(self, boundary: bytes) -> MultipartParser:
-        """A parser that reports here."""
+        """Return a parser that reports its events to this collector."""
         return MultipartParser(
             boundary,
             {
@@ -126,8 +126,8 @@ class _Collector:
 
     def _begin(self) -> None:
         self._open = _Open()
-        if len(self.parts) >= self._most:
-            raise RequestError(ErrorCode.INVALID_REQUEST, f"The form has more than {self._most} parts.")
+        if len(self.parts) >= self._max_parts:
+            raise RequestError(ErrorCode.INVALID_REQUEST, f"The form has more than {self._max_parts} parts.")
 
     def _end_header(self) -> None:
         self._open.headers[bytes(self._header).lower()] = bytes(self._value)

@@ -1,4 +1,4 @@
-"""What OpenAPI says beyond FastAPI's own reading of the code: parameters, headers, and every problem."""
+"""Parts of the OpenAPI document that FastAPI cannot derive from the code: parameters, headers, and problems."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ IMAGE_CODES: Final = (
     ErrorCode.STORE_UNAVAILABLE,
     ErrorCode.INTERNAL_ERROR,
 )
-"""What can go wrong wherever an image is submitted."""
+"""Errors of every endpoint that accepts an image."""
 CLASSIC_CODES: Final = (
     *IMAGE_CODES,
     ErrorCode.JOB_ENDED,
@@ -44,10 +44,10 @@ CLASSIC_CODES: Final = (
     ErrorCode.WORKER_LOST,
     ErrorCode.TIMED_OUT,
 )
-"""What can go wrong where a call also waits for its job."""
+"""Errors of endpoints that also wait for the job."""
 
 READ_CODES: Final = (ErrorCode.JOB_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
-"""What can go wrong wherever one job is named."""
+"""Errors of endpoints that take the id of a job."""
 
 BODY_CODES: Final = (
     ErrorCode.INVALID_REQUEST,
@@ -57,7 +57,7 @@ BODY_CODES: Final = (
     ErrorCode.REQUEST_TIMEOUT,
     ErrorCode.GATEWAY_BUSY,
 )
-"""What can go wrong wherever a body of JSON is taken."""
+"""Errors of endpoints with a JSON body."""
 
 SECURED_CODES: Final = (
     ErrorCode.UNAUTHENTICATED,
@@ -66,27 +66,27 @@ SECURED_CODES: Final = (
     ErrorCode.STORE_UNAVAILABLE,
     ErrorCode.AUTH_UNAVAILABLE,
 )
-"""What can go wrong wherever a caller is asked for."""
+"""Errors of endpoints that require authentication."""
 
 API_KEY: Final[dict[str, Any]] = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key (`vk_...`)."}
 }
-"""The other way to show a key, for clients that cannot set `Authorization`."""
+"""The alternative for clients that cannot set `Authorization`."""
 
 BATCH_READ_CODES: Final = (ErrorCode.BATCH_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
-"""What can go wrong wherever one batch is named."""
+"""Errors of endpoints that take the id of a batch."""
 
 JOB_HEADERS: Final[dict[str, Any]] = {
     "Location": {"description": "URL of the job.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait before polling again.", "schema": {"type": "integer"}},
     "Preference-Applied": {
-        "description": "`wait=N`: the wait that was granted. `respond-async`: the answer does not say the end.",
+        "description": "`wait=N`: the wait that was granted. `respond-async`: the response did not wait for the job.",
         "schema": {"type": "string"},
     },
 }
 REPLAYED: Final[dict[str, Any]] = {
     "Idempotent-Replayed": {
-        "description": "`true` if this submission was received before; the response is the job that it created.",
+        "description": "`true` if this submission was received before. The response is the job that it created.",
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
@@ -94,8 +94,8 @@ PREFER: Final[dict[str, Any]] = {
     "name": "Prefer",
     "in": "header",
     "required": False,
-    "description": "`wait=N` (RFC 7240): wait up to N seconds for the end of the job. `respond-async`: do not wait, "
-    "which is also what happens without either.",
+    "description": "`wait=N` (RFC 7240): wait up to N seconds for the job to complete. `respond-async`: do not wait, "
+    "which is the default.",
     "schema": {"type": "string"},
     "example": "wait=10",
 }
@@ -103,9 +103,9 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": f"1 to {MAX_KEY} printable ASCII characters of the caller's choice, in quotes or bare, new for each "
-    "submission. Sent again with the same submission, it is answered with the first job. Kept for 24 h, and as long "
-    "as the job.",
+    "description": f"A unique key for this submission: 1 to {MAX_KEY} printable ASCII characters, with or without "
+    "quotes. If you repeat a submission with the same key, the response is the job that was created first. Keys are "
+    "kept for 24 hours, or as long as the job if that is longer.",
     "schema": {"type": "string"},
     "example": '"7d9f2c1e-6b1a-4c0e-9f53-1f6f1f0a9b2d"',
 }
@@ -113,8 +113,8 @@ IF_MATCH: Final[dict[str, Any]] = {
     "name": "If-Match",
     "in": "header",
     "required": False,
-    "description": "The `ETag` of the version that you read. If the resource has changed since, the request is "
-    "answered with 412 and changes nothing.",
+    "description": "The `ETag` of the version that you read. If the resource has changed since, the request fails with "
+    "412 and changes nothing.",
     "schema": {"type": "string"},
     "example": '"3"',
 }
@@ -122,15 +122,15 @@ CANCEL_AFTER: Final[dict[str, Any]] = {
     "name": "Cancel-After",
     "in": "header",
     "required": False,
-    "description": "How long the job may wait for its start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds; at most "
-    "30 days. A job that no worker has started by then ends as `expired`.",
+    "description": "How long the job may wait to start: `30s`, `500ms`, `2m`, `1h`, or `30` seconds; at most 30 days. "
+    "If no worker has started it by then, its status becomes `expired`.",
     "schema": {"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)?$"},
     "example": "30s",
 }
 
 
 def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that can answer these codes."""
+    """Return the `responses` of a route that can fail with these codes."""
     by_status: dict[int, list[ErrorCode]] = defaultdict(list)
     for code in codes:
         by_status[TABLE[code].status].append(code)
@@ -165,35 +165,36 @@ def _example(code: ErrorCode) -> dict[str, Any]:
 
 
 def _with_refusals(responses: dict[str, Any]) -> dict[str, Any]:
-    """The responses of a call, with the codes that may refuse its caller among those of the same status."""
+    """Return the responses of an operation, with the authentication errors merged in by status."""
     codes = [
         ErrorCode(code)
         for response in responses.values()
         for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
     ]
-    refusals = problem_responses(*dict.fromkeys([*codes, *SECURED_CODES]))
-    merged = responses | {str(status): response for status, response in refusals.items()}
+    problems = problem_responses(*dict.fromkeys([*codes, *SECURED_CODES]))
+    merged = responses | {str(status): response for status, response in problems.items()}
     return dict(sorted(merged.items()))
 
 
 def add_models(document: dict[str, Any], models: Iterable[type[BaseModel]]) -> None:
     """Add the schemas of models that only hand-written parts of the document refer to."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    wanted: tuple[type[BaseModel], ...] = (Problem, *models)
-    _, definitions = models_json_schema([(model, "validation") for model in wanted], ref_template=REF)
+    documented: tuple[type[BaseModel], ...] = (Problem, *models)
+    _, definitions = models_json_schema([(model, "validation") for model in documented], ref_template=REF)
     for name, schema in definitions["$defs"].items():
         schemas.setdefault(name, schema)
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add what may refuse the caller of each operation, and simplify what client generators cannot read.
+    """Add the authentication errors of each operation, and simplify what client generators cannot read.
 
-    FastAPI documents its own kind of 422 for every operation with a parameter; the gateway never sends it.
+    FastAPI documents its own 422 response for every operation with a parameter. The gateway never sends it, so it is
+    removed.
     """
     for item in (*document["paths"].values(), *document.get("webhooks", {}).values()):
         for operation in item.values():
             if operation.get("security"):
-                # A key goes into either header; FastAPI knows of the one that it was told of.
+                # A key is accepted in either header, but FastAPI documents only the declared one.
                 operation["security"] += [{"key": scopes} for way in operation["security"] for scopes in way.values()]
                 operation["responses"] = _with_refusals(operation["responses"])
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
@@ -208,7 +209,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unroll_tuples(node: Any) -> None:
-    """Describe tuples as arrays of a fixed length: many generators know `items` and have no notion of `prefixItems`."""
+    """Describe tuples as arrays of a fixed length, because many generators do not support `prefixItems`."""
     if isinstance(node, dict):
         if isinstance(node.get("prefixItems"), list):
             kinds = [dict(item) for item in node.pop("prefixItems")]

@@ -1,4 +1,4 @@
-"""Cursors of lists: opaque to the client, and good only for the list that gave them out."""
+"""Cursors of lists: opaque to the client, and valid only for the list that issued them."""
 
 import hashlib
 import json
@@ -15,19 +15,19 @@ _CURSOR: Final = re.compile(r"(?:[A-Za-z0-9_-]{4}){4,50}[A-Za-z0-9_-]{0,3}")
 _SEAL: Final = 9
 """Bytes; a whole number of base64 groups."""
 LATEST: Final = 1e11
-"""Seconds since the epoch, in the year 5138: no record is younger."""
+"""Largest timestamp in a cursor, in seconds since the epoch: in the year 5138."""
 
 
 def write_cursor(position: Position, wanted: JobFilter) -> str:
-    """A text that leads to the page after this position of this list of jobs."""
+    """Return a cursor for the page after this position in the list of jobs with this filter."""
     return _write(position.created_at, position.job_id, of=wanted)
 
 
 def read_cursor(text: str, wanted: JobFilter) -> Position:
-    """Where the page of jobs begins.
+    """Return the position that the page of jobs starts after.
 
     Raises:
-        RequestError: `invalid_request`: the cursor was not given out for this list.
+        RequestError: `invalid_request`: the cursor was not issued for this list.
     """
     position = Position(*_read(text, of=wanted))
     if not is_job_id(position.job_id):
@@ -36,15 +36,15 @@ def read_cursor(text: str, wanted: JobFilter) -> Position:
 
 
 def write_delivery_cursor(position: tuple[float, str], *, of: str) -> str:
-    """A text that leads to the page after this position of the list of one endpoint."""
+    """Return a cursor for the page after this position in an endpoint's list of deliveries."""
     return _write(*position, of=of)
 
 
 def read_delivery_cursor(text: str, *, of: str) -> tuple[float, str]:
-    """Where the page of deliveries begins.
+    """Return the position that the page of deliveries starts after.
 
     Raises:
-        RequestError: `invalid_request`: the cursor was not given out for this list.
+        RequestError: `invalid_request`: the cursor was not issued for this list.
     """
     return _read(text, of=of)
 
@@ -55,14 +55,14 @@ def _write(at: float, name: str, *, of: object) -> str:
 
 
 def _read(text: str, *, of: object) -> tuple[float, str]:
-    """Time and name of a position.
+    """Return the time and name of a position.
 
-    The seal keeps damage and mix-ups out. It needs no secret, because a forged cursor shows no more than the list does;
-    so whatever is inside is checked like any other input.
+    The seal detects damaged and mixed-up cursors. It needs no secret, because a forged cursor reveals no more than the
+    list itself. The content is therefore validated like any other input.
     """
     if _CURSOR.fullmatch(text) and len(text) % 4 != 1:
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        with suppress(ValueError, TypeError, OverflowError):  # neither JSON, nor a pair, nor a number
+        with suppress(ValueError, TypeError, OverflowError):  # not JSON, not a pair, or not a number
             at, name = json.loads(raw[_SEAL:])
             if 0 <= float(at) <= LATEST and isinstance(name, str) and _write(float(at), name, of=of) == text:
                 return float(at), name
@@ -73,7 +73,7 @@ def _foreign() -> RequestError:
     return RequestError(
         ErrorCode.INVALID_REQUEST,
         "A parameter of the request is not valid.",
-        fields=(FieldError("cursor", "was not given out for a list with these conditions"),),
+        fields=(FieldError("cursor", "was not issued for a list with these filters"),),
     )
 
 

@@ -1,4 +1,4 @@
-"""Errors as answers: the one table from code to HTTP status, and RFC 9457 problem documents."""
+"""Error responses: the table from error code to HTTP status, and RFC 9457 problem documents."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -18,12 +18,12 @@ from shared.errors import ErrorCode, FieldError, RequestError, UnavailableError,
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:vultus:error:"
 MAX_FIELDS: Final = 20
-"""Wrong fields named in one answer; a vector of 512 strings must not answer with 512 lines."""
+"""Maximum number of invalid fields in one response. A vector of 512 strings must not yield 512 entries."""
 MAX_FIELD_NAME: Final = 100
 
 
 class Kind(NamedTuple):
-    """How one code looks in HTTP."""
+    """The HTTP status and title of an error code."""
 
     status: int
     title: str
@@ -92,18 +92,18 @@ TABLE: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.TIMED_OUT: Kind(500, "Job timed out"),
     ErrorCode.INTERNAL_ERROR: Kind(500, "Internal error"),
 }
-"""Total: a test fails where a code is missing."""
+"""Covers every code, which a test checks."""
 
 RETRY_AFTER: Final[Mapping[ErrorCode, timedelta]] = {
     ErrorCode.IDEMPOTENCY_IN_PROGRESS: timedelta(seconds=1),
     ErrorCode.FRAME_IN_WORK: timedelta(seconds=1),
 }
-"""When to come back with the same request, for codes whose errors do not carry that themselves."""
+"""When to repeat the same request, for codes whose errors do not carry a delay of their own."""
 
 HEADERS: Final[Mapping[ErrorCode, Mapping[str, str]]] = {
     ErrorCode.UNAUTHENTICATED: {"WWW-Authenticate": 'Bearer realm="vultus"'}
 }
-"""What answers of a code carry besides."""
+"""Additional headers of a code's responses."""
 
 _BY_STATUS: Final = {
     404: ErrorCode.NOT_FOUND,
@@ -118,7 +118,7 @@ _DETAILS: Final = {
 
 
 def request_id(scope: Scope) -> str:
-    """The id that the edge gave this request."""
+    """Return the id that `RequestContextMiddleware` assigned to this request."""
     return str(scope.get("state", {}).get("request_id", ""))
 
 
@@ -131,7 +131,7 @@ def problem(
     retry_after: timedelta | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The answer for one error; its code is also noted for the request's log line."""
+    """Return the response for one error, and store its code for the request's log line."""
     kind = TABLE[code]
     scope.setdefault("state", {})["problem"] = code.value
     content: dict[str, Any] = {
@@ -152,12 +152,12 @@ def problem(
 
 
 def _printable(name: str) -> str:
-    """A field name as the client wrote it, cut short; the rest of the input is never repeated."""
+    """Return a field name as sent by the client, truncated. Values are never repeated."""
     return "".join(c if c.isprintable() else "?" for c in name[:MAX_FIELD_NAME])
 
 
 def from_error(error: VultusError, *, scope: Scope) -> Response:
-    """The answer for an error that was raised on purpose."""
+    """Return the response for an expected error."""
     return problem(
         error.code,
         error.detail,
@@ -168,7 +168,7 @@ def from_error(error: VultusError, *, scope: Scope) -> Response:
 
 
 def internal_error(scope: Scope) -> Response:
-    """The answer for everything unforeseen; what happened stands in the log under the same request id."""
+    """Return the response for an unexpected error. The log has the cause, under the same request id."""
     detail = "An unexpected server error occurred. Include the request_id when you report it."
     return problem(ErrorCode.INTERNAL_ERROR, detail, scope=scope)
 
@@ -180,34 +180,35 @@ async def answer_error(request: Request, error: Exception) -> Response:
 
 
 async def answer_validation(request: Request, error: Exception) -> Response:
-    """Starlette's handler for FastAPI's own check of path and query."""
+    """Starlette's handler for FastAPI's own validation of path, query, and body."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-    wrongs = error.errors()
-    if any(wrong["type"] == "json_invalid" for wrong in wrongs):
+    violations = error.errors()
+    if any(violation["type"] == "json_invalid" for violation in violations):
         return problem(ErrorCode.MALFORMED_JSON, "The body is not valid JSON.", scope=request.scope)
-    if any(wrong["loc"] == ("body",) for wrong in wrongs) and not _says_json(request):
+    if any(violation["loc"] == ("body",) for violation in violations) and not _is_json(request):
         detail = "This endpoint accepts application/json."
         return problem(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail, scope=request.scope)
     fields = (
-        FieldError(field=".".join(str(part) for part in wrong["loc"][1:]), detail=wrong["msg"]) for wrong in wrongs
+        FieldError(field=".".join(str(part) for part in violation["loc"][1:]), detail=violation["msg"])
+        for violation in violations
     )
     return problem(
         ErrorCode.INVALID_REQUEST, "A parameter of the request is not valid.", scope=request.scope, fields=fields
     )
 
 
-def _says_json(request: Request) -> bool:
+def _is_json(request: Request) -> bool:
     kind = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def is_preflight(method: str, headers: Headers) -> bool:
-    """Whether a browser asks here if a page of another origin may call."""
+    """True for a CORS preflight request."""
     return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
 
 
 async def answer_http(request: Request, error: Exception) -> Response:
-    """Starlette's handler for the framework's own errors: unknown paths, wrong methods."""
+    """Starlette's handler for the framework's own errors: unknown paths and unsupported methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     code = _BY_STATUS.get(error.status_code, ErrorCode.INVALID_REQUEST)
     headers = dict(error.headers or {})
@@ -215,7 +216,7 @@ async def answer_http(request: Request, error: Exception) -> Response:
         allowed = _methods(request.app.openapi(), request.scope["path"]) or headers["Allow"].split(", ")
         headers["Allow"] = ", ".join(sorted({*allowed, "OPTIONS", *(["HEAD"] if "GET" in allowed else [])}))
         if is_preflight(request.method, request.headers):
-            detail = "Pages of other origins may not call: VULTUS_CORS_ORIGINS lists none."
+            detail = "Cross-origin requests are disabled: VULTUS_CORS_ORIGINS is empty."
             return problem(ErrorCode.CORS_REFUSED, detail, scope=request.scope)
         if request.method == "OPTIONS":
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
@@ -223,7 +224,7 @@ async def answer_http(request: Request, error: Exception) -> Response:
 
 
 def _methods(document: Mapping[str, Any], path: str) -> list[str]:
-    """Every method that this path takes; the framework names those of one route only."""
+    """Return every method of this path; the framework names only those of one route."""
     parts = path.split("/")
     return sorted(
         method.upper()

@@ -1,9 +1,9 @@
 """Building blocks for request bodies in the OpenAPI document.
 
-The routes read their bodies by hand, so the framework cannot describe them. Each feature declares its forms as models
-and puts them into the document with `request_body`. Every schema is plain, because client generators stumble over what
-is not: an object has `properties` and nothing beside them that combines schemas. Descriptions state the rules about
-several fields (ADR 0063).
+The routes parse their bodies themselves, so the framework cannot describe them. Each feature declares its forms as
+models and adds them to the document with `request_body`. Client generators fail on complex schemas, so an object has
+`properties` and no schema combinators beside them. Rules that involve several fields are stated in descriptions
+(ADR 0063).
 """
 
 from typing import Annotated, Any, Final
@@ -19,11 +19,11 @@ BASE64_EXAMPLE: Final = "/9j/4AAQSkZJRg=="
 
 File = Annotated[bytes, Field(description=FILE_DESCRIPTION)]
 JsonText = Annotated[str, WithJsonSchema({"type": "string", "contentMediaType": JSON})]
-"""A text field that holds JSON of any shape; `Json[Model]` names the shape too."""
+"""A text field with JSON of any shape. For a known shape, use `Json[Model]`."""
 
 
 def _without_null(schema: dict[str, Any]) -> None:
-    """Describe optional fields by their type alone: a form has no null, and a blank field counts as absent."""
+    """Remove null from optional fields: a form has no null, and a blank field counts as absent."""
     for name, field in schema["properties"].items():
         field.pop("default", None)
         if "anyOf" in field:
@@ -44,17 +44,17 @@ class LenientFormSchema(BaseModel):
 
 
 def multipart(form: type[BaseModel], *files: str, examples: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The content of a multipart body; `files` are the fields that take image files."""
+    """Return the content of a multipart body; `files` are the fields that take image files."""
     return {MULTIPART: {**_schema(form, examples), "encoding": dict.fromkeys(files, IMAGE_TYPES)}}
 
 
 def json_body(model: type[BaseModel], examples: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The content of a JSON body."""
+    """Return the content of a JSON body."""
     return {JSON: _schema(model, examples)}
 
 
 def request_body(*contents: dict[str, Any], required: bool = True) -> dict[str, Any]:
-    """The `openapi_extra` of a route that takes a body in any of these forms."""
+    """Return the `openapi_extra` of a route that accepts a body in any of these forms."""
     return {
         "requestBody": {
             "required": required,

@@ -1,4 +1,4 @@
-"""A JSON document as an answer: how every route that has one sends it."""
+"""JSON responses, as every route sends them."""
 
 from collections.abc import Mapping
 
@@ -7,5 +7,5 @@ from starlette.responses import Response
 
 
 def json_answer(content: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with what pydantic's writer makes of `content`; nothing is checked against a schema again."""
+    """Serialize `content` with pydantic, without validating it against a schema again."""
     return Response(to_json(content), status_code=status, headers=dict(headers or {}), media_type="application/json")

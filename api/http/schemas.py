@@ -31,13 +31,13 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = Field(default=None, description="Invalid fields, if any.")
 
 
-def only_rfc3339(given: Any) -> Any:
+def only_rfc3339(value: Any) -> Any:
     """Reject text that is not RFC 3339, such as a bare number or date, instead of guessing its meaning.
 
     Raises:
         ValueError: the text has another form.
     """
-    if isinstance(given, str) and not _RFC3339.fullmatch(given):
-        msg = "must be a time as RFC 3339 has it, such as 2026-11-24T09:30:00Z"
+    if isinstance(value, str) and not _RFC3339.fullmatch(value):
+        msg = "must be an RFC 3339 timestamp, such as 2026-11-24T09:30:00Z"
         raise ValueError(msg)
-    return given
+    return value

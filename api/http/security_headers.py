@@ -1,4 +1,4 @@
-"""The headers that keep browsers from doing with an answer what it is not for, and the names that we answer to."""
+"""Security headers for browsers, and the check of the `Host` header."""
 
 import base64
 import hashlib
@@ -15,12 +15,12 @@ _INLINE: Final = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 Pair = tuple[bytes, bytes]
 
 NOTHING: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-"""For answers that are data: a browser that shows one anyway loads nothing and runs nothing."""
+"""Policy for data. A browser that displays such a response loads and runs nothing."""
 OWN: Final = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self'{}; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
-"""For our own pages. Swagger UI writes styles into its elements."""
+"""Policy for the gateway's own pages. Swagger UI writes inline styles."""
 SAME: Final[tuple[Pair, ...]] = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -29,31 +29,31 @@ SAME: Final[tuple[Pair, ...]] = (
 )
 CLOSED: Final = b"camera=(), microphone=(), geolocation=(), payment=(), usb=()"
 CAMERA: Final = CLOSED.replace(b"camera=()", b"camera=(self)")
-"""For the one page that looks at its user."""
+"""For the demo page, which uses the camera."""
 
 
 def page_policy(page: bytes) -> str:
-    """A policy for a page of ours that lets exactly the scripts run which stand in it."""
+    """Return a policy for one of our pages that allows only the page's own inline scripts."""
     digests = (hashlib.sha256(script).digest() for script in _INLINE.findall(page))
     return OWN.format("".join(f" 'sha256-{base64.b64encode(digest).decode()}'" for digest in digests))
 
 
 def protect(message: Message, *, path: str, secure: bool, hsts: timedelta) -> None:
-    """Add to an answer's beginning what it does not say itself; `secure` where it goes over TLS."""
+    """Add missing security headers to the start of a response; `secure` means that it is sent over TLS."""
     headers: list[Pair] = list(message.get("headers", ()))
-    said = {name.lower() for name, _ in headers}
+    present = {name.lower() for name, _ in headers}
     pages = path == PAGES or path.startswith((PAGES + "/", DEMO))
-    wanted = [
+    defaults = [
         *SAME,
         (b"content-security-policy", OWN.format("").encode() if pages else NOTHING),
         (b"permissions-policy", CAMERA if path.startswith(DEMO) else CLOSED),
     ]
     if secure and hsts:
-        wanted.append((b"strict-transport-security", b"max-age=%d" % hsts.total_seconds()))
-    message["headers"] = headers + [pair for pair in wanted if pair[0] not in said]
+        defaults.append((b"strict-transport-security", b"max-age=%d" % hsts.total_seconds()))
+    message["headers"] = headers + [pair for pair in defaults if pair[0] not in present]
 
 
-def is_ours(host: str, names: Collection[str]) -> bool:
-    """Whether a `Host` header, perhaps with a port, is one of these names; `*.` stands for any name below."""
+def is_allowed_host(host: str, allowed: Collection[str]) -> bool:
+    """True if a `Host` header, with or without a port, is in the list; `*.example.org` allows any subdomain."""
     name = re.sub(r":\d*$", "", host).lower().rstrip(".")
-    return any(name == own or (own.startswith("*.") and name.endswith(own[1:])) for own in names)
+    return any(name == entry or (entry.startswith("*.") and name.endswith(entry[1:])) for entry in allowed)

@@ -18,9 +18,9 @@ from api.settings.api import ApiSettings
 from shared.errors import SettingsError
 
 FILES: Final = 256
-"""Open files of the gateway beside its connections: stores, logs, modules."""
+"""Open files of the gateway besides its connections: stores, logs, modules."""
 GRACE: Final = timedelta(seconds=10)
-"""How long requests in hand may take once the process stops."""
+"""How long requests in progress may take once the process stops."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +31,11 @@ def serve(app: FastAPI, *, settings: ApiSettings, drain: Drain, stopping: Callab
     Args:
         app: the application.
         settings: its address and limits.
-        drain: begun when the process is told to stop.
-        stopping: called on the event loop when the drain delay is over, so that nothing waits for long any more.
+        drain: set when the process is told to stop.
+        stopping: called on the event loop after the drain delay, to cut long waits short.
 
     Raises:
-        SettingsError: the process may not have enough files open for its connections.
+        SettingsError: the process may not open enough files for its connections.
     """
     _allow_files(settings.max_connections)
     return_large_buffers()
@@ -43,13 +43,13 @@ def serve(app: FastAPI, *, settings: ApiSettings, drain: Drain, stopping: Callab
 
 
 def server_config(app: FastAPI, settings: ApiSettings) -> uvicorn.Config:
-    """The configuration of uvicorn."""
+    """Return the configuration of uvicorn."""
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=guarded(head_timeout=settings.header_timeout, most=settings.max_connections),
+        http=guarded(head_timeout=settings.header_timeout, max_connections=settings.max_connections),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -64,7 +64,7 @@ def server_config(app: FastAPI, settings: ApiSettings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn that logs its address in one line, and drains before it stops."""
+    """A uvicorn server that logs its address and drains before it stops."""
 
     def __init__(self, app: FastAPI, *, settings: ApiSettings, drain: Drain, stopping: Callable[[], None]) -> None:
         super().__init__(server_config(app, settings))
@@ -80,15 +80,15 @@ class _Server(uvicorn.Server):
             address = f"http://{self.config.host}:{self.config.port}"
             log.info("gateway.listening", address=address, version=self._version)
             if self._settings.auth == "off":
-                log.warning("gateway.open", detail="NO AUTHENTICATION: whoever reaches this port may do everything")
+                log.warning("gateway.open", detail="NO AUTHENTICATION: anyone who can reach this port has full access")
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Keep serving until load balancers have noticed the drain, then stop; a second signal skips the delay."""
+        """Keep serving for the drain delay, then stop. A second signal skips the delay."""
         delay = self._settings.drain_delay.total_seconds()
         log.info("gateway.stopping", after=delay)
         self._drain.begin()
         until = time.monotonic() + delay
-        while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - uvicorn keeps a flag, no event
+        while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - uvicorn sets a flag, not an event
             await asyncio.sleep(0.05)
         self._stopping()
         await super().shutdown(sockets)
@@ -100,11 +100,10 @@ def _allow_files(connections: int) -> None:
     Raises:
         SettingsError: the hard limit is lower.
     """
-    wanted = connections + FILES
+    needed = connections + FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else hard
-    if most < wanted:
-        msg = f"VULTUS_MAX_CONNECTIONS is wrong: {connections} connections need {wanted} open files; {hard} are allowed"
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        msg = f"VULTUS_MAX_CONNECTIONS is wrong: {connections} connections need {needed} open files; {hard} are allowed"
         raise SettingsError(msg)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

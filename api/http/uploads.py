@@ -1,4 +1,4 @@
-"""How bodies may arrive: not too many bytes at once, and none so slowly that it is no honest upload."""
+"""Limits on request bodies: total bytes in memory, and the minimum rate of each upload."""
 
 import asyncio
 import time
@@ -14,9 +14,9 @@ from api.http.middleware import QUIET, refuse_unread
 from shared.errors import ErrorCode
 
 REFUSAL: Final = "refusal"
-"""The key of a request's state under which the line notes why it is to be refused whatever it asks for."""
+"""Key in the request state. The connection stores an error code there to refuse the request."""
 PAUSE: Final = timedelta(seconds=2)
-"""When to come back where there was no room."""
+"""`Retry-After` when the gateway is busy."""
 DETAILS: Final = {
     ErrorCode.GATEWAY_BUSY: "The gateway has reached its connection limit.",
     ErrorCode.HEADERS_TOO_LARGE: "The request has too many headers, or they are too long.",
@@ -24,22 +24,22 @@ DETAILS: Final = {
 
 
 class _SlowError(Exception):
-    """The body came too slowly; unknown to every handler, so that it gets up to `Uploads`."""
+    """The body arrives too slowly. No handler catches it, so that it reaches `Uploads`."""
 
 
 class _FullError(Exception):
-    """The bodies of all requests together have no room for this one."""
+    """The budget of all request bodies has no room for this one."""
 
 
 class Uploads:
-    """Counts the bytes of all bodies in memory against one budget, and the time that each one keeps us waiting.
+    """Limits the bytes of all bodies in memory to a budget, and enforces a minimum rate for each body.
 
     Args:
-        app: what is asked once there is room.
-        budget: bytes of bodies that requests in hand may have together; they count until their answer is out.
-        grace: how long a body may keep us waiting whatever its size.
-        rate: bytes a second that it must bring on average beyond that.
-        clock: seconds of a steady clock.
+        app: the next application.
+        budget: bytes of all bodies in memory; a body counts until its request is answered.
+        grace: how long a body of any size may take.
+        rate: minimum average rate after the grace period, in bytes per second.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Uploads:
         self.rate = rate
         self.clock = clock
         self.held = 0
-        """Bytes of bodies in memory now."""
+        """Bytes of bodies currently in memory."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -63,7 +63,7 @@ class Uploads:
             await _refuse(refusal, DETAILS[refusal], scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
-        # One that would never fit is no matter of room: the limit of its call refuses it for good.
+        # A body larger than the whole budget never fits; `BodyLimit` refuses it with a permanent error.
         if declared.isdigit() and self.budget - self.held < int(declared) <= self.budget and self.held:
             await self._refuse_full(scope, receive, send)
             return
@@ -71,23 +71,23 @@ class Uploads:
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(self, receive)
-        answered = False
+        response_started = False
 
-        async def noted(message: Message) -> None:
-            nonlocal answered
-            answered = True
+        async def tracked_send(message: Message) -> None:
+            nonlocal response_started
+            response_started = True
             await send(message)
 
         try:
-            await self._app(scope, body.receive, noted)
+            await self._app(scope, body.receive, tracked_send)
         except (_SlowError, _FullError) as error:
-            if answered:  # half an answer is out; the connection is cut
+            if response_started:  # too late for an error response; close the connection
                 raise ClientDisconnect from error
             body.release()
             if isinstance(error, _FullError):
                 await self._refuse_full(scope, receive, send)
             else:
-                detail = f"The body arrived too slowly: less than {self.rate} bytes a second."
+                detail = f"The body arrived at less than {self.rate} bytes per second."
                 await _refuse(ErrorCode.REQUEST_TIMEOUT, detail, scope, receive, send, drain=False)
         finally:
             body.release()
@@ -98,44 +98,44 @@ class Uploads:
 
 
 class _Body:
-    """One body as it comes in: counted against the budget of all, and held to its pace."""
+    """One body while it arrives: counts against the shared budget and must keep the minimum rate."""
 
     def __init__(self, uploads: Uploads, receive: Receive) -> None:
         self._uploads = uploads
         self._receive = receive
-        self._taken = 0
+        self._received = 0
         self._waited = 0.0
-        self._whole = False
+        self._complete = False
 
     async def receive(self) -> Message:
-        """The next message of the client.
+        """Receive the next message from the client.
 
         Raises:
-            _SlowError: the body comes too slowly.
-            _FullError: there is no room for it.
+            _SlowError: the body arrives too slowly.
+            _FullError: the budget has no room for it.
         """
-        if self._whole:  # what comes now is only whether the client is still there
+        if self._complete:  # further messages only report a disconnect
             return await self._receive()
         uploads = self._uploads
         began = uploads.clock()
         try:
-            async with asyncio.timeout(max(0.0, uploads.grace + self._taken / uploads.rate - self._waited)):
+            async with asyncio.timeout(max(0.0, uploads.grace + self._received / uploads.rate - self._waited)):
                 message = await self._receive()
         except TimeoutError:
             raise _SlowError from None
         self._waited += uploads.clock() - began
         size = len(message.get("body", b""))
-        self._taken += size
+        self._received += size
         uploads.held += size
-        if uploads.held > uploads.budget and uploads.held > self._taken:
+        if uploads.held > uploads.budget and uploads.held > self._received:
             raise _FullError
-        self._whole = not message.get("more_body", False)
+        self._complete = not message.get("more_body", False)
         return message
 
     def release(self) -> None:
-        """Give back the room that this body takes; once is enough."""
-        self._uploads.held -= self._taken
-        self._taken = 0
+        """Return this body's bytes to the budget. Safe to call twice."""
+        self._uploads.held -= self._received
+        self._received = 0
 
 
 async def _refuse(

@@ -72,7 +72,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 def with_line(try_it: Callable[[GuardedConnection, Wire], Awaitable[None]], *, others: int = 0, most: int = 5) -> None:
     async def run() -> None:
-        guard = guarded(head_timeout=timedelta(seconds=0.02), most=most)
+        guard = guarded(head_timeout=timedelta(seconds=0.02), max_connections=most)
         config = uvicorn.Config(app, http=guard, log_config=None)
         config.load()
         state = ServerState()
@@ -90,7 +90,7 @@ def _others(count: int) -> list[Any]:
     return [object() for _ in range(count)]
 
 
-def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     async def try_it(line: GuardedConnection, wire: Wire) -> None:
         line.pause_writing()
         await asyncio.sleep(0.01)
@@ -106,7 +106,7 @@ def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(("others", "cut"), [(SPARE + 4, False), (SPARE + 5, True)])
-def test_lines_far_beyond_the_limit_are_cut_without_a_word(others: int, cut: bool) -> None:
+def test_connections_far_above_the_limit_are_reset(others: int, cut: bool) -> None:
     async def try_it(line: GuardedConnection, wire: Wire) -> None:
         del line
         assert (wire.aborted, wire.written) == (cut, b"")
@@ -114,7 +114,7 @@ def test_lines_far_beyond_the_limit_are_cut_without_a_word(others: int, cut: boo
     with_line(try_it, others=others)
 
 
-def test_a_line_that_says_nothing_is_closed_and_one_that_begins_hears_why() -> None:
+def test_an_idle_connection_is_closed_and_an_incomplete_head_gets_an_error() -> None:
     async def silent(line: GuardedConnection, wire: Wire) -> None:
         del line
         await asyncio.sleep(0.04)
@@ -129,7 +129,7 @@ def test_a_line_that_says_nothing_is_closed_and_one_that_begins_hears_why() -> N
     with_line(begun)
 
 
-def test_a_head_behind_a_long_answer_is_counted_too() -> None:
+def test_a_head_after_a_long_response_is_counted() -> None:
     async def try_it(line: GuardedConnection, wire: Wire) -> None:
         line.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         line.data_received(b"GET / HTTP/1.1\r\nX-A: ")
@@ -142,7 +142,7 @@ def test_a_head_behind_a_long_answer_is_counted_too() -> None:
     with_line(try_it)
 
 
-def test_a_whole_request_is_answered() -> None:
+def test_a_complete_request_gets_a_response() -> None:
     async def try_it(line: GuardedConnection, wire: Wire) -> None:
         line.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.sleep(0.01)
@@ -245,7 +245,7 @@ def test_an_upgrade_inside_a_body_is_body() -> None:
         b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n",
     ],
 )
-def test_a_head_that_can_be_read_in_two_ways_is_400(head: bytes) -> None:
+def test_an_ambiguous_head_is_refused(head: bytes) -> None:
     wire = answered(head + b"\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert wire.statuses == [400]
     assert b'"malformed_request"' in wire.written
@@ -260,7 +260,7 @@ def test_a_head_that_can_be_read_in_two_ways_is_400(head: bytes) -> None:
         b"GET http://X/ HTTP/1.1\r\nHost: x\r\n",
     ],
 )
-def test_a_head_that_is_unambiguous_is_answered(head: bytes) -> None:
+def test_an_unambiguous_head_is_accepted(head: bytes) -> None:
     assert answered(head + b"\r\n").statuses == [200]
 
 
@@ -281,24 +281,24 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_bytes_around_a_body_are_limited(name: str) -> None:
+def test_framing_is_limited(name: str) -> None:
     begin, more = ENDLESS[name]
     wire = answered(CHUNKED + begin + more * 1000, piece=4096)
     assert wire.statuses == [400]
     assert b'"malformed_request"' in wire.written
 
 
-def test_bytes_around_a_body_that_came_at_once_are_limited() -> None:
+def test_framing_received_in_one_piece_is_limited() -> None:
     assert answered(CHUNKED + b"0\r\nX-T: " + b"y" * 256 * 1024).statuses == [400]
 
 
-def test_small_chunks_and_short_trailers_are_taken() -> None:
+def test_small_chunks_and_short_trailers_are_accepted() -> None:
     chunks = b"40\r\n" + b"x" * 64 + b"\r\n"
     wire = answered(CHUNKED + chunks * 10_000 + b"0\r\nX-Checksum: abc\r\n\r\n", piece=4096)
     assert [body["size"] for body in bodies(wire)] == [640_000]
 
 
-def test_a_few_requests_may_be_pipelined_and_the_rest_is_refused() -> None:
+def test_only_a_few_requests_may_be_pipelined() -> None:
     get = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
     few = answered(get * 5)
     assert (few.statuses, few.cut) == ([200] * 5, False)
@@ -313,12 +313,12 @@ def test_a_pipelined_body_is_never_buffered() -> None:
     assert (wire.statuses, wire.cut) == ([200], True)
 
 
-def test_what_is_not_http_behind_a_request_does_not_cost_its_answer() -> None:
+def test_garbage_after_a_request_does_not_prevent_its_response() -> None:
     wire = answered(b"GET / HTTP/1.1\r\n" + HOST + b"\r\nnoise\r\n\r\n")
     assert (wire.statuses, wire.cut) == ([200], True)
 
 
-def test_connections_close_after_an_answer_where_room_is_short() -> None:
+def test_connections_close_after_a_response_near_the_limit() -> None:
     async def try_it(line: GuardedConnection, wire: Wire) -> None:
         line.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.sleep(0.01)

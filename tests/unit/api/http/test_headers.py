@@ -87,7 +87,7 @@ def test_a_deadline_is_read(text: str, wanted: timedelta) -> None:
         ["999999999h"],
     ],
 )
-def test_a_deadline_that_is_none_is_refused(headers: list[str]) -> None:
+def test_an_invalid_deadline_is_refused(headers: list[str]) -> None:
     with pytest.raises(RequestError) as caught:
         read_cancel_after(headers)
     assert caught.value.code is ErrorCode.INVALID_REQUEST
@@ -107,7 +107,7 @@ def test_a_deadline_that_is_none_is_refused(headers: list[str]) -> None:
         ("!", "!"),
     ],
 )
-def test_a_key_may_come_in_quotes_or_bare(text: str, key: str) -> None:
+def test_a_key_may_be_quoted_or_not(text: str, key: str) -> None:
     assert read_idempotency_key([text]) == key
     assert read_idempotency_key([]) is None
 
@@ -128,7 +128,7 @@ def test_a_key_may_come_in_quotes_or_bare(text: str, key: str) -> None:
         ['"a";x=1'],
     ],
 )
-def test_a_key_that_is_none_is_refused(headers: list[str]) -> None:
+def test_an_invalid_key_is_refused(headers: list[str]) -> None:
     with pytest.raises(RequestError) as caught:
         read_idempotency_key(headers)
     assert caught.value.code is ErrorCode.INVALID_REQUEST

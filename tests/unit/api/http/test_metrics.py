@@ -17,14 +17,14 @@ def test_requests_are_counted_by_template_and_not_by_path(gateway: Gateway) -> N
     assert requests("/v1/jobs/{job_id}", 404) == before + 3
 
 
-def test_paths_that_nobody_serves_are_one(gateway: Gateway) -> None:
+def test_unknown_paths_share_one_label(gateway: Gateway) -> None:
     before = requests("-", 404)
     gateway.get("/wp-admin")
     gateway.get("/.env")
     assert requests("-", 404) == before + 2
 
 
-def test_made_up_methods_are_one(gateway: Gateway) -> None:
+def test_unknown_methods_share_one_label(gateway: Gateway) -> None:
     gateway.request("BREW", "/livez")
     gateway.request("PROPFIND", "/livez")
     methods = {
@@ -37,6 +37,6 @@ def test_made_up_methods_are_one(gateway: Gateway) -> None:
     assert not {"BREW", "PROPFIND"} & methods
 
 
-def test_no_request_is_in_hand_when_all_are_answered(gateway: Gateway) -> None:
+def test_no_request_is_in_progress_after_all_responses(gateway: Gateway) -> None:
     gateway.get("/livez")
     assert REGISTRY.get_sample_value("vultus_http_requests_in_progress") == 0

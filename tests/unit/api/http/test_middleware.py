@@ -28,7 +28,7 @@ def requests(lines: Lines) -> Lines:
 
 
 @pytest.mark.parametrize("given", ["a", "A.b_c-9", "x" * 64])
-def test_a_sane_request_id_is_kept(gateway: Gateway, given: str) -> None:
+def test_a_valid_request_id_is_kept(gateway: Gateway, given: str) -> None:
     assert gateway.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"] == given
 
 
@@ -68,7 +68,7 @@ def test_probes_are_logged_quietly(gateway: Gateway, lines: Lines) -> None:
     assert {line["log_level"] for line in requests(lines)} == {"debug"}
 
 
-def test_what_happens_in_a_thread_carries_the_request_id(gateway: Gateway, lines: Lines) -> None:
+def test_log_lines_from_threads_have_the_request_id(gateway: Gateway, lines: Lines) -> None:
     gateway.post(
         "/v1/jobs", files={"image": ("a", JPEG)}, data={"operation": "detect"}, headers={"X-Request-ID": "r-7"}
     )
@@ -89,7 +89,7 @@ def test_a_failure_is_logged_once_with_its_trace(
     assert requests(lines)[0]["status"] == 500
 
 
-def test_answers_cannot_be_sniffed_or_cached(gateway: Gateway) -> None:
+def test_responses_cannot_be_sniffed_or_cached(gateway: Gateway) -> None:
     headers = gateway.get("/livez").headers
     assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
 
@@ -115,7 +115,7 @@ def test_a_body_above_its_paths_limit_is_refused_by_its_length(
     assert answer.headers["connection"] == "close"
 
 
-def test_a_body_without_a_length_is_counted_while_it_comes(gateway: Gateway) -> None:
+def test_a_body_without_a_length_is_counted_on_arrival(gateway: Gateway) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b"x" * 8192
@@ -124,12 +124,12 @@ def test_a_body_without_a_length_is_counted_while_it_comes(gateway: Gateway) -> 
     problem(answer, 413, "request_too_large")
 
 
-def test_a_body_that_lies_about_its_length_is_counted_too(gateway: Gateway) -> None:
+def test_a_body_with_a_false_length_is_counted(gateway: Gateway) -> None:
     headers = {"Content-Type": "application/json", "Content-Length": "10"}
     problem(gateway.post("/compare", content=b"x" * 300_000, headers=headers), 413, "request_too_large")
 
 
-def test_a_multipart_body_above_its_limit_is_refused_while_it_comes(gateway: Gateway) -> None:
+def test_a_multipart_body_above_its_limit_is_refused_on_arrival(gateway: Gateway) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
         for _ in range(120):
@@ -144,7 +144,7 @@ def http_scope(**headers: str) -> Scope:
     return {"type": "http", "method": "POST", "path": "/x", "headers": raw}
 
 
-def test_the_rest_of_a_refused_body_is_swallowed_before_the_answer_ends() -> None:
+def test_the_rest_of_a_refused_body_is_read_before_the_response_ends() -> None:
     told: list[str] = []
     left = iter([True, True, False])
 
@@ -163,7 +163,7 @@ def test_the_rest_of_a_refused_body_is_swallowed_before_the_answer_ends() -> Non
     assert told == ["http.response.start", "more", "receive", "receive", "receive", "http.response.body"]
 
 
-def test_a_client_that_leaves_during_its_upload_is_no_error(lines: Lines) -> None:
+def test_a_disconnect_during_an_upload_is_not_an_error(lines: Lines) -> None:
     async def app(scope: Scope, receive: Receive, _: Send) -> None:
         await Request(scope, receive).body()
 

@@ -37,7 +37,7 @@ def test_a_submission_with_a_trailing_slash_keeps_its_body_and_its_limit(make_ga
     problem(gateway.post("/detect/", files={"file": ("photo.jpg", b"\0" * 500_000)}), 413, "request_too_large")
 
 
-def test_a_trailing_slash_opens_nothing(make_gateway: MakeGateway) -> None:
+def test_a_trailing_slash_does_not_bypass_authentication(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(auth="keys")
     problem(gateway.get("/v1/jobs/"), 401, "unauthenticated")
     problem(gateway.get("/v1/admin/tenants/"), 401, "unauthenticated")
@@ -54,7 +54,7 @@ def test_a_trailing_slash_is_the_same_route_in_the_log(gateway: Gateway) -> None
 
 
 @pytest.mark.parametrize("path", [*PROBES, "/openapi.json", "/docs", "/v1/jobs", "/v1/jobs/job_00"])
-def test_head_answers_as_get_without_a_body(gateway: Gateway, path: str) -> None:
+def test_head_is_get_without_a_body(gateway: Gateway, path: str) -> None:
     get, head = gateway.get(path), gateway.request("HEAD", path)
     assert (head.status_code, head.content) == (get.status_code, b"")
     changing = {"x-request-id", "date", "ratelimit"}
@@ -63,7 +63,7 @@ def test_head_answers_as_get_without_a_body(gateway: Gateway, path: str) -> None
     }
 
 
-def test_head_of_what_takes_no_get_is_a_problem(gateway: Gateway) -> None:
+def test_head_without_get_is_a_problem(gateway: Gateway) -> None:
     answer = gateway.request("HEAD", "/detect")
     assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
 

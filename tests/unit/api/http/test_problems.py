@@ -21,7 +21,7 @@ def test_every_code_has_a_status_and_a_title() -> None:
     assert all(400 <= status < 600 and title for status, title in TABLE.values())
 
 
-def test_titles_tell_codes_apart() -> None:
+def test_titles_are_unique() -> None:
     assert len({title for _, title in TABLE.values()}) == len(TABLE)
 
 
@@ -39,7 +39,7 @@ def test_field_names_are_cut_and_made_printable() -> None:
     assert len(body) < 500
 
 
-def test_the_list_of_wrong_fields_is_bounded() -> None:
+def test_the_list_of_invalid_fields_is_bounded() -> None:
     fields = tuple(FieldError(f"f{i}", "wrong") for i in range(100))
     answer = problem(ErrorCode.INVALID_REQUEST, "Wrong.", scope=scope(), fields=fields)
     assert bytes(answer.body).count(b'"field"') == MAX_FIELDS
@@ -53,7 +53,7 @@ def test_an_unknown_path_is_a_problem(gateway: Gateway, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/detect"), ("PUT", "/v1/jobs"), ("DELETE", "/health")])
-def test_a_wrong_method_is_a_problem_that_names_the_right_one(gateway: Gateway, method: str, path: str) -> None:
+def test_an_unsupported_method_is_a_problem_with_an_allow_header(gateway: Gateway, method: str, path: str) -> None:
     answer = gateway.request(method, path)
     expect(answer, 405, "method_not_allowed")
     assert answer.headers["allow"]
@@ -81,7 +81,7 @@ def test_options_of_an_unknown_path_is_a_problem(gateway: Gateway) -> None:
     expect(gateway.request("OPTIONS", "/nowhere"), 404, "not_found")
 
 
-def test_what_nobody_foresaw_is_a_500_without_a_trace(
+def test_an_unexpected_error_is_a_500_without_a_traceback(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: str) -> None:

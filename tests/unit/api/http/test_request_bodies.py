@@ -37,7 +37,7 @@ def is_file(field: dict[str, Any]) -> bool:
         ((ImageForm, VerifyForm, RegisterForm), classic_routes.FORM_FIELDS),
     ],
 )
-def test_the_documented_fields_are_those_that_are_read(forms: tuple[type[BaseModel], ...], read: FormFields) -> None:
+def test_the_documented_fields_are_the_parsed_fields(forms: tuple[type[BaseModel], ...], read: FormFields) -> None:
     documented = fields(*forms)
     assert documented.keys() == read.known
     assert {name for name, field in documented.items() if is_file(field)} == read.files | read.either

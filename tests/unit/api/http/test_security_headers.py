@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from api.http.security_headers import is_ours, page_policy
+from api.http.security_headers import is_allowed_host, page_policy
 from tests.unit.api.conftest import Gateway, MakeGateway, problem
 
 PROTECTIVE = {
@@ -19,7 +19,7 @@ JOB = "/v1/jobs/job_00" + "0" * 32
 
 
 @pytest.mark.parametrize(("path", "status"), [("/livez", 200), ("/nowhere", 404), (JOB, 404), ("/openapi.json", 200)])
-def test_every_answer_says_that_it_is_no_page(gateway: Gateway, path: str, status: int) -> None:
+def test_every_response_has_security_headers(gateway: Gateway, path: str, status: int) -> None:
     answer = gateway.get(path)
     assert answer.status_code == status
     assert {name: answer.headers[name] for name in PROTECTIVE} == PROTECTIVE
@@ -28,7 +28,7 @@ def test_every_answer_says_that_it_is_no_page(gateway: Gateway, path: str, statu
     assert "strict-transport-security" not in answer.headers
 
 
-def test_a_failure_of_ours_says_so_too(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_has_security_headers(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: str) -> None:
         raise ZeroDivisionError
 
@@ -38,7 +38,7 @@ def test_a_failure_of_ours_says_so_too(gateway: Gateway, monkeypatch: pytest.Mon
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
-def test_the_page_of_the_api_runs_its_own_scripts_and_no_others(gateway: Gateway) -> None:
+def test_the_docs_page_may_run_only_its_own_scripts(gateway: Gateway) -> None:
     page = gateway.get("/docs")
     policy = page.headers["content-security-policy"]
     assert policy == page_policy(page.content)
@@ -47,7 +47,7 @@ def test_the_page_of_the_api_runs_its_own_scripts_and_no_others(gateway: Gateway
     assert re.findall(r'(?:src|href)="(?!/)', page.text) == []
 
 
-def test_hsts_is_sent_over_tls_alone(make_gateway: MakeGateway) -> None:
+def test_hsts_is_sent_only_over_tls(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(hsts_max_age=timedelta(days=365))
     assert "strict-transport-security" not in gateway.get("/livez").headers
     assert gateway.get("https://gateway/livez").headers["strict-transport-security"] == "max-age=31536000"
@@ -68,11 +68,11 @@ def test_hsts_is_sent_over_tls_alone(make_gateway: MakeGateway) -> None:
         ("[::1]:8000", True),
     ],
 )
-def test_a_name_is_ours_or_not(host: str, ours: bool) -> None:
-    assert is_ours(host, ("faces.example.org", "*.example.net", "[::1]")) is ours
+def test_allowed_hosts_are_matched(host: str, ours: bool) -> None:
+    assert is_allowed_host(host, ("faces.example.org", "*.example.net", "[::1]")) is ours
 
 
-def test_under_a_name_that_is_not_ours_only_probes_are_answered(make_gateway: MakeGateway) -> None:
+def test_other_hosts_get_responses_only_to_probes(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(allowed_hosts="faces.example.org")
     problem(gateway.get(JOB), 421, "host_refused")
     assert gateway.get("/livez").status_code == 200
@@ -83,7 +83,7 @@ PAGE = "https://app.example.org"
 ASKED = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
 
 
-def test_no_foreign_page_may_call_unless_it_is_listed(make_gateway: MakeGateway) -> None:
+def test_only_listed_origins_may_call(make_gateway: MakeGateway) -> None:
     closed = make_gateway()
     assert not [name for name in closed.get("/livez", headers=ASKED).headers if name.startswith("access-control")]
     problem(closed.request("OPTIONS", "/v1/jobs", headers=ASKED), 403, "cors_refused")
@@ -102,7 +102,7 @@ def test_a_refused_preflight_is_a_problem(make_gateway: MakeGateway, wrong: dict
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_listed_page_may_send_any_header_and_see_ours(make_gateway: MakeGateway) -> None:
+def test_a_listed_origin_may_send_any_header_and_read_ours(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(cors_origins=PAGE)
     names = "baggage,idempotency-key,if-match,prefer,traceparent,tracestate,x-api-key,x-request-id,x-datadog-trace-id"
     allowed = gateway.request(
@@ -135,7 +135,7 @@ def test_a_listed_page_may_send_any_header_and_see_ours(make_gateway: MakeGatewa
         "https://[::1]:8443",
     ],
 )
-def test_apps_and_extensions_are_origins_too(make_gateway: MakeGateway, origin: str) -> None:
+def test_apps_and_extensions_may_be_listed_as_origins(make_gateway: MakeGateway, origin: str) -> None:
     answer = make_gateway(cors_origins=f"{PAGE}, {origin}").get("/livez", headers={"Origin": origin})
     assert answer.headers["access-control-allow-origin"] == origin
 
@@ -158,6 +158,6 @@ def test_apps_and_extensions_are_origins_too(make_gateway: MakeGateway, origin: 
         ("trusted_proxies", "proxy"),
     ],
 )
-def test_what_would_open_more_than_was_meant_is_refused(make_gateway: MakeGateway, name: str, value: str) -> None:
+def test_overly_broad_settings_are_refused(make_gateway: MakeGateway, name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
         make_gateway(**{name: value})

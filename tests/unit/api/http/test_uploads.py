@@ -55,30 +55,30 @@ def uploads(*, budget: int = 1000, rate: int = 1000) -> Uploads:
     return Uploads(reader, budget=budget, grace=GRACE, rate=rate)
 
 
-def test_a_body_within_the_budget_is_taken_and_then_forgotten() -> None:
-    authenticator, client = uploads(), Client([b"x" * 400, b"x" * 500])
-    asyncio.run(authenticator(scope(), client.receive, client.send))
-    assert (client.status, authenticator.held) == (200, 0)
+def test_a_body_within_the_budget_is_accepted_and_then_released() -> None:
+    limiter, client = uploads(), Client([b"x" * 400, b"x" * 500])
+    asyncio.run(limiter(scope(), client.receive, client.send))
+    assert (client.status, limiter.held) == (200, 0)
 
 
 @pytest.mark.parametrize("length", [600, None], ids=["by its length", "while it comes"])
-def test_a_body_without_room_beside_others_is_503_and_says_when_to_come_back(length: int | None) -> None:
+def test_a_body_above_the_budget_is_503_with_retry_after(length: int | None) -> None:
     async def run() -> tuple[int, Client, int]:
-        authenticator, first, second = uploads(), Client([b"x" * 500]), Client([b"x" * 300, b"x" * 300])
+        limiter, first, second = uploads(), Client([b"x" * 500]), Client([b"x" * 300, b"x" * 300])
         release = asyncio.Event()
 
         async def hold(_: float) -> None:
             await release.wait()
 
-        holding = asyncio.create_task(authenticator({**scope(), "hold": hold}, first.receive, first.send))
+        holding = asyncio.create_task(limiter({**scope(), "hold": hold}, first.receive, first.send))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert authenticator.held == 500
-        await authenticator(scope(length=length), second.receive, second.send)
-        between = authenticator.held
+        assert limiter.held == 500
+        await limiter(scope(length=length), second.receive, second.send)
+        between = limiter.held
         release.set()
         await holding
-        assert (first.status, authenticator.held) == (200, 0)
+        assert (first.status, limiter.held) == (200, 0)
         return between, second, second.status
 
     between, refused, status = asyncio.run(run())
@@ -86,61 +86,61 @@ def test_a_body_without_room_beside_others_is_503_and_says_when_to_come_back(len
     assert refused.headers[b"retry-after"] == b"2"
 
 
-def test_a_length_that_would_never_fit_is_left_to_the_limit_of_its_call() -> None:
+def test_a_length_above_the_whole_budget_is_left_to_the_body_limit() -> None:
     async def limited(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 413, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    authenticator, client = Uploads(limited, budget=1000, grace=GRACE, rate=1000), Client([])
-    authenticator.held = 500
-    asyncio.run(authenticator(scope(length=10**12), client.receive, client.send))
+    limiter, client = Uploads(limited, budget=1000, grace=GRACE, rate=1000), Client([])
+    limiter.held = 500
+    asyncio.run(limiter(scope(length=10**12), client.receive, client.send))
     assert client.status == 413
 
 
-def test_one_body_that_is_larger_than_the_budget_has_room_where_it_is_alone() -> None:
-    authenticator, client = uploads(budget=10), Client([b"x" * 400])
-    asyncio.run(authenticator(scope(length=400), client.receive, client.send))
+def test_a_single_body_above_the_budget_is_accepted() -> None:
+    limiter, client = uploads(budget=10), Client([b"x" * 400])
+    asyncio.run(limiter(scope(length=400), client.receive, client.send))
     assert client.status == 200
 
 
-def test_a_body_that_drips_is_408_and_its_bytes_are_given_back() -> None:
-    authenticator, client = uploads(), Client([b"x"] * 50, pauses=[0.02] * 50)
-    asyncio.run(authenticator(scope(), client.receive, client.send))
-    assert (client.status, authenticator.held) == (408, 0)
+def test_a_slow_body_is_408_and_its_bytes_are_released() -> None:
+    limiter, client = uploads(), Client([b"x"] * 50, pauses=[0.02] * 50)
+    asyncio.run(limiter(scope(), client.receive, client.send))
+    assert (client.status, limiter.held) == (408, 0)
 
 
-def test_a_body_that_never_comes_is_408() -> None:
-    authenticator, client = uploads(), Client([b"x"], pauses=[5])
-    asyncio.run(authenticator(scope(length=1), client.receive, client.send))
+def test_a_body_that_never_arrives_is_408() -> None:
+    limiter, client = uploads(), Client([b"x"], pauses=[5])
+    asyncio.run(limiter(scope(length=1), client.receive, client.send))
     assert client.status == 408
 
 
-def test_a_slow_body_that_keeps_its_pace_is_taken() -> None:
-    authenticator, client = uploads(rate=1000), Client([b"x" * 100] * 5, pauses=[0.02] * 5)
-    asyncio.run(authenticator(scope(), client.receive, client.send))
+def test_a_slow_body_at_the_minimum_rate_is_accepted() -> None:
+    limiter, client = uploads(rate=1000), Client([b"x" * 100] * 5, pauses=[0.02] * 5)
+    asyncio.run(limiter(scope(), client.receive, client.send))
     assert client.status == 200
 
 
-def test_whoever_is_whole_may_wait_for_its_answer() -> None:
+def test_a_complete_request_may_wait_for_its_response() -> None:
     async def long_poll(_: Scope, receive: Receive, send: Send) -> None:
         await receive()
         assert (await receive())["type"] == "http.disconnect"
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    authenticator = Uploads(long_poll, budget=1, grace=GRACE, rate=1)
+    limiter = Uploads(long_poll, budget=1, grace=GRACE, rate=1)
     client = Client([b""], pauses=[0, 0.2])
-    asyncio.run(authenticator(scope(), client.receive, client.send))
+    asyncio.run(limiter(scope(), client.receive, client.send))
     assert client.status == 200
 
 
-def test_a_drip_below_an_answer_that_began_cuts_the_line() -> None:
+def test_a_slow_body_after_the_response_started_closes_the_connection() -> None:
     async def early(_: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await receive()
 
-    authenticator, client = Uploads(early, budget=1, grace=GRACE, rate=1), Client([b"x"], pauses=[5])
+    limiter, client = Uploads(early, budget=1, grace=GRACE, rate=1), Client([b"x"], pauses=[5])
     with pytest.raises(ClientDisconnect):
-        asyncio.run(authenticator(scope(), client.receive, client.send))
+        asyncio.run(limiter(scope(), client.receive, client.send))
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,7 @@ def test_a_drip_below_an_answer_that_began_cuts_the_line() -> None:
         (ErrorCode.HEADERS_TOO_LARGE, "/livez", 431),
     ],
 )
-def test_what_the_line_has_refused_is_not_asked_but_for_a_probe_in_the_crowd(
-    code: ErrorCode, path: str, status: int
-) -> None:
-    authenticator, client = uploads(), Client([b""])
-    asyncio.run(authenticator(scope(path=path, refusal=code), client.receive, client.send))
+def test_a_refused_connection_reaches_the_application_only_for_probes(code: ErrorCode, path: str, status: int) -> None:
+    limiter, client = uploads(), Client([b""])
+    asyncio.run(limiter(scope(path=path, refusal=code), client.receive, client.send))
     assert client.status == status
