@@ -11,6 +11,7 @@ from fastapi.security.base import SecurityBase
 from api.auth.authenticator import Authenticator, Caller, RateLimitedError
 from api.backend.backend import Backend
 from api.http.draining import Drain
+from api.http.headers import read_if_match
 from api.settings.api import ApiSettings
 from shared.jobs import is_job_id
 from shared.ledger.jobs.store import no_such_job
@@ -31,6 +32,10 @@ def _gate(request: Request) -> Authenticator:
 
 def _settings(request: Request) -> ApiSettings:
     return cast("ApiSettings", request.app.state.settings)
+
+
+def _if_match(request: Request) -> frozenset[int] | None:
+    return read_if_match(request.headers.getlist("if-match"))
 
 
 def _job_id(job_id: str) -> str:
@@ -80,6 +85,8 @@ BackendDep = Annotated[Backend, Depends(_backend)]
 DrainDep = Annotated[Drain, Depends(_drain)]
 GateDep = Annotated[Authenticator, Depends(_gate)]
 SettingsDep = Annotated[ApiSettings, Depends(_settings)]
+IfMatchDep = Annotated[frozenset[int] | None, Depends(_if_match)]
+"""The versions that the `If-Match` header allows; None for any."""
 JobIdDep = Annotated[str, Depends(_job_id)]
 """The `job_id` of the path; what cannot be one is answered `job_not_found`."""
 

@@ -1,4 +1,4 @@
-"""API keys: make, list, follow by another, revoke."""
+"""API key routes: create, list, rotate, revoke."""
 
 import time
 from functools import partial
@@ -25,41 +25,43 @@ router = APIRouter(prefix="/v1/admin/keys", tags=["admin"])
 @router.post(
     "",
     status_code=201,
-    summary="Make a key",
+    summary="Create an API key",
     response_model=KeyWithSecret,
-    response_description="Made. The key is shown this once.",
+    response_description="The new key. It is shown only once.",
     responses=problem_responses(*TENANT_CODES, *BODY_CODES),
 )
-async def create_key(request: Request, _: Admin, asked: KeySubmission, backend: BackendDep) -> Response:
-    """Make a key for a tenant. What is kept of it opens nothing: it cannot be shown again."""
-    expires = None if asked.expires_in is None else time.time() + asked.expires_in
-    made = partial(_make, backend, asked.tenant, asked, expires)
-    key, whole = await to_thread.run_sync(made)
+async def create_key(request: Request, _: Admin, submission: KeySubmission, backend: BackendDep) -> Response:
+    """Create an API key for a tenant. Only a digest of the key is stored, so it cannot be shown again."""
+    expires = None if submission.expires_in is None else time.time() + submission.expires_in
+    create = partial(_create, backend, submission.tenant, submission, expires)
+    key, secret = await to_thread.run_sync(create)
     request.state.subject, request.state.subject_tenant = key.id, key.tenant
-    return json_answer(key_content(key, whole=whole), status=201)
+    return json_answer(key_content(key, secret=secret), status=201)
 
 
 @router.get(
     "",
-    summary="List keys",
+    summary="List API keys",
     response_model=KeyList,
-    response_description="Every key of the tenant, the newest first.",
+    response_description="Every key of the tenant, newest first.",
     responses=problem_responses(ErrorCode.INVALID_REQUEST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
 )
 async def list_keys(
-    _: Admin, backend: BackendDep, tenant: Annotated[str, Query(max_length=40, description="Whose.")] = DEFAULT
+    _: Admin,
+    backend: BackendDep,
+    tenant: Annotated[str, Query(max_length=40, description="The tenant whose keys to list.")] = DEFAULT,
 ) -> Response:
-    """List the keys of a tenant by their public parts, those whose time is over among them."""
-    found = await to_thread.run_sync(backend.stores.api_keys.of, tenant) if is_tenant_id(tenant) else []
-    return json_answer({"keys": [key_content(key) for key in found]})
+    """List the API keys of a tenant by their public parts, including expired keys."""
+    keys = await to_thread.run_sync(backend.stores.api_keys.of, tenant) if is_tenant_id(tenant) else []
+    return json_answer({"keys": [key_content(key) for key in keys]})
 
 
 @router.post(
     "/{key_id}/rotate",
     status_code=201,
-    summary="Rotate a key",
+    summary="Rotate an API key",
     response_model=KeyWithSecret,
-    response_description="The key that follows it, shown this once.",
+    response_description="The replacement key. It is shown only once.",
     responses=problem_responses(*KEY_CODES, *BODY_CODES),
 )
 async def rotate_key(
@@ -67,30 +69,30 @@ async def rotate_key(
     _: Admin,
     key_id: str,
     backend: BackendDep,
-    asked: Annotated[KeyRotation | None, Body()] = None,
+    rotation: Annotated[KeyRotation | None, Body()] = None,
 ) -> Response:
-    """Make a key with the same tenant, scopes and name; the old one stays good until the overlap ends."""
+    """Create a key with the same tenant, scopes, and name. The old key remains valid until the overlap ends."""
 
     def rotate() -> tuple[ApiKey, str]:
         old = _read(backend, key_id)
-        made = _make(backend, old.tenant, old, old.expires_at)
-        backend.stores.api_keys.expire(old.id, at=time.time() + (asked or KeyRotation()).overlap_seconds)
-        return made
+        created = _create(backend, old.tenant, old, old.expires_at)
+        backend.stores.api_keys.expire(old.id, at=time.time() + (rotation or KeyRotation()).overlap_seconds)
+        return created
 
-    key, whole = await to_thread.run_sync(rotate)
+    key, secret = await to_thread.run_sync(rotate)
     request.state.subject_tenant = key.tenant
-    return json_answer(key_content(key, whole=whole), status=201)
+    return json_answer(key_content(key, secret=secret), status=201)
 
 
 @router.delete(
     "/{key_id}",
     status_code=204,
-    summary="Revoke a key",
-    response_description="It opens nothing any more, within seconds.",
+    summary="Revoke an API key",
+    response_description="Revoked. Every gateway rejects the key within 3 seconds.",
     responses=problem_responses(*KEY_CODES),
 )
 async def revoke_key(request: Request, _: Admin, key_id: str, backend: BackendDep) -> Response:
-    """Erase a key. Every gateway refuses it within 3 seconds."""
+    """Revoke and delete an API key. Every gateway rejects it within 3 seconds."""
 
     def revoke() -> ApiKey:
         key = _read(backend, key_id)
@@ -102,13 +104,14 @@ async def revoke_key(request: Request, _: Admin, key_id: str, backend: BackendDe
     return Response(status_code=204)
 
 
-def _make(backend: Backend, tenant: str, like: KeySubmission | ApiKey, expires: float | None) -> tuple[ApiKey, str]:
-    public, whole, digest = new_key()
+def _create(backend: Backend, tenant: str, like: KeySubmission | ApiKey, expires: float | None) -> tuple[ApiKey, str]:
+    """Create a key with the scopes and name of `like`; its record, and the key that the caller gets."""
+    public, secret, digest = new_key()
     key = ApiKey(public, tenant, frozenset(like.scopes), digest, name=like.name, expires_at=expires)
-    made = backend.stores.api_keys.create(key)
-    if made is None:
+    created = backend.stores.api_keys.create(key)
+    if created is None:
         raise no_such_tenant()
-    return made, whole
+    return created, secret
 
 
 def _read(backend: Backend, key_id: str) -> ApiKey:
@@ -119,5 +122,5 @@ def _read(backend: Backend, key_id: str) -> ApiKey:
 
 
 def no_such_key() -> RequestError:
-    """What is said of a public part that no key has."""
-    return RequestError(ErrorCode.KEY_NOT_FOUND, "There is no key with this public part.")
+    """The error for an unknown key id."""
+    return RequestError(ErrorCode.KEY_NOT_FOUND, "API key not found.")

@@ -1,4 +1,4 @@
-"""The audit log: who did what to which record, when."""
+"""Audit log route: who did what to which record, and when."""
 
 import re
 from functools import partial
@@ -24,33 +24,35 @@ router = APIRouter(prefix="/v1", tags=["admin"])
     "/audit",
     summary="Read the audit log",
     response_model=AuditPage,
-    response_description="Some entries, the newest first.",
+    response_description="A page of entries, newest first.",
     responses=problem_responses(ErrorCode.INVALID_REQUEST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
 )
 async def read_audit(
     caller: JobsReader,
     backend: BackendDep,
-    tenant: Annotated[str | None, Query(max_length=40, description="Whose; another's needs `admin`.")] = None,
+    tenant: Annotated[
+        str | None, Query(max_length=40, description="The tenant. Another tenant than your own requires `admin`.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[str | None, Query(max_length=40, description="`next_before` of the page before.")] = None,
+    before: Annotated[str | None, Query(max_length=40, description="`next_before` of the previous page.")] = None,
 ) -> Response:
-    """Read who did what in a tenant: every call that changed something or gave results away, and every refused one.
+    """Read who did what in a tenant: every call that changed data or returned results, and every rejected call.
 
-    An entry is there a fifth of a second after its call at the latest, and for `VULTUS_AUDIT_TTL`.
+    An entry appears within 0.2 seconds of its call and is kept for `VULTUS_AUDIT_TTL`.
     """
-    whose = caller.tenant if tenant is None else tenant
-    if whose != caller.tenant:
+    owner = caller.tenant if tenant is None else tenant
+    if owner != caller.tenant:
         caller.require([Scope.ADMIN])
     if before is not None and not _ID.fullmatch(before):
         raise RequestError(
             ErrorCode.INVALID_REQUEST,
             "A parameter of the request is not valid.",
-            fields=(FieldError("before", "was not given out"),),
+            fields=(FieldError("before", "must be the next_before of a previous page"),),
         )
-    read = partial(backend.stores.audit.page, whose, limit=limit, before=before)
-    found = await to_thread.run_sync(read) if is_tenant_id(whose) else []
+    read = partial(backend.stores.audit.page, owner, limit=limit, before=before)
+    entries = await to_thread.run_sync(read) if is_tenant_id(owner) else []
     content = {
-        "entries": [entry_content(entry) for entry in found],
-        "next_before": found[-1].id if len(found) == limit else None,
+        "entries": [entry_content(entry) for entry in entries],
+        "next_before": entries[-1].id if len(entries) == limit else None,
     }
     return json_answer(content)

@@ -1,4 +1,4 @@
-"""Tenants: register, change, give out all that one has, erase it."""
+"""Tenant routes: register, list, read, update, export, erase."""
 
 import asyncio
 from collections import Counter
@@ -27,8 +27,8 @@ from api.admin.schemas import (
 from api.auth.authenticator import FRESH
 from api.backend.backend import Backend
 from api.batches.schemas import batch_content
-from api.deps import Admin, BackendDep
-from api.http.headers import etag, read_if_match
+from api.deps import Admin, BackendDep, IfMatchDep
+from api.http.headers import etag
 from api.http.openapi import BODY_CODES, IF_MATCH, problem_responses
 from api.http.responses import json_answer
 from api.liveness.schemas import session_content
@@ -44,7 +44,7 @@ from shared.tenants import DEFAULT, ApiKey, Quotas, Tenant, check_policy, is_ten
 
 TENANT_CODES: Final = (ErrorCode.TENANT_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 PASSES: Final = 10
-"""How often an erasure begins anew, until nothing is found: what was in hand when it began comes to light."""
+"""Maximum number of erasure passes. Requests in progress at the start can still add records to a later pass."""
 PAUSE: Final = timedelta(seconds=0.5)
 PAGE: Final = 500
 
@@ -52,11 +52,11 @@ router = APIRouter(prefix="/v1/admin/tenants", tags=["admin"])
 
 
 def _tenant(tenant_id: str, _: Admin, request: Request, backend: BackendDep) -> Tenant:
-    found = backend.stores.tenants.read(tenant_id) if is_tenant_id(tenant_id) else None
-    if found is None:
+    tenant = backend.stores.tenants.read(tenant_id) if is_tenant_id(tenant_id) else None
+    if tenant is None:
         raise no_such_tenant()
-    request.state.subject_tenant = found.id
-    return found
+    request.state.subject_tenant = tenant.id
+    return tenant
 
 
 TenantDep = Annotated[Tenant, Depends(_tenant)]
@@ -67,34 +67,37 @@ TenantDep = Annotated[Tenant, Depends(_tenant)]
     status_code=201,
     summary="Register a tenant",
     response_model=TenantBody,
-    response_description="Registered; it has no key yet.",
+    response_description="The tenant. It has no API key yet.",
     responses=problem_responses(
         *BODY_CODES, ErrorCode.TENANT_EXISTS, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR
     ),
 )
-async def register_tenant(request: Request, _: Admin, asked: TenantSubmission, backend: BackendDep) -> Response:
-    """Put a tenant on record. Its id never changes, and is free again only once the tenant was erased."""
+async def register_tenant(request: Request, _: Admin, submission: TenantSubmission, backend: BackendDep) -> Response:
+    """Register a tenant. Its id never changes, and can be reused only after the tenant is erased."""
     tenant = Tenant(
-        asked.id, name=asked.name, quotas=_quotas(asked.quotas), quality_policy=_policy(asked.quality_policy)
+        submission.id,
+        name=submission.name,
+        quotas=_quotas(submission.quotas),
+        quality_policy=_policy(submission.quality_policy),
     )
-    made = None if asked.id == DEFAULT else await to_thread.run_sync(backend.stores.tenants.create, tenant)
-    if made is None:
-        raise RequestError(ErrorCode.TENANT_EXISTS, "There is a tenant of this id already.")
-    request.state.subject = request.state.subject_tenant = made.id
-    return json_answer(tenant_content(made), status=201, headers=etag(made.version))
+    created = None if tenant.id == DEFAULT else await to_thread.run_sync(backend.stores.tenants.create, tenant)
+    if created is None:
+        raise RequestError(ErrorCode.TENANT_EXISTS, "A tenant with this id already exists.")
+    request.state.subject = request.state.subject_tenant = created.id
+    return json_answer(tenant_content(created), status=201, headers=etag(created.version))
 
 
 @router.get(
     "",
     summary="List tenants",
     response_model=TenantList,
-    response_description="Every tenant, the newest first.",
+    response_description="Every tenant, newest first.",
     responses=problem_responses(ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
 )
 async def list_tenants(_: Admin, backend: BackendDep) -> Response:
-    """List every tenant; `default` is always among them."""
-    found = await to_thread.run_sync(backend.stores.tenants.all)
-    return json_answer({"tenants": [tenant_content(each) for each in found]})
+    """List every tenant. The list always includes `default`."""
+    tenants = await to_thread.run_sync(backend.stores.tenants.all)
+    return json_answer({"tenants": [tenant_content(each) for each in tenants]})
 
 
 @router.get(
@@ -105,28 +108,26 @@ async def list_tenants(_: Admin, backend: BackendDep) -> Response:
     responses=problem_responses(*TENANT_CODES),
 )
 async def read_tenant(tenant: TenantDep) -> Response:
-    """Read a tenant: its name, quotas and policy."""
+    """Read a tenant: its name, quotas, and quality policy."""
     return json_answer(tenant_content(tenant), headers=etag(tenant.version))
 
 
 @router.patch(
     "/{tenant_id}",
-    summary="Change a tenant",
+    summary="Update a tenant",
     response_model=TenantBody,
-    response_description="The tenant as it is now.",
+    response_description="The updated tenant.",
     responses=problem_responses(*TENANT_CODES, *BODY_CODES, ErrorCode.PRECONDITION_FAILED),
     openapi_extra={"parameters": [IF_MATCH]},
 )
-async def change_tenant(request: Request, tenant: TenantDep, asked: TenantChange, backend: BackendDep) -> Response:
-    """Change the given fields and no other. The change takes effect at every gateway within 3 seconds."""
-    given = asked.model_dump(exclude_none=True, exclude={"quotas", "quality_policy"})
-    if asked.quotas is not None:
-        given["quotas"] = _quotas(asked.quotas)
-    if asked.quality_policy is not None:
-        given["quality_policy"] = _policy(asked.quality_policy)
-    versions = read_if_match(request.headers.getlist("if-match"))
-    change = partial(backend.stores.tenants.change, tenant.id, given, versions=versions)
-    changed = await to_thread.run_sync(change)
+async def change_tenant(tenant: TenantDep, change: TenantChange, versions: IfMatchDep, backend: BackendDep) -> Response:
+    """Update only the given fields. The change takes effect at every gateway within 3 seconds."""
+    values = change.model_dump(exclude_none=True, exclude={"quotas", "quality_policy"})
+    if change.quotas is not None:
+        values["quotas"] = _quotas(change.quotas)
+    if change.quality_policy is not None:
+        values["quality_policy"] = _policy(change.quality_policy)
+    changed = await to_thread.run_sync(partial(backend.stores.tenants.change, tenant.id, values, versions=versions))
     if changed is None:
         raise no_such_tenant()
     return json_answer(tenant_content(changed), headers=etag(changed.version))
@@ -138,16 +139,16 @@ async def change_tenant(request: Request, tenant: TenantDep, asked: TenantChange
     response_class=Response,
     responses={
         200: {
-            "description": "A line of JSON for each thing: its `kind`, and as `data` what its own call answers.",
+            "description": "One record per line, as JSON: its `kind`, and its `data` as its own endpoint returns it.",
             "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
         },
         **problem_responses(*TENANT_CODES),
     },
 )
 async def export_tenant(request: Request, tenant: TenantDep, backend: BackendDep) -> Response:
-    """Give out all that a tenant has: its record, keys, endpoints, batches, jobs with their results, and audit log.
+    """Export all data of a tenant: its record, keys, endpoints, batches, sessions, jobs with results, and audit log.
 
-    Images are not among it: they are erased when their job ends. Secrets are not shown.
+    The export has no images, which are erased when their job ends, and no secrets.
     """
     request.state.discloses = True
     return StreamingResponse(_lines(backend, tenant), media_type="application/x-ndjson")
@@ -157,24 +158,24 @@ async def export_tenant(request: Request, tenant: TenantDep, backend: BackendDep
     "/{tenant_id}/erase",
     summary="Erase a tenant",
     response_model=Erased,
-    response_description="Erased, and looked for again.",
+    response_description="Counts of the erased records.",
     responses=problem_responses(*TENANT_CODES),
 )
 async def erase_tenant(request: Request, caller: Admin, tenant: TenantDep, backend: BackendDep) -> Response:
-    """Erase all that a tenant has, now: keys, endpoints, batches, jobs, deliveries, kept results, audit log.
+    """Erase all data of a tenant: keys, endpoints, batches, sessions, jobs, deliveries, cached results, audit log.
 
-    It is disabled first, and its record goes last; `default` stays, empty. Where `nothing_left` is false something
-    came up to the end: ask again. That it was erased, by whom and when, stays in the audit log of the caller's tenant.
+    The tenant is disabled first, and its record is deleted last; `default` itself remains. If `nothing_left` is false,
+    records were still being added: repeat the call. The erasure is logged in the audit log of your own tenant.
     """
-    request.state.subject_tenant = caller.tenant  # the tenant's own log goes with it
+    request.state.subject_tenant = caller.tenant  # the audit log of the erased tenant is erased too
     await to_thread.run_sync(backend.stores.tenants.change, tenant.id, {"disabled": True})
-    await asyncio.sleep(2 * FRESH.total_seconds())  # until the last gateway has heard of it
+    await asyncio.sleep(2 * FRESH.total_seconds())  # until every gateway knows that the tenant is disabled
     erased: Counter[str] = Counter()
     left = True
     for _ in range(PASSES):
-        found = await to_thread.run_sync(backend.stores.tenant_data.erase, tenant.id)
-        erased += found
-        left = bool(found)
+        counts = await to_thread.run_sync(backend.stores.tenant_data.erase, tenant.id)
+        erased += counts
+        left = bool(counts)
         if not left:
             break
         await asyncio.sleep(PAUSE.total_seconds())
@@ -186,8 +187,8 @@ async def erase_tenant(request: Request, caller: Admin, tenant: TenantDep, backe
 
 def _lines(backend: Backend, tenant: Tenant) -> Iterator[bytes]:
     yield _line("tenant", tenant_content(tenant))
-    for one in backend.stores.tenant_data.all(tenant.id):
-        yield _line(*_told(one))
+    for record in backend.stores.tenant_data.all(tenant.id):
+        yield _line(*_exported(record))
     before = None
     while page := backend.stores.audit.page(tenant.id, limit=PAGE, before=before):
         for entry in page:
@@ -195,40 +196,40 @@ def _lines(backend: Backend, tenant: Tenant) -> Iterator[bytes]:
         before = page[-1].id
 
 
-def _told(one: Belonging) -> tuple[str, dict[str, Any]]:
-    if isinstance(one, Job):
-        return "job", job_content(one)
-    if isinstance(one, Batch):
-        return "batch", batch_content(one)
-    if isinstance(one, Session):
-        return "session", session_content(one)
-    if isinstance(one, ApiKey):
-        return "key", key_content(one)
-    return "endpoint", endpoint_content(one)
+def _exported(record: Belonging) -> tuple[str, dict[str, Any]]:
+    if isinstance(record, Job):
+        return "job", job_content(record)
+    if isinstance(record, Batch):
+        return "batch", batch_content(record)
+    if isinstance(record, Session):
+        return "session", session_content(record)
+    if isinstance(record, ApiKey):
+        return "key", key_content(record)
+    return "endpoint", endpoint_content(record)
 
 
 def _line(kind: str, data: dict[str, Any]) -> bytes:
     return to_json({"kind": kind, "data": data}) + b"\n"
 
 
-def _quotas(asked: QuotasBody) -> Quotas:
-    return Quotas(rate=asked.rate, burst=asked.burst, jobs=asked.jobs)
+def _quotas(body: QuotasBody) -> Quotas:
+    return Quotas(rate=body.rate, burst=body.burst, jobs=body.jobs)
 
 
-def _policy(asked: dict[str, Any]) -> dict[str, Any]:
+def _policy(policy: dict[str, Any]) -> dict[str, Any]:
     try:
-        check_policy(asked)
-        QualityPolicy.model_validate(asked)
+        check_policy(policy)
+        QualityPolicy.model_validate(policy)
     except ValidationError as error:
-        wrong = field_errors(error, prefix="quality_policy")
-        raise RequestError(ErrorCode.INVALID_REQUEST, "The tenant is not valid.", fields=wrong) from None
+        errors = field_errors(error, prefix="quality_policy")
+        raise RequestError(ErrorCode.INVALID_REQUEST, "The tenant is not valid.", fields=errors) from None
     except ValueError as error:
         raise RequestError(
             ErrorCode.INVALID_REQUEST, "The tenant is not valid.", fields=(FieldError("quality_policy", str(error)),)
         ) from None
-    return asked
+    return policy
 
 
 def no_such_tenant() -> RequestError:
-    """What is said of an id that no tenant has."""
-    return RequestError(ErrorCode.TENANT_NOT_FOUND, "There is no tenant with this id.")
+    """The error for an unknown tenant id."""
+    return RequestError(ErrorCode.TENANT_NOT_FOUND, "Tenant not found.")

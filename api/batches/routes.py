@@ -1,4 +1,4 @@
-"""Batches: submit many images in one call, read or wait for the whole, list its jobs, cancel, erase."""
+"""Batch routes: submit, read, wait, list jobs, cancel, delete."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ from api.jobs.idempotency import fingerprint, replayed_id, reserved
 from api.settings.api import ApiSettings
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import Batch, BatchStatus, is_batch_id
+from shared.ledger.idempotency import NO_KEY, Reservation
 
 ROUTE: Final = "POST /v1/batches"
 
@@ -43,11 +44,11 @@ BatchIdDep = Annotated[str, Depends(_batch_id)]
     status_code=202,
     summary="Submit a batch",
     response_model=BatchBody,
-    response_description="On record; not all of its jobs have ended yet.",
+    response_description="The batch is stored. Some of its jobs have not ended yet.",
     responses={
         200: {
             "model": BatchBody,
-            "description": "Completed: within the wait that was asked for, or before, where it is repeated.",
+            "description": "The batch is completed: within the requested wait, or earlier if it is a repeat.",
             "headers": {name: JOB_HEADERS[name] for name in ("Location", "Preference-Applied")} | REPLAYED,
         },
         202: {"headers": JOB_HEADERS | REPLAYED},
@@ -74,23 +75,19 @@ BatchIdDep = Annotated[str, Depends(_batch_id)]
     openapi_extra={**BATCH_BODY, "parameters": [PREFER, IDEMPOTENCY_KEY]},
 )
 async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> Response:
-    """Put many jobs on record in one step. An item that cannot be done does not hold up the others: its job has failed.
+    """Submit many jobs in one step. An invalid item becomes a failed job and does not affect the other items.
 
-    The whole is refused only where the request itself is wrong, or nothing is taken just now.
+    The whole batch is rejected only if the request itself is invalid, or if the service accepts no jobs at the moment.
     """
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     wait = granted_wait(read_prefer(request.headers.getlist("prefer")).wait, settings.wait_limit)
     async with reserved(backend.stores.idempotency, tenant=caller.tenant, route=ROUTE, key=key) as reservation:
-        read = await _received(request, settings)
-        known = reservation.known
-        batch_id = (
-            known.id
-            if known
-            else new_id(backend.stores.jobs.shards, shard=reservation.shard if key is not None else None)
-        )
+        parse = await _receive(request, settings)
+        batch_id = _new_or_known_id(reservation, backend)
 
         def accept() -> bool:
-            order = read()
+            """Parse and submit; False if the submission is a repeat."""
+            order = parse()
             mark = fingerprint(order.content) if key is not None else ""
             if replayed_id(reservation, mark):
                 return False
@@ -111,12 +108,19 @@ async def submit_batch(request: Request, caller: JobsWriter, backend: BackendDep
         with backend.waiting.watch(batch_id, tenant=caller.tenant) as watch:
             accepted = await to_thread.run_sync(accept)
             batch = await _end(backend, watch, caller.tenant, wait=wait)
-    more = {"Location": batch_path(batch.id)} | ({} if accepted else {"Idempotent-Replayed": "true"})
-    return _answer(batch, status=200 if batch.status is BatchStatus.COMPLETED else 202, wait=wait, headers=more)
+    headers = {"Location": batch_path(batch.id)} | ({} if accepted else {"Idempotent-Replayed": "true"})
+    return _answer(batch, status=200 if batch.status is BatchStatus.COMPLETED else 202, wait=wait, headers=headers)
 
 
-async def _received(request: Request, settings: ApiSettings) -> Callable[[], BatchOrder]:
-    """Receive the body; the function that comes back reads the batch from it, and is for a thread.
+def _new_or_known_id(reservation: Reservation, backend: Backend) -> str:
+    """The id of the batch: under a key the one that it led to before, else a new one on the shard of the key."""
+    if reservation.known:
+        return reservation.known.id
+    return new_id(backend.stores.jobs.shards, shard=None if reservation is NO_KEY else reservation.shard)
+
+
+async def _receive(request: Request, settings: ApiSettings) -> Callable[[], BatchOrder]:
+    """Receive the body. The returned function parses it and may block.
 
     Raises:
         RequestError: `unsupported_media_type`, or the form cannot be read.
@@ -135,7 +139,7 @@ async def _received(request: Request, settings: ApiSettings) -> Callable[[], Bat
     "/batches/{batch_id}",
     summary="Read a batch",
     response_model=BatchBody,
-    response_description="The batch as it is now.",
+    response_description="The current state of the batch.",
     openapi_extra={"parameters": [PREFER]},
     responses={
         200: {"headers": {name: JOB_HEADERS[name] for name in ("Retry-After", "Preference-Applied")}},
@@ -148,11 +152,13 @@ async def read_batch(
     batch_id: BatchIdDep,
     backend: BackendDep,
     settings: SettingsDep,
-    wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for its completion.")] = None,
+    wait: Annotated[
+        int | None, Query(ge=0, description="Wait up to this many seconds for the batch to complete.")
+    ] = None,
 ) -> Response:
-    """Read a batch, at once or, with `wait`, when it is completed. Hanging up cancels nothing."""
-    asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
-    granted = granted_wait(asked, settings.wait_limit)
+    """Read a batch, immediately or, with `wait`, when it is completed. Closing the connection does not cancel it."""
+    requested = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
+    granted = granted_wait(requested, settings.wait_limit)
     with backend.waiting.watch(batch_id, tenant=caller.tenant) as watch:
         return _answer(await _end(backend, watch, caller.tenant, wait=granted), status=200, wait=granted)
 
@@ -161,7 +167,7 @@ async def read_batch(
     "/batches/{batch_id}/jobs",
     summary="List the jobs of a batch",
     response_model=BatchJobs,
-    response_description="Some of its jobs, whole, in the order of the items.",
+    response_description="Jobs of the batch with their results, in the order of the items.",
     responses=problem_responses(*BATCH_READ_CODES, ErrorCode.INVALID_REQUEST),
 )
 async def list_batch_jobs(
@@ -171,16 +177,16 @@ async def list_batch_jobs(
     backend: BackendDep,
     part: Annotated[BatchPart, Query()],
 ) -> Response:
-    """List the jobs of a batch with their results. One that was erased or has expired is left out."""
+    """List the jobs of a batch with their results. Deleted and expired jobs are omitted."""
 
     def read() -> dict[str, Any]:
         batch = backend.stores.batches.read(batch_id, tenant=caller.tenant)
         if batch is None:
             raise no_such_batch()
-        found = backend.stores.batches.jobs(batch_id, start=part.start, count=part.limit)
+        jobs = backend.stores.batches.jobs(batch_id, start=part.start, count=part.limit)
         after = part.start + part.limit
-        request.state.discloses = any(job.result is not None for _, job in found)
-        return jobs_content(found, next_start=after if after < batch.total else None)
+        request.state.discloses = any(job.result is not None for _, job in jobs)
+        return jobs_content(jobs, next_start=after if after < batch.total else None)
 
     return json_answer(await to_thread.run_sync(read))
 
@@ -189,11 +195,11 @@ async def list_batch_jobs(
     "/batches/{batch_id}/cancel",
     summary="Cancel a batch",
     response_model=BatchBody,
-    response_description="The batch; what had not ended is canceled.",
+    response_description="The batch, with its unfinished jobs canceled.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
 async def cancel_batch(caller: JobsWriter, batch_id: BatchIdDep, backend: BackendDep) -> Response:
-    """End every job of the batch that has not ended, now. What has ended stays as it is."""
+    """Cancel every job of the batch that has not ended. Jobs that have ended do not change."""
     batch = await to_thread.run_sync(partial(backend.stores.batches.cancel, batch_id, tenant=caller.tenant))
     if batch is None:
         raise no_such_batch()
@@ -203,19 +209,19 @@ async def cancel_batch(caller: JobsWriter, batch_id: BatchIdDep, backend: Backen
 @router.delete(
     "/batches/{batch_id}",
     status_code=204,
-    summary="Erase a batch",
-    response_description="Nothing is left of it and its jobs.",
+    summary="Delete a batch",
+    response_description="Deleted, with its jobs.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
 async def delete_batch(caller: JobsWriter, batch_id: BatchIdDep, backend: BackendDep) -> Response:
-    """Erase a batch with all its jobs, in any state, now."""
+    """Delete a batch and all its jobs, in any state."""
     if not await to_thread.run_sync(partial(backend.stores.batches.delete, batch_id, tenant=caller.tenant)):
         raise no_such_batch()
     return Response(status_code=204)
 
 
 async def _end(backend: Backend, watch: Watch, tenant: str, *, wait: int | None) -> Batch:
-    """The batch once it is completed, or as it is when the wait is over."""
+    """Wait for the batch to complete; the batch at that time or when the wait is over."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + (wait or 0)
     while True:
@@ -232,14 +238,14 @@ async def _end(backend: Backend, watch: Watch, tenant: str, *, wait: int | None)
 def _answer(
     batch: Batch, *, status: int, wait: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    more = dict(headers or {})
+    all_headers = dict(headers or {})
     if batch.status is not BatchStatus.COMPLETED:
-        more["Retry-After"] = "1"
+        all_headers["Retry-After"] = "1"
     if wait is not None:
-        more["Preference-Applied"] = f"wait={wait}"
-    return json_answer(batch_content(batch), status=status, headers=more)
+        all_headers["Preference-Applied"] = f"wait={wait}"
+    return json_answer(batch_content(batch), status=status, headers=all_headers)
 
 
 def no_such_batch() -> RequestError:
-    """What is said of an id that no batch has."""
-    return RequestError(ErrorCode.BATCH_NOT_FOUND, "There is no batch with this id, or it has expired.")
+    """The error for an unknown batch id."""
+    return RequestError(ErrorCode.BATCH_NOT_FOUND, "Batch not found. It may have expired or been deleted.")

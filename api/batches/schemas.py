@@ -1,4 +1,4 @@
-"""Bodies of batches, with the descriptions and examples that OpenAPI shows."""
+"""Request and response bodies of batches, with their OpenAPI descriptions and examples."""
 
 from typing import Any, Final
 
@@ -15,16 +15,22 @@ from shared.submitted import Submitted
 
 BATCH_ID: Final = "batch_00019b8d3c1a386d5a7c90e1d24f68ab0c"
 MAX_PART: Final = 100
-"""Jobs in one answer: with embeddings of several faces each they are some megabytes."""
+"""Jobs in one response: with several embeddings per job, a few megabytes."""
 
 
 class ItemFields(Submitted):
-    """What one item has of its own; where it says nothing, the batch's fields hold."""
+    """The fields of one item. Missing fields default to those of the batch."""
 
     operation: Operation | None = None
-    reference: ReferenceSource | None = Field(default=None, description="Needed by `verify`, refused elsewhere.")
-    params: dict[str, Any] | None = Field(default=None, description="Instead of the batch's.")
-    metadata: dict[str, Any] = Field(default_factory=dict, description="Yours; given back with the item's job.")
+    reference: ReferenceSource | None = Field(
+        default=None, description="Required for `verify`, rejected for other operations."
+    )
+    params: dict[str, Any] | None = Field(
+        default=None, description="Parameters of this item; replaces those of the batch."
+    )
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, description="Your own data, returned with the job of this item."
+    )
 
 
 class BatchItem(ItemFields):
@@ -36,15 +42,15 @@ class BatchItem(ItemFields):
 class BatchSubmission(Submitted):
     """The JSON form of `POST /v1/batches`."""
 
-    operation: Operation | None = Field(default=None, description="Of every item that names none.")
-    params: dict[str, Any] = Field(default_factory=dict, description="Of every item that has none.")
+    operation: Operation | None = Field(default=None, description="Default operation of the items.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Default parameters of the items.")
     priority: Priority = Priority.NORMAL
     metadata: dict[str, Any] = Field(
         default_factory=dict,
-        description=f"Yours; given back with the batch. At most {MAX_METADATA_BYTES} bytes as JSON.",
+        description=f"Your own data, returned with the batch. At most {MAX_METADATA_BYTES} bytes as JSON.",
     )
     webhook: WebhookSpec | None = Field(
-        default=None, description="Who is told of the completion, beside the registered endpoints."
+        default=None, description="Where to report the completion, in addition to the registered endpoints."
     )
     items: list[BatchItem] = Field(min_length=1)
 
@@ -52,18 +58,19 @@ class BatchSubmission(Submitted):
 class BatchForm(FormSchema):
     """The multipart form of `POST /v1/batches`."""
 
-    images: list[File] = Field(min_length=1, description="One file for each item.")
+    images: list[File] = Field(min_length=1, description="One image file per item.")
     operation: Operation | None = None
-    params: JsonText | None = Field(default=None, description="JSON object: the parameters of every item.")
+    params: JsonText | None = Field(default=None, description="JSON object with the default parameters of the items.")
     priority: Priority | None = None
-    metadata: JsonText | None = Field(default=None, description="JSON object: yours, given back with the batch.")
+    metadata: JsonText | None = Field(default=None, description="JSON object of your own, returned with the batch.")
     webhook: Json[WebhookSpec] | None = Field(
-        default=None, description="JSON object: where the completion is reported."
+        default=None,
+        description="JSON object: where to report the completion, in addition to the registered endpoints.",
     )
     items: JsonText | None = Field(
         default=None,
-        description="JSON array with an object for each image, in their order: `operation`, `params`, `metadata`, "
-        "`reference` of that item.",
+        description="JSON array with one object per image, in the same order, that sets `operation`, `params`, "
+        "`metadata`, and `reference` of that item.",
     )
 
 
@@ -83,11 +90,11 @@ BATCH_BODY: Final = request_body(
     ),
 )
 DOCUMENTED: Final = (BatchForm, BatchSubmission)
-"""The models that only hand-written parts of the OpenAPI document refer to."""
+"""Models that only hand-written parts of the OpenAPI document refer to."""
 
 
 class BatchUrls(BaseModel):
-    """Where to go from here."""
+    """Related URLs."""
 
     self: str
     jobs: str
@@ -99,44 +106,44 @@ class BatchBody(BaseModel):
     """A batch."""
 
     id: str = Field(examples=[BATCH_ID])
-    status: BatchStatus = Field(description="`completed` once every job of it has ended.")
+    status: BatchStatus = Field(description="`completed` when every job of the batch has ended.")
     created_at: Time
     finished_at: Time | None
-    expires_at: Time | None = Field(description="When the completed batch can no longer be read.")
-    total: int = Field(ge=1, description="Its items.")
-    counts: dict[Status, int] = Field(description="Its jobs by status.")
+    expires_at: Time | None = Field(description="When the completed batch is deleted.")
+    total: int = Field(ge=1, description="Number of items.")
+    counts: dict[Status, int] = Field(description="Number of jobs by status.")
     metadata: dict[str, Any]
     urls: BatchUrls
 
 
 class BatchPart(Strict):
-    """Which jobs of a batch are listed."""
+    """Which jobs of a batch to list."""
 
-    start: int = Field(default=0, ge=0, le=1_000_000, description="Number of the first item.")
-    limit: int = Field(default=MAX_PART, ge=1, le=MAX_PART, description="How many items.")
+    start: int = Field(default=0, ge=0, le=1_000_000, description="Index of the first item.")
+    limit: int = Field(default=MAX_PART, ge=1, le=MAX_PART, description="Maximum number of items.")
 
 
 class NumberedJob(BaseModel):
     """The job of one item."""
 
-    index: int = Field(ge=0, description="Number of the item, from 0.")
+    index: int = Field(ge=0, description="Index of the item, from 0.")
     job: JobBody
 
 
 class BatchJobs(BaseModel):
-    """Some jobs of a batch, in the order of its items."""
+    """A page of the jobs of a batch, in the order of its items."""
 
     jobs: list[NumberedJob]
-    next_start: int | None = Field(description="`start` of the next part; null where this is the last.")
+    next_start: int | None = Field(description="`start` of the next page; null on the last page.")
 
 
 def batch_path(batch_id: str) -> str:
-    """Where a batch is read."""
+    """The path of a batch."""
     return f"/v1/batches/{batch_id}"
 
 
 def batch_content(batch: Batch) -> dict[str, Any]:
-    """The batch as BatchBody describes it."""
+    """The JSON content of a `BatchBody`."""
     path = batch_path(batch.id)
     return {
         "id": batch.id,
@@ -151,6 +158,6 @@ def batch_content(batch: Batch) -> dict[str, Any]:
     }
 
 
-def jobs_content(found: list[tuple[int, Job]], *, next_start: int | None) -> dict[str, Any]:
-    """Jobs as BatchJobs describes them."""
-    return {"jobs": [{"index": index, "job": job_content(job)} for index, job in found], "next_start": next_start}
+def jobs_content(jobs: list[tuple[int, Job]], *, next_start: int | None) -> dict[str, Any]:
+    """The JSON content of a `BatchJobs`."""
+    return {"jobs": [{"index": index, "job": job_content(job)} for index, job in jobs], "next_start": next_start}

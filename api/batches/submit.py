@@ -1,4 +1,4 @@
-"""Submit a batch: each item is checked alone, its job tells what is wrong with it, and all are accepted in one step."""
+"""Submits a batch: checks each item by itself, and stores all jobs in one step."""
 
 import secrets
 import time
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item as it was sent; whether it can be done is seen when its job is made."""
+    """One item as the client sent it. It is validated when its job is created."""
 
     operation: Operation
     params: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Item:
 
     @property
     def content(self) -> dict[str, Any]:
-        """All of it, as JSON has it, but with the image as bytes."""
+        """The item as JSON-compatible data, with the image as bytes."""
         return {
             "operation": self.operation.value,
             "params": dict(self.params),
@@ -63,7 +63,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class BatchOrder:
-    """What a caller wants done with many images."""
+    """A batch as requested by the caller."""
 
     items: Sequence[Item]
     metadata: Mapping[str, Any]
@@ -72,7 +72,7 @@ class BatchOrder:
 
     @property
     def content(self) -> dict[str, Any]:
-        """All of it, as JSON has it, but with the images as bytes."""
+        """The batch as JSON-compatible data, with the images as bytes."""
         return {
             "items": [item.content for item in self.items],
             "metadata": dict(self.metadata),
@@ -82,10 +82,10 @@ class BatchOrder:
 
 
 def from_form(form: Form, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
-    """The batch that a multipart body asks for: its files, in their order, and fields for all or for each of them.
+    """Parse a multipart body: the image files in order, with fields for all items and for each item.
 
     Raises:
-        RequestError: the request as a whole is wrong.
+        RequestError: the request as a whole is invalid.
     """
     texts, images, listed = form.texts, form.files.get(IMAGES, ()), form.json("items")
     operation = read_operation(texts["operation"]) if "operation" in texts else None
@@ -95,7 +95,9 @@ def from_form(form: Form, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
     fields = [] if listed is None else parse(list[ItemFields], listed, within="items")
     _check_count(len(images), most=most, field=IMAGES)
     if fields and len(fields) != len(images):
-        _refuse("items", f"has {len(fields)} entries for {len(images)} images; give one for each, in their order")
+        _refuse(
+            "items", f"has {len(fields)} entries for {len(images)} images; send one entry per image, in the same order"
+        )
     items = [
         _item(number, each, operation=operation, params=params, image=image)
         for number, (image, each) in enumerate(zip(images, fields or [ItemFields()] * len(images), strict=True))
@@ -105,10 +107,10 @@ def from_form(form: Form, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
 
 
 def from_manifest(raw: bytes, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
-    """The batch that a JSON body asks for.
+    """Parse a JSON body.
 
     Raises:
-        RequestError: the request as a whole is wrong.
+        RequestError: the request as a whole is invalid.
     """
     body = parse(BatchSubmission, raw)
     check_metadata(body.metadata)
@@ -129,7 +131,7 @@ def from_manifest(raw: bytes, *, most: int, hooks: WebhookPolicy) -> BatchOrder:
 
 
 def new_id(shards: int, *, shard: int | None = None) -> str:
-    """An id for a new batch, on this shard or on any."""
+    """Create a batch id, on the given shard or a random one."""
     chosen = secrets.randbelow(shards) if shard is None else shard
     return new_batch_id(shard=chosen, now_ms=_now_ms())
 
@@ -146,11 +148,11 @@ def submit(
     quality_policy: Mapping[str, Any],
     under: Reservation = NO_KEY,
 ) -> None:
-    """Accept a batch, or refuse it whole; an item that cannot be done becomes a job that has failed. Blocks.
+    """Accept or reject a batch as a whole; an invalid item becomes a failed job. Blocks.
 
     Raises:
-        RequestError: `idempotency_in_progress`; nothing was accepted.
-        UnavailableError: `queue_full`, `quota_exceeded` or `store_unavailable`; nothing was accepted.
+        RequestError: `idempotency_in_progress`; the batch was not accepted.
+        UnavailableError: `queue_full`, `quota_exceeded` or `store_unavailable`; the batch was not accepted.
     """
     jobs = [
         _job(item, order, batch_id=batch_id, settings=settings, tenant=tenant, quality_policy=quality_policy)
@@ -204,17 +206,17 @@ def _job(
             id=job_id,
             operation=item.operation,
             params={},
-            metadata=_kept(item.metadata),
+            metadata=_valid_metadata(item.metadata),
             result_ttl=settings.result_ttl,
             priority=order.priority,
             tenant=tenant,
             context=request_context.current(),
-            refused=JobFailure(error.code, _said(error)),
+            refused=JobFailure(error.code, _detail(error)),
         )
 
 
-def _kept(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The caller's own words for an item, which go with its refusal too; none where they are what is wrong."""
+def _valid_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of an item that was rejected; empty if the metadata is what was invalid."""
     try:
         check_metadata(dict(metadata))
     except RequestError:
@@ -222,8 +224,8 @@ def _kept(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return dict(metadata)
 
 
-def _said(error: RequestError) -> str:
-    """Why an item was refused, with its wrong fields: a job has no other place for them."""
+def _detail(error: RequestError) -> str:
+    """Why an item was rejected, with its invalid fields: a failed job has no other place for them."""
     return " ".join([error.detail, *(f"{field.field}: {field.detail}." for field in error.fields)])
 
 
@@ -239,7 +241,7 @@ def _item(
 ) -> Item:
     chosen = fields.operation or operation
     if chosen is None:
-        _refuse("operation", f"is required: neither the batch nor item {number} names one")
+        _refuse("operation", f"is required: neither the batch nor item {number} sets it")
     return Item(
         operation=chosen,
         params=params if fields.params is None else fields.params,
@@ -251,9 +253,9 @@ def _item(
     )
 
 
-def _check_count(found: int, *, most: int, field: str) -> None:
-    if not 1 <= found <= most:
-        _refuse(field, f"has {found} entries; a batch takes 1 to {most}")
+def _check_count(count: int, *, most: int, field: str) -> None:
+    if not 1 <= count <= most:
+        _refuse(field, f"has {count} entries; a batch takes 1 to {most}")
 
 
 def _refuse(field: str, detail: str) -> NoReturn:

@@ -1,1 +1,1 @@
-"""The classic synchronous calls, answered from jobs."""
+"""The classic synchronous endpoints, backed by jobs."""

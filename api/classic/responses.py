@@ -1,4 +1,4 @@
-"""Answers of the classic endpoints: what each makes of the result of its job, and the messages that clients show."""
+"""Responses of the classic endpoints, built from job results, with their fixed messages."""
 
 from typing import Final
 
@@ -39,7 +39,7 @@ REGISTER_FAILED: Final = {
 
 
 def detect_answer(faces: list[Face]) -> DetectAnswer:
-    """The answer of `POST /detect`."""
+    """The response of `POST /detect`."""
     if len(faces) != 1:
         message = _not_one(faces, SEVERAL_ADVICE)
         return DetectAnswer(face_detected=bool(faces), num_faces=len(faces), message=message)
@@ -54,7 +54,7 @@ def detect_answer(faces: list[Face]) -> DetectAnswer:
 
 
 def embedding_answer(faces: list[Face]) -> EmbeddingAnswer:
-    """The answer of `POST /extract-embedding`."""
+    """The response of `POST /extract-embedding`."""
     if len(faces) != 1:
         message = _not_one(faces, SEVERAL_ADVICE)
         return EmbeddingAnswer(success=False, face_detected=bool(faces), num_faces=len(faces), message=message)
@@ -70,7 +70,7 @@ def embedding_answer(faces: list[Face]) -> EmbeddingAnswer:
 
 
 def compare_answer(similarity: float, *, threshold: float) -> CompareAnswer:
-    """The answer of `POST /compare`."""
+    """The response of `POST /compare`."""
     match = similarity > threshold
     return CompareAnswer(
         similarity=round(similarity, DECIMALS),
@@ -80,7 +80,7 @@ def compare_answer(similarity: float, *, threshold: float) -> CompareAnswer:
 
 
 def verify_answer(result: VerifyResult) -> VerifyAnswer:
-    """The answer of `POST /verify` with a stored embedding."""
+    """The response of `POST /verify` with a stored embedding."""
     if result.decision == "inconclusive" or result.similarity is None:
         return VerifyAnswer(success=False, verified=False, message=_inconclusive(result))
     return VerifyAnswer(
@@ -92,7 +92,7 @@ def verify_answer(result: VerifyResult) -> VerifyAnswer:
 
 
 def embed_only_answer(faces: list[Face]) -> VerifyAnswer:
-    """The answer of `POST /verify` without a stored embedding."""
+    """The response of `POST /verify` without a stored embedding."""
     if len(faces) != 1:
         return VerifyAnswer(success=False, verified=False, message=_not_one(faces, SEVERAL))
     if refused := _unrecognisable(faces[0]):
@@ -101,7 +101,7 @@ def embed_only_answer(faces: list[Face]) -> VerifyAnswer:
 
 
 def liveness_answer(result: LivenessResult) -> LivenessAnswer:
-    """The answer of `POST /liveness`."""
+    """The response of `POST /liveness`."""
     if result.reason is not None:
         message = SEVERAL if result.reason == "multiple_faces" else NO_FACE
         return LivenessAnswer(is_live=False, confidence=0.0, message=message)
@@ -114,7 +114,7 @@ def liveness_answer(result: LivenessResult) -> LivenessAnswer:
 
 
 def register_answer(result: RegisterResult, *, liveness_skipped: bool) -> RegisterAnswer:
-    """The answer of `POST /register`."""
+    """The response of `POST /register`."""
     score = result.liveness.score
     confidence = None if score is None else round(score, DECIMALS)
     if not result.registered:
@@ -130,7 +130,7 @@ def register_answer(result: RegisterResult, *, liveness_skipped: bool) -> Regist
 
 
 def _inconclusive(result: VerifyResult) -> str:
-    """Why a verification has no answer. The similarity of an unrecognisable face is left out: it proves nothing."""
+    """The message of an inconclusive verification. It omits the similarity, which proves nothing for such a face."""
     if result.reason in {"no_face", "multiple_faces"}:
         return SEVERAL if result.reason == "multiple_faces" else NO_FACE
     sentence = STORED_NOT_RECOGNISABLE if result.reason == "reference_unrecognisable" else NOT_RECOGNISABLE
@@ -138,7 +138,7 @@ def _inconclusive(result: VerifyResult) -> str:
 
 
 def _refusal(result: RegisterResult) -> str:
-    """Which check of a registration failed, and what to do about it."""
+    """The message of a failed registration: which check failed, and what to do."""
     if result.reason == "recognisability":
         advice = next((check.advice for check in result.checks if check.name == "recognisability"), None)
         return f"{NOT_RECOGNISABLE} {advice or ''}".rstrip()
@@ -152,7 +152,7 @@ def _not_one(faces: list[Face], several: str) -> str:
 
 
 def _unrecognisable(face: Face) -> str | None:
-    """The message of a refusal if the face cannot be recognised: different people would match."""
+    """The message for a face that cannot be recognized, which would match different people; None otherwise."""
     verdict = face.embedding.recognisability if face.embedding else None
     if verdict is None or verdict.recognisable:
         return None
@@ -160,5 +160,5 @@ def _unrecognisable(face: Face) -> str | None:
 
 
 def _raw(embedding: Embedding | None) -> list[float] | None:
-    """The recogniser's raw output: jobs keep the unit vector and its length apart."""
+    """The raw output of the recognizer. Jobs store the unit vector and its length separately."""
     return None if embedding is None else [value * embedding.length for value in embedding.vector]

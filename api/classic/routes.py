@@ -53,11 +53,11 @@ from shared.results import FacesResult, LivenessResult, RegisterResult, VerifyRe
 FORM_FIELDS: Final = FormFields(
     files=frozenset({"file"}), texts=frozenset({"stored_embedding", "skip_liveness"}), ignore_unknown=True
 )
-"""The classic service ignored other fields, and so must this one."""
+"""The classic service ignored unknown fields, so these endpoints do too."""
 AS_BEFORE: Final = FindParams(full_size=True)
-"""The classic service reads every photo whole; at half its size the length of an embedding moves by up to 5 %."""
+"""The classic service decoded photos at full size; at half size the length of an embedding changes by up to 5 %."""
 ONE_AS_BEFORE: Final[dict[str, Any]] = {"full_size": True, "select": "all", "ignore_below": 0.0, "auto_orient": False}
-"""For calls about one person: the classic service counts every face, however small, and turns no picture."""
+"""For calls about one person: the classic service counted faces of any size and never rotated the image."""
 
 router = APIRouter(tags=["classic"])
 R = TypeVar("R", bound=BaseModel)
@@ -65,12 +65,12 @@ R = TypeVar("R", bound=BaseModel)
 
 @router.post(
     "/detect",
-    summary="Find the face",
+    summary="Detect a face",
     responses=problem_responses(*CLASSIC_CODES),
     openapi_extra=IMAGE_BODY,
 )
 async def detect(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> DetectAnswer:
-    """Count the faces of an image, and say where the face is if there is exactly one."""
+    """Count the faces in an image, and locate the face if there is exactly one."""
     form = await read_form(request, FORM_FIELDS)
     faces = (await _run(FacesResult, Operation.DETECT, AS_BEFORE, form, request, caller, backend, settings)).faces
     return detect_answer(faces)
@@ -78,14 +78,14 @@ async def detect(request: Request, caller: JobsWriter, backend: BackendDep, sett
 
 @router.post(
     "/extract-embedding",
-    summary="Embed the face",
+    summary="Extract an embedding",
     responses=problem_responses(*CLASSIC_CODES),
     openapi_extra=IMAGE_BODY,
 )
 async def extract_embedding(
     request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep
 ) -> EmbeddingAnswer:
-    """Give the raw embedding of the face if there is exactly one."""
+    """Return the raw embedding of the face if there is exactly one."""
     form = await read_form(request, FORM_FIELDS)
     faces = (await _run(FacesResult, Operation.EMBED, AS_BEFORE, form, request, caller, backend, settings)).faces
     return embedding_answer(faces)
@@ -107,7 +107,7 @@ async def extract_embedding(
     openapi_extra=COMPARE_BODY,
 )
 async def compare(request: Request, _: JobsWriter, settings: SettingsDep) -> CompareAnswer:
-    """Give the cosine of two embeddings. They must come from the same model: this call cannot tell."""
+    """Return the cosine similarity of two embeddings. Both must come from the same model, which is not checked."""
     if media_type(request) not in {"application/json", ""}:
         refuse_media_type("application/json")
     body = parse(CompareRequest, await request.body())
@@ -116,7 +116,7 @@ async def compare(request: Request, _: JobsWriter, settings: SettingsDep) -> Com
 
 @router.post(
     "/verify",
-    summary="Compare the face with a stored embedding",
+    summary="Verify a face against a stored embedding",
     response_model_exclude_none=True,
     responses=problem_responses(
         *CLASSIC_CODES,
@@ -127,7 +127,7 @@ async def compare(request: Request, _: JobsWriter, settings: SettingsDep) -> Com
     openapi_extra=VERIFY_BODY,
 )
 async def verify(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> VerifyAnswer:
-    """Say whether the face is the one of the stored embedding; without one, give the face's embedding."""
+    """Check whether the face matches the stored embedding. Without one, return the embedding of the face."""
     form = await read_form(request, FORM_FIELDS)
     stored = form.json("stored_embedding")
     if stored is None:
@@ -156,12 +156,12 @@ async def _embed_only(
 
 @router.post(
     "/liveness",
-    summary="Is the face live?",
+    summary="Check liveness",
     responses=problem_responses(*CLASSIC_CODES, ErrorCode.LIVENESS_UNAVAILABLE),
     openapi_extra=IMAGE_BODY,
 )
 async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> LivenessAnswer:
-    """Say whether the face was in front of the camera. A face that the model is unsure of is not live."""
+    """Check whether a live face was in front of the camera. An uncertain result counts as not live."""
     form = await read_form(request, FORM_FIELDS)
     params = LivenessParams(**ONE_AS_BEFORE)
     result = await _run(LivenessResult, Operation.LIVENESS, params, form, request, caller, backend, settings)
@@ -170,13 +170,13 @@ async def liveness(request: Request, caller: JobsWriter, backend: BackendDep, se
 
 @router.post(
     "/register",
-    summary="Check a face for registration and embed it",
+    summary="Register a face",
     response_model_exclude_none=True,
     responses=problem_responses(*CLASSIC_CODES, ErrorCode.LIVENESS_UNAVAILABLE),
     openapi_extra=REGISTER_BODY,
 )
 async def register(request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep) -> RegisterAnswer:
-    """Run every check of a registration; give the embedding if all pass, else name the first that failed."""
+    """Run every registration check. Return the embedding if all pass, else the first check that failed."""
     form = await read_form(request, FORM_FIELDS)
     skip = _flag(form, "skip_liveness")
     params = RegisterParams(**ONE_AS_BEFORE, skip_liveness=skip)
@@ -194,7 +194,7 @@ async def _run(
     backend: Backend,
     settings: ApiSettings,
 ) -> R:
-    """The result of a classic call's job."""
+    """Submit the job of a classic call and return its result."""
     submission = Submission(
         operation=operation,
         image=form.file("file"),
@@ -208,9 +208,9 @@ async def _run(
 
 
 def _flag(form: Form, name: str) -> bool:
-    given: Any = form.json(name) or "false"
+    value: Any = form.json(name) or "false"
     try:
-        return TypeAdapter(bool).validate_python(given)
+        return TypeAdapter(bool).validate_python(value)
     except ValidationError:
         raise RequestError(
             ErrorCode.INVALID_REQUEST,

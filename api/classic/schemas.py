@@ -1,4 +1,4 @@
-"""Request and response bodies of the classic endpoints; fields may be added, none renamed or dropped."""
+"""Request and response bodies of the classic endpoints. Fields may be added but not renamed or removed."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from api.jobs.schemas import Vector
 
 
 class DetectAnswer(BaseModel):
-    """Answer of `POST /detect`."""
+    """Response of `POST /detect`."""
 
     face_detected: bool
     num_faces: int = Field(ge=0)
@@ -24,17 +24,17 @@ class DetectAnswer(BaseModel):
 
 
 class EmbeddingAnswer(BaseModel):
-    """Answer of `POST /extract-embedding`."""
+    """Response of `POST /extract-embedding`."""
 
     success: bool
-    embedding: list[float] | None = Field(default=None, description="The recogniser's raw output, not normalised.")
+    embedding: list[float] | None = Field(default=None, description="Raw output of the recognizer, not normalized.")
     face_detected: bool
     num_faces: int = Field(ge=0)
     message: str
 
 
 class CompareRequest(BaseModel):
-    """Two embeddings of the same model."""
+    """Two embeddings from the same model."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"embedding1": [0.1, 0.2], "embedding2": [0.1, 0.3]}]})
 
@@ -43,44 +43,48 @@ class CompareRequest(BaseModel):
 
 
 class CompareAnswer(BaseModel):
-    """Answer of `POST /compare`."""
+    """Response of `POST /compare`."""
 
-    similarity: float = Field(ge=-1, le=1, description="Raw cosine, 4 decimals.")
-    is_match: bool = Field(description="True where the cosine, before rounding, is above the threshold.")
+    similarity: float = Field(ge=-1, le=1, description="Cosine similarity, 4 decimals.")
+    is_match: bool = Field(description="True if the cosine similarity before rounding is above the threshold.")
     message: str
 
 
 class VerifyAnswer(BaseModel):
-    """Answer of `POST /verify`: `verified` and `similarity` with a stored embedding, `embedding` without one."""
+    """Response of `POST /verify`: `verified` and `similarity` with a stored embedding, else `embedding`."""
 
     success: bool
-    verified: bool | None = Field(default=None, description="Absent where no stored embedding was given.")
-    similarity: float | None = Field(default=None, ge=-1, le=1, description="Raw cosine, 4 decimals.")
-    embedding: list[float] | None = Field(default=None, description="Raw output, where no stored embedding was given.")
+    verified: bool | None = Field(default=None, description="Absent without a stored embedding.")
+    similarity: float | None = Field(default=None, ge=-1, le=1, description="Cosine similarity, 4 decimals.")
+    embedding: list[float] | None = Field(
+        default=None, description="Raw output of the recognizer; only without a stored embedding."
+    )
     message: str
 
 
 class LivenessAnswer(BaseModel):
-    """Answer of `POST /liveness`."""
+    """Response of `POST /liveness`."""
 
     is_live: bool
-    confidence: float = Field(ge=0, le=1, description="Chance that the face is live; 0.0 for no face or several.")
+    confidence: float = Field(ge=0, le=1, description="Probability that the face is live; 0.0 for no face or several.")
     message: str
 
 
 class RegisterAnswer(BaseModel):
-    """Answer of `POST /register`; a refusal has `success`, `message` and, where it ran, `liveness_confidence`."""
+    """Response of `POST /register`. A failed check returns `success`, `message`, and `liveness_confidence` if known."""
 
     success: bool
-    embedding: list[float] | None = Field(default=None, description="The recogniser's raw output, not normalised.")
+    embedding: list[float] | None = Field(default=None, description="Raw output of the recognizer, not normalized.")
     message: str
-    liveness_confidence: float | None = Field(default=None, ge=0, le=1, description="1.0 where liveness was skipped.")
+    liveness_confidence: float | None = Field(
+        default=None, ge=0, le=1, description="1.0 if the liveness check was skipped."
+    )
     detection_confidence: float | None = Field(default=None, ge=0, le=1)
     liveness_skipped: bool | None = None
 
 
 class ImageForm(LenientFormSchema):
-    """The form of a classic call."""
+    """The form of a classic endpoint with one image."""
 
     file: File
 
@@ -90,7 +94,7 @@ class VerifyForm(LenientFormSchema):
 
     file: File
     stored_embedding: str | None = Field(
-        default=None, description="JSON array of numbers; without it the call embeds only."
+        default=None, description="JSON array of numbers. Without it, the call only extracts an embedding."
     )
 
 
@@ -100,8 +104,8 @@ class RegisterForm(LenientFormSchema):
     file: File
     skip_liveness: str | None = Field(
         default=None,
-        description="`true` leaves the liveness check out. Accepted: `true`, `t`, `yes`, `y`, `on`, `1`, `false`, "
-        "`f`, `no`, `n`, `off`, `0`, in either case. Default: `false`.",
+        description="`true` skips the liveness check. Accepted: `true`, `t`, `yes`, `y`, `on`, `1`, `false`, "
+        "`f`, `no`, `n`, `off`, `0`, in upper or lower case. Default: `false`.",
     )
 
 
@@ -110,4 +114,4 @@ VERIFY_BODY: Final = request_body(multipart(VerifyForm, "file"))
 REGISTER_BODY: Final = request_body(multipart(RegisterForm, "file"))
 COMPARE_BODY: Final = request_body(json_body(CompareRequest))
 DOCUMENTED: Final = (ImageForm, VerifyForm, RegisterForm, CompareRequest)
-"""The models that only hand-written parts of the OpenAPI document refer to."""
+"""Models that only hand-written parts of the OpenAPI document refer to."""

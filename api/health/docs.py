@@ -1,4 +1,4 @@
-"""The API's own page at `/docs`, from files in this environment: it works without the internet."""
+"""The API reference at `/docs`, served from installed files so that it works without internet access."""
 
 from pathlib import Path
 from typing import Final
@@ -18,18 +18,18 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs")
 def page() -> HTMLResponse:
-    """Swagger UI over `/openapi.json`."""
-    shown = get_swagger_ui_html(
+    """Serve Swagger UI for `/openapi.json`."""
+    response = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="Vultus API",
         swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{ASSETS}/swagger-ui.css",
         swagger_favicon_url=f"{ASSETS}/favicon.png",
     )
-    shown.headers["Content-Security-Policy"] = page_policy(bytes(shown.body))
-    return shown
+    response.headers["Content-Security-Policy"] = page_policy(bytes(response.body))
+    return response
 
 
 def mount_assets(app: FastAPI) -> None:
-    """Serve Swagger UI's own files."""
+    """Serve the static files of Swagger UI."""
     app.mount(ASSETS, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"), name="docs-assets")

@@ -1,4 +1,4 @@
-"""Is the service there, is it ready, does this process answer."""
+"""Health routes: version, health of the service, readiness and liveness of this process."""
 
 from typing import Final
 
@@ -18,27 +18,32 @@ from shared.observability.monitor import Readiness
 
 NO_STORE: Final = "the job store cannot be reached"
 NO_WORKER: Final = "no worker with warmed models is alive"
-MIXED: Final = "workers have different embedding contracts; their embeddings do not compare"
+MIXED: Final = "workers have different embedding contracts; their embeddings cannot be compared"
 
 router = APIRouter(tags=["health"], responses=problem_responses(ErrorCode.INTERNAL_ERROR))
 
 
 @router.get("/", summary="Name and version", openapi_extra=PUBLIC)
 async def service() -> ServiceAnswer:
-    """Say what this is."""
+    """Return the name and version of the service."""
     return ServiceAnswer()
 
 
 @router.get(
     "/health",
-    summary="Ready to work?",
+    summary="Service health",
     openapi_extra=PUBLIC,
     response_model=HealthAnswer,
     response_model_exclude_none=True,
-    responses={503: {"model": HealthAnswer, "description": "No warmed worker is alive, or the store is away."}},
+    responses={
+        503: {
+            "model": HealthAnswer,
+            "description": "No worker with loaded models is alive, or the job store is unavailable.",
+        }
+    },
 )
 async def health(backend: BackendDep) -> JSONResponse:
-    """Say whether images would be analysed now: 200 with at least one warmed worker, else 503."""
+    """Check whether images can be analyzed: 200 if at least one worker with loaded models is alive, else 503."""
     answer = await to_thread.run_sync(_health, backend)
     healthy = answer.status == "healthy"
     absent = {name for name in ("reason", "warning") if getattr(answer, name) is None}
@@ -67,16 +72,21 @@ def _health(backend: Backend) -> HealthAnswer:
 
 @router.get(
     "/readyz",
-    summary="Send it clients?",
+    summary="Readiness",
     openapi_extra=PUBLIC,
     response_model=ReadyAnswer,
-    responses={503: {"model": ReadyAnswer, "description": "It drains, or its store is away or still loading."}},
+    responses={
+        503: {
+            "model": ReadyAnswer,
+            "description": "The gateway is draining, or its job store is unavailable or loading.",
+        }
+    },
 )
 async def readyz(backend: BackendDep, drain: DrainDep, settings: SettingsDep) -> JSONResponse:
-    """Say whether this gateway should be sent clients: 200, or 503 while it drains or its store does not answer.
+    """Check whether this gateway should receive traffic: 200, or 503 while it drains or its store does not respond.
 
-    Neither a full queue nor a lack of workers makes it unready: clients still read their jobs here.
-    `accepts_jobs` and `GET /health` say those.
+    A full queue or a lack of workers does not make the gateway unready, because clients can still read their jobs.
+    `accepts_jobs` and `GET /health` report those conditions.
     """
     answer = await to_thread.run_sync(_ready, backend, drain, settings.queue_limit)
     ready = answer.status == "ready"
@@ -86,19 +96,19 @@ async def readyz(backend: BackendDep, drain: DrainDep, settings: SettingsDep) ->
 
 
 def _ready(backend: Backend, drain: Drain, queue_limit: int) -> ReadyAnswer:
-    found = readiness(backend, drain)
+    state = readiness(backend, drain)
     accepts = False
-    if found is Readiness.READY:
+    if state is Readiness.READY:
         try:
             backend.stores.pressure.refuse_where_high()
             accepts = backend.stores.jobs.depth()[0] < queue_limit
         except UnavailableError:
             pass
-    return ReadyAnswer(status=found.value, accepts_jobs=accepts)
+    return ReadyAnswer(status=state.value, accepts_jobs=accepts)
 
 
 def readiness(backend: Backend, drain: Drain) -> Readiness:
-    """How ready this gateway is. Blocks: not for the event loop."""
+    """The readiness of this gateway. Blocks: do not call it on the event loop."""
     if drain.began:
         return Readiness.DRAINING
     try:
@@ -108,7 +118,7 @@ def readiness(backend: Backend, drain: Drain) -> Readiness:
     return Readiness.READY
 
 
-@router.get("/livez", summary="Alive?", openapi_extra=PUBLIC)
+@router.get("/livez", summary="Liveness", openapi_extra=PUBLIC)
 async def livez() -> LiveAnswer:
-    """Answer, whatever the store and the workers do: for the supervisor of this process."""
+    """Respond whenever this process runs, regardless of the store and the workers. For its supervisor."""
     return LiveAnswer()

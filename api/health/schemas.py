@@ -1,15 +1,15 @@
-"""Response bodies of the health endpoints, with the descriptions that OpenAPI shows."""
+"""Response bodies of the health endpoints, with their OpenAPI descriptions."""
 
 from typing import Final, Literal
 
 from pydantic import BaseModel, Field
 
 VERSION: Final = "0.1.0"
-"""Version of the service; a test holds it to pyproject.toml."""
+"""Version of the service. A test compares it with pyproject.toml."""
 
 
 class ServiceAnswer(BaseModel):
-    """Answer of `GET /`."""
+    """Response of `GET /`."""
 
     service: Literal["Face Recognition API"] = "Face Recognition API"
     status: Literal["running"] = "running"
@@ -17,36 +17,40 @@ class ServiceAnswer(BaseModel):
 
 
 class QueueDepth(BaseModel):
-    """How full the queue is."""
+    """Number of jobs that are waiting and running."""
 
-    waiting: int = Field(ge=0, description="Jobs that no worker has taken.")
-    running: int = Field(ge=0, description="Jobs in work.")
+    waiting: int = Field(ge=0, description="Queued jobs.")
+    running: int = Field(ge=0, description="Running jobs.")
 
 
 class HealthAnswer(BaseModel):
-    """Answer of `GET /health`, with status 200 or 503."""
+    """Response of `GET /health`, with status 200 or 503."""
 
     status: Literal["healthy", "unhealthy"]
-    models_loaded: bool = Field(description="True while at least one worker is alive with its models warmed.")
-    workers: int = Field(ge=0, description="Workers alive.")
-    queue: QueueDepth | None = Field(description="Null while the job store cannot be reached.")
-    model_pack: str | None = Field(description="Pack of the workers; several are joined by commas.")
-    reason: str | None = Field(default=None, description="Why it is unhealthy.")
+    models_loaded: bool = Field(description="True if at least one live worker has loaded its models.")
+    workers: int = Field(ge=0, description="Number of live workers.")
+    queue: QueueDepth | None = Field(description="Null if the job store cannot be reached.")
+    model_pack: str | None = Field(description="Model pack of the workers. Several are separated by commas.")
+    reason: str | None = Field(default=None, description="Why the service is unhealthy.")
     warning: str | None = Field(
-        default=None, description="Present while workers have different embedding contracts: results do not compare."
+        default=None,
+        description="Set if workers have different embedding contracts, so that results cannot be compared.",
     )
 
 
 class ReadyAnswer(BaseModel):
-    """Answer of `GET /readyz`: whether this gateway should be sent clients."""
+    """Response of `GET /readyz`: whether this gateway should receive traffic."""
 
     status: Literal["ready", "draining", "loading", "away"] = Field(
-        description="`draining`: it stops; `loading`: its store reads its file; `away`: its store does not answer."
+        description="`draining`: shutting down; `loading`: the store is loading its data; `away`: the store does not "
+        "respond."
     )
-    accepts_jobs: bool = Field(description="False where it is not ready, the queue is full or the store's memory is.")
+    accepts_jobs: bool = Field(
+        description="False if the gateway is not ready, the queue is full, or the store is out of memory."
+    )
 
 
 class LiveAnswer(BaseModel):
-    """Answer of `GET /livez`: this process answers."""
+    """Response of `GET /livez`."""
 
     status: Literal["alive"] = "alive"

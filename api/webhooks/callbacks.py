@@ -1,4 +1,4 @@
-"""Callbacks that receivers get, for the `webhooks` section of the OpenAPI document. No code here is called."""
+"""The `webhooks` section of the OpenAPI document: the callbacks that receivers get. Documentation only."""
 
 from typing import Any, Final, Literal
 
@@ -21,14 +21,14 @@ class ThinJob(BaseModel):
     operation: Operation
     status: Status
     finished_at: Time
-    error_code: ErrorCode | None = Field(description="Why it failed.")
-    url: str = Field(description="Where it is read.")
+    error_code: ErrorCode | None = Field(description="Why the job failed.")
+    url: str = Field(description="URL of the job.")
     full: Literal[False]
-    reason: str | None = Field(default=None, description="Why a full payload is not.")
+    reason: str | None = Field(default=None, description="Why the payload is thin although `full` was requested.")
 
 
 class FullJob(JobBody):
-    """A job in a full callback: as it is read, without its embeddings unless they were asked for."""
+    """A job in a full callback, as `GET` returns it. Embeddings are omitted unless requested."""
 
     url: str
     full: Literal[True]
@@ -49,15 +49,15 @@ class CompletedSession(BaseModel):
 
     id: str
     status: SessionStatus
-    reason: Reason | None = Field(description="Why it did not pass.")
-    url: str = Field(description="Where it is read, with the evidence of each step.")
+    reason: Reason | None = Field(description="Why the session did not pass.")
+    url: str = Field(description="URL of the session, with the evidence of each step.")
 
 
 class TestData(BaseModel):
-    """What a test says."""
+    """The data of a test callback."""
 
     __test__ = False
-    id: str = Field(description="The endpoint's id.")
+    id: str = Field(description="Id of the endpoint.")
     message: str
 
 
@@ -86,7 +86,7 @@ class SessionCallback(BaseModel):
 
 
 class TestCallback(BaseModel):
-    """The body of a test."""
+    """The body of a test callback."""
 
     __test__ = False
     type: Literal["webhook.test"]
@@ -104,18 +104,18 @@ _HEADERS: Final[list[dict[str, Any]]] = [
         "example": example,
     }
     for name, meaning, example in (
-        ("webhook-id", "The event's id, the same at every attempt: what to tell repeats by.", "evt_0001..."),
-        ("webhook-timestamp", "Seconds since the epoch, of this attempt.", "1790000000"),
+        ("webhook-id", "Id of the event, the same for every attempt. Use it to recognize duplicates.", "evt_0001..."),
+        ("webhook-timestamp", "Time of this attempt, in seconds since the epoch.", "1790000000"),
         (
             "webhook-signature",
-            "`v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`; several with spaces between during a rotation.",
+            "`v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. During a rotation, several separated by spaces.",
             "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
         ),
     )
 ]
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    "2XX": {"description": "Taken; within 15 s. Anything else is sent again."},
-    410: {"description": "Gone for good: nothing more is sent to this endpoint."},
+    "2XX": {"description": "Received. Respond within 15 s; anything else is retried."},
+    410: {"description": "Gone. The endpoint is disabled and receives nothing more."},
 }
 _BODIES: Final = {
     EventType.BATCH_COMPLETED: BatchCallback,
@@ -123,18 +123,18 @@ _BODIES: Final = {
     EventType.TEST: TestCallback,
 }
 _SUMMARIES: Final = {
-    EventType.JOB_SUCCEEDED: "A job has succeeded",
-    EventType.JOB_FAILED: "A job has failed",
+    EventType.JOB_SUCCEEDED: "A job succeeded",
+    EventType.JOB_FAILED: "A job failed",
     EventType.JOB_CANCELED: "A job was canceled",
-    EventType.JOB_EXPIRED: "A job has expired before it started",
+    EventType.JOB_EXPIRED: "A job expired before it started",
     EventType.BATCH_COMPLETED: "Every job of a batch has ended",
-    EventType.SESSION_COMPLETED: "A liveness session has ended",
-    EventType.TEST: "A test that was asked for",
+    EventType.SESSION_COMPLETED: "A liveness session ended",
+    EventType.TEST: "A test that you requested",
 }
 
 
 def document(app: FastAPI) -> None:
-    """Put every event into the document."""
+    """Add every event to the document."""
     for event, summary in _SUMMARIES.items():
         app.webhooks.post(
             event.value,
@@ -144,12 +144,12 @@ def document(app: FastAPI) -> None:
             tags=["webhooks"],
             responses=_RESPONSES,
             openapi_extra={"parameters": _HEADERS},
-        )(_told(_BODIES.get(event, JobCallback)))
+        )(_receiver(_BODIES.get(event, JobCallback)))
 
 
-def _told(body: Any) -> Any:
-    async def told(callback: Any) -> None:
-        """Answer with 2xx as soon as it is kept; verify the signature first."""
+def _receiver(body: Any) -> Any:
+    async def receive(callback: Any) -> None:
+        """Verify the signature, store the event, and respond with 2xx."""
 
-    told.__annotations__ = {"callback": body, "return": None}
-    return told
+    receive.__annotations__ = {"callback": body, "return": None}
+    return receive

@@ -1,4 +1,4 @@
-"""Deliveries: what was sent, what was answered, and once more."""
+"""Delivery routes: list, read, resend."""
 
 from functools import partial
 from typing import Annotated, Final
@@ -34,18 +34,18 @@ DeliveryIdDep = Annotated[str, Depends(_delivery_id)]
     "/jobs/{job_id}/deliveries",
     summary="List the deliveries of a job",
     response_model=SubjectDeliveries,
-    response_description="Who was told of its end, and how that went.",
+    response_description="The deliveries of the job.",
     responses=problem_responses(*READ_CODES),
 )
 async def list_job_deliveries(caller: JobsReader, job_id: JobIdDep, backend: BackendDep) -> Response:
-    """List the deliveries of the job's end; none as long as it has not ended."""
+    """List the webhook deliveries of a job. The list is empty until the job ends."""
 
     def read() -> list[dict[str, object]]:
-        found = backend.stores.deliveries.of_subject(job_id, tenant=caller.tenant)
-        job = None if found else backend.stores.jobs.read(job_id)
-        if not found and (job is None or job.tenant != caller.tenant):
+        deliveries = backend.stores.deliveries.of_subject(job_id, tenant=caller.tenant)
+        job = None if deliveries else backend.stores.jobs.read(job_id)
+        if not deliveries and (job is None or job.tenant != caller.tenant):
             raise no_such_job()
-        return [delivery_content(each) for each in found]
+        return [delivery_content(each) for each in deliveries]
 
     return json_answer({"deliveries": await to_thread.run_sync(read)})
 
@@ -54,17 +54,17 @@ async def list_job_deliveries(caller: JobsReader, job_id: JobIdDep, backend: Bac
     "/batches/{batch_id}/deliveries",
     summary="List the deliveries of a batch",
     response_model=SubjectDeliveries,
-    response_description="Who was told of its completion, and how that went.",
+    response_description="The deliveries of the batch.",
     responses=problem_responses(*BATCH_READ_CODES),
 )
 async def list_batch_deliveries(caller: JobsReader, batch_id: BatchIdDep, backend: BackendDep) -> Response:
-    """List the deliveries of the batch's completion; those of its jobs are with the jobs."""
+    """List the webhook deliveries of a batch completion. The deliveries of its jobs are listed per job."""
 
     def read() -> list[dict[str, object]]:
-        found = backend.stores.deliveries.of_subject(batch_id, tenant=caller.tenant)
-        if not found and backend.stores.batches.read(batch_id, tenant=caller.tenant) is None:
+        deliveries = backend.stores.deliveries.of_subject(batch_id, tenant=caller.tenant)
+        if not deliveries and backend.stores.batches.read(batch_id, tenant=caller.tenant) is None:
             raise no_such_batch()
-        return [delivery_content(each) for each in found]
+        return [delivery_content(each) for each in deliveries]
 
     return json_answer({"deliveries": await to_thread.run_sync(read)})
 
@@ -73,18 +73,18 @@ async def list_batch_deliveries(caller: JobsReader, batch_id: BatchIdDep, backen
     "/webhook-deliveries/{delivery_id}",
     summary="Read a delivery",
     response_model=DeliveryWithLog,
-    response_description="The delivery with its last attempts.",
+    response_description="The delivery with its latest attempts.",
     responses=problem_responses(*CODES),
 )
 async def read_delivery(caller: JobsReader, delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
-    """Read a delivery with its last 20 attempts: what was sent, what was answered, how long it took."""
+    """Read a delivery with its latest 20 attempts: the request, the response, and the duration of each."""
 
     def read() -> dict[str, object]:
-        found = backend.stores.deliveries.read(delivery_id, tenant=caller.tenant)
-        if found is None:
+        delivery = backend.stores.deliveries.read(delivery_id, tenant=caller.tenant)
+        if delivery is None:
             raise no_such_delivery()
         log = [attempt_content(each) for each in backend.stores.deliveries.attempts(delivery_id)]
-        return {**delivery_content(found), "log": log}
+        return {**delivery_content(delivery), "log": log}
 
     return json_answer(await to_thread.run_sync(read))
 
@@ -92,19 +92,19 @@ async def read_delivery(caller: JobsReader, delivery_id: DeliveryIdDep, backend:
 @router.post(
     "/webhook-deliveries/{delivery_id}/resend",
     status_code=202,
-    summary="Send a delivery again",
+    summary="Resend a delivery",
     response_model=DeliveryBody,
-    response_description="It is due now.",
+    response_description="The delivery, due now.",
     responses=problem_responses(*CODES),
 )
 async def resend_delivery(caller: WebhooksAdmin, delivery_id: DeliveryIdDep, backend: BackendDep) -> Response:
-    """Send a delivery now, in whatever state it is, under its old `webhook-id`; its schedule begins anew."""
-    found = await to_thread.run_sync(partial(backend.stores.deliveries.resend, delivery_id, tenant=caller.tenant))
-    if found is None:
+    """Resend a delivery in any state, with the same `webhook-id`. Its retry schedule starts over."""
+    delivery = await to_thread.run_sync(partial(backend.stores.deliveries.resend, delivery_id, tenant=caller.tenant))
+    if delivery is None:
         raise no_such_delivery()
-    return json_answer(delivery_content(found), status=202)
+    return json_answer(delivery_content(delivery), status=202)
 
 
 def no_such_delivery() -> RequestError:
-    """What is said of an id that no delivery has."""
-    return RequestError(ErrorCode.DELIVERY_NOT_FOUND, "There is no delivery with this id, or it has expired.")
+    """The error for an unknown delivery id."""
+    return RequestError(ErrorCode.DELIVERY_NOT_FOUND, "Delivery not found. It may have expired.")

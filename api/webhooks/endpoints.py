@@ -1,4 +1,4 @@
-"""Webhook endpoints: register, change, rotate, enable, disable, test, and send again what failed."""
+"""Webhook endpoint routes: register, list, read, update, delete, rotate, enable, disable, test, resend."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -6,11 +6,11 @@ from functools import partial
 from typing import Annotated, Final
 
 from anyio import to_thread
-from fastapi import APIRouter, Body, Depends, Query, Request
+from fastapi import APIRouter, Body, Depends, Query
 from starlette.responses import Response
 
-from api.deps import BackendDep, SettingsDep, WebhooksAdmin
-from api.http.headers import etag, read_if_match
+from api.deps import BackendDep, IfMatchDep, SettingsDep, WebhooksAdmin
+from api.http.headers import etag
 from api.http.openapi import BODY_CODES, IF_MATCH, problem_responses
 from api.http.pagination import read_delivery_cursor, write_delivery_cursor
 from api.http.responses import json_answer
@@ -39,14 +39,14 @@ router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
 
 
 def _endpoint(endpoint_id: str, caller: WebhooksAdmin, backend: BackendDep) -> Endpoint:
-    found = backend.stores.endpoints.read(endpoint_id) if is_endpoint_id(endpoint_id) else None
-    if found is None or found.tenant != caller.tenant:
+    endpoint = backend.stores.endpoints.read(endpoint_id) if is_endpoint_id(endpoint_id) else None
+    if endpoint is None or endpoint.tenant != caller.tenant:
         raise no_such_endpoint()
-    return found
+    return endpoint
 
 
 EndpointDep = Annotated[Endpoint, Depends(_endpoint)]
-"""The caller's endpoint that the path names; whose it is never changes, so what follows is done to its own."""
+"""The endpoint of the path, which belongs to the caller's tenant. An endpoint never changes its tenant."""
 
 
 @router.post(
@@ -54,7 +54,7 @@ EndpointDep = Annotated[Endpoint, Depends(_endpoint)]
     status_code=201,
     summary="Register an endpoint",
     response_model=EndpointWithSecret,
-    response_description="Registered. The secret is shown this once.",
+    response_description="The endpoint. Its secret is shown only once.",
     responses=problem_responses(
         *BODY_CODES,
         ErrorCode.WEBHOOK_URL_REFUSED,
@@ -64,23 +64,23 @@ EndpointDep = Annotated[Endpoint, Depends(_endpoint)]
     ),
 )
 async def register_endpoint(
-    asked: EndpointSubmission, caller: WebhooksAdmin, backend: BackendDep, settings: SettingsDep
+    submission: EndpointSubmission, caller: WebhooksAdmin, backend: BackendDep, settings: SettingsDep
 ) -> Response:
-    """Register a receiver. It is told of what ends from now on, signed with the secret of the answer."""
+    """Register an endpoint. It receives events from now on, signed with the secret in the response."""
     policy = settings.webhook_policy
-    policy.check_url(asked.url, field="url")
-    policy.check_headers(asked.headers, field="headers")
+    policy.check_url(submission.url, field="url")
+    policy.check_headers(submission.headers, field="headers")
     secret = new_secret()
     endpoint = Endpoint(
         id=new_endpoint_id(),
-        url=asked.url,
-        events=tuple(dict.fromkeys(asked.events or SUBSCRIBABLE)),
+        url=submission.url,
+        events=tuple(dict.fromkeys(submission.events or SUBSCRIBABLE)),
         secrets=(Secret(secret, created_at=0),),
         tenant=caller.tenant,
-        description=asked.description,
-        payload=asked.payload,
-        include_embeddings=asked.include_embeddings,
-        headers=asked.headers,
+        description=submission.description,
+        payload=submission.payload,
+        include_embeddings=submission.include_embeddings,
+        headers=submission.headers,
     )
     created = await to_thread.run_sync(partial(backend.stores.endpoints.create, endpoint, grant=caller.grant))
     return json_answer(endpoint_content(created, secret=secret), status=201, headers=etag(created.version))
@@ -90,13 +90,13 @@ async def register_endpoint(
     "",
     summary="List endpoints",
     response_model=EndpointList,
-    response_description="Every endpoint, the newest first.",
+    response_description="Every endpoint, newest first.",
     responses=problem_responses(ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR),
 )
 async def list_endpoints(caller: WebhooksAdmin, backend: BackendDep) -> Response:
-    """List every endpoint of your tenant, without its secrets."""
-    found = await to_thread.run_sync(partial(backend.stores.endpoints.all, tenant=caller.tenant))
-    return json_answer({"endpoints": [endpoint_content(each) for each in found]})
+    """List every endpoint of your tenant, without secrets."""
+    endpoints = await to_thread.run_sync(partial(backend.stores.endpoints.all, tenant=caller.tenant))
+    return json_answer({"endpoints": [endpoint_content(each) for each in endpoints]})
 
 
 @router.get(
@@ -113,39 +113,37 @@ async def read_endpoint(endpoint: EndpointDep) -> Response:
 
 @router.patch(
     "/{endpoint_id}",
-    summary="Change an endpoint",
+    summary="Update an endpoint",
     response_model=EndpointBody,
-    response_description="The endpoint as it is now.",
+    response_description="The updated endpoint.",
     responses=problem_responses(*CODES, *BODY_CODES, ErrorCode.WEBHOOK_URL_REFUSED, ErrorCode.PRECONDITION_FAILED),
     openapi_extra={"parameters": [IF_MATCH]},
 )
 async def change_endpoint(
-    request: Request, endpoint: EndpointDep, asked: EndpointChange, backend: BackendDep, settings: SettingsDep
+    endpoint: EndpointDep, change: EndpointChange, versions: IfMatchDep, backend: BackendDep, settings: SettingsDep
 ) -> Response:
-    """Change the given fields and no other. Callbacks that are still to be sent follow the new values."""
+    """Update only the given fields. Pending callbacks use the new values."""
     policy = settings.webhook_policy
-    if asked.url is not None:
-        policy.check_url(asked.url, field="url")
-    if asked.headers is not None:
-        policy.check_headers(asked.headers, field="headers")
-    given = asked.model_dump(exclude_none=True)
-    if "events" in given:
-        given["events"] = tuple(dict.fromkeys(given["events"]))
-    versions = read_if_match(request.headers.getlist("if-match"))
-    return await _found(lambda: backend.stores.endpoints.change(endpoint.id, given, versions=versions))
+    if change.url is not None:
+        policy.check_url(change.url, field="url")
+    if change.headers is not None:
+        policy.check_headers(change.headers, field="headers")
+    values = change.model_dump(exclude_none=True)
+    if "events" in values:
+        values["events"] = tuple(dict.fromkeys(values["events"]))
+    return await _changed(lambda: backend.stores.endpoints.change(endpoint.id, values, versions=versions))
 
 
 @router.delete(
     "/{endpoint_id}",
     status_code=204,
     summary="Delete an endpoint",
-    response_description="It is gone, with its secrets.",
+    response_description="Deleted, with its secrets.",
     responses=problem_responses(*CODES, ErrorCode.PRECONDITION_FAILED),
     openapi_extra={"parameters": [IF_MATCH]},
 )
-async def delete_endpoint(request: Request, endpoint: EndpointDep, backend: BackendDep) -> Response:
-    """Delete an endpoint. Callbacks that are still to be sent to it are dropped."""
-    versions = read_if_match(request.headers.getlist("if-match"))
+async def delete_endpoint(endpoint: EndpointDep, versions: IfMatchDep, backend: BackendDep) -> Response:
+    """Delete an endpoint. Its pending callbacks are discarded."""
     if not await to_thread.run_sync(partial(backend.stores.endpoints.delete, endpoint.id, versions=versions)):
         raise no_such_endpoint()
     return Response(status_code=204)
@@ -155,18 +153,18 @@ async def delete_endpoint(request: Request, endpoint: EndpointDep, backend: Back
     "/{endpoint_id}/rotate-secret",
     summary="Rotate the secret",
     response_model=EndpointWithSecret,
-    response_description="The new secret is shown this once.",
+    response_description="The endpoint. Its new secret is shown only once.",
     responses=problem_responses(*CODES, *BODY_CODES),
 )
 async def rotate_secret(
     endpoint: EndpointDep,
     backend: BackendDep,
-    asked: Annotated[Rotation | None, Body()] = None,
+    rotation: Annotated[Rotation | None, Body()] = None,
 ) -> Response:
-    """Sign with a new secret from now on; until the overlap ends, with those before too."""
+    """Create a new secret. Until the overlap ends, callbacks are also signed with the previous secrets."""
     secret = new_secret()
-    overlap = timedelta(seconds=(asked or Rotation()).overlap_seconds)
-    return await _found(lambda: backend.stores.endpoints.rotate(endpoint.id, secret, overlap=overlap), secret=secret)
+    overlap = timedelta(seconds=(rotation or Rotation()).overlap_seconds)
+    return await _changed(lambda: backend.stores.endpoints.rotate(endpoint.id, secret, overlap=overlap), secret=secret)
 
 
 @router.post(
@@ -177,8 +175,8 @@ async def rotate_secret(
     responses=problem_responses(*CODES),
 )
 async def enable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
-    """Tell it of what ends from now on. What failed meanwhile is sent where `resend` asks for it."""
-    return await _found(lambda: backend.stores.endpoints.enable(endpoint.id))
+    """Enable an endpoint: it receives events from now on. Use `resend` for deliveries that failed in the meantime."""
+    return await _changed(lambda: backend.stores.endpoints.enable(endpoint.id))
 
 
 @router.post(
@@ -189,20 +187,20 @@ async def enable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Respons
     responses=problem_responses(*CODES),
 )
 async def disable_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
-    """Send it nothing more. What is still to be sent fails, and can be sent again once it is enabled."""
-    return await _found(lambda: backend.stores.endpoints.disable(endpoint.id, DisabledReason.BY_REQUEST))
+    """Disable an endpoint. Pending deliveries fail, and can be resent after the endpoint is enabled again."""
+    return await _changed(lambda: backend.stores.endpoints.disable(endpoint.id, DisabledReason.BY_REQUEST))
 
 
 @router.post(
     "/{endpoint_id}/test",
     status_code=202,
-    summary="Send a test",
+    summary="Send a test event",
     response_model=DeliveryBody,
-    response_description="The delivery of the test; read it to see what came of it.",
+    response_description="The delivery of the test. Read it to see the outcome.",
     responses=problem_responses(*CODES),
 )
 async def test_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
-    """Send `webhook.test` to the endpoint, also to one that is disabled."""
+    """Send a `webhook.test` event to the endpoint, even if the endpoint is disabled."""
     return json_answer(
         delivery_content(await to_thread.run_sync(backend.stores.deliveries.send_test, endpoint)), status=202
     )
@@ -218,7 +216,7 @@ async def test_endpoint(endpoint: EndpointDep, backend: BackendDep) -> Response:
 async def list_deliveries(
     endpoint: EndpointDep, backend: BackendDep, query: Annotated[DeliveryQuery, Query()]
 ) -> Response:
-    """List what was, and is to be, sent to an endpoint, the newest first."""
+    """List the deliveries of an endpoint, sent and pending, newest first."""
     before = read_delivery_cursor(query.cursor, of=endpoint.id) if query.cursor else None
 
     def read() -> dict[str, object]:
@@ -234,26 +232,27 @@ async def list_deliveries(
 @router.post(
     "/{endpoint_id}/resend",
     status_code=202,
-    summary="Send again what failed",
+    summary="Resend failed deliveries",
     response_model=Resent,
-    response_description="They are due now.",
+    response_description="The number of deliveries that are due again.",
     responses=problem_responses(*CODES, *BODY_CODES),
 )
 async def resend_failed(
-    endpoint: EndpointDep, asked: ResendFailed, caller: WebhooksAdmin, backend: BackendDep
+    endpoint: EndpointDep, selection: ResendFailed, caller: WebhooksAdmin, backend: BackendDep
 ) -> Response:
-    """Send every failed delivery made since then again, each under its old `webhook-id`."""
+    """Resend every failed delivery created since the given time, each with the same `webhook-id`."""
     resend = partial(backend.stores.deliveries.resend_failed, endpoint.id, tenant=caller.tenant)
-    return json_answer({"resent": await to_thread.run_sync(partial(resend, since=asked.since.timestamp()))}, status=202)
+    count = await to_thread.run_sync(partial(resend, since=selection.since.timestamp()))
+    return json_answer({"resent": count}, status=202)
 
 
-async def _found(read: Callable[[], Endpoint | None], *, secret: str | None = None) -> Response:
-    endpoint = await to_thread.run_sync(read)
+async def _changed(change: Callable[[], Endpoint | None], *, secret: str | None = None) -> Response:
+    endpoint = await to_thread.run_sync(change)
     if endpoint is None:
         raise no_such_endpoint()
     return json_answer(endpoint_content(endpoint, secret=secret), headers=etag(endpoint.version))
 
 
 def no_such_endpoint() -> RequestError:
-    """What is said of an id that no endpoint has."""
-    return RequestError(ErrorCode.ENDPOINT_NOT_FOUND, "There is no webhook endpoint with this id.")
+    """The error for an unknown endpoint id."""
+    return RequestError(ErrorCode.ENDPOINT_NOT_FOUND, "Webhook endpoint not found.")

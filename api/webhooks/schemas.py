@@ -21,40 +21,45 @@ MAX_PAGE: Final = 100
 class EndpointSubmission(Submitted):
     """An endpoint to register."""
 
-    url: str = Field(min_length=1, max_length=MAX_URL, description="Where callbacks are posted, `https://` only.")
+    url: str = Field(
+        min_length=1, max_length=MAX_URL, description="URL that receives the callbacks. Must be `https://`."
+    )
     description: str = Field(default="", max_length=200)
-    events: WebhookEvents | None = Field(default=None, description="What it is told of; everything, where left out.")
-    payload: PayloadForm = Field(default=PayloadForm.THIN, description="`full` sends the job, not only where it is.")
-    include_embeddings: bool = Field(default=False, description="Whether a full payload holds embeddings.")
+    events: WebhookEvents | None = Field(default=None, description="Event types to send. All by default.")
+    payload: PayloadForm = Field(
+        default=PayloadForm.THIN, description="`thin` sends the URL of the job, `full` the complete job."
+    )
+    include_embeddings: bool = Field(default=False, description="Whether a full payload includes embeddings.")
     headers: dict[str, str] = Field(
-        default_factory=dict, description="Sent with every callback, at most 10. Their values are shown nowhere again."
+        default_factory=dict,
+        description="Headers to send with every callback, at most 10. Their values are never returned.",
     )
 
 
 class EndpointChange(Submitted):
-    """What is to change of an endpoint; the rest stays."""
+    """Changes to an endpoint. Missing fields keep their values."""
 
     url: str | None = Field(default=None, min_length=1, max_length=MAX_URL)
     description: str | None = Field(default=None, max_length=200)
     events: WebhookEvents | None = None
     payload: PayloadForm | None = None
     include_embeddings: bool | None = None
-    headers: dict[str, str] | None = Field(default=None, description="Instead of those before.")
+    headers: dict[str, str] | None = Field(default=None, description="Replaces all headers.")
 
 
 class Rotation(Submitted):
-    """How a secret is changed."""
+    """Options of a secret rotation."""
 
     overlap_seconds: int = Field(
-        default=86400, ge=0, le=MAX_OVERLAP, description="How long the secrets before sign beside the new one."
+        default=86400, ge=0, le=MAX_OVERLAP, description="How long callbacks are also signed with the previous secrets."
     )
 
 
 class SecretInfo(BaseModel):
-    """A secret, without itself."""
+    """Information about a secret, without the secret itself."""
 
     created_at: Time
-    expires_at: Time | None = Field(description="When it signs no more; null for the newest.")
+    expires_at: Time | None = Field(description="When the secret stops signing; null for the newest.")
 
 
 class EndpointBody(BaseModel):
@@ -69,31 +74,31 @@ class EndpointBody(BaseModel):
     header_names: list[str] = Field(description="Names of the headers sent with every callback.")
     enabled: bool
     disabled_reason: DisabledReason | None = Field(
-        description="`by_request`; `gone`: it answered 410; `failing`: nothing but failures for too long."
+        description="`by_request`; `gone`: the endpoint returned 410; `failing`: every attempt failed for too long."
     )
     disabled_at: Time | None
-    failing_since: Time | None = Field(description="The first failure that no success followed.")
+    failing_since: Time | None = Field(description="Time of the first failure since the last success.")
     created_at: Time
-    secrets: list[SecretInfo] = Field(description="The newest first.")
+    secrets: list[SecretInfo] = Field(description="Secrets that sign callbacks, newest first.")
 
 
 class EndpointWithSecret(EndpointBody):
-    """An endpoint with its newest secret, which is shown this once."""
+    """An endpoint with its newest secret, which is shown only once."""
 
-    secret: str = Field(description="`whsec_...`: keep it; it is not shown again.")
+    secret: str = Field(description="`whsec_...`. Store it; it is not shown again.")
 
 
 class SigningSecrets(BaseModel):
-    """What signs callbacks to addresses that come with jobs."""
+    """The secrets that sign callbacks to per-job webhook URLs."""
 
     secrets: list[str] = Field(
-        description="`whsec_...`; every callback carries a signature of each. More than one: the operator is changing "
-        "them, and the first stays."
+        description="`whsec_...`. Every callback is signed with each of them. There are several while the operator "
+        "rotates secrets; the first one remains valid."
     )
 
 
 class EndpointList(BaseModel):
-    """Every endpoint, the newest first."""
+    """Every endpoint, newest first."""
 
     endpoints: list[EndpointBody]
 
@@ -102,78 +107,82 @@ class DeliveryBody(BaseModel):
     """One event for one receiver."""
 
     id: str = Field(examples=[DELIVERY_ID])
-    webhook_id: str = Field(description="The `webhook-id` of every attempt: the event's id.")
+    webhook_id: str = Field(description="Id of the event, sent as `webhook-id` with every attempt.")
     event: EventType
-    subject: str = Field(description="The job, batch, or, of a test, endpoint.")
-    endpoint_id: str | None = Field(description="Null where the address came with the job.")
+    subject: str = Field(description="Id of the job, batch, or liveness session; for a test, of the endpoint.")
+    endpoint_id: str | None = Field(description="Null if the URL came with the job.")
     status: DeliveryStatus = Field(
-        description="`failed`: no attempt follows by itself. `canceled`: its endpoint is gone."
+        description="`failed`: there are no further automatic attempts. `canceled`: the endpoint was deleted."
     )
     attempts: int = Field(ge=0)
     next_attempt_at: Time | None
     created_at: Time
     ended_at: Time | None
-    last_status: int | None = Field(description="HTTP status of the last attempt.")
-    last_error: str | None = Field(description="Why the last attempt had none, or a word about what came after it.")
+    last_status: int | None = Field(description="HTTP status of the latest attempt.")
+    last_error: str | None = Field(
+        description="Why the latest attempt got no HTTP status, or a note about what followed it."
+    )
 
 
 class AttemptBody(BaseModel):
-    """One request, and what was answered."""
+    """One attempt: the request and the response."""
 
     number: int = Field(ge=1)
     at: Time
     milliseconds: float
     status: int | None
     error: str | None
-    response: str = Field(description="The first 1,024 bytes of the answer's body.")
-    request_headers: dict[str, str] = Field(description="What was sent; values of the endpoint's own headers left out.")
+    response: str = Field(description="The first 1,024 bytes of the response body.")
+    request_headers: dict[str, str] = Field(
+        description="Headers of the request, without the values of the endpoint's own headers."
+    )
 
 
 class DeliveryWithLog(DeliveryBody):
-    """A delivery with its last 20 attempts, the oldest first."""
+    """A delivery with its latest 20 attempts, oldest first."""
 
     log: list[AttemptBody]
 
 
 class SubjectDeliveries(BaseModel):
-    """Every delivery of the end of one job or batch."""
+    """Every delivery about one job or batch."""
 
     deliveries: list[DeliveryBody]
 
 
 class DeliveryList(BaseModel):
-    """Some deliveries, the newest first."""
+    """A page of deliveries, newest first."""
 
     deliveries: list[DeliveryBody]
-    next_cursor: str | None = Field(description="For the next page; null where this is the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 class DeliveryQuery(BaseModel):
-    """Which deliveries are listed."""
+    """Filters for the list of deliveries."""
 
     model_config = ConfigDict(extra="forbid")
 
     status: DeliveryStatus | None = None
     limit: int = Field(default=50, ge=1, le=MAX_PAGE)
-    cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(default=None, description="`next_cursor` of the previous page.")
 
 
 class ResendFailed(Submitted):
-    """What is to be sent again."""
+    """Which failed deliveries to resend."""
 
     since: Annotated[AwareDatetime, BeforeValidator(only_rfc3339)] = Field(
-        description="RFC 3339: every failed delivery made since then."
+        description="Resend the failed deliveries created since this time (RFC 3339)."
     )
 
 
 class Resent(BaseModel):
-    """How many deliveries are due again."""
+    """The number of deliveries that are due again."""
 
     resent: int = Field(ge=0)
 
 
 def endpoint_content(endpoint: Endpoint, *, secret: str | None = None) -> dict[str, Any]:
-    """The endpoint as EndpointBody describes it; with `secret`, as EndpointWithSecret does."""
+    """The JSON content of an `EndpointBody`; with `secret`, of an `EndpointWithSecret`."""
     return {
         "id": endpoint.id,
         "url": endpoint.url,
@@ -197,7 +206,7 @@ def _secret(secret: Secret) -> dict[str, Any]:
 
 
 def delivery_content(delivery: Delivery) -> dict[str, Any]:
-    """The delivery as DeliveryBody describes it."""
+    """The JSON content of a `DeliveryBody`."""
     return {
         "id": delivery.id,
         "webhook_id": delivery.event.id,
@@ -215,7 +224,7 @@ def delivery_content(delivery: Delivery) -> dict[str, Any]:
 
 
 def attempt_content(attempt: Attempt) -> dict[str, Any]:
-    """The attempt as AttemptBody describes it."""
+    """The JSON content of an `AttemptBody`."""
     return {
         "number": attempt.number,
         "at": rfc3339(attempt.at),

@@ -1,4 +1,4 @@
-"""The secrets that sign callbacks to addresses which came with a tenant's jobs."""
+"""Route that shows the secrets which sign callbacks to per-job webhook URLs."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -17,16 +17,18 @@ router = APIRouter(prefix="/v1/webhook-secrets", tags=["webhooks"])
     "",
     summary="Read your tenant's signing secrets",
     response_model=SigningSecrets,
-    response_description="The secrets, the one that stays first.",
+    response_description="The secrets. The first one remains valid during a rotation.",
     responses=problem_responses(ErrorCode.WEBHOOKS_OFF, ErrorCode.INTERNAL_ERROR),
 )
 async def read_secrets(request: Request, caller: WebhooksAdmin, settings: SettingsDep) -> Response:
-    """Read what signs callbacks to addresses that come with your tenant's jobs. Endpoints have a secret of their own.
+    """Read the secrets that sign callbacks to per-job webhook URLs of your tenant. Endpoints have their own secrets.
 
-    The tenant `default` is the operator's: its secrets are those of the settings, and no call shows them (403).
+    The secrets of the tenant `default` belong to the operator and are not returned (403).
     """
     settings.webhook_policy.check_own()
     if caller.tenant == DEFAULT:
-        raise RequestError(ErrorCode.FORBIDDEN, "The default tenant's secrets are the operator's; no call shows them.")
+        raise RequestError(
+            ErrorCode.FORBIDDEN, "The default tenant's secrets belong to the operator and cannot be read."
+        )
     request.state.discloses = True
     return json_answer({"secrets": settings.signing_secrets(caller.tenant)})

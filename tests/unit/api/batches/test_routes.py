@@ -185,7 +185,7 @@ def test_a_form_without_images_or_with_other_fields_is_refused(gateway: Gateway)
 
 def test_fields_for_each_file_must_be_as_many(gateway: Gateway) -> None:
     assert wrong_fields(send(gateway, JPEG, JPEG, items="[{}]")) == {
-        "items": "has 1 entries for 2 images; give one for each, in their order"
+        "items": "has 1 entries for 2 images; send one entry per image, in the same order"
     }
 
 
