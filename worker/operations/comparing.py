@@ -1,5 +1,7 @@
 """Compare embeddings of one contract: with stored ones, and those of one person with each other."""
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ErrorCode, JobError
-from shared.faces import Embedding, Recognisability, checked_vector, cosine
+from shared.faces import Embedding, Recognisability, unit
 from shared.operations import ReferenceEmbedding
 from worker.engine.base import EngineInfo
 
@@ -16,8 +18,8 @@ LEAST_WEIGHT: Final = 0.01
 """Weight of an image whose score is missing or 0, so that every image counts."""
 
 
-def checked(reference: ReferenceEmbedding, info: EngineInfo, *, name: str) -> Sequence[float]:
-    """Return the vector of a stored embedding if this worker's models can compare it.
+def checked(reference: ReferenceEmbedding, info: EngineInfo, *, name: str) -> list[float]:
+    """Return the unit vector of a stored embedding if this worker's models can compare it.
 
     Raises:
         JobError: `embedding_contract_mismatch`, or `invalid_embedding` if the length differs.
@@ -33,7 +35,21 @@ def checked(reference: ReferenceEmbedding, info: EngineInfo, *, name: str) -> Se
             ErrorCode.INVALID_EMBEDDING,
             f"{name} has {len(reference.vector)} numbers; this worker's models produce {info.embedding_size}.",
         )
-    return checked_vector(reference.vector, name=name)
+    return unit(reference.vector, name=name)
+
+
+def similarities(embedding: Embedding, others: Sequence[Sequence[float]]) -> list[float]:
+    """Return the cosine similarity of an embedding to each of several unit vectors.
+
+    The results equal those of `shared.faces.cosine`, which would normalize both vectors for every pair.
+    """
+    vector = unit(embedding.vector, name="The embedding")
+    return [_dot(vector, other) for other in others]
+
+
+def _dot(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the product of two unit vectors; only rounding can leave the range -1 to 1."""
+    return max(-1.0, min(1.0, math.fsum(map(operator.mul, one, other))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,8 @@ def agreement(embeddings: Sequence[Embedding], *, match: float) -> Agreement:
     Without a majority, as with two embeddings that do not match, there are no members, because it is unknown which one
     is the outlier. Ties go to the embedding with the higher similarities, then to the first.
     """
-    between: NDArray[np.float64] = np.array([[cosine(a.vector, b.vector) for b in embeddings] for a in embeddings])
+    units = [unit(embedding.vector, name="The embedding") for embedding in embeddings]
+    between: NDArray[np.float64] = np.array([[_dot(one, other) for other in units] for one in units])
     np.fill_diagonal(between, -1.0)
     matches = between > match
     centre = max(range(len(embeddings)), key=lambda index: (int(matches[index].sum()), float(between[index].sum())))

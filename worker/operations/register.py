@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shared.faces import Check, CheckName, Embedding, Face, Liveness, cosine
+from shared.faces import Check, CheckName, Embedding, Face, Liveness
 from shared.operations import RegisterParams
 from shared.quality import QualityLimits, QualityPolicy
 from shared.results import Duplicate, ImageVerdict, RegisterResult
@@ -43,26 +43,19 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         comparing.checked(embedding, info, name=f"Known embedding {index}")
         for index, embedding in enumerate(params.known_embeddings)
     ]
-    policy = QualityPolicy().for_request(params.quality, params.quality_limits)
-    limits = policy.effective(
-        register_score=info.thresholds.register_score, register_length=info.thresholds.register_length
-    )
     subjects = [person.find(picture, params, work) for picture in (work.image, *work.extra_images)]
     examined = [_examine(subject, params, work) for subject in subjects]
-    examined = _embed(examined, limits, params, work)
+    examined = _embed(examined, _limits(params, info), params, work)
     _compare(examined, match=info.thresholds.match)
     accepted = [image for image in examined if image.failed is None]
     shown = (accepted or examined)[0]
     checks, duplicates = list(shown.checks), list[Duplicate]()
     embedding = comparing.template([image.embedding for image in accepted if image.embedding]) if accepted else None
     if embedding is not None and known:
-        limit = info.thresholds.duplicate if params.duplicate_threshold is None else params.duplicate_threshold
-        limit = info.thresholds.match if limit is None else limit
-        duplicates = _duplicates(embedding, known)
-        checks.append(gates.duplicate(duplicates[0].similarity, limit=limit))
-        duplicates = [each for each in duplicates if each.similarity > limit]
-    min_long_side = len(accepted) >= params.min_images
-    reason = shown.failed or (None if min_long_side else "too_few_images") or ("duplicate" if duplicates else None)
+        check, duplicates = _duplicates(embedding, known, params, info)
+        checks.append(check)
+    enough = len(accepted) >= params.min_images
+    reason = shown.failed or (None if enough else "too_few_images") or ("duplicate" if duplicates else None)
     return RegisterResult(
         registered=reason is None,
         reason=reason,
@@ -76,6 +69,13 @@ def register(params: RegisterParams, work: Work) -> RegisterResult:
         accepted=len(accepted),
         images=[_verdict(index, image) for index, image in enumerate(examined)] if work.extra_images else [],
         duplicates=duplicates,
+    )
+
+
+def _limits(params: RegisterParams, info: EngineInfo) -> QualityLimits:
+    policy = QualityPolicy().for_request(params.quality, params.quality_limits)
+    return policy.effective(
+        register_score=info.thresholds.register_score, register_length=info.thresholds.register_length
     )
 
 
@@ -150,10 +150,16 @@ def _compare(examined: Sequence[Examined], *, match: float) -> None:
         image.checks.append(gates.same_person(similarity, match=match, passed=member))
 
 
-def _duplicates(embedding: Embedding, known: Sequence[Sequence[float]]) -> list[Duplicate]:
-    """Return every known embedding with its similarity, most similar first."""
-    pairs = [Duplicate(index=index, similarity=cosine(embedding.vector, other)) for index, other in enumerate(known)]
-    return sorted(pairs, key=lambda pair: -pair.similarity)
+def _duplicates(
+    embedding: Embedding, known: Sequence[Sequence[float]], params: RegisterParams, info: EngineInfo
+) -> tuple[Check, list[Duplicate]]:
+    """Check the known embeddings; return the check and those above the limit, most similar first."""
+    limit = info.thresholds.duplicate if params.duplicate_threshold is None else params.duplicate_threshold
+    limit = info.thresholds.match if limit is None else limit
+    similarities = comparing.similarities(embedding, known)
+    pairs = [Duplicate(index=index, similarity=similarity) for index, similarity in enumerate(similarities)]
+    pairs.sort(key=lambda pair: -pair.similarity)
+    return gates.duplicate(pairs[0].similarity, limit=limit), [pair for pair in pairs if pair.similarity > limit]
 
 
 def _verdict(index: int, image: Examined) -> ImageVerdict:

@@ -12,9 +12,11 @@ from shared.operations import ReferenceEmbedding, VerifyParams
 from shared.results import VerifyResult
 from worker.engine.base import EngineInfo
 from worker.operations import answers, comparing, false_matches, person
-from worker.operations.decision import Obstacle, decide, of_reference
+from worker.operations.decision import Obstacle, Verdict, decide, of_reference
+from worker.operations.false_matches import Limit
 from worker.operations.person import Person
 from worker.operations.work import Work
+from worker.packs.calibration import Calibration
 
 RECOGNISABLE: Final = Recognisability(recognisable=True)
 NOT_REQUESTED: Final = Liveness(outcome="not_evaluated", reason="not_requested")
@@ -80,7 +82,19 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
         liveness=probe.liveness if params.liveness == "require" else None,
         advice=None if compared is None else compared.probe.advice,
     )
-    table = None if compared is None or obstacles else info.calibration
+    table = None if obstacles else info.calibration
+    return _result(verdict, limit, probe, reference, compared, table)
+
+
+def _result(
+    verdict: Verdict,
+    limit: Limit,
+    probe: Side,
+    reference: Side | None,
+    compared: Comparison | None,
+    table: Calibration | None,
+) -> VerifyResult:
+    """Build the result; `table` is given only if its false-match rates apply to this comparison."""
     return VerifyResult(
         decision=verdict.decision,
         verified=verdict.decision == "match",
@@ -90,7 +104,7 @@ def verify(params: VerifyParams, work: Work) -> VerifyResult:
         similarity=None if compared is None else compared.similarity,
         threshold=limit.threshold,
         threshold_from=limit.given_by,
-        estimated_fmr=None if table is None else table.fmr_at(limit.threshold),
+        estimated_fmr=None if table is None or compared is None else table.fmr_at(limit.threshold),
         fmr_bounds=None
         if table is None or compared is None
         else false_matches.bounds(limit.threshold, table, measured=compared.measured),

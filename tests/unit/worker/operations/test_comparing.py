@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import EmbeddingError, ErrorCode, JobError, VultusError
-from shared.faces import Embedding, Recognisability
+from shared.faces import Embedding, Recognisability, cosine
 from shared.operations import ReferenceEmbedding
 from worker.engine.fake import FakeEngine
-from worker.operations.comparing import agreement, checked, template
+from worker.operations.comparing import agreement, checked, similarities, template
 
 INFO = FakeEngine().info
 
@@ -111,3 +111,11 @@ def test_an_embedding_that_cannot_be_compared_is_named(
     with pytest.raises(kind, match="Known embedding 3") as caught:
         checked(reference, INFO, name="Known embedding 3")
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_similarities_equal_the_cosines_to_the_bit(scale: float) -> None:
+    probe, *known = np.random.default_rng(7).normal(scale=scale, size=(9, 512)).tolist()
+    embedding = Embedding(vector=probe, length=1.0, contract=INFO.contract)
+    units = [checked(ReferenceEmbedding(vector=vector), INFO, name="Known embedding") for vector in [*known, probe]]
+    assert similarities(embedding, units) == [cosine(probe, vector) for vector in [*known, probe]]
