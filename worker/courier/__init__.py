@@ -1,1 +1,1 @@
-"""The courier: tells partners of ends, as the Standard Webhooks specification has it."""
+"""The courier: sends events to webhooks as specified by Standard Webhooks."""

@@ -65,17 +65,9 @@ class Courier:
         self._endpoints = endpoints
         self._settings = settings
         self._hold = settings.webhook_hold
-        terms = Terms(
-            tls=ssl.create_default_context(),
-            within=settings.webhook_timeout,
-            allow_http=settings.webhook_allow_http,
-            private=settings.webhook_allow_private,
-            resolve=resolve,
-            network=network or httpcore.AnyIOBackend(),
-        )
         self._deliverer = Deliverer(
             settings,
-            terms,
+            _terms(settings, resolve=resolve, network=network or httpcore.AnyIOBackend()),
             deliveries=deliveries,
             endpoints=endpoints,
             jobs=jobs,
@@ -232,6 +224,17 @@ class Courier:
         for _ in self._deliveries.signals(self._stopping):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._called.set)
+
+
+def _terms(settings: CourierSettings, *, resolve: Resolve, network: httpcore.AsyncNetworkBackend) -> Terms:
+    return Terms(
+        tls=ssl.create_default_context(),
+        within=settings.webhook_timeout,
+        allow_http=settings.webhook_allow_http,
+        private=settings.webhook_allow_private,
+        resolve=resolve,
+        network=network,
+    )
 
 
 def _own(row: Row) -> list[Plan]:

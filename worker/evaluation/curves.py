@@ -1,4 +1,4 @@
-"""Draws the trade-off between false matches and false non-matches as SVG: ROC beside DET."""
+"""Draw the trade-off between false matches and false non-matches as SVG: ROC beside DET."""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ Place = tuple[float, float]
 
 
 def drawing(scores: Scores, *, title: str, marks: Sequence[tuple[float, float]] = ()) -> str:
-    """An SVG document with both curves; `marks` are (FMR, threshold) to point out.
+    """Return an SVG document with both curves; `marks` are pairs of FMR and threshold to highlight.
 
-    Rates below one error among the pairs cannot be seen, so the axis ends there. DET has logarithmic scales (Martin et
-    al. 1997 use normal deviates; the logarithm needs no table to be read).
+    The axes end at one error among all pairs, the lowest rate that can be observed. The DET curve has logarithmic
+    scales, which are easier to read than the normal deviates of Martin et al. (1997).
     """
     fmr, fnmr = scores.curve()
     least_fmr, least_fnmr = 1 / len(scores.impostor), 1 / len(scores.genuine)
@@ -31,6 +31,10 @@ def drawing(scores: Scores, *, title: str, marks: Sequence[tuple[float, float]] 
     shown = [
         (max(rate, least_fmr), scores.fnmr(threshold).share, f"{rate:g} at {threshold:g}") for rate, threshold in marks
     ]
+
+    def on_det(false: float, missed: float) -> Place:
+        return _log(false, across), _log(max(missed, least_fnmr), down)
+
     roc = _panel(
         LEFT,
         heading="ROC",
@@ -44,9 +48,13 @@ def drawing(scores: Scores, *, title: str, marks: Sequence[tuple[float, float]] 
         heading="DET",
         names=("false-match rate", "false-non-match rate"),
         decades=(across, down),
-        line=[(_log(false, across), _log(max(missed, least_fnmr), down)) for false, missed in points],
-        marks=[((_log(false, across), _log(max(missed, least_fnmr), down)), text) for false, missed, text in shown],
+        line=[on_det(false, missed) for false, missed in points],
+        marks=[(on_det(false, missed), text) for false, missed, text in shown],
     )
+    return _document(title, [*roc, *det])
+
+
+def _document(title: str, parts: Sequence[str]) -> str:
     width, height = LEFT + 2 * SIDE + GAP + 40, TOP + SIDE + 60
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return "\n".join(
@@ -54,15 +62,14 @@ def drawing(scores: Scores, *, title: str, marks: Sequence[tuple[float, float]] 
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">',
             f'<rect width="{width}" height="{height}" fill="white"/>',
             _text(width / 2, 24, title, size=15),
-            *roc,
-            *det,
+            *parts,
             "</svg>\n",
         ]
     )
 
 
 def _log(rate: float, decade: int) -> float:
-    """Place of a rate on an axis from 10^decade to 1, as a share of its length."""
+    """Return the position of a rate on an axis from 10^decade to 1, as a share of its length."""
     return 1 - math.log10(rate) / decade
 
 
