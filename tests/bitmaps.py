@@ -1,4 +1,4 @@
-"""Writes BMP files of every header, depth and color mask."""
+"""Writes BMP files with any header, depth and color masks."""
 
 import struct
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ FIVE_SIX_FIVE: Final = (0xF800, 0x07E0, 0x001F, 0)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a BMP is written; masks of None are those of the depth, without compression."""
+    """The layout of a BMP; masks of None are the defaults of the depth, without compression."""
 
     header: int = 40
     depth: int = 24
     masks: tuple[int, int, int, int] | None = None
     top_down: bool = False
     palette: int = 0
-    """Colors; 0 is as many as the depth can tell."""
+    """Number of palette colors; 0 means as many as the depth allows."""
     packing: int | None = None
 
 
 def bitmap(pixels: Pixels, layout: Layout) -> bytes:
-    """The file of pixels of shape (height, width, 3) or, with alpha, 4; BGR. A palette needs few enough colors."""
+    """Write pixels of shape (height, width, 3) or, with alpha, 4; BGR. A palette needs few enough colors."""
     height, width = pixels.shape[:2]
     packing = (0 if layout.masks is None else 3) if layout.packing is None else layout.packing
     palette, rows = _palette(pixels, layout) if layout.depth <= 8 else (b"", _direct(pixels, layout))

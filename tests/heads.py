@@ -1,4 +1,4 @@
-"""Heads and pictures of heads before a camera, as a worker would describe them: for tests of liveness sessions."""
+"""Simulates heads, and pictures of heads, in front of a camera, as a worker would describe them."""
 
 import hashlib
 import math
@@ -14,13 +14,13 @@ FOCAL = 600.0
 CONTRACT = "contract-a"
 
 _SPOTS = ((-0.5, -0.5, 0.0), (0.5, -0.5, 0.0), (0.0, 0.05, 0.5), (-0.4, 0.55, 0.05), (0.4, 0.55, 0.05))
-"""Eyes, nose and mouth corners in distances of the eyes; x to the picture's right, y down, z towards the camera. The
-nose stands out by half such a distance, as anthropometric tables have it (30 to 35 mm of 63)."""
+"""Eyes, nose and mouth corners in units of the distance between the eyes; x to the picture's right, y down, z towards
+the camera. The nose protrudes by half that distance, as in anthropometric tables (30 to 35 mm of 63)."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Someone, or something, before the camera. Angles in degrees as `shared.faces.Pose` has them."""
+    """A head, or a picture of one, in front of the camera. Angles in degrees as in `shared.faces.Pose`."""
 
     yaw: float = 0.0
     pitch: float = 0.0
@@ -32,7 +32,8 @@ class Head:
     depth: float = 1.0
     """1 is a head, 0 a picture of one."""
     looks: float | None = None
-    """Yaw that the pack's model reads; that of the head where None. A picture of a turned head reads turned."""
+    """Yaw reported by the pack's model; None for the head's own yaw. A picture of a turned head is reported as turned.
+    """
     eyes: float = 1.0
     live: float = 0.95
     noise: float = 0.3
@@ -40,7 +41,7 @@ class Head:
     seed: int = 0
 
     def posed(self, **changed: float) -> "Head":
-        """The same one, otherwise; taken anew, so that the sensor's noise is another."""
+        """Return the same head with changes, captured again with new sensor noise."""
         return replace(self, seed=self.seed + 1, **changed)  # type: ignore[arg-type]
 
 
@@ -64,7 +65,7 @@ def _projected(head: Head, spot: tuple[float, float, float]) -> Point:
 
 
 def vector(person: int, seed: int) -> list[float]:
-    """A unit vector: of one person about 0.8 alike, of two about 0."""
+    """A unit vector: similarity about 0.8 for one person, about 0 for two."""
     who, when = (random.Random(seed) for seed in (f"person {person}", f"{person} {seed}"))  # noqa: S311 - faces
     raw = [who.gauss(0, 1) + 0.5 * when.gauss(0, 1) for _ in range(64)]
     length = math.hypot(*raw)
@@ -80,15 +81,15 @@ def result(
     contract: str = CONTRACT,
     recognisability: Recognisability | None = None,
 ) -> FrameResult:
-    """What a worker says of a picture with this head in it.
+    """Build the result of a worker for a picture with this head.
 
     Args:
-        head: who is there; None for nobody.
-        faces: how many are counted.
+        head: the head in the picture; None for no head.
+        faces: the number of faces.
         posed: whether the pack has models of pose and eyes.
-        picture: fingerprint of the picture; another one for each head where None.
-        contract: that of the embedding.
-        recognisability: the verdict on the embedding; None as of a worker of an older version.
+        picture: fingerprint of the picture; None for a different one per head.
+        contract: the contract of the embedding.
+        recognisability: the verdict on the embedding; None as from a worker of an older version.
     """
     mark = picture or hashlib.sha256(repr(head).encode()).hexdigest()
     image = ImageInfo(width=WIDTH, height=HEIGHT)

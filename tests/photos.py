@@ -1,4 +1,4 @@
-"""Photos that installed packages ship, and the folder of labelled pictures where it is present."""
+"""Photos from installed packages, and the folder of labelled pictures if it is present."""
 
 import os
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ LABELLED = Path(os.environ.get("VULTUS_TEST_DATA", ROOT.parent / "shared" / "dat
 
 
 def labelled(name: str) -> Path:
-    """A file of the labelled pictures; the test is skipped where they are not present."""
+    """A file of the labelled pictures; skips the test if they are not present."""
     path = LABELLED / name
     if not path.exists():
         pytest.skip(f"the labelled pictures are not at {LABELLED}; set VULTUS_TEST_DATA to their folder")

@@ -1,4 +1,4 @@
-"""Draws and encodes the pictures that tests need: four file kinds, every orientation, and faces for the fake engine."""
+"""Draws and encodes pictures for tests: four file formats, every orientation, and faces for the fake engine."""
 
 import io
 from typing import Any, Literal
@@ -18,14 +18,14 @@ ORIENTATION = 0x0112
 WHITE: Colour = (255, 255, 255)
 PINK: Colour = (255, 190, 255)
 YELLOW: Colour = (0, 255, 255)
-"""No blue in it: the fake engine takes it for a spoof."""
+"""A color without blue: the fake engine takes it for a spoof."""
 GREEN: Colour = (110, 255, 215)
-"""The fake engine embeds it as a face that cannot be recognised."""
+"""The fake engine embeds it as an unrecognizable face."""
 DARK: Colour = (30, 30, 30)
 
 
 def scene(*faces: tuple[tuple[int, int, int, int], Colour], size: tuple[int, int] = (320, 240)) -> Pixels:
-    """A dark picture (width, height) with a bright rectangle for each face: its box and its BGR colour.
+    """A dark picture (width, height) with a bright rectangle for each face: its box and its BGR color.
 
     Dark dots stand for features: they keep sharpness and brightness within the gates of a registration.
     """
@@ -39,7 +39,7 @@ def scene(*faces: tuple[tuple[int, int, int, int], Colour], size: tuple[int, int
 
 
 def turned_face(*, yaw: float = 0.0, pitch: float = 0.0, colour: Colour = WHITE, shut: bool = False) -> Pixels:
-    """A picture with one face of 160x160 pixels that the fake engine takes for turned so, in degrees; eyes shut or not.
+    """A picture with one face of 160x160 pixels that the fake engine sees turned by these degrees, eyes open or shut.
 
     It is a card seen from the side: the edge that is farther away is shorter.
     """
@@ -62,7 +62,7 @@ def one_face(colour: Colour = WHITE) -> Pixels:
 
 
 def quarters(width: int = 64, height: int = 48) -> Pixels:
-    """Four quarters of different colours, in BGR: red, green, blue, white; no two orientations look the same."""
+    """Four quarters of different colors, in BGR: red, green, blue, white; no two orientations look the same."""
     image = np.zeros((height, width, 3), np.uint8)
     down, across = height // 2, width // 2
     image[:down, :across], image[:down, across:] = (0, 0, 255), (0, 255, 0)
@@ -71,7 +71,7 @@ def quarters(width: int = 64, height: int = 48) -> Pixels:
 
 
 def encoded(pixels: NDArray[Any], kind: Kind = "PNG", *, orientation: int | None = None, **options: Any) -> bytes:
-    """The file of these pixels (BGR, BGRA or grey; 8 bits), written by Pillow, with an EXIF orientation if given."""
+    """Encode the pixels (BGR, BGRA or gray; 8 bits) with Pillow, with an EXIF orientation if given."""
     mode = {2: "L", 3: "RGB", 4: "RGBA"}[pixels.shape[2] if pixels.ndim > 2 else 2]
     code = {"RGB": cv2.COLOR_BGR2RGB, "RGBA": cv2.COLOR_BGRA2RGBA}.get(mode)
     picture = Image.fromarray(np.asarray(pixels if code is None else cv2.cvtColor(pixels, code), np.uint8))
@@ -85,12 +85,12 @@ def encoded(pixels: NDArray[Any], kind: Kind = "PNG", *, orientation: int | None
 
 
 def cmyk_jpeg(pixels: Pixels) -> bytes:
-    """A JPEG in four printing colours."""
+    """A JPEG in CMYK."""
     return _saved(Image.fromarray(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))).convert("CMYK"), "JPEG")
 
 
 def palette_png(pixels: Pixels, *, transparent: int | None = None) -> bytes:
-    """A PNG with a palette; the colour of one index may be transparent."""
+    """A PNG with a palette; one index may be transparent."""
     picture = Image.fromarray(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))).quantize(8)
     return _saved(picture, "PNG", **({} if transparent is None else {"transparency": transparent}))
 
@@ -101,7 +101,7 @@ def deep_png(pixels: NDArray[np.uint16]) -> bytes:
 
 
 def as_viewed(data: bytes) -> Pixels:
-    """What Pillow shows: upright, BGR."""
+    """Decode with Pillow: upright, BGR."""
     picture = Image.open(io.BytesIO(data))
     ImageOps.exif_transpose(picture, in_place=True)
     return np.asarray(cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR), np.uint8)

@@ -1,6 +1,6 @@
-"""`python -m tests.starts --count 200`: start a stack over a new cluster so many times; each must become ready.
+"""`python -m tests.starts --count 200`: start a stack over a new cluster repeatedly; each start must succeed.
 
-It is no part of a suite. It hunts a start that fails rarely, and prints the log of one that does.
+It is not part of a suite. It hunts for a start that fails rarely, and prints the log of one that does.
 """
 
 import argparse
@@ -19,7 +19,7 @@ READY = 60
 
 
 def start(directory: Path) -> float:
-    """Seconds until the stack over a cluster of its own is ready.
+    """Return the seconds until the stack over its own cluster is ready.
 
     Raises:
         StackError: it did not become ready; the message has its last lines.
@@ -48,7 +48,7 @@ def start(directory: Path) -> float:
 
 
 def main() -> int:
-    """Start as often as the command line says; 1 if a start failed."""
+    """Start as often as the command line says; return 1 if a start failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--count", type=int, default=200)
     count = parser.parse_args().count

@@ -1,34 +1,34 @@
-"""What each call does with tenants: the table that the matrix of isolation walks. A call without an entry fails it."""
+"""How each call treats tenants: the table that the isolation matrix walks. A call without an entry fails it."""
 
 from typing import Any, Final
 
 OF_A_TENANT: Final = frozenset({"job_id", "batch_id", "endpoint_id", "delivery_id", "session_id"})
-"""Parameters of paths that name what belongs to a tenant: for another tenant it is not there."""
+"""Path parameters that name something that belongs to a tenant; for another tenant it does not exist."""
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "PATCH /v1/webhook-endpoints/{endpoint_id}": {"description": "taken over"},
     "POST /v1/webhook-endpoints/{endpoint_id}/resend": {"since": "2020-01-01T00:00:00Z"},
 }
-"""What calls that name such a thing need beside, to get as far as looking for it."""
+"""What calls with such a parameter also need in order to reach the lookup."""
 LISTS: Final = frozenset({"GET /v1/jobs", "GET /v1/webhook-endpoints", "GET /v1/audit"})
-"""They show what is the caller's, and nothing else."""
+"""They show what belongs to the caller, and nothing else."""
 MAKES: Final = frozenset(
     {"POST /v1/jobs", "POST /v1/batches", "POST /v1/webhook-endpoints", "POST /v1/liveness-sessions"}
 )
-"""What they make is the caller's."""
+"""What they create belongs to the caller."""
 ANSWERS: Final = frozenset(
     {"POST /detect", "POST /extract-embedding", "POST /compare", "POST /verify", "POST /liveness", "POST /register"}
 )
-"""They answer the caller from what it sent; the job behind the call is the caller's."""
+"""They answer from the submitted data; the job behind the call belongs to the caller."""
 SECRETS: Final = "GET /v1/webhook-secrets"
-"""Each tenant is told its own."""
+"""Each tenant gets its own."""
 FRAMES: Final = "POST /v1/liveness-sessions/{session_id}/frames"
 """Called by a client with a token of its session, which opens that session and nothing else of its tenant."""
 PUBLIC: Final = frozenset({"GET /", "GET /health", "GET /livez", "GET /readyz", FRAMES})
-"""They ask for no key."""
+"""They require no key."""
 
 
 def is_admin(name: str) -> bool:
-    """True for calls that keep tenants and keys: nobody makes them without the scope `admin`."""
+    """True for calls that manage tenants and keys: they require the scope `admin`."""
     return " /v1/admin/" in name
 
 
@@ -39,5 +39,5 @@ def names_what_is_held(name: str) -> bool:
 
 
 def is_known(name: str) -> bool:
-    """True if the table says what this call does with tenants."""
+    """True if the table says how this call treats tenants."""
     return is_admin(name) or names_what_is_held(name) or name in LISTS | MAKES | ANSWERS | PUBLIC | {SECRETS}

@@ -1,4 +1,4 @@
-"""One fault that was done, and what is known of it."""
+"""One injected fault and what is known about it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ class Blow:
     name: str
     began: float
     ended: float | None = None
-    """When its cause was gone: the process killed, the frozen one thawed, the disk free again."""
+    """When its cause was gone: the process killed, the frozen process thawed, the disk free again."""
     recovered: float | None = None
     died: float = 0.0
-    """When a worker was dead."""
+    """When a worker died."""
     held: dict[str, float] = field(default_factory=dict)
-    """Jobs that a killed worker had, and when the lease of each ends."""
+    """Jobs held by a killed worker, and when the lease of each expires."""
 
 
 Course = Iterator[None]
-"""What a fault does: up to the first step at once, the rest step by step."""
+"""The steps of a fault: the first runs at once, the others one at a time."""

@@ -1,4 +1,4 @@
-"""Judges what receivers were told in a storm: every end at least once, under one id, signed, and nothing else."""
+"""Judges the callbacks of a storm: every completion at least once, under one id, signed, and nothing else."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.chaos.receiver import Receipt
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One end that one receiver is to be told of."""
+    """One completion that one receiver must be notified of."""
 
     where: str
     """Name of the receiver and path."""
@@ -21,7 +21,7 @@ class Due:
 def expected(
     found: Snapshot, *, hooks: Mapping[str, str], endpoints: Mapping[str, Collection[str]]
 ) -> dict[Due, float]:
-    """Which receiver is to be told of what, and when that happened.
+    """Return which receivers must be notified of which completions, and when each happened.
 
     Args:
         found: what the stores hold.
@@ -48,12 +48,12 @@ def _listening(kind: str, own: str | None, endpoints: Mapping[str, Collection[st
 
 
 def judge(due: Mapping[Due, float], receipts: Sequence[Receipt], *, erased: frozenset[str]) -> list[str]:
-    """Every broken promise, one line each; none where all was kept.
+    """Return every broken promise, one line each.
 
     Args:
-        due: what had to be told, and when it happened.
+        due: the expected notifications, and when each completion happened.
         receipts: every request that arrived.
-        erased: jobs that somebody asked to erase: whether their ends are told is a question of the moment.
+        erased: jobs that a client asked to erase; whether their completions are sent depends on timing.
     """
     return [*_untold(due, receipts), *_wrong(due, receipts, erased)]
 
@@ -75,7 +75,7 @@ def _wrong(due: Mapping[Due, float], receipts: Sequence[Receipt], erased: frozen
 
 
 def delays(due: Mapping[Due, float], receipts: Sequence[Receipt]) -> list[float]:
-    """Seconds from each end to the moment when its receiver first took it."""
+    """Seconds from each completion until its receiver first accepted it."""
     first: dict[Due, float] = {}
     for each in receipts:
         if each.taken:
@@ -85,7 +85,7 @@ def delays(due: Mapping[Due, float], receipts: Sequence[Receipt]) -> list[float]
 
 
 def repeats(receipts: Sequence[Receipt]) -> int:
-    """How many came again although they had been taken: at least once is what is promised."""
+    """Number of callbacks that were repeated although they had been accepted; delivery is at least once."""
     taken: set[tuple[str, str]] = set()
     count = 0
     for each in receipts:

@@ -1,4 +1,4 @@
-"""What processes use, as the kernel says it: memory, threads, open files; and which processes there are at all."""
+"""Reads the resource usage of processes from the kernel: memory, threads, open files; and which processes exist."""
 
 import resource
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process uses at one moment."""
+    """Resource usage of one process at one moment."""
 
     megabytes: float
     """Resident memory."""
@@ -22,7 +22,7 @@ class Usage:
 
 
 def usage(pid: int) -> Usage | None:
-    """What the process uses now; None where it has ended."""
+    """Current usage of the process; None if it has exited."""
     try:
         resident = int((PROC / str(pid) / "statm").read_text(encoding="ascii").split()[1])
         files = len(list((PROC / str(pid) / "fd").iterdir()))
@@ -33,12 +33,12 @@ def usage(pid: int) -> Usage | None:
 
 
 def census(processes: Mapping[str, int]) -> dict[str, Usage]:
-    """The same of several, by their names; without those that have ended."""
+    """Usage of several processes by name, without those that have exited."""
     return {name: found for name, pid in processes.items() if (found := usage(pid)) is not None}
 
 
 def carriers(mark: str) -> list[int]:
-    """Processes that were given this text in their environment: whoever is left of a stack, by its password."""
+    """Processes with this text in their environment: what is left of a stack, found by its password."""
     return [int(path.name) for path in PROC.iterdir() if path.name.isdigit() and _carries(path, mark.encode())]
 
 

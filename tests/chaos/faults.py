@@ -1,4 +1,4 @@
-"""What a storm does to a stack, by a seeded schedule: it kills, freezes and stops only what it has started."""
+"""Injects faults into a stack by a seeded schedule. It kills, freezes and stops only processes that it started."""
 
 import contextlib
 import random
@@ -39,23 +39,23 @@ BAD: Final = (1.5, 3.5)
 FULL: Final = 4.0
 """Seconds that the disk is full."""
 LEFT: Final = 2048
-"""Bytes of it that are left: the last write is a part of one."""
+"""Bytes that remain on the full disk, so that the last write is partial."""
 HOSTILE: Final = 25.0
-"""Seconds after which a hostile picture is looked after no more."""
+"""Seconds to wait for a hostile picture's job to finish."""
 BUSY: Final = 4.0
-"""Seconds for which a worker with a job is looked for."""
+"""Seconds to look for a worker that has a job."""
 SETTLED: Final = 1.5
-"""Seconds that a process is given in a rolling restart before the next is stopped."""
+"""Seconds between the stops of two processes in a rolling restart."""
 
 
 class Faults:
-    """Does faults and remembers them. One for each storm; call it from the main thread."""
+    """Injects faults and remembers them. One instance per storm; call it from the main thread."""
 
     def __init__(self, ground: Ground, receivers: list[Receiver], villain: Client, *, seed: int) -> None:
         self._ground = ground
         self._receivers = receivers
         self._villain = villain
-        self._random = random.Random(seed)  # noqa: S311 - a schedule that can be repeated, no secret
+        self._random = random.Random(seed)  # noqa: S311 - a repeatable schedule, not a secret
         self._going: list[tuple[Blow, Course]] = []
         self._next = 0.0
         self.blows: list[Blow] = []
@@ -100,7 +100,7 @@ class Faults:
         }
 
     def strike(self, name: str) -> Blow:
-        """Do this one now."""
+        """Inject this fault now."""
         blow = Blow(name, time.time())
         self.blows.append(blow)
         self._going.append((blow, self.menu[name][1](blow)))
@@ -108,7 +108,7 @@ class Faults:
         return blow
 
     def rage(self) -> None:
-        """Draw the next fault and do it where its time has come; go on with those that are going on."""
+        """Draw the next fault and inject it when it is due; continue those in progress."""
         self.step()
         now = time.monotonic()
         if now >= self._next:
@@ -117,16 +117,16 @@ class Faults:
             self.strike(self._random.choices(list(self.menu), weights)[0])
 
     def order(self, names: list[str]) -> list[str]:
-        """These faults as this seed has them."""
+        """These faults in the order of this seed."""
         return self._random.sample(names, len(names))
 
     def step(self) -> None:
-        """Go on with every fault that takes its time."""
+        """Continue every fault that takes time."""
         for blow, course in [*self._going]:
             self._go_on(blow, course)
 
     def end(self) -> None:
-        """No more faults: whatever is frozen goes on, and what is full has room."""
+        """End all faults: thaw frozen processes and free the disk."""
         for blow, course in [*self._going]:
             course.close()  # type: ignore[attr-defined]  # each is a generator
             self._over(blow, course)
@@ -151,12 +151,12 @@ class Faults:
             yield
 
     def _kill(self, service: Service) -> Course:
-        service.failures = 0  # the supervisor's patience is not what is tried here
+        service.failures = 0  # the supervisor's patience is not under test
         service.signal(signal.SIGKILL)
         yield from ()
 
     def _kill_worker(self, blow: Blow, *, frozen: bool = False) -> Course:
-        """One that has a job, where there is one; what it had is looked up once it is dead.
+        """Kill a worker, if possible one with a job; read what it had once it is dead.
 
         A doorbell that reaches a frozen worker dies with it.
         """
@@ -215,7 +215,7 @@ class Faults:
             file.write_text("0", encoding="ascii")
 
     def _hostile(self, image: bytes) -> Course:
-        """A picture that no worker survives, or whose memory; until its job has ended."""
+        """Submit a picture that kills its worker or exhausts its memory; wait until its job has finished."""
         before = len(self._villain.accounts)
 
         def submit() -> None:
@@ -252,7 +252,7 @@ class Faults:
                 receiver.away.clear()
 
     def _fill(self, ledger: Service) -> Course:
-        """No file of the ledger may grow: it ends, and each time that it is started it ends again."""
+        """Let no file of the ledger grow: the ledger exits, and exits again each time it is restarted."""
         full: int | None = None
         until = time.monotonic() + FULL
         try:
@@ -300,7 +300,7 @@ class Faults:
 
 
 def _limit(pid: int, size: int | None) -> None:
-    """How large a file this process may make; None is no limit."""
+    """Limit the size of a file that this process may write; None removes the limit."""
     with contextlib.suppress(ProcessLookupError):
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))

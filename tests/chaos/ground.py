@@ -1,4 +1,4 @@
-"""Where a storm takes place: a real stack with two of each, three workers, and one of each behind a bad network."""
+"""The stack of a storm: two of each process, three workers, and one of each behind a bad network."""
 
 import contextlib
 import sys
@@ -27,7 +27,7 @@ WORKERS: Final = 3
 TIMEOUT: Final = 1.0
 """Seconds of one attempt of a courier."""
 HOLD: Final = 3.0
-"""Seconds after which what a courier had in hand is another's, when nothing is heard of it."""
+"""Seconds without a sign of life after which another courier may take a courier's deliveries."""
 RETRY_WINDOW: Final = 5.0
 SETTINGS: Final = {
     "VULTUS_ENGINE": "fake",
@@ -45,11 +45,11 @@ SETTINGS: Final = {
     "VULTUS_WEBHOOK_HOLD": str(HOLD),
     "VULTUS_WEBHOOK_RETRIES": ",".join(["0.2", "0.5", "1", "1", *["2"] * 30]),
 }
-"""The others are as they are by default. Short leases and attempts make a storm take minutes, not hours."""
+"""All other settings have their defaults. Short leases and attempts make a storm take minutes, not hours."""
 
 
 class Ground:
-    """The running stack. A context manager: leaving it ends every process that it has started."""
+    """The running stack. A context manager: leaving it ends every process that it started."""
 
     def __init__(self, data: Path, *, shards: int, seed: int) -> None:
         self.log: list[str] = []
@@ -115,7 +115,7 @@ class Ground:
         return [self.stack.courier, self._more[1]]
 
     def beside(self, name: str, command: Sequence[str], **environment: str) -> Service:
-        """A process that does not belong to the stack, with other settings; whoever starts it ends it."""
+        """A process beside the stack with other settings; the caller ends it."""
         clock = {"CHAOS_CLOCK": str(self.clocks / name)}
         whole = [sys.executable, "-m", "tests.chaos.odd_clock", *command]
         return Service(name, whole, {**self.stack.environment, **clock, **environment}, self._hear)
@@ -127,11 +127,11 @@ class Ground:
 
     @property
     def broker_url(self) -> SecretStr:
-        """Where the doorbells are."""
+        """URL of the broker."""
         return SecretStr(self.stack.broker.url)
 
     def ledger(self) -> redis.Redis:
-        """A client of the whole ledger, for looking at it."""
+        """A client of the whole ledger, for inspection."""
         return connect(SecretStr(self.stack.ledger.url))
 
     def __enter__(self) -> Self:
@@ -153,7 +153,7 @@ class Ground:
         return self
 
     def _behind_the_lines(self) -> dict[str, str]:
-        """The stores' addresses, by the lines that lead there."""
+        """The stores' addresses behind the bad network."""
         stores: list[tuple[str, Store, Line]] = [
             ("VULTUS_LEDGER_URL", self.stack.ledger, self.lines[0]),
             ("VULTUS_BROKER_URL", self.stack.broker, self.lines[1]),
@@ -173,12 +173,12 @@ class Ground:
         self._exits.close()
 
     def supervise_once(self) -> None:
-        """Start again whatever has ended."""
+        """Restart every process that has exited."""
         for service in self.services:
             service.revive()
 
     def supervise(self, promise: Callable[[], bool], *, seconds: float) -> bool:
-        """Supervise until it comes true; False where it does not in time."""
+        """Supervise until the condition holds; False if it does not in time."""
         deadline = time.monotonic() + seconds
         while not promise():
             if time.monotonic() > deadline:
@@ -189,7 +189,7 @@ class Ground:
 
 
 def answers(url: str) -> bool:
-    """Whether a gateway says that it is well."""
+    """Whether a gateway reports itself healthy."""
     try:
         return requests.get(f"{url}/health", timeout=2).ok
     except requests.RequestException:

@@ -27,7 +27,7 @@ class ImageHost:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """The storm keeps its own account."""
+                """The storm keeps its own records."""
 
         self._server = _Server((LOOPBACK, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="images", daemon=True)
@@ -38,12 +38,12 @@ class ImageHost:
         return f"{LOOPBACK}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -52,4 +52,4 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A gateway that died while it read is no error of the host's."""
+        """Ignore a gateway that died while it was reading."""

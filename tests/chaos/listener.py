@@ -1,4 +1,4 @@
-"""Hears every end that the ledger announces, as far as it lives to tell."""
+"""Listens to every completion that the ledger announces while it is up."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from shared.ledger.events import event
 
 
 class Listener(threading.Thread):
-    """Listens to the ends of every shard, until the storm is over."""
+    """Listens to the completions of every shard until the storm is over."""
 
     def __init__(self, client: redis.Redis, *, shards: int, over: threading.Event) -> None:
         super().__init__(name="listener")
@@ -19,7 +19,7 @@ class Listener(threading.Thread):
         self._channels = [keys.completions(shard) for shard in range(shards)]
 
     def run(self) -> None:
-        """Until the storm is over; what is said while the ledger is away is not heard."""
+        """Run until the storm is over; messages sent while the ledger is down are missed."""
         while not self._over.is_set():
             try:
                 with self._client.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Ends a gateway inside one step of its work, as soon as it reaches a step for which a file lies in a folder."""
+"""Kills a gateway inside one step of its work when it reaches a step for which a file exists in a folder."""
 
 import os
 import signal
@@ -19,19 +19,19 @@ STEPS: Final[dict[str, tuple[type, str]]] = {
     "frame": (Sessions, "take"),
     "retry": (Ledger, "retry"),
     "erasure": (TenantData, "_drop_outbox_rows"),  # the jobs of the first shard are gone, the rest is there
-    "rotation": (ApiKeys, "expire"),  # the new key is there, the old one is as good as before
+    "rotation": (ApiKeys, "expire"),  # the new key exists, the old one still works
 }
 """By name: the call before or after which a gateway may be killed."""
 WHEN: Final = ("before", "after")
 
 
 def mine(folder: Path, step: str, when: str) -> Path:
-    """The file that kills the gateway that comes to this step first."""
+    """The file that kills the first gateway to reach this step."""
     return folder / f"{step} {when}"
 
 
 def lay(folder: Path) -> None:
-    """From now on this process dies where such a file lies."""
+    """From now on, kill this process at each step for which such a file exists."""
     for step, (owner, name) in STEPS.items():
         setattr(owner, name, mined(folder, step, getattr(owner, name)))
     born = Batches.__init__
@@ -40,11 +40,11 @@ def lay(folder: Path) -> None:
         born(batches, *given, **named)
         batches._accept = mined(folder, "batch", batches._accept)
 
-    setattr(Batches, "__init__", between_staging_and_acceptance)  # noqa: B010 - its type is another
+    setattr(Batches, "__init__", between_staging_and_acceptance)  # noqa: B010 - its type is different
 
 
 def mined(folder: Path, step: str, act: Callable[..., Any]) -> Callable[..., Any]:
-    """The same call; it is the last of the process where a file lies."""
+    """The same call; the process dies at it if a file exists."""
 
     @wraps(act, updated=())
     def walk(*given: Any, **named: Any) -> Any:

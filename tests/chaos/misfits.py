@@ -22,20 +22,20 @@ from tools.service import Service
 
 HOUR: Final = 3600.0
 SECONDS: Final = 3.0
-"""How long the store's memory is full, or its clock is wrong."""
+"""Seconds that the store's memory is full, or its clock is wrong."""
 START: Final = 30.0
 """Seconds that a process may take to start, or to refuse to."""
 SUBMITTED: Final = 6
-"""Jobs that a newer gateway takes."""
+"""Jobs that a newer gateway accepts."""
 COMMANDS: Final = {"gateway": ["api.app"], "courier": ["worker.courier"]}
 
 
 class Misfits:
-    """Does these faults. Call it from the main thread."""
+    """Injects these faults. Call it from the main thread."""
 
     def __init__(self, ground: Ground, moments: Moments, *, seed: int) -> None:
         self._ground, self._moments = ground, moments
-        self._random = random.Random(f"{seed} misfits")  # noqa: S311 - a schedule that can be repeated, no secret
+        self._random = random.Random(f"{seed} misfits")  # noqa: S311 - a repeatable schedule, not a secret
         self.menu: dict[str, tuple[int, Callable[[Blow], Course]]] = {
             "ledger's memory full": (0, lambda _: self._fill_memory()),
             "ledger's clock set forward by an hour": (0, lambda _: self._jump()),
@@ -45,14 +45,14 @@ class Misfits:
         }
 
     def end(self) -> None:
-        """The ledger takes everything again, also where it could not be told so before."""
+        """Let the ledger accept everything again, even if an earlier attempt could not reach it."""
         until = time.monotonic() + START
         while not self._limit_memory(0) and time.monotonic() < until:
             self._ground.supervise_once()
             time.sleep(0.1)
 
     def _fill_memory(self) -> Course:
-        """Not a byte more than it has: what is new is refused, and what was accepted goes on."""
+        """Limit the store's memory to its current usage: new jobs are refused, accepted jobs continue."""
         with contextlib.suppress(redis.RedisError), self._ground.stack.ledger.client() as ledger:
             ledger.config_set("maxmemory", ledger.info("memory")["used_memory"])
         try:
@@ -71,7 +71,7 @@ class Misfits:
         yield from ()
 
     def _jump_back(self) -> Course:
-        """Right again after a while: retries that were planned before would be an hour late."""
+        """Correct the clock again after a while: retries planned earlier would be an hour late."""
         with self._ground.ledger() as ledger:
             set_clock(ledger, by=-HOUR)
             try:
@@ -80,7 +80,7 @@ class Misfits:
                 set_clock(ledger, by=HOUR)
 
     def _other_shards(self) -> Course:
-        """It ends, and says why in one line."""
+        """The process exits and states the reason in one line."""
         kind = self._random.choice(sorted(COMMANDS))
         shards = {"VULTUS_SHARDS": str(self._ground.shards + 1), "VULTUS_PORT": str(free_port())}
         misfit = self._ground.beside(f"misfit-{kind}", COMMANDS[kind], **shards)
@@ -93,7 +93,7 @@ class Misfits:
                 self._moments.broken.append(f"settings: a {kind} of another number of shards was let in")
 
     def _newer(self) -> Course:
-        """Its records have a field that the others do not know; they are done and read all the same."""
+        """Its records have a field that the others do not know; the jobs are processed and read all the same."""
         port = free_port()
         url = f"http://{LOOPBACK}:{port}"
         newer = self._ground.beside("newer-gateway", COMMANDS["gateway"], VULTUS_PORT=str(port), CHAOS_NEWER="1")

@@ -1,4 +1,4 @@
-"""Gateways that are killed inside one step of their work, and what is promised of that step."""
+"""Gateways that are killed inside one step of their work, and the promises for that step."""
 
 import itertools
 import random
@@ -31,14 +31,14 @@ from tests.chaos.stores import holding
 from tests.integration.cards import Card
 
 PATIENCE: Final = 30.0
-"""Seconds until a step that was broken off must have been done by another gateway."""
+"""Seconds until another gateway must have completed an interrupted step."""
 SHORT: Final = 3.0
 """Seconds for which a batch is sent again: a gateway that died holds its key for longer."""
 ITEMS: Final = 8
 OWNED: Final = 12
 """Jobs of a tenant that is erased."""
 OWN_LOG: Final = f"vultus:{{auth}}:audit:{DEFAULT}"
-"""Who erased whom stays there."""
+"""Records who erased which tenant, and is kept."""
 EXPECTED: Final = {200, 201, 202, 204, 404, 409, 503}
 
 Lay = Callable[[], None]
@@ -46,19 +46,19 @@ Act = Callable[[Lay], None]
 
 
 class Moments:
-    """Does these faults, and keeps account of what it asked, as every client does."""
+    """Injects these faults and records what it requested, as every client does."""
 
     def __init__(self, ground: Ground, *, seed: int) -> None:
         self.accounts: list[Account] = []
         self.failed: list[BaseException] = []
         self.unexpected: list[str] = []
         self.broken: list[str] = []
-        """Promises that did not hold."""
+        """Broken promises."""
         self.gone: set[str] = set()
-        """Sessions and jobs that were erased; whether their ends are told is a question of the moment."""
+        """Sessions and jobs that were erased; whether their completions are sent depends on timing."""
         self.threads: list[threading.Thread] = []
         self._ground = ground
-        self._random = random.Random(f"{seed} moments")  # noqa: S311 - a schedule that can be repeated, no secret
+        self._random = random.Random(f"{seed} moments")  # noqa: S311 - a repeatable schedule, not a secret
         self._numbers = itertools.count()
         self._urls = itertools.cycle(ground.urls)
         self.menu: dict[str, tuple[int, Callable[[Blow], Course]]] = {
@@ -71,7 +71,7 @@ class Moments:
         }
 
     def _killed_in(self, step: str, act: Act) -> Course:
-        """The first gateway that comes to this step once the act has laid the mine dies, before or after it."""
+        """Kill the first gateway that reaches this step after the act has laid the mine, before or after the step."""
         file = mine(self._ground.mines, step, self._random.choice(WHEN))
         thread = threading.Thread(target=self._guarded, args=(act, file.touch), name=step)
         self.threads.append(thread)
@@ -89,7 +89,7 @@ class Moments:
     def _guarded(self, act: Act, lay: Lay) -> None:
         try:
             act(lay)
-        except BaseException as error:  # noqa: BLE001 - told with what is found
+        except BaseException as error:  # noqa: BLE001 - reported with the findings
             self.failed.append(error)
 
     def _account(self, **known: Any) -> Account:
@@ -98,7 +98,7 @@ class Moments:
         return account
 
     def _call(self, method: str, path: str, **more: Any) -> tuple[int, dict[str, Any]]:
-        """Status and body that either gateway answers, by turns; 0 where there was none."""
+        """Status and body of the response of either gateway, alternating; 0 if there was none."""
         try:
             answer = requests.request(method, next(self._urls) + path, timeout=15, **more)
         except requests.RequestException:
@@ -108,7 +108,7 @@ class Moments:
         return answer.status_code, answer.json() if answer.ok and answer.content else {}
 
     def _done(self, method: str, path: str, *, codes: set[int], **more: Any) -> Mapping[str, Any]:
-        """Ask until it is answered with one of these; the body."""
+        """Repeat the call until it is answered with one of these statuses; return the body."""
         body: dict[str, Any] = {}
 
         def ask() -> bool:
@@ -146,13 +146,13 @@ class Moments:
         return repeat(lambda: (status := self._status(job_id)) is not None and status.is_terminal, within=within)
 
     def _fetch(self, lay: Lay) -> None:
-        """Its image has been downloaded; another gateway has to fetch it again once the hold is over."""
+        """The image has been downloaded; another gateway must fetch it again once the hold is over."""
         _, job_id = self._submit_url("/", lay)
         if job_id is not None:
             self._ends(job_id)
 
     def _retry(self, lay: Lay) -> None:
-        """Asked for until it is answered; the oracle counts what came of it."""
+        """Repeat until it is answered; the oracle counts the outcome."""
         account, job_id = self._submit_url(FAILS_ONCE)
         if job_id is None or not self._ends(job_id):
             return
@@ -166,9 +166,9 @@ class Moments:
         repeat(again, within=PATIENCE)
 
     def _batch(self, lay: Lay) -> None:
-        """Its images are in the store and its jobs are not, or all of it is and nobody was told."""
+        """Either its images are stored and its jobs are not, or all of it is stored and no client was told."""
         account = self._account(items=ITEMS)
-        more = batch(random.Random(account.key), account)  # noqa: S311 - no secret
+        more = batch(random.Random(account.key), account)  # noqa: S311 - not a secret
         lay()
 
         def submit() -> bool:
@@ -179,7 +179,7 @@ class Moments:
         repeat(submit, within=SHORT)
 
     def _frame(self, lay: Lay) -> None:
-        """The session is erased then: nothing of it or of its frame may stay."""
+        """The session is erased then: nothing of it or of its frame may remain."""
         asked = {"movements": 1, "kinds": ["turn_left"]}
         session = self._done("POST", "/v1/liveness-sessions", codes={201}, json=asked)
         if "id" not in session:
@@ -201,7 +201,7 @@ class Moments:
         self.broken += [f"frame: {name} is left of a session that was erased" for name in left]
 
     def _erasure(self, lay: Lay) -> None:
-        """Asked for again it finds the rest, and nothing that was granted before is accepted after it."""
+        """A repeated call erases the rest, and nothing granted before is accepted afterwards."""
         tenant = f"erased-{next(self._numbers)}"
         with self._stores() as (store, stores):
             made = stores.tenants.create(Tenant(tenant))
@@ -221,7 +221,7 @@ class Moments:
         self.broken += [f"erased: {name} is left of {tenant}" for name in left]
 
     def _rotation(self, lay: Lay) -> None:
-        """Answered at last, the old key is over, and nothing is accepted with it once it is revoked."""
+        """Once it is answered, the old key no longer works, and nothing is accepted with it after it is revoked."""
         name = f"rotated-{next(self._numbers)}"
         asked = {"tenant": DEFAULT, "scopes": ["jobs:write"], "name": name}
         old = self._done("POST", "/v1/admin/keys", codes={201}, json=asked)
@@ -253,7 +253,7 @@ class Moments:
         self.broken.append(f"fence: {job_id} of {whom} was accepted")
 
     def _accept(self, ledger: Ledger, grant: Grant, *, tenant: str, shard: int) -> str:
-        """A job that was authorised earlier, put on record as a gateway does."""
+        """Write a job that was authorized earlier, as a gateway does."""
         job = NewJob(
             id=new_job_id(shard=shard, now_ms=time.time_ns() // 1_000_000),
             operation=Operation.DETECT,

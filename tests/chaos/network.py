@@ -1,4 +1,4 @@
-"""A line between the service and a store that is slow, stalls, breaks off or swallows answers when it is told to."""
+"""A connection between the service and a store that can be slowed, stalled, cut, or made to swallow responses."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,18 @@ from tools.ports import LOOPBACK
 
 PART: Final = 65_536
 SWALLOWED: Final = 0.2
-"""Of the answers on a line that swallows them."""
+"""Share of the responses that are swallowed."""
 
 
 class Line:
-    """A port that leads to another one. A context manager; what it does to those who use it can change at any time."""
+    """A port that forwards to another one. A context manager; what it does to its users can change at any time."""
 
     def __init__(self, target: int, *, seed: int) -> None:
         self.port = 0
         self.connections = 0
         self.swallowed = 0
         self._target = target
-        self._random = random.Random(seed)  # noqa: S311 - a schedule that can be repeated, no secret
+        self._random = random.Random(seed)  # noqa: S311 - a repeatable schedule, not a secret
         self._delay = 0.0
         self._swallows = False
         self._refuses = False
@@ -33,7 +33,7 @@ class Line:
         self._thread = threading.Thread(target=self._serve, name="line", daemon=True)
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         self._thread.start()
         self._ready.wait(10)
         return self
@@ -44,24 +44,24 @@ class Line:
         self._thread.join(10)
 
     def slow(self, seconds: float) -> None:
-        """Everything takes this much longer, either way."""
+        """Delay everything by this much, in both directions."""
         self._delay = seconds
 
     def stall(self) -> None:
-        """Nothing moves; connections stay open."""
+        """Forward nothing; connections stay open."""
         self._loop.call_soon_threadsafe(self._event.clear)
 
     def swallow(self) -> None:
-        """Some answers do not arrive: the store did what it was asked, and the connection is gone."""
+        """Drop some responses: the store did its work, and the connection is gone."""
         self._swallows = True
 
     def cut(self) -> None:
-        """Every connection is reset; new ones are taken, and reset."""
+        """Reset every connection; accept new ones and reset them too."""
         self._refuses = True
         self._loop.call_soon_threadsafe(self._reset)
 
     def clear(self) -> None:
-        """As it should be."""
+        """Forward normally."""
         self._delay, self._swallows, self._refuses = 0.0, False, False
         self._loop.call_soon_threadsafe(self._event.set)
 
@@ -106,7 +106,7 @@ class Line:
             for task in left:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        except (OSError, asyncio.CancelledError):  # the line is closed: nobody waits for what came of it
+        except (OSError, asyncio.CancelledError):  # the connection is closed: nobody waits for the outcome
             return
         finally:
             self._open -= mine

@@ -1,4 +1,4 @@
-"""Makes a gateway write records of jobs as a newer version might: with a field that this one does not know."""
+"""Makes a gateway write records of jobs as a newer version might: with a field that this version does not know."""
 
 import json
 from typing import Any, Final
@@ -10,7 +10,7 @@ FIELD: Final = "colour"
 
 
 def write() -> None:
-    """From now on; call it before anything else of the ledger is loaded."""
+    """Start doing so; call it before anything else of the ledger is imported."""
     written = records.new_job_json
 
     def newer(job: NewJob, **more: Any) -> str:

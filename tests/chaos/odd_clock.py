@@ -1,6 +1,6 @@
-"""Runs a module of the service by a clock that a file moves: `python -m tests.chaos.odd_clock api.app`.
+"""Runs a module of the service with a clock that a file shifts: `python -m tests.chaos.odd_clock api.app`.
 
-With `CHAOS_MINES` it is killed at the steps that files in that folder name (`mines.py`), with `CHAOS_NEWER` it writes
+With `CHAOS_MINES` it is killed at the steps that files in that folder name (`mines.py`). With `CHAOS_NEWER` it writes
 records as a newer version might.
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 LOOK: Final = 0.05
-"""Seconds between two looks at the file."""
+"""Seconds between two reads of the file."""
 
 
 def follow(file: Path) -> None:
-    """From now on this process's clock is wrong by the seconds that the file says, from one moment to the next."""
+    """From now on, this process's clock is off by the number of seconds in the file."""
     true, true_ns = time.time, time.time_ns
     wrong = [0.0]
 

@@ -1,4 +1,4 @@
-"""Judges what a storm left: from what clients were told and what the stores hold, every broken promise by name."""
+"""Judges a storm: compares what clients were told with what the stores hold, and names every broken promise."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,14 +9,14 @@ from typing import Final
 from shared.jobs import TRANSITIONS, Status
 
 LINES: Final = ("queue", "leases", "deadlines", "fetch")
-"""Where a job may be that has not ended: empty when all have."""
+"""Where an unfinished job may be; empty when all have finished."""
 BROKEN_OFF: Final = ("lost", "unended")
 DOUBLED: Final = "doubled"
 
 
 @dataclass(slots=True)
 class Account:
-    """What one client knows of one submission: a job, or a batch where it has items."""
+    """What one client knows about one submission: a job, or a batch if it has items."""
 
     key: str
     """Its idempotency key, which its metadata carries too."""
@@ -25,28 +25,28 @@ class Account:
     """Receiver and path that came with it."""
     hook_url: str | None = None
     ids: set[str] = field(default_factory=set)
-    """Every id that an answer gave for it."""
+    """Every id that a response returned for it."""
     canceled: bool = False
-    """True where a cancel was answered with 200."""
+    """True if a cancel was answered with 200."""
     ends_seen: set[Status] = field(default_factory=set)
-    """Every end that a read has shown."""
+    """Every terminal state that a read has shown."""
     completed: bool = False
-    """True where a read has shown the batch as completed."""
+    """True if a read has shown the batch as completed."""
     retries: set[str] = field(default_factory=set)
-    """Every id that an answer gave for its retry."""
+    """Every id that a response returned for its retry."""
     erased: bool = False
-    """True where somebody has asked for that, whatever the answer."""
+    """True if erasure was requested, whatever the response."""
     erased_surely: bool = False
-    """True where the answer was that nothing is left."""
+    """True if the response was that nothing is left."""
 
     @property
     def path(self) -> str:
-        """Where it is submitted."""
+        """The path that it is submitted to."""
         return "/v1/batches" if self.items else "/v1/jobs"
 
     @property
     def item_keys(self) -> list[str]:
-        """What each of its items carries."""
+        """The key of each of its items."""
         return [f"{self.key}/{number}" for number in range(self.items)]
 
 
@@ -71,7 +71,7 @@ class Record:
 
     @property
     def ended(self) -> float:
-        """When it got the status that it has."""
+        """When it reached its current status."""
         return self.times[-1] if self.times else 0.0
 
 
@@ -83,7 +83,7 @@ class Group:
     status: str
     total: int
     ended: int
-    """Its jobs that have ended, by its own count."""
+    """Number of its finished jobs, by its own count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +99,17 @@ class Snapshot:
     images: Sequence[str]
     """Names of keys, of both stores, that hold the bytes of an image."""
     keys_lead_to: Mapping[str, str]
-    """What the service answers now to a submission that is repeated: its key, and the id."""
+    """What the service answers now to a repeated submission: its key and the id."""
 
 
 def audit(
     accounts: Sequence[Account], ends: Sequence[tuple[str, str]], found: Snapshot, *, max_attempts: int
 ) -> list[str]:
-    """Every broken promise, one line each; none where all was kept.
+    """Return every broken promise, one line each.
 
     Args:
         accounts: what the clients know.
-        ends: id and status of every end that was announced and heard.
+        ends: id and status of every completion that was announced and heard.
         found: what the stores hold.
         max_attempts: how often a job may start.
     """

@@ -1,4 +1,4 @@
-"""Asks one gateway, again and again, for the whole of the service: a job that is done, and told of."""
+"""Probes the whole service through one gateway, again and again: a job must be done and its callback delivered."""
 
 import json
 import threading
@@ -13,13 +13,13 @@ from tests.chaos.oracle import Account
 from tests.chaos.receiver import Receiver
 
 EVERY: Final = 0.15
-"""Seconds between two questions."""
+"""Seconds between two probes."""
 WAIT: Final = 2
-"""Seconds after which a question is asked anew."""
+"""Seconds after which a probe is abandoned and repeated."""
 
 
 class Probe(threading.Thread):
-    """Keeps account of what it asked, as every client does, and of when the service was whole."""
+    """Records what it submitted, as every client does, and when the service was whole."""
 
     def __init__(self, number: int, url: str, receiver: Receiver, *, over: threading.Event) -> None:
         super().__init__(name=f"probe-{number}")
@@ -28,21 +28,21 @@ class Probe(threading.Thread):
         self.failed: list[BaseException] = []
         self.unexpected: list[str] = []
         self.whole: list[tuple[float, float]] = []
-        """When a question was asked that was answered whole, and when it was; seconds since the epoch."""
+        """When a successful probe started, and when it was answered; seconds since the epoch."""
         self._number, self._url, self._receiver, self._over = number, url, receiver, over
 
     def recovered(self, since: float) -> float | None:
-        """When the first question that was asked since then had been answered whole."""
+        """When the first successful probe that started after this moment was answered."""
         return next((answered for asked, answered in self.whole if asked >= since), None)
 
     def run(self) -> None:
-        """Until the storm is over."""
+        """Run until the storm is over."""
         try:
             while not self._over.wait(EVERY):
                 asked = time.time()
                 if self._ask():
                     self.whole.append((asked, time.time()))
-        except BaseException as error:  # noqa: BLE001 - told by whoever joins this thread
+        except BaseException as error:  # noqa: BLE001 - reported by the thread that joins this one
             self.failed.append(error)
 
     def _ask(self) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SUBJECT: Final = re.compile(r"(?:job|batch)_[0-9a-f]+")
 JUMP: Final = 1800.0
-"""Seconds; nothing takes that long in a storm, but for a clock that jumps."""
+"""Seconds; nothing takes that long in a storm, except for a clock that jumps."""
 HEAD: Final = ("fault", "times", "jobs touched", "lost", "doubled", "whole again after s (median, most)")
 
 
@@ -30,14 +30,14 @@ class Row:
 
     times: int = 0
     touched: int = 0
-    """Jobs that were accepted before the service was whole again, and ended after the fault began."""
+    """Jobs that were accepted before the service was whole again, and finished after the fault began."""
     lost: int = 0
     doubled: int = 0
     recoveries: list[float] = field(default_factory=list)
-    """Seconds from the end of the cause until every gateway had a job done and told of; where it came alone."""
+    """Seconds from the end of the cause until the service was whole at every gateway; only if the fault came alone."""
 
     def add(self, other: "Row") -> None:
-        """Both together."""
+        """Add the figures of another row."""
         self.times += other.times
         self.touched += other.touched
         self.lost += other.lost
@@ -47,14 +47,14 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """What happened in one storm, or in several."""
+    """The figures of one storm, or of several."""
 
     seeds: list[int]
     rows: dict[str, Row]
     seconds: float
     asked: int
     accepted: int
-    """Jobs, the items of batches among them."""
+    """Jobs, including the items of batches."""
     ends: dict[str, int]
     starts: dict[str, int]
     batches: int
@@ -71,7 +71,7 @@ class Report:
     repeats: int
     requests: int
     delays: list[float]
-    """The middle, the 99th of a hundred and the most of the seconds from an end to its callback."""
+    """Median, 99th percentile and maximum of the seconds from a completion to its callback."""
     swallowed: int
     restarts: int
     usage: dict[str, list[float]]
@@ -85,7 +85,7 @@ class Report:
         usage: tuple[Mapping[str, Usage], Mapping[str, Usage]], delays: Sequence[float], told: int, repeats: int,
         requests: int, lost_by_couriers: Sequence[float], after_lease: Sequence[float], swallowed: int, restarts: int,
     ) -> Self:  # fmt: skip
-        """From what was done, known and found."""
+        """Compute it from the faults, the clients' records and the findings."""
         records = found.records
         batched = sum(record.in_batch for record in records.values())
         single = {job_id for account in accounts if not account.items for job_id in account.ids}
@@ -118,27 +118,27 @@ class Report:
         )
 
     def and_found(self, more: Sequence[str]) -> "Report":
-        """The same, with what was found later."""
+        """The same report with later findings added."""
         return replace(self, findings=[*self.findings, *more])
 
     @property
     def faults(self) -> int:
-        """How many were done."""
+        """Number of faults."""
         return sum(row.times for row in self.rows.values())
 
     def written(self) -> str:
-        """As JSON."""
+        """Serialize as JSON."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """What `written` gave."""
+        """Read what `written` returned."""
         raw: dict[str, Any] = json.loads(text)
         return cls(**{**raw, "rows": {name: Row(**row) for name, row in raw["rows"].items()}})
 
 
 def together(reports: Sequence[Report]) -> Report:
-    """Several storms as one."""
+    """Combine several storms."""
     rows: dict[str, Row] = {}
     for report in reports:
         for name, row in report.rows.items():
@@ -176,7 +176,7 @@ def together(reports: Sequence[Report]) -> Report:
 
 
 def table(report: Report) -> list[str]:
-    """In Markdown, as a person reads it in a terminal too."""
+    """The Markdown table, also readable in a terminal."""
     lines = [_line(HEAD), _line(["---"] * len(HEAD))]
     whole = Row()
     for name, row in sorted(report.rows.items()):
@@ -189,7 +189,7 @@ def table(report: Report) -> list[str]:
 
 
 def summary(report: Report) -> list[str]:
-    """What the table does not say."""
+    """The figures that are not in the table."""
     return [
         (
             f"- seeds {', '.join(map(str, report.seeds))}: {report.faults} faults in {report.seconds:.0f} s, "
@@ -226,19 +226,19 @@ def summary(report: Report) -> list[str]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median and most."""
+    """Median and maximum."""
     return f"{statistics.median(values):.2f}, {max(values):.2f}" if values else "-"
 
 
 def counts(counted: Mapping[str, int]) -> str:
-    """By name."""
+    """Counts by name."""
     return ", ".join(f"{name} {count}" for name, count in sorted(counted.items()))
 
 
 def told_late(ledger: redis.Redis, shards: int, *, hold: float) -> list[float]:
-    """From the log of every delivery: seconds beyond one hold until a dead courier's was another's.
+    """Seconds beyond one hold until another courier took a dead one's delivery, from the log of every delivery.
 
-    Without those in whose time the clock of the ledger was set: they seem to have taken as long as it jumped.
+    Deliveries during which the ledger's clock was set are left out: they seem to have taken as long as the jump.
     """
     found = []
     for shard in range(shards):
@@ -272,9 +272,9 @@ def _subjects(findings: Iterable[str], kinds: tuple[str, ...]) -> set[str]:
 
 
 def after_lease(blows: Sequence[Blow], found: Snapshot) -> dict[str, float]:
-    """For each job that a worker died with: seconds from the end of its lease until it was out of the dead hands.
+    """For each job that a worker died with: seconds from the end of its lease until the dead worker had lost it.
 
-    Only of faults that came alone: in the midst of others the store itself may have been away.
+    Only for faults that came alone: among others, the store itself may have been down.
     """
     spent = {}
     for blow in blows:

@@ -1,4 +1,4 @@
-"""Storms from the command line: `python -m tests.chaos.run --seeds 1 2`; ends with 1 where a promise was broken."""
+"""Storms from the command line: `python -m tests.chaos.run --seeds 1 2`; exits with 1 if a promise was broken."""
 
 import argparse
 import os
@@ -19,17 +19,17 @@ from tools.setup import ROOT
 
 JOBS: Final = 50_000
 FAULTS: Final = 1_000
-"""What a full run has at least."""
+"""The least that a full run must have."""
 MOST: Final = 50
-"""Findings that are shown."""
+"""Number of findings that are shown."""
 LOGS: Final = ROOT / ".data" / "chaos"
-"""Where the log of a storm is kept in which something was found."""
+"""Where the log of a storm with findings is kept."""
 SHARDS: Final = (1, 3)
-"""By turns: seeds that are odd have one shard, those that are even have three."""
+"""Alternating: odd seeds have one shard, even seeds three."""
 
 
 def main() -> int:
-    """Run the storms, print a table, keep it; 1 where anything was found."""
+    """Run the storms, print a table and keep it; return 1 if anything was found."""
     asked = _parser().parse_args()
     reports = _kept(asked.into) if asked.into else {}
     for seed in asked.seeds:
@@ -70,7 +70,7 @@ def _one(seed: int, *, only: list[str] | None, seconds: float) -> Report:
 
 
 def _keep(folder: Path, whole: Report, lines: list[str]) -> None:
-    """A dated result, for the record: the table with how it came about, and all figures."""
+    """Keep a dated result: the table with how it was produced, and all figures."""
     today = datetime.now(tz=UTC).strftime("%Y-%m-%d")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Sets the clock of a ledger: every time on record is moved the other way, in one step, which comes to the same."""
+"""Sets the clock of a ledger by shifting every stored time in the opposite direction, in one step."""
 
 from typing import Final
 
@@ -32,8 +32,8 @@ end
 
 
 def set_clock(ledger: redis.Redis, *, by: float) -> None:
-    """Set it forward by so many seconds, or back. Expiry by the server itself is not moved.
+    """Set the clock forward by this many seconds, or back. Expiry by the server itself is not shifted.
 
-    So less than `VULTUS_RESULT_TTL` in sum: the index would forget records that are still there.
+    Keep the sum below `VULTUS_RESULT_TTL`: otherwise the index would forget records that still exist.
     """
     ledger.eval(_SHIFT, 0, str(by), *TIMES)

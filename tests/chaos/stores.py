@@ -1,4 +1,4 @@
-"""Reads what the oracle judges from the stores of a stack."""
+"""Reads from the stores of a stack what the oracle judges."""
 
 import json
 import re
@@ -16,7 +16,7 @@ IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|extra_images|urls):
 OWNED: Final = re.compile(
     r"vultus:\{\d+\}:(turns|counts|queued_tenants|expiry|listeners:.*|index:.*)|vultus:layout|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*"
 )
-"""Keys of the ledger that may have no end at rest: who owns each removes what is in it (shared/ledger/keys.py)."""
+"""Keys of the ledger that may lack a TTL at rest: the owner of each removes its content (shared/ledger/keys.py)."""
 DOORBELLS: Final = re.compile(r"_kombu\..*|unacked.*|.*celery.*|.*pidbox.*|vultus.*")
 """Keys of the broker."""
 ENDS: Final = ("succeeded", "failed", "canceled", "expired")
@@ -41,7 +41,7 @@ def snapshot(ledger: redis.Redis, broker: redis.Redis, *, shards: int, keys_lead
 
 
 def endless(ledger: redis.Redis) -> list[str]:
-    """Keys of the ledger at rest that no clock will remove, and that nobody owns."""
+    """Keys of the ledger at rest without a TTL and without an owner."""
     return [
         name
         for name in _names(ledger)
@@ -50,9 +50,9 @@ def endless(ledger: redis.Redis) -> list[str]:
 
 
 def holding(ledger: redis.Redis, text: str) -> list[str]:
-    """Keys in whose name or value the text stands; what is removed meanwhile is passed over.
+    """Keys whose name or value contains the text; keys that disappear meanwhile are skipped.
 
-    A storm leaves some 50,000 keys, so they are read in bulk: two calls for each took longer than a fault may last.
+    A storm leaves some 50,000 keys, so they are read in bulk: two calls per key took longer than a fault may last.
     """
     names = _names(ledger)
     chunks = (names[start : start + IN_BULK] for start in range(0, len(names), IN_BULK))
@@ -68,7 +68,7 @@ def _values(ledger: redis.Redis, names: Sequence[str]) -> Iterator[tuple[str, ob
     with ledger.pipeline(transaction=False) as values:
         for name, kind in present:
             READERS[kind](values, name)
-        # A key that another type took meanwhile answers with an error: it is not the one that was looked for.
+        # A key whose type changed meanwhile answers with an error: it is not the one that was looked for.
         yield from zip((name for name, _ in present), values.execute(raise_on_error=False), strict=True)
 
 
@@ -89,16 +89,16 @@ def strange(broker: redis.Redis) -> list[str]:
 
 
 def images_kept(ledger: redis.Redis) -> bool:
-    """Whether images of jobs that may be retried are still there."""
+    """Whether images of jobs that may be retried still exist."""
     return any(IMAGES.match(name) and ledger.ttl(name) <= SOON for name in _names(ledger))
 
 
 SOON: Final = 60
-"""Seconds; what goes later was put there for a batch that then was not accepted."""
+"""Seconds; images with a longer TTL were staged for a batch that was then not accepted."""
 
 
 def _owned(ledger: redis.Redis, name: str, records: Mapping[str, Record]) -> bool:
-    """Whether an image belongs to a job; one for a batch that was not accepted has a clock, and goes by itself."""
+    """Whether an image belongs to a job; one for a batch that was not accepted has a TTL and expires."""
     job_id = name.rpartition(":")[2]
     return job_id in records or ledger.ttl(name) == -1
 
@@ -144,5 +144,5 @@ def _groups(ledger: redis.Redis, prefix: str) -> Iterator[tuple[str, Group]]:
 
 
 def _images(store: redis.Redis) -> list[str]:
-    """Keys made for images, and whatever else has the first bytes of one in it."""
+    """Keys made for images, and any other key that contains the first bytes of one."""
     return [name for name in _names(store) if IMAGES.match(name) or PNG in (store.dump(name) or b"")]

@@ -1,4 +1,4 @@
-"""One storm: load, single faults with what follows each, then many at once, then calm, and the oracle's verdict."""
+"""One storm: load, single faults and their recovery, many faults at once, calm, and the oracle's verdict."""
 
 import threading
 import time
@@ -31,39 +31,39 @@ from tests.chaos.traces import grown, restarts, unhandled
 
 CLIENTS: Final = 5
 CALM: Final = 90.0
-"""Seconds after the last fault until every job must have ended."""
+"""Seconds after the last fault until every job must have finished."""
 RECOVERY: Final = 60.0
 """Seconds after a single fault until the service must be whole."""
 HELD: Final = 10.0
-"""Seconds after its lease until a dead worker's job must have left it; how soon it does is what is measured."""
+"""Seconds after its lease until a dead worker's job must have left it; the actual time is measured."""
 REPEATED: Final = 40
-"""Submissions that are sent once more when all is over."""
+"""Submissions that are repeated when all is over."""
 WARM: Final = 2.0
-"""Seconds of load before the first fault, and before the first look at what processes use."""
+"""Seconds of load before the first fault, and before the first measurement of resource usage."""
 EVERYTHING: Final = tuple(event.value for event in SUBSCRIBABLE)
 FAILURES: Final = ("job.failed", "job.expired")
-"""What the two endpoints listen to."""
+"""The events that the two endpoints listen to."""
 PATHS: Final = ("all", "failures")
 AGAIN: Final = ("worker killed", "worker frozen, then killed") * 3
-"""Done more often than once alone, since what is promised of them has a time."""
+"""Injected more than once alone, because their promises have a time limit."""
 SOON: Final = 2.0
-"""Seconds after the lease of a dead worker until its job must be another's."""
+"""Seconds after the lease of a dead worker until another worker must have its job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to happen."""
+    """The course of a storm."""
 
     seed: int
     shards: int
     singles: Sequence[str] | None = None
-    """Faults that are done one by one, each until the service is whole again; None: each that there is, and `AGAIN`."""
+    """Faults injected one by one, each until the service is whole again; None: every known fault, and `AGAIN`."""
     seconds: float = 30.0
-    """How long many come at once, after that."""
+    """Seconds of many faults at once, after that."""
 
 
 class Storm:
-    """One storm over a ground that stands."""
+    """One storm over a running stack."""
 
     def __init__(self, ground: Ground, plan: Plan, receivers: Sequence[Receiver]) -> None:
         self._ground, self._plan = ground, plan
@@ -81,11 +81,11 @@ class Storm:
 
     @property
     def submitters(self) -> list[Client | Probe | Moments]:
-        """Whoever keeps account of what it submitted."""
+        """Everything that records what it submitted."""
         return [*self.clients, *self.probes, self.faults.moments]
 
     def run(self) -> Report:
-        """Let it storm, and judge what is left."""
+        """Run the storm and judge the result."""
         begin = time.time()
         with self._ground.ledger() as ledger:
             listener = Listener(ledger, shards=self._ground.shards, over=self._silent)
@@ -106,7 +106,7 @@ class Storm:
                 )
                 calm += self._settle()
                 found = self._look(ledger)
-                # A process that was told to stop in the last moment may still be draining, or be about to start again.
+                # A process that was told to stop at the last moment may still be draining, or be about to restart.
                 self._ground.supervise(lambda: len(self._census()) == len(self._ground.services), seconds=30)
                 after = self._census()
                 leaks = self._leaks(ledger)
@@ -145,7 +145,7 @@ class Storm:
         return blow.recovered is not None
 
     def _has_left(self, blow: Blow) -> bool:
-        """Whether no job is any more in the hands of the worker that died."""
+        """Whether the dead worker has lost all of its jobs."""
         if not blow.held:
             return True
         try:
@@ -167,7 +167,7 @@ class Storm:
         self.faults.end()
 
     def _settle(self) -> float:
-        """Seconds until nothing waits and nothing runs; what is left then is the oracle's to find."""
+        """Seconds until nothing is queued or running; the oracle finds what is left then."""
         begin = time.monotonic()
         self._ground.supervise(self._at_rest, seconds=CALM)
         return time.monotonic() - begin
@@ -240,7 +240,7 @@ class Storm:
 
 
 def storm(data: Path, plan: Plan) -> Report:
-    """Let it storm as planned, on a stack of its own; every process of it has ended when this returns."""
+    """Run the storm as planned, on its own stack; every process of it has exited when this returns."""
     with ExitStack() as exits:
         ground = Ground(data, shards=plan.shards, seed=plan.seed)
         exits.callback(lambda: (data / "log.txt").write_text("\n".join(ground.log), encoding="utf-8"))
@@ -258,7 +258,7 @@ def storm(data: Path, plan: Plan) -> Report:
 
 
 def register(url: str, where: str, events: Sequence[str]) -> str:
-    """Register an endpoint; its secret."""
+    """Register an endpoint; return its secret."""
     answer = requests.post(f"{url}/v1/webhook-endpoints", json={"url": where, "events": [*events]}, timeout=10)
     answer.raise_for_status()
     return str(answer.json()["secret"])

@@ -1,4 +1,4 @@
-"""A storm over a real stack: what was accepted ends once and is told of, whatever is killed, frozen or forgotten."""
+"""A storm over a real stack: accepted jobs finish once and are reported, whatever is killed, frozen or forgotten."""
 
 from pathlib import Path
 from typing import Final
@@ -21,15 +21,15 @@ SINGLES: Final = (
     "broker emptied",
     "answers lost on the way",
 )
-"""The others are done by `make chaos-short` and `make chaos`."""
+"""The others are run by `make chaos-short` and `make chaos`."""
 
 
 @pytest.mark.timeout(900)
-def test_a_storm_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+def test_a_storm_loses_and_duplicates_nothing(tmp_path: Path) -> None:
     report = storm(tmp_path, Plan(seed=1, shards=3, singles=SINGLES, seconds=SECONDS))
-    print("\n".join([*table(report), *summary(report)]))  # noqa: T201 - shown where it fails
+    print("\n".join([*table(report), *summary(report)]))  # noqa: T201 - shown if the test fails
     assert report.findings == []
-    assert report.accepted > 100  # a storm in which nothing is asked for shows nothing
+    assert report.accepted > 100  # a storm without submissions shows nothing
     assert report.faults >= len(SINGLES) + SECONDS / 2
     assert {name for name, row in report.rows.items() if row.recoveries} == set(SINGLES)
     assert "stack | ledger ended (exit 1)" in (tmp_path / "log.txt").read_text(

@@ -1,4 +1,4 @@
-"""What a storm leaves in the log and in its processes: tracebacks, restarts, growth."""
+"""The traces that a storm leaves in the log and in its processes: tracebacks, restarts, growth."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,15 @@ from typing import Final
 from tests.chaos.census import Usage
 
 GROWTH: Final = Usage(megabytes=64, threads=80, files=80)
-"""How much more than at the start a process may use after a storm, or another in its place.
+"""How much more a process, or its replacement, may use after a storm than at the start.
 
-Threads that wait for the ledger stay for 10 s after their last use, and a courier may have 64 of them
-(`Courier.run`): a process that gains more than these, and a few for odd jobs, leaks.
+Threads that wait for the ledger stay for 10 s after their last use, and a courier may have 64 of them (`Courier.run`).
+A process that gains more than these, plus a few for odd jobs, leaks.
 """
 
 
 def grown(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> list[str]:
-    """Which processes use more than they may, one line each."""
+    """Processes that exceed their allowed growth, one line each."""
     found = []
     for name, then in before.items():
         now = after.get(name)
@@ -30,13 +30,13 @@ def grown(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> list[str]:
 
 
 OUT_OF_MEMORY: Final = "MemoryError"
-"""What threads beside a picture that takes all memory may write: a traceback for the operator."""
+"""What threads beside a picture that exhausts memory may write: a traceback for the operator."""
 _EVENT: Final = re.compile(r"\d\d:\d\d:\d\d \[")
-"""How a line of the log begins; another thread's may stand between those of a traceback."""
+"""How a log line begins; lines of another thread may stand between those of a traceback."""
 
 
 def unhandled(log: Sequence[str]) -> list[str]:
-    """For each traceback in the log, what was raised."""
+    """The exception of each traceback in the log."""
     found = []
     for at, line in enumerate(log):
         if "Traceback" in line:
@@ -50,5 +50,5 @@ def unhandled(log: Sequence[str]) -> list[str]:
 
 
 def restarts(log: Sequence[str]) -> int:
-    """How often the supervisor started something again."""
+    """How often the supervisor restarted something."""
     return sum(line.startswith("stack | ") and "starting it again" in line for line in log)

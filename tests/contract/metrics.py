@@ -1,4 +1,4 @@
-"""Every metric of every process, from the code; `python -m tests.contract.metrics` writes the documents' table."""
+"""Every metric of every process, from the code; `python -m tests.contract.metrics` writes the table in the docs."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SUFFIXES: Final = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_
 
 @dataclass(frozen=True)
 class Family:
-    """One metric by the name that queries use; a histogram's is without its suffix."""
+    """One metric by the name that queries use; a histogram's has no suffix."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class Family:
 
 
 def families() -> list[Family]:
-    """All of them, process by process."""
+    """All metrics, process by process."""
     ledger = [Family(name, "gauge", labels, text, "gateway (ledger)") for name, (text, labels) in GAUGES.items()]
     ledger += [Family(name, "counter", labels, text, "gateway (ledger)") for name, (text, labels) in COUNTERS.items()]
     return [
@@ -62,7 +62,7 @@ def _of(module: ModuleType, process: str) -> list[Family]:
 
 
 def table() -> str:
-    """The table of the documents."""
+    """The table in the docs."""
     rows = ["| metric | type | labels | served by | meaning |", "|---|---|---|---|---|"]
     for one in families():
         labels = ", ".join(f"`{label}`" for label in one.labels)
@@ -71,7 +71,7 @@ def table() -> str:
 
 
 def written() -> str:
-    """The document with the table as it should be."""
+    """The document with the current table."""
     text = DOCUMENT.read_text(encoding="utf-8")
     return re.sub(
         f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: f"{BEGIN}\n{table()}\n{END}", text, flags=re.DOTALL

@@ -1,4 +1,4 @@
-"""The OpenAPI document as it was last agreed on; `python -m tests.contract.snapshot` writes it anew."""
+"""The agreed OpenAPI document; `python -m tests.contract.snapshot` updates it."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 
 def document() -> dict[str, Any]:
-    """The document that this code serves, as JSON gives it back."""
+    """The document that this code serves, as parsed JSON."""
     made: dict[str, Any] = json.loads(json.dumps(create_app(ApiSettings()).openapi()))
     return made
 

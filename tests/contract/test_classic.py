@@ -1,4 +1,4 @@
-"""The classic endpoints answer what the classic service answered, to the letter, given the same faces."""
+"""The classic endpoints return exactly the responses of the classic service, given the same faces."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def recorded() -> dict[str, dict[str, Any]]:
 
 
 def worker_result(call: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What a worker would have written about the same faces."""
+    """The result that a worker would have written about the same faces."""
     if call in {"/detect", "/extract-embedding"}:
         result = faces(body["num_faces"], embedded=True)
         if body.get("bbox"):
@@ -62,11 +62,11 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_the_recorded_answers_are_ours_too(gateway: Gateway, call: str) -> None:
+def test_the_recorded_responses_are_reproduced(gateway: Gateway, call: str) -> None:
     for name, calls in recorded().items():
         answer = calls[call]
         if answer["status"] != 200:
-            continue  # unreadable images: 400 and 415 here, where the classic service said 500
+            continue  # unreadable images: 400 and 415 here, but 500 in the classic service
         result = worker_result(call, answer["body"])
         gateway.worker.script = lambda _, result=result: result
         fields = {"skip_liveness": "true"} if call.endswith("skip") else {}

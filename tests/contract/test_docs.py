@@ -1,4 +1,4 @@
-"""The documents name everything that there is: codes, calls, settings."""
+"""The documents cover every error code, call and setting."""
 
 import re
 import tomllib
@@ -25,7 +25,7 @@ def read(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
-def test_the_table_of_errors_is_the_table_of_the_code() -> None:
+def test_the_error_table_matches_the_code() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| [^|]+ \| [^|]+ \|$", read("errors.md"), flags=re.MULTILINE)
     assert {code: int(status) for code, status in rows} == {code.value: TABLE[code].status for code in ErrorCode}
 
@@ -35,7 +35,7 @@ def test_every_call_has_a_heading(name: str) -> None:
     assert f"### `{name}`" in read("api.md")
 
 
-def test_no_heading_promises_a_call_that_is_not_there() -> None:
+def test_every_call_heading_names_an_existing_call() -> None:
     assert set(re.findall(r"^### `([A-Z]+ /\S*)`$", read("api.md"), flags=re.MULTILINE)) == set(OPERATIONS)
 
 
@@ -45,11 +45,11 @@ def test_every_setting_is_described() -> None:
 
 
 @pytest.mark.parametrize("name", ["api.md", "errors.md"])
-def test_every_setting_that_is_mentioned_exists(name: str) -> None:
+def test_every_mentioned_setting_exists(name: str) -> None:
     assert set(re.findall(rf"{PREFIX}[A-Z_]+", read(name))) <= names(ApiSettings, WorkerSettings, CourierSettings)
 
 
-def test_the_limits_that_are_written_down_are_the_defaults() -> None:
+def test_the_documented_limits_are_the_defaults() -> None:
     limits = read("api.md")
     settings = {name: field.default for name, field in ApiSettings.model_fields.items()}
     for row in (
@@ -67,11 +67,11 @@ def test_the_limits_that_are_written_down_are_the_defaults() -> None:
         assert row in limits
 
 
-def test_the_examples_show_a_job_id_that_could_be() -> None:
+def test_the_examples_show_a_valid_job_id() -> None:
     shown = set(re.findall(r"job_[0-9a-f]{8,}", read("api.md"))) | {JOB_ID}
     assert all(is_job_id(job_id) for job_id in shown)
 
 
-def test_the_service_and_the_project_have_one_version() -> None:
+def test_the_service_and_the_project_have_the_same_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["version"] == VERSION

@@ -1,4 +1,4 @@
-"""The gateway stays small: nothing of the inference stack is loaded with it."""
+"""The gateway stays small: it loads nothing of the inference stack."""
 
 import subprocess
 import sys

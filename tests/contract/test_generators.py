@@ -1,4 +1,4 @@
-"""The OpenAPI document is plain enough for generators of clients: what they are known to stumble over is not in it."""
+"""The OpenAPI document is plain enough for client generators: it avoids the constructs that they fail on."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,9 +21,9 @@ FORMS = {
     "POST /register": "RegisterForm",
 }
 BOTH = {"POST /v1/jobs", "POST /v1/batches"}
-"""Calls that take a form or JSON."""
+"""Calls that accept a form or JSON."""
 RESULTS = {"Recognisability"}
-"""Parts of a result that may be sent back as they were received."""
+"""Parts of a result that may be sent back unchanged."""
 
 
 def nodes(node: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -47,7 +47,7 @@ BODIES = dict(bodies())
 
 
 def reachable(name: str, seen: set[str]) -> set[str]:
-    """The schemas that a schema leads to, itself included."""
+    """The schemas that a schema refers to, itself included."""
     if name not in seen:
         seen.add(name)
         for _, node in nodes(SCHEMAS[name]):
@@ -64,17 +64,17 @@ for content in BODIES.values():
                 reachable(node["$ref"].rsplit("/", 1)[1], SENT)
 
 
-def test_no_schema_combines_others_beside_its_properties() -> None:
+def test_no_schema_combines_others_beside_properties() -> None:
     assert [place for place, node in nodes(DOCUMENT) if "properties" in node and COMBINING & node.keys()] == []
 
 
-def test_every_object_with_properties_says_that_it_is_one() -> None:
+def test_every_object_with_properties_declares_its_type() -> None:
     schemas = [(place, node) for place, node in nodes(DOCUMENT) if isinstance(node.get("properties"), dict)]
     wrong = [place for place, node in schemas if node.get("type") != "object" and not place.endswith("/properties")]
     assert wrong == []
 
 
-def test_every_array_has_items_and_tuples_a_length() -> None:
+def test_every_array_has_items_and_every_tuple_a_length() -> None:
     arrays = [(place, node) for place, node in nodes(DOCUMENT) if node.get("type") == "array"]
     assert [place for place, node in arrays if not isinstance(node.get("items"), dict)] == []
     assert [place for place, node in nodes(DOCUMENT) if "prefixItems" in node] == []
@@ -82,7 +82,7 @@ def test_every_array_has_items_and_tuples_a_length() -> None:
     assert (box["items"], box["minItems"], box["maxItems"]) == ({"type": "number"}, 4, 4)
 
 
-def test_every_call_with_files_has_a_form_of_its_own_name() -> None:
+def test_every_call_with_files_has_a_named_form() -> None:
     forms = {
         name: content["multipart/form-data"]["schema"]["$ref"].rsplit("/", 1)[1]
         for name, content in BODIES.items()
@@ -102,14 +102,14 @@ def test_a_form_is_a_plain_object_of_plain_fields(form: str) -> None:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_every_body_refers_to_a_schema_with_a_name(name: str) -> None:
+def test_every_body_refers_to_a_named_schema(name: str) -> None:
     for content in BODIES[name].values():
         alternatives = [content["schema"], *content["schema"].get("anyOf", [])]
         assert any("$ref" in schema for schema in alternatives)
 
 
 @pytest.mark.parametrize("name", sorted(SENT - set(FORMS.values()) - RESULTS))
-def test_a_field_that_may_be_left_out_may_be_null_and_has_no_default(name: str) -> None:
+def test_an_optional_field_may_be_null_and_has_no_default(name: str) -> None:
     required = SCHEMAS[name].get("required", [])
     for field, schema in SCHEMAS[name].get("properties", {}).items():
         assert "default" not in schema, field

@@ -1,4 +1,4 @@
-"""Metrics follow Prometheus' conventions, are bounded, and are all described."""
+"""Metrics follow Prometheus' conventions, are bounded, and are all documented."""
 
 import re
 
@@ -11,14 +11,14 @@ BOUNDED = {
     "method", "route", "status", "shard", "queue", "server", "operation", "code", "engine", "pack", "contract",
     "provider", "outcome", "priority", "stage", "result", "model", "answer", "reason",
 }  # fmt: skip
-"""Labels whose values the code or the operator bounds: never a job, a tenant, an address of a client, a message."""
+"""Labels whose values the code or the operator bounds: never a job, a tenant, a client address or a message."""
 UNITS = ("_seconds", "_bytes", "_total", "_info", "_jobs", "_rows", "_threads", "_workers", "_destinations", "_resting",
          "_deliveries", "_in_flight", "_in_progress", "_up", "_only", "_ok")  # fmt: skip
 
 each = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
-def test_the_document_holds_the_table_as_it_is() -> None:
+def test_the_document_holds_the_current_table() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert BEGIN in text
     assert text == written(), "run: python -m tests.contract.metrics"
@@ -33,15 +33,15 @@ def test_a_name_follows_the_conventions(family: Family) -> None:
 
 
 @each
-def test_no_label_is_without_bounds(family: Family) -> None:
+def test_no_label_is_unbounded(family: Family) -> None:
     assert set(family.labels) <= BOUNDED
 
 
 @each
-def test_what_is_read_from_the_ledger_can_be_told_by_its_name(family: Family) -> None:
+def test_metrics_read_from_the_ledger_are_recognizable_by_name(family: Family) -> None:
     assert family.name.startswith("vultus_ledger_") == (family.process == "gateway (ledger)")
 
 
-def test_no_name_stands_for_two_things() -> None:
+def test_no_name_has_two_meanings() -> None:
     series = [name for family in FAMILIES for name in family.series]
     assert len(series) == len(set(series))

@@ -18,7 +18,7 @@ from tests.contract.snapshot import SNAPSHOT, document
 
 DOCUMENT = document()
 FRAMES = "POST /v1/liveness-sessions/{session_id}/frames"
-"""Called by clients with a token of their own."""
+"""Called by clients with a session token."""
 PUBLIC = {"GET /", "GET /health", "GET /livez", "GET /readyz", FRAMES}
 
 
@@ -30,7 +30,7 @@ def operations() -> Iterator[tuple[str, dict[str, Any]]]:
 
 OPERATIONS = dict(operations())
 OWN_ANSWERS = {("GET /health", "503"), ("GET /readyz", "503")}
-"""Refusals in the form of the success: those who ask are machines that look at the status."""
+"""Refusals in the same form as the success: monitoring looks only at the status."""
 
 
 def references(node: Any) -> Iterator[str]:
@@ -52,7 +52,7 @@ def codes(operation: dict[str, Any]) -> set[str]:
     }
 
 
-def test_the_document_is_the_one_that_was_agreed_on() -> None:
+def test_the_document_matches_the_agreed_one() -> None:
     agreed = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
     assert agreed == DOCUMENT, "review the change, then run: python -m tests.contract.snapshot"
 
@@ -61,7 +61,7 @@ def test_the_document_is_valid() -> None:
     validate(DOCUMENT)
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     known = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
     assert set(references(DOCUMENT)) <= known
 
@@ -72,7 +72,7 @@ def test_every_schema_is_used() -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_call_has_a_summary_a_description_and_a_group(name: str) -> None:
+def test_every_call_has_a_summary_a_description_and_a_tag(name: str) -> None:
     operation = OPERATIONS[name]
     assert operation["summary"]
     assert operation["description"]
@@ -88,22 +88,22 @@ def test_every_error_response_is_a_problem(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_documented_code_stands_under_its_own_status(name: str) -> None:
+def test_every_documented_code_is_listed_under_its_own_status(name: str) -> None:
     for status, response in OPERATIONS[name]["responses"].items():
         for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {}):
             assert TABLE[ErrorCode(code)].status == int(status)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_call_names_the_scope_that_it_needs_or_says_that_it_is_public(name: str) -> None:
-    security = OPERATIONS[name]["security"]  # a route that says nothing has none
+def test_every_call_names_its_required_scope_or_is_public(name: str) -> None:
+    security = OPERATIONS[name]["security"]  # a route without a scope has none
     for way in security:
         assert way.keys() <= DOCUMENT["components"]["securitySchemes"].keys()
         assert {scope for scopes in way.values() for scope in scopes} & set(Scope)
     assert ({"401", "403", "429"} <= OPERATIONS[name]["responses"].keys()) == (bool(security) or name == FRAMES)
 
 
-def test_nothing_of_a_tenant_is_public() -> None:
+def test_nothing_that_belongs_to_a_tenant_is_public() -> None:
     public = {name for name, operation in OPERATIONS.items() if operation["security"] == []}
     assert public == PUBLIC
 
@@ -114,16 +114,16 @@ def test_every_route_outside_the_document_is_known() -> None:
     assert hidden == {"/docs", "/docs/assets", "/openapi.json"}
 
 
-def test_every_code_can_be_found_at_some_call() -> None:
+def test_every_error_code_is_documented_at_some_call() -> None:
     framework = {"not_found", "method_not_allowed"}  # they belong to no call
     framework |= {"malformed_request", "headers_too_large", "host_refused", "cors_refused"}
-    # No call answers with such a failure of a job.
+    # No call answers with such a job failure.
     of_jobs = {"attribute_unavailable", "calibration_unavailable", "fmr_out_of_range", "image_unreachable"}
     documented = {code for operation in OPERATIONS.values() for code in codes(operation)}
     assert documented | framework | of_jobs == {code.value for code in ErrorCode}
 
 
-def test_jobs_take_a_form_and_json_with_examples() -> None:
+def test_jobs_accept_a_form_and_json_with_examples() -> None:
     content = OPERATIONS["POST /v1/jobs"]["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json"}
     assert all(part["examples"] for part in content.values())
@@ -132,12 +132,12 @@ def test_jobs_take_a_form_and_json_with_examples() -> None:
 def test_the_form_and_the_json_of_a_job_have_the_same_fields() -> None:
     form = DOCUMENT["components"]["schemas"]["JobForm"]
     model = DOCUMENT["components"]["schemas"]["JobSubmission"]
-    # in JSON an address is image: {"url": ...}, and several images, repeated in a form, are a list of their own
+    # in JSON a URL is image: {"url": ...}, and several images, repeated fields in a form, are a separate list
     assert set(form["properties"]) - {"image_url"} == set(model["properties"]) - {"images"}
     assert set(form["required"]) == set(model["required"])
 
 
-def test_the_parameters_of_every_operation_are_described() -> None:
+def test_every_parameter_of_every_operation_is_described() -> None:
     params = DOCUMENT["components"]["schemas"]["JobSubmission"]["properties"]["params"]
     named = {reference.rsplit("/", 1)[1] for reference in references(params)}
     assert named == {PARAMS[operation].__name__ for operation in SUBMITTABLE}

@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md names tests that exist, and leaves no case out."""
+"""The table of docs/reliability.md names existing tests and covers every case."""
 
 import ast
 import re
@@ -20,19 +20,19 @@ def functions_of(path: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-def test_every_case_stands_in_the_table_once_and_in_order() -> None:
+def test_every_case_is_in_the_table_once_and_in_order() -> None:
     assert [int(row[1]) for row in ROWS] == list(range(1, CASES + 1))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"case-{row[1].strip()}")
-def test_every_case_names_tests_that_exist_or_says_that_it_is_not_built(row: list[str]) -> None:
+def test_every_case_names_existing_tests_or_is_marked_as_not_built(row: list[str]) -> None:
     shown = row[4]
     named = NAMED.findall(shown)
     assert NAMED.sub("", shown).strip() == ("" if named else "not built")
     assert [name for path, name in named if name not in functions_of(path)] == []
 
 
-def test_every_fault_of_the_storms_has_a_row_with_the_command_that_does_it_alone() -> None:
+def test_every_storm_fault_has_a_row_with_its_own_command() -> None:
     modules = ("faults", "moments", "misfits")
     source = "".join((ROOT / "tests" / "chaos" / f"{name}.py").read_text(encoding="utf-8") for name in modules)
     menu = re.findall(r'^            "([^"]+)": \(\d+, ', source, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The receiver that docs/webhooks.md shows takes what we sign, and nothing else."""
+"""The receiver in docs/webhooks.md accepts what we sign, and nothing else."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ BODY = b'{"type":"job.succeeded","timestamp":"2026-09-21T14:13:20.500Z","data":{
 
 @pytest.fixture
 def receiver() -> tuple[FastAPI, dict[str, Any]]:
-    """The document's receiver, running, and what it remembers."""
+    """The document's receiver, running, and the events that it remembers."""
     (block,) = re.findall(r"^ {3}```python\n(.*?)^ {3}```", TEXT, flags=re.MULTILINE | re.DOTALL)
     kept: dict[str, Any] = {}
     names: dict[str, Any] = {"remember_once": kept.setdefault}
@@ -45,7 +45,7 @@ def post(app: FastAPI, *, secret: str = SECRET, body: bytes = BODY, sent: bytes 
     return asyncio.run(send())
 
 
-def test_it_takes_what_we_sign_and_remembers_a_repeat_once(receiver: tuple[FastAPI, dict[str, Any]]) -> None:
+def test_it_accepts_what_we_sign_and_remembers_a_repeat_once(receiver: tuple[FastAPI, dict[str, Any]]) -> None:
     app, kept = receiver
     assert [post(app).status_code for _ in range(2)] == [204, 204]
     assert list(kept) == ["evt_1"]
@@ -55,14 +55,14 @@ def test_it_takes_what_we_sign_and_remembers_a_repeat_once(receiver: tuple[FastA
 @pytest.mark.parametrize(
     "wrong", [{"secret": new_secret()}, {"sent": BODY + b" "}, {"sent": b"\xff\xfe"}], ids=["secret", "body", "bytes"]
 )
-def test_it_takes_nothing_else(receiver: tuple[FastAPI, dict[str, Any]], wrong: dict[str, Any]) -> None:
+def test_it_accepts_nothing_else(receiver: tuple[FastAPI, dict[str, Any]], wrong: dict[str, Any]) -> None:
     app, kept = receiver
     assert post(app, **wrong).status_code == 400
     assert post(app, secret=new_secret(), body=b"").status_code == 400
     assert kept == {}
 
 
-def test_the_schedule_that_is_promised_is_the_default() -> None:
+def test_the_promised_schedule_is_the_default() -> None:
     promised = re.search(r"come after about (.*?), each up to a fifth later", " ".join(TEXT.split()))
     assert promised
     units = {"s": 1, "min": 60, "h": 3600}

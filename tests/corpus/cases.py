@@ -1,4 +1,4 @@
-"""One hostile image: its name, how it is made, and what may become of it."""
+"""One hostile image: its name, how to build it, and its allowed outcomes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ OTHER_KIND: Final = frozenset({"unsupported_image_type"})
 TOO_WIDE: Final = frozenset({"image_dimensions_too_large"})
 STILL: Final = frozenset({TAKEN})
 EITHER: Final = frozenset({TAKEN, "invalid_image"})
-"""Odd, but a viewer would show it: decoded or refused, as the decoder likes."""
+"""Odd, but a viewer would show it: the decoder may decode or refuse it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A file is made when it is asked for: some have megabytes."""
+    """A case builds its file on demand: some have megabytes."""
 
     name: str
     make: Callable[[], bytes] = field(repr=False)

@@ -1,4 +1,4 @@
-"""Whole pictures cut at every boundary, and with bytes changed by chance: the same each time for one seed."""
+"""Valid pictures cut at every boundary or with random byte changes, reproducible by seed."""
 
 import random
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ ANY: Final = frozenset(
 )
 LEAST: Final = ANY - {TAKEN}
 ENDED: Final = frozenset({"jpeg", "cmyk"})
-"""Whole without their last two bytes, which say no more than that the picture ends."""
+"""Valid without their last two bytes, which only mark the end of the picture."""
 
 
 def _cut(whole: bytes, at: int) -> bytes:
@@ -32,7 +32,7 @@ def _cut(whole: bytes, at: int) -> bytes:
 
 
 def cuts() -> Iterator[Case]:
-    """Each kind, cut at 40 places spread over the file and at its last 20 bytes."""
+    """Each format, cut at 40 places spread over the file and at its last 20 bytes."""
     for kind, whole in WHOLE.items():
         places = {len(whole) * part // 40 for part in range(40)} | {len(whole) - left for left in range(1, 21)}
         for at in sorted(places):
@@ -41,7 +41,7 @@ def cuts() -> Iterator[Case]:
 
 
 def damaged(whole: bytes, chance: random.Random) -> bytes:
-    """Up to eight changes of a few bytes each: overwritten, repeated, or taken out."""
+    """Apply up to eight changes of a few bytes each: overwritten, repeated or removed."""
     data = bytearray(whole)
     for _ in range(chance.randint(1, 8)):
         at = chance.randrange(len(data))
@@ -61,8 +61,8 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
 
 
 def changes(*, count: int, seed: int) -> Iterator[Case]:
-    """So many damaged pictures."""
-    chance = random.Random(seed)  # noqa: S311 - the same each time is what it is for
+    """This many damaged pictures."""
+    chance = random.Random(seed)  # noqa: S311 - reproducible on purpose
     kinds = sorted(WHOLE)
     for number in range(count):
         kind = kinds[number % len(kinds)]

@@ -1,4 +1,4 @@
-"""Hostile HTTP requests, byte for byte, and the statuses that they may be answered with."""
+"""Hostile HTTP requests, byte for byte, and the statuses that may answer them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FINE: Final = frozenset({200, 202})
 CHUNKED: Final = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
 DEEP: Final = 100_000
 FRACTION: Final = "a fraction of 100,000 digits"
-"""Long, and a number all the same."""
+"""Long, but still a number."""
 PICTURE_PART: Final = (
     b'--b\r\nContent-Disposition: form-data; name="image"; filename="%b"\r\nContent-Type: image/png\r\n\r\n%b\r\n'
 )
@@ -18,7 +18,7 @@ PICTURE_PART: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What is sent, and which statuses are right; an answer that is no success must be a problem document."""
+    """A request and the correct statuses; an answer other than success must be a problem document."""
 
     name: str
     sent: bytes
@@ -43,7 +43,7 @@ def form(*parts: bytes, kind: bytes = b"multipart/form-data; boundary=b", more: 
 
 
 def json_bombs() -> Iterator[Exchange]:
-    """Depths, numbers and letters that JSON readers fall over."""
+    """Depths, numbers and letters that break JSON parsers."""
     for name, value in {
         "100,000 arrays": "[" * DEEP,
         "100,000 arrays, closed": "[" * DEEP + "]" * DEEP,
@@ -90,7 +90,7 @@ def json_bombs() -> Iterator[Exchange]:
 
 
 def multipart_bombs() -> Iterator[Exchange]:
-    """Parts without number, heads without end, boundaries that are none."""
+    """Countless parts, endless heads, and boundaries that do not exist."""
     yield Exchange("form: 100,000 fields", form(*[field(b"f%d" % number, b"x") for number in range(100_000)]))
     yield Exchange("form: 20,000 files", form(*[PICTURE_PART % (b"a", b"x")] * 20_000))
     yield Exchange("form: one field 16 times", form(*[field(b"operation", b"detect")] * 16))
@@ -118,7 +118,7 @@ def multipart_bombs() -> Iterator[Exchange]:
 
 
 def injections(picture: bytes) -> Iterator[Exchange]:
-    """Line ends, paths and markup where names go; the picture itself is fine, and so is the answer where it may be."""
+    """Line breaks, paths and markup in place of names; the picture itself is valid, so success may be correct."""
     detect = field(b"operation", b"detect")
     for name, text in {
         "a path": b"../../../../etc/passwd",
@@ -172,7 +172,7 @@ def injections(picture: bytes) -> Iterator[Exchange]:
 
 
 def lines() -> Iterator[Exchange]:
-    """What is hardly HTTP, and what two servers could read in two ways."""
+    """Barely HTTP, or ambiguous for two servers."""
     for name, sent in {
         "noise": b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + b"\xff" * 64 + b"\r\n\r\n",
         "no version": b"GET /livez\r\n" + HOST + b"\r\n",
@@ -224,7 +224,7 @@ def lines() -> Iterator[Exchange]:
 
 
 def exchanges(picture: bytes) -> Iterator[Exchange]:
-    """All of them; `picture` is an image that is taken."""
+    """All of them; `picture` is an acceptable image."""
     yield from json_bombs()
     yield from multipart_bombs()
     yield from injections(picture)

@@ -1,4 +1,4 @@
-"""The corpus of hostile images: made anew each time, the same each time."""
+"""The corpus of hostile images, generated each time and always the same."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from tests.corpus.cases import Case
 
 
 def crafted() -> Iterator[Case]:
-    """Each with an idea behind it."""
+    """Handmade cases, each with an idea behind it."""
     yield Case("empty", lambda: b"", frozenset({"empty_image"}))
     yield from pngs.cases()
     yield from jpegs.cases()
@@ -15,7 +15,7 @@ def crafted() -> Iterator[Case]:
 
 
 def corpus(*, changes: int, seed: int = 1) -> Iterator[Case]:
-    """All of it, with so many pictures that were damaged by chance."""
+    """The whole corpus, with this many randomly damaged pictures."""
     yield from crafted()
     yield from damage.cuts()
     yield from damage.changes(count=changes, seed=seed)

@@ -1,4 +1,4 @@
-"""Hostile JPEG files: scans, tables and segments without end, and EXIF that leads in circles."""
+"""Hostile JPEG files: endless scans, tables and segments, and EXIF that leads in circles."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def entry(tag: int, kind: int, count: int, value: int) -> bytes:
 
 
 def ifd(*entries: bytes, count: int | None = None, following: int = 8) -> bytes:
-    """A directory at offset 8; by itself it leads on to itself."""
+    """A directory at offset 8; by default it points to itself."""
     total = len(entries) if count is None else count
     return b"MM\0*\0\0\0\x08" + struct.pack(">H", total) + b"".join(entries) + struct.pack(">I", following)
 
@@ -44,7 +44,7 @@ def large(side: int = SIDE) -> bytes:
 
 
 def scans(count: int) -> bytes:
-    """A progressive picture whose last scan comes again and again."""
+    """A progressive picture whose last scan repeats many times."""
     whole = large()
     last = whole.rindex(b"\xff\xda")
     return whole[:last] + whole[last:-2] * (count - whole.count(b"\xff\xda")) + whole[last:]
@@ -68,7 +68,7 @@ def restarts() -> bytes:
 
 
 def unended(side: int, count: int, *, restarts: bool = False, noise: bool = False) -> bytes:
-    """No end marker, and a scan of so many zeros: one gray block takes few of them."""
+    """No end marker, and a scan of this many zeros, few of which encode a gray block."""
     gray = saved("JPEG", mode="L")
     scan = gray.index(b"\xff\xda")
     frame = gray.index(b"\xff\xc0") + 5
@@ -83,7 +83,7 @@ def unended(side: int, count: int, *, restarts: bool = False, noise: bool = Fals
 
 
 def adobe(transform: int) -> bytes:
-    """Four components that Adobe's segment says nonsense of."""
+    """Four components that contradict Adobe's segment."""
     cmyk = saved("JPEG", mode="CMYK")
     at = cmyk.index(b"Adobe")
     return cmyk[: at + 11] + bytes([transform]) + cmyk[at + 12 :]

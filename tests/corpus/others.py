@@ -1,4 +1,4 @@
-"""Hostile WebP and BMP files, files of two faces, and files of other kinds under a picture's name."""
+"""Hostile WebP and BMP files, polyglots, and files of other formats under a picture's name."""
 
 import io
 import struct
@@ -38,7 +38,7 @@ def lossless(width: int, height: int) -> tuple[bytes, bytes]:
 
 
 def one_frame(width: int, height: int) -> bytes:
-    """An animation whose one frame claims these sides."""
+    """An animation whose only frame declares these sides."""
     sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     return riff(extended(width, height, flags=2), (b"ANMF", b"\0" * 6 + sides + b"\0" * 4 + WEBP[12:]))
 
@@ -56,7 +56,7 @@ def transparent() -> bytes:
 
 
 def cases() -> Iterator[Case]:
-    """Every one of them."""
+    """Every case of this module."""
     yield Case("webp: 16,384 on each side", lambda: riff(lossless(16_384, 16_384)), TOO_WIDE)
     yield Case(
         "webp: a canvas of 16 million on each side", lambda: riff(extended(2**24, 2**24), lossless(64, 64)), TOO_WIDE

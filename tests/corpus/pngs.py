@@ -1,4 +1,4 @@
-"""Hostile PNG files: bombs of every chunk that unpacks, frames that lie, headers out of place."""
+"""Hostile PNG files: bombs in every chunk that is compressed, frames that lie, headers out of place."""
 
 import struct
 import zlib
@@ -12,10 +12,10 @@ from tests.unit.api.pictures import chunk
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 END: Final = chunk(b"IEND", b"")
 SIDE: Final = 6324
-"""Squared it is just below the 40 megapixels that are taken."""
+"""Its square is just below the accepted 40 megapixels."""
 CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 TEXT: Final = 7_900_000
-"""Bytes that a text unpacks to; libpng's own limit is 8,000,000."""
+"""Bytes that a text chunk unpacks to; libpng's own limit is 8,000,000."""
 
 
 def header(width: int, height: int, *, depth: int = 8, colour: int = 2, interlaced: int = 0) -> bytes:
@@ -23,7 +23,7 @@ def header(width: int, height: int, *, depth: int = 8, colour: int = 2, interlac
 
 
 def zeros(count: int) -> bytes:
-    """A zlib stream of so many zeros, made without holding them."""
+    """A zlib stream of this many zeros, built without holding them."""
     packer = zlib.compressobj(9)
     block = b"\0" * 1_000_000
     parts = [packer.compress(block) for _ in range(count // len(block))]
@@ -33,7 +33,7 @@ def zeros(count: int) -> bytes:
 def png(
     width: int = 64, height: int = 64, *, depth: int = 8, colour: int = 2, extra: bytes = b"", more: int = 0
 ) -> bytes:
-    """A whole black picture, `extra` chunks before its pixels and `more` zeros behind them in their stream."""
+    """A complete black picture, with `extra` chunks before its pixels and `more` zeros after them in their stream."""
     row = 1 + (width * CHANNELS[colour] * depth + 7) // 8
     pixels = chunk(b"IDAT", zeros(row * height + more))
     return SIGNATURE + header(width, height, depth=depth, colour=colour) + extra + pixels + END

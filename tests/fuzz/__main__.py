@@ -1,4 +1,4 @@
-"""Fuzz every target, or those that are named: `python -m tests.fuzz [--seconds 60] [--seed 1] [headers pixels ...]`."""
+"""Fuzz every target, or the named ones: `python -m tests.fuzz [--seconds 60] [--seed 1] [headers pixels ...]`."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from tests.fuzz.targets import TARGETS
 
 
 def main() -> int:
-    """Fuzz, and say what was found."""
+    """Fuzz and print the findings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", default=sorted(TARGETS))
     parser.add_argument("--seconds", type=int, default=60, help="for each target")

@@ -16,7 +16,7 @@ SLOWEST: Final = 20
 
 
 def main() -> None:
-    """Fuzz up to the limit (`max_total_time=60` or `runs=1000`); what breaks a promise is kept and ends the process."""
+    """Fuzz up to the limit (`max_total_time=60` or `runs=1000`); keep the first input that breaks a promise."""
     name, limit, seed, folder = sys.argv[1:]
     target = TARGETS[name]
     corpus = Path(folder) / "seeds"

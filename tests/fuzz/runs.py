@@ -1,4 +1,4 @@
-"""Runs the fuzzer on one target in a process of its own, which a crash of native code may take."""
+"""Runs the fuzzer on one target in its own process, which a crash in native code may kill."""
 
 import re
 import subprocess
@@ -11,18 +11,18 @@ from tools.setup import ROOT
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run did and found."""
+    """The outcome of one run."""
 
     inputs: int
     clean: bool
     told: str
-    """The end of what the fuzzer said."""
+    """The end of the fuzzer's output."""
     found: tuple[bytes, ...]
     """Inputs that broke a promise."""
 
 
 def fuzz(name: str, *, limit: str, seed: int, folder: Path, patience: int = 120) -> Run:
-    """Fuzz one target up to the limit: `max_total_time=60` are seconds, `runs=1000` inputs."""
+    """Fuzz one target up to the limit: `max_total_time=60` means seconds, `runs=1000` inputs."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.guided", name, limit, str(seed), str(folder)],
         cwd=ROOT,

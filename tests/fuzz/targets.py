@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes bytes and says, by raising, that a promise was broken."""
+"""The fuzz targets: each takes bytes and raises if a promise was broken."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -27,14 +27,14 @@ EVERYTHING: Final = JobFilter()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One reader of foreign bytes."""
+    """One reader of untrusted bytes."""
 
     run: Callable[[bytes], object]
     seeds: Callable[[], Iterable[bytes]]
 
 
 def headers(data: bytes) -> None:
-    """A header or an ImageError; the bytes of the picture are a file with the same header."""
+    """A header or an ImageError; the bytes of the picture form a file with the same header."""
     assert 1 <= orientation_of(data) <= 8
     with suppress(ImageError):
         seen = inspect_image(data, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
@@ -44,7 +44,7 @@ def headers(data: bytes) -> None:
 
 
 def pixels(data: bytes) -> None:
-    """What the gateway rejects, the worker rejects with the same code; else a picture of the size that was read."""
+    """The worker rejects a file with the same code as the gateway, or decodes a picture of the size in the header."""
     try:
         seen = inspect_image(data, max_pixels=MAX_PIXELS)
     except ImageError as error:
@@ -65,7 +65,7 @@ def pixels(data: bytes) -> None:
 
 
 def form(data: bytes) -> None:
-    """Fields or a RequestError. The first line is the content type's parameters, the rest the body."""
+    """Fields or a RequestError. The first line holds the content type's parameters, the rest the body."""
     parameters, _, body = data.partition(b"\n")
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""Everything in this folder needs a GPU, and skips where the driver sees none."""
+"""All tests in this folder need a GPU; they are skipped if the driver reports none."""
 
 import pytest
 

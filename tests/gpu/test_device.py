@@ -1,4 +1,4 @@
-"""On a GPU: the models run there and nowhere else, say what they say on the CPU, and keep their memory flat."""
+"""On a GPU, the models run only there, agree with the CPU, and keep their memory flat."""
 
 import ctypes
 import os
@@ -23,7 +23,7 @@ from worker.packs.manifests import MANIFEST, Role, installed
 from worker.packs.prepare import prepared
 
 FLAT = 64 << 20
-"""Bytes that memory may grow by after it has seen every batch size."""
+"""Bytes that memory may grow by after every batch size has run."""
 
 
 @cache
@@ -45,10 +45,10 @@ def cosines(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def used_bytes() -> int:
-    """Memory of the first GPU in use by anyone, as the driver says; other work on it disturbs the figure."""
+    """Used memory of the first GPU, as reported by the driver; other work on it disturbs the figure."""
     driver = ctypes.CDLL("libcuda.so.1")
     context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
-    # The driver answers in a context: the one that CUDA's runtime shares among all that use it in a process.
+    # The driver needs a context: the one that CUDA's runtime shares among all users of a process.
     assert driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0
     assert driver.cuCtxSetCurrent(context) == 0
     assert driver.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)) == 0
@@ -56,7 +56,7 @@ def used_bytes() -> int:
     return total.value - free.value
 
 
-def test_the_engine_says_that_it_runs_on_the_gpu() -> None:
+def test_the_engine_reports_the_gpu() -> None:
     assert engine("cuda").info.provider == CUDA
 
 
@@ -70,7 +70,7 @@ def test_every_heavy_operator_runs_on_the_gpu(role: Role) -> None:
     assert where == {CUDA}
 
 
-def test_a_worker_that_is_shown_no_gpu_does_not_fall_back_to_the_cpu() -> None:
+def test_a_worker_without_a_visible_gpu_does_not_fall_back_to_the_cpu() -> None:
     load = "from worker.engine.load import load_engine; from worker.settings import WorkerSettings as S; "
     run = subprocess.run(
         [
@@ -88,7 +88,7 @@ def test_a_worker_that_is_shown_no_gpu_does_not_fall_back_to_the_cpu() -> None:
     assert "the NVIDIA driver sees no GPU" in run.stderr
 
 
-def test_it_finds_and_embeds_the_same_faces_as_the_cpu() -> None:
+def test_the_gpu_finds_and_embeds_the_same_faces_as_the_cpu() -> None:
     image = photo()
     ours, theirs = (engine(provider).detect(image) for provider in ("cuda", "cpu"))
     assert len(ours) == len(theirs) == 6
@@ -115,7 +115,7 @@ def test_memory_stays_flat_over_mixed_batch_sizes() -> None:
     assert used_bytes() - settled < FLAT
 
 
-def test_jobs_joined_from_eight_threads_get_what_each_gets_alone() -> None:
+def test_jobs_joined_from_eight_threads_get_the_results_of_each_alone() -> None:
     one, image = engine("cuda"), photo()
     alone = one.embed(one.align(image, one.detect(image)))
     with ThreadPoolExecutor(8) as pool:

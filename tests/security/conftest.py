@@ -1,11 +1,11 @@
-"""Everything in this folder shows that input meant to harm does none."""
+"""All tests in this folder show that malicious input does no harm."""
 
 import sys
 
 import pytest
 
 LINUX = frozenset({"test_images.py", "test_fuzz.py", "test_memory.py"})
-"""They measure memory and limit it as Linux does, or need the fuzzer, which is installed there alone."""
+"""They measure and limit memory as Linux does, or need the fuzzer, which is installed only there."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Reads and decodes the whole corpus as gateway and worker do, in a process that has only so much memory.
+"""Reads and decodes the whole corpus as gateway and worker do, in a process with limited memory.
 
 `python -m tests.security.isolated CHANGES SEED` prints a line of JSON for each case.
 """
@@ -19,26 +19,26 @@ from worker.images import decode
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_PIXELS: Final = 40_000_000
 ADDRESS_SPACE: Final = 4 * 1024**3
-"""Bytes; what asks for more gets none, and its case fails."""
+"""Bytes; an allocation beyond it fails, and so does its case."""
 SMALL: Final = 64 * 1024
-"""A file up to this size is decoded though the gateway refuses it: the worker must stand by itself."""
+"""A file up to this size is decoded even if the gateway refuses it: the worker must be safe on its own."""
 PEAK: Final = "VmHWM:"
 
 
 def peak() -> int:
-    """The most memory, in bytes, that this process has had since `forget`."""
+    """Peak memory, in bytes, of this process since `forget`."""
     line = next(line for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if PEAK in line)
     return int(line.split()[1]) * 1024
 
 
 def forget() -> int:
-    """Count the peak anew, from the memory of now, which it gives."""
+    """Restart the peak from the current memory, which is returned."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return peak()
 
 
 def outcome(data: bytes) -> str:
-    """What becomes of a file: an error code, or `taken`; anything else that is raised is a defect and ends it all."""
+    """The outcome of a file: an error code or `taken`; any other exception is a defect and ends the run."""
     refused = ""
     try:
         header = inspect_image(data, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
@@ -57,7 +57,7 @@ def outcome(data: bytes) -> str:
 
 
 def measure(case: Case) -> dict[str, object]:
-    """What became of a case, and what it cost beyond its own bytes."""
+    """The outcome of a case, and its cost beyond its own bytes."""
     data = case.make()
     before, began = forget(), time.process_time()
     ended = outcome(data)

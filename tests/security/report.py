@@ -1,4 +1,4 @@
-"""Runs what shows that harm does none, as one table: `python -m tests.security.report [--seconds N] [--only TEXT]`."""
+"""Runs every security check and prints one table: `python -m tests.security.report [--seconds N] [--only TEXT]`."""
 
 import argparse
 import subprocess
@@ -43,12 +43,12 @@ TESTS: Final = {
     "browsers, hosts, origins": ("tests/unit/api/http/test_security_headers.py",),
     "containers, TLS, secrets in files": ("tests/architecture", f"{SECURITY}/test_supply.py"),
 }
-"""What is shown, and the tests that show it: each at least one, and at least one file for each selection."""
+"""Each row and the tests that prove it: at least one test per row, and at least one file for each selection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `passed` is None where it could not be tried."""
+    """One row of the table; `passed` is None if it could not be run."""
 
     check: str
     cases: int
@@ -58,21 +58,21 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Whether nothing is wrong: it passed, or could not be tried."""
+        """True if nothing is wrong: it passed, or could not be run."""
         return self.passed is None or self.passed == self.cases
 
 
 def files(selection: tuple[str, ...]) -> list[str]:
-    """The files of a selection; a pattern may stand for none."""
+    """The files of a selection; a pattern may match none."""
     return [str(path.relative_to(ROOT)) for pattern in selection for path in sorted(ROOT.glob(pattern))]
 
 
 def tried(check: str, selection: tuple[str, ...]) -> Row:
-    """Run tests; a test that tries a whole corpus says how many cases that were."""
+    """Run tests; a test that runs a whole corpus reports the number of cases."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        how = ["-q", "--no-header", "--tb=short", "--timeout", "300", "-o", "junit_family=xunit1"]  # it tells counts
+        how = ["-q", "--no-header", "--tb=short", "--timeout", "300", "-o", "junit_family=xunit1"]  # it reports counts
         command = [sys.executable, "-m", "pytest", *how, f"--junitxml={report}"]
         done = subprocess.run([*command, *files(selection)], cwd=ROOT, capture_output=True, text=True, check=False)
         cases = list(_cases(report)) if report.exists() else []
@@ -91,7 +91,7 @@ def _cases(report: Path) -> Iterator[tuple[int, bool]]:
 
 
 def fuzzed(name: str, *, seconds: int) -> Row:
-    """Fuzz one target; its cases are the inputs that were tried."""
+    """Fuzz one target; its cases are the inputs."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         limit = f"max_total_time={seconds}"
@@ -102,7 +102,7 @@ def fuzzed(name: str, *, seconds: int) -> Row:
 
 
 def audited() -> Iterator[Row]:
-    """Ask about the dependencies' known holes."""
+    """Check the dependencies for known vulnerabilities."""
     for name in LOCKS:
         began = time.monotonic()
         found = audit(ROOT / "requirements" / name)
@@ -111,7 +111,7 @@ def audited() -> Iterator[Row]:
 
 
 def linted() -> Row:
-    """Ruff's rules of security, on everything that runs in production."""
+    """Ruff's security rules, on all production code."""
     began = time.monotonic()
     command = [
         str(Path(sys.executable).parent / "ruff"),
@@ -136,7 +136,7 @@ def linted() -> Row:
 
 
 def rows(*, seconds: int, only: str = "") -> Iterator[Row]:
-    """Every row whose name has `only` in it, as soon as it is known."""
+    """Yield every row whose name contains `only` as soon as it is known."""
     for check, selection in TESTS.items():
         if only in check:
             yield tried(check, selection)
@@ -150,14 +150,14 @@ def rows(*, seconds: int, only: str = "") -> Iterator[Row]:
 
 
 def line(row: Row) -> str:
-    """A row as it is printed."""
+    """A row in its printed form."""
     passed = "not tried" if row.passed is None else f"{row.passed:,}"
     mark = "" if row.good else "  FAILED"
     return f"{row.check:<44} {row.cases:>10,} {passed:>10} {row.seconds:>8.1f}{mark}"
 
 
 def main(say: Callable[[str], None] = print) -> int:
-    """Print the table, then what was told of rows that failed or could not be tried."""
+    """Print the table, then the output of rows that failed or could not be run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=20, help="of fuzzing for each target")
     parser.add_argument("--only", default="", help="rows whose name has this in it")

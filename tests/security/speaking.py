@@ -1,4 +1,4 @@
-"""Speaks HTTP by hand: sends bytes as they are and reads what comes back."""
+"""Speaks HTTP by hand: sends raw bytes and reads the response."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ from tools.ports import LOOPBACK
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer; status 0 where the line was closed without one."""
+    """One response; status 0 if the connection was closed without one."""
 
     status: int
     headers: dict[str, str]
@@ -19,7 +19,7 @@ class Answer:
 
     @property
     def problem(self) -> dict[str, Any]:
-        """The problem document, which it must be."""
+        """The response as a problem document, which it must be."""
         assert self.headers["content-type"] == "application/problem+json", self
         said: dict[str, Any] = json.loads(self.body)
         assert said["status"] == self.status
@@ -28,7 +28,7 @@ class Answer:
 
 
 def read(line: socket.socket) -> Answer:
-    """The answer on this line, read to its end."""
+    """Read the response on this connection to its end."""
     held = b""
     while b"\r\n\r\n" not in held:
         part = _part(line)
@@ -57,8 +57,8 @@ def _part(line: socket.socket) -> bytes:
 
 
 def ask(port: int, sent: bytes, *, patience: float = 60.0) -> Answer:
-    """Send bytes on a line of their own and read the answer."""
+    """Send bytes on a new connection and read the response."""
     with socket.create_connection((LOOPBACK, port), timeout=patience) as line:
-        with suppress(ConnectionError):  # refused before it was all sent; the answer may be there all the same
+        with suppress(ConnectionError):  # refused before all of it was sent; there may be a response all the same
             line.sendall(sent)
         return read(line)

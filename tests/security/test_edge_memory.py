@@ -1,4 +1,4 @@
-"""The gateway's memory while connections bring bytes that are neither head nor body, or requests without end."""
+"""The gateway's memory while connections send bytes that are neither head nor body, or endless requests."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ from tools.ports import LOOPBACK
 from tools.stack import Stack
 
 MOST_SENT: Final = 64 * 1024 * 1024
-"""Bytes that one attack sends where nobody stops it."""
+"""Bytes that one attack sends unless it is stopped."""
 MOST_GROWTH: Final = 48.0
 """MiB that the gateway may grow by meanwhile; docs/security.md has the bound for any number of connections."""
 LIVEZ: Final = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -40,7 +40,7 @@ JOB: Final = post("/v1/jobs", FORM, b"multipart/form-data; boundary=b")
 WAIT: Final = b"GET /v1/jobs/%b?wait=30 HTTP/1.1\r\n" + HOST + b"\r\n"
 CROWD: Final = 100
 MOST_OF_ONE: Final = 0.4
-"""MiB of one connection: a head, a read of the transport, a body that nobody takes, and its request."""
+"""MiB of one connection: a head, a read of the transport, an unread body, and its request."""
 EVENTS: Final = b"GET /v1/jobs/%b/events HTTP/1.1\r\n" + HOST + b"\r\n"
 UPLOAD: Final = post("/v1/jobs", b"x" * 400_000, b"multipart/form-data; boundary=b").replace(CLOSE, b"")
 ATTACKS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
@@ -55,7 +55,7 @@ ATTACKS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
 
 @dataclass
 class Attack:
-    """Sends on a thread of its own until it is stopped, or all was sent."""
+    """Sends on its own thread until it is stopped or everything was sent."""
 
     port: int
     pieces: Iterator[bytes]
@@ -82,7 +82,7 @@ class Attack:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with serving(tmp_path_factory.mktemp("memory"), FAKE) as running:
-        for _ in range(50):  # what every process allocates once is no growth
+        for _ in range(50):  # what every process allocates once is not growth
             assert ask(running.port, LIVEZ.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).status == 200
         yield running
 
@@ -112,7 +112,7 @@ def test_no_byte_of_a_connection_escapes_every_limit(stack: Stack, name: str) ->
     hold_against(stack, ATTACKS[name]())
 
 
-def test_uploads_behind_a_stream_are_not_buffered(stack: Stack) -> None:
+def test_uploads_after_a_stream_are_not_buffered(stack: Stack) -> None:
     stack.workers[0].signal(signal.SIGSTOP)  # so that the stream stays open
     try:
         job = json.loads(ask(stack.port, JOB).body)["id"].encode()
@@ -126,8 +126,8 @@ def test_uploads_behind_a_stream_are_not_buffered(stack: Stack) -> None:
     [LIVEZ * MAX_PIPELINED, LIVEZ * 5000, UPLOAD, b"GET / HTTP/1.1\r\nX: " + b"y" * 30_000],
     ids=["some requests", "many requests", "an upload", "half a head"],
 )
-def test_a_crowd_that_waits_takes_no_more_than_its_bound(stack: Stack, more: bytes) -> None:
-    """Each connection waits for a job, and sends all that is taken from it meanwhile."""
+def test_a_crowd_of_waiting_connections_stays_within_its_bound(stack: Stack, more: bytes) -> None:
+    """Each connection waits for a job, and meanwhile sends everything that is accepted from it."""
     stack.workers[0].signal(signal.SIGSTOP)
     try:
         job = json.loads(ask(stack.port, JOB).body)["id"].encode()
@@ -137,7 +137,7 @@ def test_a_crowd_that_waits_takes_no_more_than_its_bound(stack: Stack, more: byt
                 line = crowd.enter_context(socket.create_connection((LOOPBACK, stack.port), timeout=10))
                 line.sendall(WAIT % job)
                 line.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-                with suppress(OSError):  # what the gateway does not take stays here
+                with suppress(OSError):  # what the gateway does not read stays here
                     line.send(more)
             for _ in range(10):
                 assert ask(stack.port, LIVEZ).status == 200
@@ -147,7 +147,7 @@ def test_a_crowd_that_waits_takes_no_more_than_its_bound(stack: Stack, more: byt
 
 
 def test_memory_of_uploads_is_given_back(stack: Stack) -> None:
-    """A call that waits holds its image until it is answered; then that memory is the system's again."""
+    """A waiting call holds its image until it is answered; then the memory returns to the system."""
     noise = np.random.default_rng(0).integers(0, 255, (1150, 1150, 3), dtype=np.uint8)
     form = FORM.replace(FACE, encoded(noise))
     upload = post("/v1/jobs", form, b"multipart/form-data; boundary=b", more=b"Prefer: wait=3\r\n")

@@ -1,4 +1,4 @@
-"""A short, seeded run of the fuzzer on everything that reads foreign bytes; `make fuzz` runs it for longer."""
+"""A short, seeded fuzzer run on every reader of untrusted bytes; `make fuzz` runs longer."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every image of the corpus is read and decoded, or refused with a code, in bounded memory and time."""
+"""Every image of the corpus is decoded, or refused with a code, in bounded memory and time."""
 
 import json
 import subprocess
@@ -15,14 +15,14 @@ from tools.setup import ROOT
 CHANGES: Final = 600
 SEED: Final = 1
 MOST_BYTES: Final = 18 * MAX_PIXELS
-"""Of memory for one file: 16 bits and alpha are 8 bytes a pixel, and twice that while they become 3."""
+"""Memory for one file: 16 bits and alpha are 8 bytes a pixel, and twice that during the conversion to 3."""
 MOST_SECONDS: Final = 60
-"""Of processor time for one file: about 20 times what the worst of them took, for slow and busy machines."""
+"""CPU time for one file: about 20 times the measured worst case, for slow and busy machines."""
 
 
 @pytest.fixture(scope="module")
 def measured() -> Mapping[str, dict[str, Any]]:
-    """What became of each case, by name; the process that reads them ends by itself."""
+    """The outcome of each case by name; the process that reads them must exit normally."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.security.isolated", str(CHANGES), str(SEED)],
         cwd=ROOT,
@@ -36,7 +36,7 @@ def measured() -> Mapping[str, dict[str, Any]]:
     return {line["name"]: line for line in lines if "name" in line}
 
 
-def test_every_file_is_taken_or_refused_with_a_code_that_fits_it(
+def test_every_file_is_decoded_or_refused_with_a_matching_code(
     measured: Mapping[str, dict[str, Any]], record_property: Callable[[str, object], None]
 ) -> None:
     record_property("cases", len(measured))
@@ -49,7 +49,9 @@ def test_no_file_costs_more_than_its_bound(measured: Mapping[str, dict[str, Any]
 
 
 @pytest.mark.parametrize("kind", ["zTXt", "iTXt"])
-def test_texts_that_unpack_to_gigabytes_are_never_unpacked(measured: Mapping[str, dict[str, Any]], kind: str) -> None:
+def test_text_chunks_that_unpack_to_gigabytes_are_never_unpacked(
+    measured: Mapping[str, dict[str, Any]], kind: str
+) -> None:
     assert measured[f"png: texts of 3 GB ({kind})"]["bytes"] < 64 * 1024 * 1024
 
 

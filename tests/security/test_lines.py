@@ -1,4 +1,4 @@
-"""Clients that dawdle, crowd or never end, by raw sockets at the real gateway: each is answered, the others go on."""
+"""Clients that stall, crowd or never finish, by raw sockets at the real gateway: each is answered, others continue."""
 
 import socket
 import time
@@ -41,19 +41,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-def line(stack: Stack) -> socket.socket:
+def connection(stack: Stack) -> socket.socket:
     return socket.create_connection((LOOPBACK, stack.port), timeout=20)
 
 
-def test_a_line_that_says_nothing_is_closed(stack: Stack) -> None:
+def test_a_silent_connection_is_closed(stack: Stack) -> None:
     began = time.monotonic()
-    with line(stack) as silent:
+    with connection(stack) as silent:
         assert silent.recv(1) == b""
     assert time.monotonic() - began > 0.9 * HEAD
 
 
-def test_a_line_that_is_idle_between_requests_is_kept_for_as_long_as_set(stack: Stack) -> None:
-    with line(stack) as idle:
+def test_an_idle_connection_is_kept_for_the_configured_time(stack: Stack) -> None:
+    with connection(stack) as idle:
         for _ in range(2):
             idle.sendall(LIVEZ + b"\r\n")
             assert read(idle).status == 200
@@ -62,9 +62,9 @@ def test_a_line_that_is_idle_between_requests_is_kept_for_as_long_as_set(stack: 
         assert time.monotonic() - answered > 0.9 * KEEP_ALIVE
 
 
-def test_a_request_that_comes_just_before_an_idle_line_would_be_closed_is_answered(stack: Stack) -> None:
+def test_a_request_just_before_the_idle_timeout_is_answered(stack: Stack) -> None:
     for moment in (0.5, 0.8):
-        with line(stack) as idle:
+        with connection(stack) as idle:
             idle.sendall(LIVEZ + b"\r\n")
             assert read(idle).status == 200
             time.sleep(moment * KEEP_ALIVE)
@@ -72,7 +72,7 @@ def test_a_request_that_comes_just_before_an_idle_line_would_be_closed_is_answer
             assert read(idle).status == 404
 
 
-def test_a_proxy_that_is_trusted_is_believed_that_the_client_came_over_tls(stack: Stack) -> None:
+def test_the_scheme_from_a_trusted_proxy_is_believed(stack: Stack) -> None:
     told = ask(stack.port, LIVEZ + b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
     plain = ask(stack.port, LIVEZ + b"\r\n")
     assert (told.headers.get("strict-transport-security"), plain.headers.get("strict-transport-security")) == (
@@ -82,8 +82,8 @@ def test_a_proxy_that_is_trusted_is_believed_that_the_client_came_over_tls(stack
 
 
 @pytest.mark.parametrize("drop", [b"X-A: b\r\n", b"x", b"\r\n"])
-def test_a_head_that_drips_is_408_or_cut(stack: Stack, drop: bytes) -> None:
-    with line(stack) as dripping:
+def test_a_dripping_head_is_408_or_cut(stack: Stack, drop: bytes) -> None:
+    with connection(stack) as dripping:
         dripping.sendall(b"" if drop == b"\r\n" else LIVEZ)
         for _ in range(8):
             dripping.sendall(drop)
@@ -115,14 +115,14 @@ def dripping_is_over(peer: socket.socket) -> bool:
     ],
     ids=["one without end", "one", "many", "an address"],
 )
-def test_a_head_that_is_too_long_is_431(stack: Stack, sent: bytes) -> None:
+def test_an_oversized_head_is_431(stack: Stack, sent: bytes) -> None:
     answer = ask(stack.port, sent)
     assert answer.status == 431
     assert answer.problem["code"] == "headers_too_large"
     assert answer.headers["connection"] == "close"
 
 
-def test_what_is_no_http_is_a_problem_too(stack: Stack) -> None:
+def test_invalid_http_gets_a_problem_document(stack: Stack) -> None:
     answer = ask(stack.port, b"\x16\x03\x01\x02\0\x01\0\r\n\r\n")
     assert (answer.status, answer.problem["code"]) == (400, "malformed_request")
 
@@ -133,8 +133,8 @@ def upload(length: int, *, more: bytes = b"") -> bytes:
     return head + b"Content-Length: %d\r\n\r\n" % length + part
 
 
-def test_a_body_that_drips_is_408(stack: Stack) -> None:
-    with line(stack) as dripping:
+def test_a_dripping_body_is_408(stack: Stack) -> None:
+    with connection(stack) as dripping:
         dripping.sendall(upload(500_000))
         for _ in range(30):
             if dripping_is_over(dripping):
@@ -145,10 +145,10 @@ def test_a_body_that_drips_is_408(stack: Stack) -> None:
     assert (answer.status, answer.problem["code"]) == (408, "request_timeout")
 
 
-def test_bodies_beyond_the_budget_are_503_and_those_that_fit_are_taken(stack: Stack) -> None:
+def test_bodies_beyond_the_budget_are_503_and_fitting_ones_are_accepted(stack: Stack) -> None:
     with ExitStack() as held:
         for _ in range(2):
-            peer = held.enter_context(line(stack))
+            peer = held.enter_context(connection(stack))
             peer.sendall(upload(600_000) + b"x" * 450_000)
         time.sleep(0.3)
         answer = ask(stack.port, upload(600_000) + b"x" * 599_900)
@@ -166,7 +166,7 @@ def test_an_upload_that_offers_http2_keeps_its_body(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("hosts", [b"", HOST * 2])
-def test_a_request_needs_one_host(stack: Stack, hosts: bytes) -> None:
+def test_a_request_needs_exactly_one_host(stack: Stack, hosts: bytes) -> None:
     answer = ask(stack.port, b"GET /livez HTTP/1.1\r\n" + hosts + b"\r\n")
     assert (answer.status, answer.problem["code"]) == (400, "malformed_request")
 
@@ -180,10 +180,10 @@ def submitted(stack: Stack, *, more: bytes = b"") -> Answer:
     return ask(stack.port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
-def test_a_crowd_is_told_to_come_back_and_probes_are_answered(stack: Stack) -> None:
+def test_excess_connections_get_retry_after_and_probes_are_answered(stack: Stack) -> None:
     with ExitStack() as held:
         for _ in range(CROWD):
-            held.enter_context(line(stack))
+            held.enter_context(connection(stack))
         time.sleep(0.2)
         refused = ask(stack.port, b"GET /v1/jobs HTTP/1.1\r\n" + HOST + b"\r\n")
         assert (refused.status, refused.problem["code"]) == (503, "gateway_busy")
@@ -192,8 +192,8 @@ def test_a_crowd_is_told_to_come_back_and_probes_are_answered(stack: Stack) -> N
     assert ask(stack.port, b"GET /v1/jobs HTTP/1.1\r\n" + HOST + b"\r\n").status == 200
 
 
-def test_a_long_body_that_nobody_wanted_does_not_disturb_the_next_request(stack: Stack) -> None:
-    with line(stack) as peer:
+def test_a_long_unwanted_body_does_not_disturb_the_next_request(stack: Stack) -> None:
+    with connection(stack) as peer:
         peer.sendall(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 200000\r\n\r\n" + b"x" * 200_000)
         assert read(peer).status == 404
         peer.sendall(LIVEZ + b"\r\n")
@@ -201,13 +201,13 @@ def test_a_long_body_that_nobody_wanted_does_not_disturb_the_next_request(stack:
 
 
 def test_two_requests_sent_at_once_are_both_answered(stack: Stack) -> None:
-    with line(stack) as peer:
+    with connection(stack) as peer:
         peer.sendall((LIVEZ + b"\r\n") * 2)
         assert [read_next(peer), read_next(peer)] == [200, 200]
 
 
 def read_next(peer: socket.socket) -> int:
-    """The status of the next of several answers, read byte by byte so that nothing of the one behind it is lost."""
+    """The status of the next of several responses, read byte by byte so that nothing of the following one is lost."""
     held = b""
     while not held.endswith(b"\r\n\r\n"):
         held += peer.recv(1)

@@ -1,4 +1,4 @@
-"""A picture that takes all of a worker's memory fails alone, as a dead letter; the worker lives and others go on."""
+"""A picture that exhausts a worker's memory fails alone, as a dead letter; the worker survives and others continue."""
 
 from collections.abc import Iterator
 from typing import Any

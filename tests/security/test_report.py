@@ -1,4 +1,4 @@
-"""The table of `make security` tells success from failure, and what was tried from what could not be."""
+"""The table of `make security` distinguishes success, failure, and checks that could not be run."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tools.setup import ROOT
 @pytest.mark.parametrize(
     ("passed", "good", "shown"), [(10, True, "10"), (9, False, "FAILED"), (None, True, "not tried")]
 )
-def test_a_row_says_how_it_went(passed: int | None, good: bool, shown: str) -> None:
+def test_a_row_shows_its_outcome(passed: int | None, good: bool, shown: str) -> None:
     row = Row("check", 10, passed, 1.25)
     assert row.good is good
     assert shown in line(row)
@@ -24,7 +24,7 @@ def test_a_selection_without_tests_has_failed() -> None:
     assert row.told
 
 
-def test_a_test_that_counts_its_cases_is_counted_by_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_test_that_reports_its_cases_is_counted_by_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "test_counting.py"
     path.write_text("def test_many(record_property):\n    record_property('cases', 40)\n\ndef test_one():\n    pass\n")
     monkeypatch.setattr(report, "files", lambda selection: [*selection])
@@ -32,7 +32,7 @@ def test_a_test_that_counts_its_cases_is_counted_by_them(monkeypatch: pytest.Mon
     assert (row.cases, row.passed, row.told) == (41, 41, "")
 
 
-def test_every_selection_names_what_is_there() -> None:
+def test_every_selection_names_existing_files() -> None:
     named = [part for selection in TESTS.values() for part in selection if "*" not in part]
     assert [part for part in named if not (ROOT / part).exists()] == []
     assert [check for check, selection in TESTS.items() if not files(selection)] == []

@@ -1,4 +1,4 @@
-"""The whole service, with real models, takes the hostile corpus: no 5xx, no crash, no second start, no memory kept."""
+"""The whole service, with real models, survives the hostile corpus: no 5xx, crash, second attempt or kept memory."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from tools.stack import Stack
 
 PICTURE: Final = encoded(one_face())
 GATEWAY_MB: Final = 400
-"""Of memory at its peak: about three times what it has at rest."""
+"""Peak memory: about three times the memory at rest."""
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +95,12 @@ def test_every_hostile_request_ends_in_a_success_or_a_problem(
     assert not told, "\n".join(told)
 
 
-def test_nobody_is_believed_that_it_came_over_tls_unless_the_operator_says_so(stack: Stack) -> None:
+def test_the_client_scheme_is_not_trusted_unless_configured(stack: Stack) -> None:
     answer = requests.get(f"{stack.url}/livez", headers={"X-Forwarded-Proto": "https"}, timeout=5)
     assert "strict-transport-security" not in answer.headers
 
 
-def test_the_gateway_answers_as_ever_and_kept_nothing_of_it(stack: Stack) -> None:
+def test_the_gateway_still_answers_and_kept_no_memory(stack: Stack) -> None:
     began = time.monotonic()
     assert requests.get(f"{stack.url}/livez", timeout=5).status_code == 200
     assert time.monotonic() - began < 5

@@ -1,10 +1,10 @@
-"""Everything in this folder runs a real stack."""
+"""All tests in this folder run a real stack."""
 
 import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """It counts as integration, and is part of `make test`; the long form is `make soak`."""
+    """Mark them as integration tests, part of `make test`; the long form is `make soak`."""
     for item in items:
         if "tests/soak/" in str(item.path):
             item.add_marker(pytest.mark.integration)

@@ -1,4 +1,4 @@
-"""Jobs at a rate that does not wait for answers, and how many a second there can be."""
+"""Submits jobs at a rate that does not depend on answers, and measures how many per second are possible."""
 
 import json
 import threading
@@ -11,33 +11,33 @@ from typing import Final
 import requests
 
 CLIENTS: Final = 24
-"""At once, at most: more than a service that keeps up ever has in hand."""
+"""Maximum number in flight: more than a service that keeps up ever has."""
 PATIENCE: Final = 30
 TOLD: Final = 4
-"""Each so-manieth job brings the address of a receiver."""
+"""One in this many jobs has the URL of a receiver."""
 BATCHES: Final = 25
-"""Each so-manieth request is a batch instead."""
+"""One in this many requests is a batch."""
 ITEMS: Final = 5
 JOBS: Final = (BATCHES - 1 + ITEMS) / BATCHES
-"""In one request, in the middle."""
+"""Average number of jobs per request."""
 
 
 @dataclass(slots=True)
 class Load:
-    """Where jobs go, what they are, and what came of them."""
+    """Where jobs are sent, what they are, and their outcomes."""
 
     url: str
     hook: str
     operation: str
     image: bytes
     latencies: list[tuple[float, float]] = field(default_factory=list)
-    """When a job was due to be sent, by the monotonic clock, and the seconds from then to its end."""
+    """When a job was due, by the monotonic clock, and the seconds until it finished."""
     wrong: list[str] = field(default_factory=list)
     sent: int = 0
     _local: threading.local = field(default_factory=threading.local)
 
     def capacity(self, *, seconds: float) -> float:
-        """Jobs a second that are done where each of eight clients sends its next when the last is done."""
+        """Jobs per second if each of eight clients sends its next job when the last one is done."""
         until = time.monotonic() + seconds
         done: list[float] = []
 
@@ -53,7 +53,7 @@ class Load:
         return len(late) / (seconds / 2)
 
     def steady(self, rate: float, *, seconds: float, meanwhile: Callable[[float], object]) -> None:
-        """So many jobs a second, whatever becomes of them; `meanwhile` is called about once a second."""
+        """Submit this many jobs per second, regardless of their outcomes; call `meanwhile` about once a second."""
         rate /= JOBS
         begin = time.monotonic()
         looked = begin

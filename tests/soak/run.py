@@ -1,4 +1,4 @@
-"""A soak from the command line: `python -m tests.soak.run --minutes 30`; ends with 1 where anything grew."""
+"""A soak from the command line: `python -m tests.soak.run --minutes 30`; exits with 1 if anything grew."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ TTL = 60.0
 
 
 def main() -> int:
-    """Soak a service with real models, print what was seen; 1 where it was not flat."""
+    """Soak a service with real models and print the result; return 1 if it was not flat."""
     parser = argparse.ArgumentParser(description="A steady load for long, and whether anything grows.")
     parser.add_argument("--minutes", type=float, default=30.0)
     asked = parser.parse_args()

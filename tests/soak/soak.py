@@ -1,4 +1,4 @@
-"""A soak: the service under a steady load for long, and whether anything grows meanwhile."""
+"""A soak: the service under a long steady load, and whether anything grows meanwhile."""
 
 import tempfile
 import time
@@ -19,7 +19,7 @@ from tools.receiver import TO_THIS_MACHINE
 from tools.stack import Stack
 
 WINDOWS: Final = 20
-"""Stretches of the judged time, whose latencies make one sample each."""
+"""Windows of the judged time; the latencies of each make one sample."""
 LIMITS: Final[Mapping[str, Limit]] = {
     "MB": Limit(share=0.05, beside=6),
     "threads": Limit(share=0.0, beside=4),
@@ -29,32 +29,32 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "ms, median": Limit(share=0.25, beside=5),
     "ms, 95 of 100": Limit(share=0.5, beside=30),
 }
-"""What may be added over the whole run, by the unit."""
+"""The growth that is allowed over the whole run, by unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long, with what, and how fast the past is forgotten."""
+    """The duration, the load, and the retention of records."""
 
     seconds: float
     settle: float
-    """Seconds at the beginning that are not judged: caches fill, and the first records expire only then."""
+    """Seconds at the beginning that are not judged: caches fill, and no record expires yet."""
     measure: float
-    """Seconds of each of two measurements of what can be done."""
+    """Seconds of each of the two capacity measurements."""
     ttl: float
-    """Seconds for which what has ended is kept."""
+    """Seconds for which finished records are kept."""
     engine: Mapping[str, str]
     operation: str
     image: bytes
     share: float = 0.8
-    """Of the jobs a second that the service can do, how many it is given."""
+    """Load as a share of the jobs per second that the service can do."""
     patience: float = 1.0
-    """How often the limits of latencies are taken: a minute of a machine that does other things too says little."""
+    """Factor on the limits of latencies: a minute on a busy machine says little about them."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What a soak showed."""
+    """The result of a soak."""
 
     capacity: float
     rate: float
@@ -65,12 +65,12 @@ class Result:
 
     @property
     def findings(self) -> list[str]:
-        """What was not as it should be; none where all was flat."""
+        """Everything that grew beyond its limit or failed; empty if all was flat."""
         grown = [f"{each.name} grew by {each.growth:.1f} {each.unit}" for each in self.trends if not each.flat]
         return [*grown, *self.wrong]
 
     def lines(self) -> list[str]:
-        """As a person reads it, in Markdown."""
+        """The result as Markdown lines."""
         rows = [
             f"| {each.name} | {each.unit} | {each.first:.1f} | {each.last:.1f} | {each.growth:+.2f} | {each.limit:.1f} "
             f"| {'flat' if each.flat else 'GROWS'} |"
@@ -89,7 +89,7 @@ class Result:
 
 
 def soak(plan: Plan) -> Result:
-    """Measure what can be done, then do a share of it for so long, and judge how everything went."""
+    """Measure the capacity, run a share of it for the planned time, and judge every series."""
     secret = new_secret()
     settings = {
         **plan.engine,
@@ -112,7 +112,7 @@ def soak(plan: Plan) -> Result:
         ) as stack,
     ):
         stack.wait_ready(120)
-        log.clear()  # a gateway without keys says so at its start
+        log.clear()  # a gateway without keys says so at startup
         load = Load(stack.url, f"{receiver.url}/soak", plan.operation, plan.image)
         capacity = min(load.capacity(seconds=plan.measure) for _ in range(2))
         seen = Watch(stack)
@@ -138,7 +138,7 @@ def soak(plan: Plan) -> Result:
 
 
 class Watch:
-    """Looks at every process and both stores, and remembers."""
+    """Samples every process and both stores."""
 
     def __init__(self, stack: Stack) -> None:
         self.samples: dict[tuple[str, str], list[Sample]] = {}
@@ -165,7 +165,7 @@ class Watch:
 
 
 def _latencies(found: Sequence[Sample], *, begin: float, plan: Plan) -> list[Trend]:
-    """Of windows, so that each sample stands for many jobs."""
+    """Latencies by window, so that each sample stands for many jobs."""
     width = (plan.seconds - plan.settle) / WINDOWS
     windows: dict[int, list[float]] = {}
     for at, spent in sorted(found):

@@ -1,4 +1,4 @@
-"""A short soak: under a steady load nothing of the service grows; `make soak` does the same at 80 of 100 for long."""
+"""A short soak: nothing in the service grows under a steady load; `make soak` runs longer, at 80 % of the capacity."""
 
 from typing import Final
 
@@ -16,11 +16,12 @@ SHORT: Final = Plan(
     share=0.5,
     patience=4.0,
 )
-"""The fake engine: what is tried is the service around the models. Half of what can be done: others use the machine."""
+"""The fake engine: the service around the models is under test. Half of the capacity, because other processes run too.
+"""
 
 
-def test_under_a_steady_load_nothing_grows() -> None:
+def test_nothing_grows_under_a_steady_load() -> None:
     result = soak(SHORT)
-    print("\n".join([*result.lines(), *result.findings]))  # noqa: T201 - shown where it fails
+    print("\n".join([*result.lines(), *result.findings]))  # noqa: T201 - shown if the test fails
     assert result.findings == []
     assert result.sent > 5 * SHORT.seconds

@@ -1,4 +1,4 @@
-"""Whether something grows: a slope that a few wild samples do not move, held against a stated limit."""
+"""Decides whether something grows: compares a slope, which a few wild samples do not move, with a stated limit."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,30 +7,30 @@ from itertools import combinations
 from typing import Final
 
 Sample = tuple[float, float]
-"""Seconds, and what was measured then."""
+"""Seconds, and the value measured then."""
 MOST: Final = 200
-"""Samples that are compared with each other; of more, neighbours are joined to their median."""
+"""Maximum number of samples to compare; beyond it, neighbors are replaced by their median."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How much more at the end than at the beginning is still flat: a share of the middle, and something beside it."""
+    """The growth that still counts as flat: a share of the median plus a constant."""
 
     share: float
     beside: float
 
     def times(self, factor: float) -> "Limit":
-        """So many times as much."""
+        """The limit multiplied by a factor."""
         return Limit(self.share * factor, self.beside * factor)
 
     def of(self, middle: float) -> float:
-        """The most that may be added over the whole run."""
+        """The growth that is allowed over the whole run."""
         return self.share * middle + self.beside
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """How one thing went."""
+    """The trend of one series."""
 
     name: str
     unit: str
@@ -39,7 +39,7 @@ class Trend:
     last: float
     """Median of the last fifth."""
     growth: float
-    """Over the whole run, by the slope."""
+    """Growth over the whole run, by the slope."""
     limit: float
 
     @property
@@ -49,10 +49,10 @@ class Trend:
 
 
 def trend(name: str, unit: str, samples: Sequence[Sample], limit: Limit) -> Trend:
-    """How it went.
+    """Compute the trend of a series.
 
     Raises:
-        ValueError: less than ten samples say nothing.
+        ValueError: there are fewer than ten samples.
     """
     if len(samples) < 10:
         msg = f"{name}: {len(samples)} samples"
@@ -72,14 +72,14 @@ def trend(name: str, unit: str, samples: Sequence[Sample], limit: Limit) -> Tren
 def slope(samples: Sequence[Sample]) -> float:
     """Units per second: the median of the slopes of all pairs (Theil 1950, Sen 1968).
 
-    Up to 29 % of the samples may be anything without moving it far.
+    Up to 29 % of the samples may be arbitrary without moving it far.
     """
     points = thinned(samples)
     return statistics.median((y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2) if x2 > x1)
 
 
 def thinned(samples: Sequence[Sample]) -> list[Sample]:
-    """At most `MOST` of them."""
+    """Reduce the samples to `MOST` at most."""
     size = -(-len(samples) // MOST)
     groups = [samples[at : at + size] for at in range(0, len(samples), size)]
     return [tuple(map(statistics.median, zip(*group, strict=True))) for group in groups]
