@@ -2,5 +2,5 @@
 
 import os
 
-# onnxruntime from 1.29 on reports usage by default on Linux; the variable counts only if set before its first import.
+# onnxruntime 1.29 and later report usage by default on Linux; the variable must be set before the first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,4 +1,4 @@
-"""Joins the work of concurrent jobs into one run of a model: for GPUs, where one run of eight costs little over one."""
+"""Batch the work of concurrent jobs into single model runs: on a GPU, a batch of eight costs little more than one."""
 
 import threading
 import weakref
@@ -21,44 +21,44 @@ log = structlog.get_logger(__name__)
 
 
 class _Call:
-    """What one thread wants to have run, and where it waits for the answer."""
+    """Input of one thread, and the future that it waits for."""
 
-    __slots__ = ("answer", "blob")
+    __slots__ = ("blob", "outputs")
 
     def __init__(self, blob: Blob) -> None:
         self.blob = blob
-        self.answer: Future[Outputs] = Future()
+        self.outputs: Future[Outputs] = Future()
 
 
 class MicroBatcher:
-    """A session that joins calls. While a run is on, calls gather; the next run takes those that fit.
+    """A session that batches calls: calls queue during a run, and the next run takes those that fit.
 
-    There is no timer: a lone call pays one change of threads and no wait. Batches are padded with zeros to one of a few
-    sizes, so that the memory of a GPU stays flat. A batch that fails is run again call by call, so that a poisoned
-    image fails alone; where the device is out of memory, no batch of that size is tried again.
+    There is no timer: a single call costs one thread switch and no waiting. Batches are padded with zeros to one of a
+    few sizes, so that GPU memory use stays constant. If a batch fails, its calls are run one by one, so that a poisoned
+    image fails alone; if the device runs out of memory, that batch size is never tried again.
     """
 
     def __init__(self, session: Session, *, buckets: tuple[int, ...]) -> None:
         self._most = max(buckets)
-        self._line = _Line(session, buckets)
+        self._queue = _CallQueue(session, buckets)
         self.name = session.name
         self.provider = session.provider
         self.input_shape = session.input_shape
         self.outputs = session.outputs
-        threading.Thread(target=self._line.serve, name=f"batch-{session.name}", daemon=True).start()
-        # The thread knows the line alone: an engine that nobody uses any more can go, and its models with it.
-        weakref.finalize(self, self._line.close).atexit = False
+        threading.Thread(target=self._queue.serve, name=f"batch-{session.name}", daemon=True).start()
+        # The thread refers to the queue only, so that an unused engine and its models can be garbage-collected.
+        weakref.finalize(self, self._queue.close).atexit = False
 
     def run(self, blob: Blob) -> Outputs:
-        """Run these rows, perhaps together with another thread's; the answer is theirs alone, in their order."""
+        """Run these rows, possibly in one batch with those of other threads; return their outputs in order."""
         calls = [_Call(blob[start : start + self._most]) for start in range(0, len(blob), self._most)]
-        self._line.join(calls)
-        parts = [call.answer.result() for call in calls]
+        self._queue.add(calls)
+        parts = [call.outputs.result() for call in calls]
         return parts[0] if len(parts) == 1 else _stacked(parts)
 
 
-class _Line:
-    """The calls that wait for one session, and the thread that serves them."""
+class _CallQueue:
+    """Queue of the calls of one session, and the loop that serves it."""
 
     def __init__(self, session: Session, buckets: tuple[int, ...]) -> None:
         self._session = session
@@ -67,47 +67,47 @@ class _Line:
         self._changed = threading.Condition()
         self._closed = False
 
-    def join(self, calls: Sequence[_Call]) -> None:
-        """Put calls at the end."""
+    def add(self, calls: Sequence[_Call]) -> None:
+        """Append calls."""
         with self._changed:
             self._waiting.extend(calls)
             self._changed.notify()
 
     def close(self) -> None:
-        """Let the thread end: no call can come any more."""
+        """Stop the thread: there will be no more calls."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def serve(self) -> None:
-        """Run what waits until the line is closed."""
+        """Run queued calls until the queue is closed."""
         while calls := self._next():
             self._run_together(calls)
-            del calls  # and with them the pictures, while nothing else waits
+            del calls  # release the images while idle
 
     def _next(self) -> list[_Call]:
-        """The call that has waited longest, and every other of its shape that fits beside it; none at the end."""
+        """Return the oldest call and all others of its shape that fit into the batch; none if the queue is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if not self._waiting:
                 return []
             first = self._waiting.popleft()
-            taken, rows, left = [first], len(first.blob), deque[_Call]()
+            batch, rows, rest = [first], len(first.blob), deque[_Call]()
             for call in self._waiting:
                 if call.blob.shape[1:] == first.blob.shape[1:] and rows + len(call.blob) <= self._buckets[-1]:
-                    taken.append(call)
+                    batch.append(call)
                     rows += len(call.blob)
                 else:
-                    left.append(call)
-            self._waiting = left
-        return taken
+                    rest.append(call)
+            self._waiting = rest
+        return batch
 
     def _run_together(self, calls: list[_Call]) -> None:
         try:
             outputs = self._run_rows(np.concatenate([call.blob for call in calls]) if len(calls) > 1 else calls[0].blob)
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+        except BaseException as error:  # noqa: BLE001 - it belongs to the waiting thread
             if len(calls) == 1:
-                calls[0].answer.set_exception(error)
+                calls[0].outputs.set_exception(error)
             else:
                 for call in calls:
                     self._run_together([call])
@@ -115,12 +115,12 @@ class _Line:
         start = 0
         for call in calls:
             end = start + len(call.blob)
-            call.answer.set_result([output[start:end] for output in outputs])
+            call.outputs.set_result([output[start:end] for output in outputs])
             start = end
 
     def _run_rows(self, blob: Blob) -> Outputs:
-        """Run rows at once where the largest batch holds them, else in pieces."""
-        rows, most = len(blob), self._buckets[-1]  # which may shrink on the way
+        """Run rows in one batch if the largest bucket holds them, else in chunks."""
+        rows, most = len(blob), self._buckets[-1]  # the largest bucket may shrink during a run
         if rows > most:
             return _stacked([self._run_rows(blob[start : start + most]) for start in range(0, rows, most)])
         bucket = next(size for size in self._buckets if size >= rows)
@@ -143,12 +143,12 @@ class _Line:
         if any(len(output) != bucket for output in outputs):
             raise JobError(
                 ErrorCode.MODEL_FAILURE,
-                f"The model {self._session.name} does not keep the pictures of a batch apart: prepare its pack, or set "
+                f"The model {self._session.name} mixes the images of a batch: prepare its pack, or set "
                 "VULTUS_MICRO_BATCH=off.",
             )
         return [output[:rows] for output in outputs]
 
 
 def _stacked(parts: Sequence[Outputs]) -> Outputs:
-    """The answers for pieces of a batch as those for the whole."""
+    """Concatenate the outputs of the chunks of a batch."""
     return [np.concatenate(output) for output in zip(*parts, strict=True)]

@@ -1,13 +1,13 @@
-"""Cuts what a model is to see out of an image: the region around a box, inside the border."""
+"""Compute the image region around a box that a model sees."""
 
 from worker.engine.base import Image
 
 
 def stretched(box: tuple[float, float, float, float], *, room: float, image: Image) -> tuple[int, int, int, int]:
-    """The box grown by `room` about its centre and cut at the border; a model that takes a square sees it stretched.
+    """Return the box scaled by `room` about its center and clipped to the image; for a square input it is stretched.
 
     Returns:
-        Left, top, right and bottom in pixels, the last two exclusive; never empty, never over the border.
+        Left, top, right and bottom in pixels, the last two exclusive; never empty, never outside the image.
     """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = (int(side) for side in box)

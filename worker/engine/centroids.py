@@ -1,8 +1,8 @@
-"""Measures the centroids of unrecognizable faces of a recognition model, on damaged copies of known portraits.
+"""Measure where a recognition model embeds unrecognizable faces: the centroids of degraded copies of known portraits.
 
-One centroid for each kind of damage finds more than one for all: faces in the dark and faces with a covered mouth lie
-in different places. The mean of the undamaged portraits is removed from each centroid: what the portraits have in
-common (few people, one camera) must not count as damage.
+One centroid per kind of degradation detects more than one for all: dark faces and faces with a covered mouth lie in
+different regions. The mean of the undegraded portraits is removed from each centroid, so that what the portraits have
+in common (few people, one camera) does not count as degradation.
 """
 
 import base64
@@ -36,13 +36,13 @@ FAMILIES: Final[Mapping[Family, tuple[Kind, ...]]] = {
     "eyes": ("eyes_covered",),
     "negative": ("negative",),
 }
-"""One centroid each."""
+"""Families, with one centroid each."""
 TURNS: Final[Mapping[Kind, int]] = {"turned_90": 3, "turned_180": 2, "turned_270": 1}
-"""Quarters by which a turned face's crop is rotated: the five points of such faces are found as if it were upright."""
+"""Quarter turns of the crop of a rotated face: detectors place the five points as if the face were upright."""
 MANY_PEOPLE: Final = 20
-"""Portraits from which on covers are measured as well: of fewer, what is covered cannot be told from who it is."""
+"""Minimum number of portraits to measure covers: with fewer, the cover cannot be separated from the identities."""
 LEAST_CHANGE: Final = 1e-6
-"""Of the largest number of a unit vector: what is below is rounding."""
+"""Smallest relevant value of the largest component of a unit vector; less is rounding."""
 BATCH: Final = 8
 _STEPS: Final = 127
 
@@ -51,18 +51,19 @@ Embed = Callable[[Crops], Vectors]
 
 
 def measured(folder: Path, manifest: Manifest, *, cache: Path | None = None) -> Measurement | str:
-    """Measure the recognition model of the pack in `folder` on the portraits at hand; a phrase where that fails.
+    """Measure the recognition model of the pack in `folder` on the available portraits; return a reason on failure.
 
-    The original model runs on the CPU, and the centroids are rounded: the same model and portraits give the same bytes.
+    The original model runs on the CPU, and the centroids are rounded, so that the same model and portraits always
+    produce the same bytes.
 
     Args:
         folder: the pack's files.
         manifest: the pack's manifest.
-        cache: folder of downloaded archives, which may hold more portraits than installed packages do.
+        cache: folder of downloaded archives, which may contain more portraits than installed packages do.
     """
     pictures, portraits = at_hand(cache)
     if not portraits:
-        return "no portrait is at hand: scikit-image is not installed, or is another version"
+        return "no portraits available: scikit-image is not installed, or has another version"
     file = manifest.recogniser
     try:
         session = open_session(folder / file.name, Device())
@@ -84,7 +85,7 @@ def _measured(recogniser: str, embed: Embed, pictures: Sequence[str], portraits:
 
 
 def centroids(portraits: Sequence[Portrait], embed: Embed, families: Sequence[Family]) -> dict[Family, str]:
-    """The centroid of each family, in base64; a family that leaves the embeddings as they are has none."""
+    """Return the centroid of each family in base64; a family that does not change the embeddings has none."""
     clean = _mean(portraits, embed, None)
     texts: dict[Family, str] = {}
     for family in families:

@@ -1,7 +1,7 @@
-"""Damages pictures of faces in known ways: to measure how a pack behaves on bad pictures, always the same.
+"""Degrade pictures of faces in reproducible ways, to measure how a pack behaves on bad pictures.
 
-Each kind is a pure function of the picture and one face in it. What depends on size is a share of the width of that
-face's box, so that a kind means the same in a small picture and in a large one. The damage covers the whole picture.
+Each kind is a pure function of the picture and one face in it, and applies to the whole picture. Sizes are relative to
+the width of that face's box, so that a kind has the same effect in small and large pictures.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,13 +38,13 @@ Kind = Literal[
 Family = Literal["rotation", "light", "blur", "size", "compression", "cover", "negative"]
 
 MASK: Final = (190, 160, 120)
-"""BGR of the cover over the lower half: the blue of a surgical mask."""
+"""BGR of the cover over the lower half: surgical-mask blue."""
 GLASSES: Final = (20, 20, 20)
 """BGR of the cover over the eyes."""
 
 
 class Degradation(NamedTuple):
-    """One kind of damage."""
+    """One kind of degradation."""
 
     family: Family
     apply: Callable[[Image, Detection], Image]
@@ -52,18 +52,18 @@ class Degradation(NamedTuple):
 
     @property
     def moves_face(self) -> bool:
-        """Whether the face is elsewhere afterwards. All other kinds keep the size and every position."""
+        """Whether the face is elsewhere afterward. All other kinds preserve the size and all positions."""
         return self.family == "rotation"
 
 
 def turned(image: Image, degrees: int) -> Image:
-    """Turn the picture clockwise by 90, 180 or 270 degrees."""
+    """Rotate the picture clockwise by 90, 180 or 270 degrees."""
     codes = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
     return _image(cv2.rotate(image, codes[degrees]))
 
 
 def lit(image: Image, share: float, *, noise: float = 0.0, seed: int = 0) -> Image:
-    """Multiply every value by `share`, round and clip. `noise`: standard deviation, in grey levels, of sensor noise."""
+    """Multiply every value by `share`, round and clip. `noise`: standard deviation of sensor noise, in gray levels."""
     values = image.astype(np.float32) * share
     if noise:
         values += np.random.default_rng(seed).normal(0.0, noise, image.shape).astype(np.float32)
@@ -71,18 +71,18 @@ def lit(image: Image, share: float, *, noise: float = 0.0, seed: int = 0) -> Ima
 
 
 def blurred(image: Image, face: Detection, share: float) -> Image:
-    """Gaussian blur; its standard deviation is this share of the face's width."""
+    """Apply a Gaussian blur whose standard deviation is this share of the face's width."""
     return _image(cv2.GaussianBlur(image, (0, 0), share * _width(face), borderType=cv2.BORDER_REPLICATE))
 
 
 def moved(image: Image, face: Detection, share: float) -> Image:
-    """Horizontal motion blur: the mean along a line as long as this share of the face's width."""
-    line = max(1, round(share * _width(face)))
-    return _image(cv2.blur(image, (line, 1), borderType=cv2.BORDER_REPLICATE))
+    """Apply horizontal motion blur: the mean over this share of the face's width."""
+    length = max(1, round(share * _width(face)))
+    return _image(cv2.blur(image, (length, 1), borderType=cv2.BORDER_REPLICATE))
 
 
 def scaled(image: Image, face: Detection, width: float) -> Image:
-    """Resample the picture so that the face is `width` pixels wide."""
+    """Resize the picture so that the face is `width` pixels wide."""
     factor = width / _width(face)
     high, wide = image.shape[:2]
     size = max(1, round(wide * factor)), max(1, round(high * factor))
@@ -90,7 +90,7 @@ def scaled(image: Image, face: Detection, width: float) -> Image:
 
 
 def shrunk(image: Image, face: Detection, width: float) -> Image:
-    """Shrink the picture until the face is `width` pixels wide, and enlarge it to its size again."""
+    """Shrink the picture until the face is `width` pixels wide, then restore its size."""
     high, wide = image.shape[:2]
     return _image(cv2.resize(scaled(image, face, width), (wide, high), interpolation=cv2.INTER_LINEAR))
 
@@ -102,18 +102,18 @@ def compressed(image: Image, quality: int) -> Image:
 
 
 def resampled(image: Image, face: Detection, *, width: float = 100, quality: int = 75) -> Image:
-    """What a frugal client sends: the picture with a face of `width` pixels, as JPEG. No damage, so no kind."""
+    """Resize and compress as a thrifty client does. This is no degradation and therefore not a kind."""
     return compressed(scaled(image, face, width), quality)
 
 
 def lower_half_covered(image: Image, face: Detection) -> Image:
-    """Cover the face from the tip of the nose down, across its box."""
+    """Cover the face from the tip of the nose down, across the width of its box."""
     x1, _, x2, y2 = face.box
     return _covered(image, (x1, face.landmarks[2][1], x2, y2), MASK)
 
 
 def eyes_covered(image: Image, face: Detection) -> Image:
-    """Cover a band over both eyes, across the box, and a sixth of its width up and down from them."""
+    """Cover a band over both eyes, across the width of the box, reaching a sixth of it above and below them."""
     x1, _, x2, _ = face.box
     heights = [y for _, y in face.landmarks[:2]]
     reach = (x2 - x1) / 6
@@ -121,7 +121,7 @@ def eyes_covered(image: Image, face: Detection) -> Image:
 
 
 def negative(image: Image) -> Image:
-    """The photographic negative."""
+    """Return the photographic negative."""
     return _image(255 - image)
 
 
@@ -181,10 +181,10 @@ DEGRADATIONS: Final[Mapping[Kind, Degradation]] = MappingProxyType(
         "negative": Degradation("negative", lambda image, _: negative(image), "photographic negative"),
     }
 )
-"""Every kind of damage, by name."""
+"""Every kind of degradation, by name."""
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 def degraded(image: Image, face: Detection, kind: Kind) -> Image:
-    """A damaged copy, upright BGR as the picture is."""
+    """Return a degraded copy in BGR."""
     return DEGRADATIONS[kind].apply(image, face)

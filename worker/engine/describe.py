@@ -1,4 +1,4 @@
-"""Describes an engine by the manifest of its pack."""
+"""Describe an engine by the manifest of its pack."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,18 +17,18 @@ def described(
     attributes: Sequence[AttributeName],
     largest_side: int,
 ) -> EngineInfo:
-    """What an engine is that runs the pack in `folder`; a calibration for another contract is left out.
+    """Return the identity of an engine that runs the pack in `folder`; omit a calibration for another contract.
 
-    The measure of recognisability holds for every precision: bf16 moves embeddings by up to 0.0006 in cosine.
+    The recognisability measure is valid for every precision: bf16 changes embeddings by at most 0.0006 in cosine.
     """
     table = manifest.calibration
-    judges = manifest.files_of("liveness")
+    liveness = manifest.files_of("liveness")
     return EngineInfo(
         pack=manifest.name,
         contract=contract,
         provider=provider,
         embedding_size=manifest.embedding_size,
-        liveness_model="+".join(f"{Path(file.name).stem}-{file.sha256[:8]}" for file in judges) or None,
+        liveness_model="+".join(f"{Path(file.name).stem}-{file.sha256[:8]}" for file in liveness) or None,
         thresholds=manifest.thresholds,
         attributes=tuple(attributes),
         largest_side=largest_side,

@@ -1,4 +1,4 @@
-"""Finds faces: SCRFD with five points (Guo et al., 2021), at one or several sizes that one suppression merges."""
+"""Detect faces with SCRFD and five points (Guo et al., 2021), at one or several sizes merged by one NMS."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,36 +19,36 @@ STRIDES: Final = (8, 16, 32)
 ANCHORS: Final = 2
 HEADS: Final = 3 * len(STRIDES)
 OVERLAP: Final = 0.4
-"""Boxes that overlap a better one by more than this (intersection over union) are the same face."""
+"""Intersection over union above which two boxes are the same face."""
 CANVAS_STEP: Final = 32
-"""A trimmed canvas is a multiple of the largest stride."""
+"""The sides of a trimmed canvas are multiples of the largest stride."""
 RIM: Final = 64
-"""Black pixels that stay beside a trimmed picture. With none, a face cut by the border moved (overlap 0.90 with the
-full square, cosine 0.977); with 64 the worst of 42 pictures keeps 0.99 and 0.996, at 0.81 of the area."""
+"""Black pixels kept beside the picture on a trimmed canvas. Without them, a face cut by the border shifts (overlap 0.90
+with the full square, cosine 0.977); with 64, the worst of 42 pictures has 0.99 and 0.996, at 0.81 of the area."""
 RETRY_SIDE: Final = 320
-"""The second look at a picture without a face needs no more: of 79 faces cut out tightly it finds the same 77 as a look
-at 640, with embeddings no further off (median cosine 0.944 against 0.938), at a quarter of the cost."""
+"""Side of the retry with a border: of 79 tightly cropped faces it finds the same 77 as 640 does, with embeddings at
+least as close (median cosine 0.944 and 0.938), at a quarter of the cost."""
 GREY: Final = (127, 127, 127)
 _TABLE: Final = scaled(mean=127.5, scale=1 / 128)
 
 Rows = NDArray[np.float32]
-"""Candidates, one a row: x1, y1, x2, y2, score, then five points as x, y; shape (candidates, 15)."""
+"""Candidates, one per row: x1, y1, x2, y2, score, then five points as x, y; shape (candidates, 15)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """An image fitted into the top left of a black canvas."""
+    """An image scaled into the top left of a black canvas."""
 
     pixels: Image
     scale: float
-    """Pixels of the image for one of the canvas."""
+    """Image pixels per canvas pixel."""
 
 
 class Detector:
-    """The detection model of a pack. Safe for several threads.
+    """The detection model of a pack. Thread-safe.
 
-    Where its graph takes any size and `trimmed` is set, the canvas ends with the picture instead of being a full
-    square: a photograph of 4:3 costs three quarters. On a GPU the full square keeps the shapes few.
+    If its graph takes any size and `trimmed` is set, the canvas is cut to the picture instead of being a full square: a
+    4:3 photograph then costs three quarters. On a GPU, full squares keep the number of shapes small.
     """
 
     def __init__(self, session: Session, plan: DetectionPlan, *, threshold: float, trimmed: bool) -> None:
@@ -64,50 +64,38 @@ class Detector:
 
     @property
     def provider(self) -> str:
-        """The execution provider that really runs the model."""
+        """The execution provider that actually runs the model."""
         return self._session.provider
 
     @property
     def largest_side(self) -> int:
-        """The larger side of the largest canvas that the pack's own plan uses, in pixels."""
+        """The longer side of the largest canvas in the pack's own plan, in pixels."""
         return max(map(max, self._plan.input_sizes))
 
     def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
-        """Every face, the largest box first.
+        """Return all faces, the largest box first.
 
-        Where none is found, the image is tried again with a grey border, at a smaller size: a face that fills the frame
-        is too large for the detector's anchors.
+        If there is none, retry with a gray border at a smaller size: a face that fills the frame is too large for the
+        detector's anchors.
         """
         least = self._threshold if search.threshold is None else search.threshold
-        sizes = self._sizes(search)
-        found = _suppressed([self._rows(image, size, least=least) for size in sizes])
+        sizes = planned_sizes(search, self._plan.input_sizes, fixed=self._fixed)
+        rows = _suppressed([self._rows(image, size, least=least) for size in sizes])
         for margin in self._plan.retry_margins:
-            if len(found):
+            if len(rows):
                 break
-            found = self._rows_with_margin(image, margin=margin, size=self._retry_size(sizes), least=least)
-        return sorted(_detections(found), key=lambda face: -face.area)
-
-    def _sizes(self, search: Search) -> Sequence[tuple[int, int]]:
-        if search.sizes is None:
-            return self._plan.input_sizes
-        sizes = [(side, side) for side in search.sizes]
-        if self._fixed is not None and any(size != self._fixed for size in sizes):
-            width, height = self._fixed
-            raise JobError(
-                ErrorCode.INVALID_REQUEST,
-                f"The detector of this model pack takes {width}x{height} alone; leave det_size out.",
-            )
-        return sizes
+            rows = self._rows_with_margin(image, margin=margin, size=self._retry_size(sizes), least=least)
+        return sorted(_detections(rows), key=lambda face: -face.area)
 
     def _retry_size(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
         side = min(RETRY_SIDE, max(map(max, sizes)))
         return self._fixed or (side, side)
 
     def _rows(self, image: Image, size: tuple[int, int], *, least: float) -> Rows:
-        """One pass: candidates in the pixels of the image, not yet merged."""
+        """Run one pass; return candidates in pixels of the image, before NMS."""
         height, width = image.shape[:2]
         if max(height, width) >= min(size) * min(height, width):
-            return _NONE  # a strip so thin that nothing is left of it at the detector's size
+            return _NONE  # a strip so thin that it has no pixels at the detector's size
         canvas = fitted(image, size, trimmed=self._trimmed)
         outputs = self._session.run(planar([canvas.pixels], _TABLE, order="rgb"))
         rows = decoded(outputs, canvas.pixels.shape[:2], least=least)
@@ -115,10 +103,9 @@ class Detector:
         return rows
 
     def _rows_with_margin(self, image: Image, *, margin: float, size: tuple[int, int], least: float) -> Rows:
-        """Faces of the image with a grey border of `margin` of each side, in the pixels of the image without it.
+        """Return the faces of the image with a gray border of `margin` of each side, in pixels of the borderless image.
 
-        The image is brought to the detector's size first: the same for the detector, and a border around a large
-        photograph would cost memory.
+        The image is scaled to the detector's size first, to save the memory of a border around a large photograph.
         """
         height, width = image.shape[:2]
         scale = min(size) / ((1 + 2 * margin) * max(height, width))
@@ -133,10 +120,35 @@ class Detector:
             cv2.BORDER_CONSTANT,
             value=GREY,
         )
-        found = _suppressed([self._rows(np.asarray(framed, np.uint8), size, least=least)])
-        found[:, _ACROSS] = (found[:, _ACROSS] - across) * (width / small[0])
-        found[:, _DOWN] = (found[:, _DOWN] - down) * (height / small[1])
-        return found
+        rows = _suppressed([self._rows(np.asarray(framed, np.uint8), size, least=least)])
+        rows[:, _ACROSS] = (rows[:, _ACROSS] - across) * (width / small[0])
+        rows[:, _DOWN] = (rows[:, _DOWN] - down) * (height / small[1])
+        return rows
+
+
+def planned_sizes(
+    search: Search, planned: Sequence[tuple[int, int]], *, fixed: tuple[int, int] | None
+) -> Sequence[tuple[int, int]]:
+    """Return the canvas sizes of a search: the pack's own unless the search names some.
+
+    Args:
+        search: the detection parameters.
+        planned: the pack's own sizes as (width, height).
+        fixed: the only size that the graph takes; None if it takes any.
+
+    Raises:
+        JobError: `invalid_request` if the detector does not support a size.
+    """
+    if search.sizes is None:
+        return planned
+    sizes = [(side, side) for side in search.sizes]
+    if fixed is not None and any(size != fixed for size in sizes):
+        width, height = fixed
+        raise JobError(
+            ErrorCode.INVALID_REQUEST,
+            f"The detector of this model pack supports only {width}x{height}; omit det_size.",
+        )
+    return sizes
 
 
 _NONE: Final[Rows] = np.empty((0, 15), np.float32)
@@ -146,15 +158,14 @@ _PLACES: Final = _ACROSS + _DOWN
 
 
 def _interpolation(scale: float) -> int:
-    """Average what is shrunk: the second look then sees the same in a photograph and in a fraction of it."""
+    """Choose area averaging for shrinking, so that a photograph and its reduced copy give the same retry."""
     return cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
 
 
 def fitted(image: Image, size: tuple[int, int], *, trimmed: bool) -> Canvas:
-    """The image shrunk or grown to fit a canvas of (width, height), at its top left; the rest is black.
+    """Scale the image to fit a canvas of (width, height), at its top left; the rest is black.
 
-    Rounded as insightface does it, with one scale for both directions: faces that others embedded with it must come
-    out the same.
+    Rounds like insightface, with one scale for both axes, so that embeddings made with it stay comparable.
     """
     height, width = image.shape[:2]
     wide, high = size
@@ -170,12 +181,12 @@ def fitted(image: Image, size: tuple[int, int], *, trimmed: bool) -> Canvas:
 
 
 def decoded(outputs: Sequence[NDArray[np.float32]], shape: tuple[int, ...], *, least: float) -> Rows:
-    """Candidates with at least this score, in the pixels of a canvas of `shape` (height, width).
+    """Decode the candidates with at least this score, in pixels of a canvas of `shape` (height, width).
 
-    Each anchor gives a score, the distances to the four sides of its box, and five points relative to its centre, in
+    Each anchor predicts a score, the distances to the four sides of its box, and five points relative to its center, in
     strides.
     """
-    found = []
+    levels = []
     for level, stride in enumerate(STRIDES):
         scores = outputs[level].reshape(-1)
         chosen = np.flatnonzero(scores >= least)
@@ -184,24 +195,24 @@ def decoded(outputs: Sequence[NDArray[np.float32]], shape: tuple[int, ...], *, l
         centres = _centres(shape[0] // stride, shape[1] // stride, stride)[chosen]
         sides = outputs[level + len(STRIDES)].reshape(-1, 4)[chosen] * stride
         points = outputs[level + 2 * len(STRIDES)].reshape(-1, 10)[chosen] * stride
-        found.append(
+        levels.append(
             np.hstack(
                 [centres - sides[:, :2], centres + sides[:, 2:], scores[chosen, None], points + np.tile(centres, 5)]
             )
         )
-    return np.concatenate(found) if found else _NONE.copy()
+    return np.concatenate(levels) if levels else _NONE.copy()
 
 
 @lru_cache(maxsize=256)
 def _centres(rows: int, columns: int, stride: int) -> NDArray[np.float32]:
-    """Centres of the anchors of one level, shape (rows * columns * ANCHORS, 2), x before y."""
+    """Return the anchor centers of one level, shape (rows * columns * ANCHORS, 2), x before y."""
     down, across = np.mgrid[:rows, :columns]
     cells = np.stack([across, down], axis=-1).reshape(-1, 2) * stride
     return np.repeat(cells, ANCHORS, axis=0).astype(np.float32)
 
 
 def _suppressed(passes: Sequence[Rows]) -> Rows:
-    """The best candidate of each face, over all passes: what overlaps a better one too much is dropped."""
+    """Apply NMS over all passes: keep the best candidate of each face."""
     rows = np.concatenate(passes)
     x1, y1, x2, y2, scores = rows[:, :5].T
     areas = (x2 - x1 + 1) * (y2 - y1 + 1)

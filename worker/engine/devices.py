@@ -1,4 +1,4 @@
-"""Chooses the device that runs the models, and checks that it really does."""
+"""Choose the device that runs the models, and check that it actually does."""
 
 import ctypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,29 +17,30 @@ TENSORRT: Final = "TensorrtExecutionProvider"
 OPENVINO: Final = "OpenVINO"
 GPUS: Final = frozenset({CUDA, TENSORRT})
 HEAVY: Final = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"})
-"""Operators that make up nearly all of a model's time; the others may run where onnxruntime puts them."""
+"""Operators that take nearly all of a model's time; others may run wherever onnxruntime assigns them."""
 
 Wanted = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+_GPU_PROVIDERS: Final[Mapping[Literal["cuda", "tensorrt"], str]] = {"cuda": CUDA, "tensorrt": TENSORRT}
 CudnnSearch = Literal["heuristic", "exhaustive", "default"]
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where the models run, and how."""
+    """Device and options that models run with."""
 
     provider: str = CPU
-    """As results name it: onnxruntime's name of the execution provider, or OpenVINO."""
+    """Name used in results: onnxruntime's execution provider, or OpenVINO."""
     precision: Precision = "f32"
     threads: int = 1
-    """Cores that one run of a model uses."""
+    """Cores per model run."""
     at_once: int = 1
-    """Runs of the same model that may be under way at once; onnxruntime needs not know, OpenVINO does."""
+    """Maximum number of concurrent runs of one model; only OpenVINO needs it."""
     batching: bool = False
-    """Whether the work of concurrent jobs is joined."""
+    """Whether the work of concurrent jobs is batched."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Options of a GPU provider."""
     strays_allowed: bool = False
-    """Whether heavy operators may run on the CPU although a GPU was asked for."""
+    """Whether heavy operators may run on the CPU although a GPU was requested."""
 
     @property
     def is_gpu(self) -> bool:
@@ -48,7 +49,7 @@ class Device:
 
     @property
     def providers(self) -> list[Any]:
-        """What onnxruntime is asked for, the best first."""
+        """Providers to pass to onnxruntime, in order of preference."""
         if self.provider == TENSORRT:
             return [(TENSORRT, {"device_id": self.options.get("device_id", "0")}), (CUDA, dict(self.options)), CPU]
         return [(CUDA, dict(self.options)), CPU] if self.provider == CUDA else [CPU]
@@ -68,15 +69,15 @@ def choose_device(
     available: Sequence[str] | None = None,
     gpus: Callable[[], int] | None = None,
 ) -> Device:
-    """The device for these settings: `auto` takes CUDA where this onnxruntime has it and the driver sees a GPU.
+    """Choose the device for these settings; `auto` is CUDA if this onnxruntime supports it and the driver sees a GPU.
 
     Raises:
-        SettingsError: the device that was named is not there; one line says what to do.
+        SettingsError: the requested device is not available; one line says what to do.
     """
     built = onnxruntime.get_available_providers() if available is None else available
     count = cuda_devices if gpus is None else gpus
     if precision != "f32" and wanted != "openvino":
-        msg = f"VULTUS_PRECISION={precision} works with VULTUS_PROVIDER=openvino alone"
+        msg = f"VULTUS_PRECISION={precision} requires VULTUS_PROVIDER=openvino"
         raise SettingsError(msg)
     if wanted == "auto":
         wanted = "cuda" if CUDA in built and count() else "cpu"
@@ -89,8 +90,19 @@ def choose_device(
         )
     if wanted == "cpu":
         return Device(threads=threads, batching=micro_batch == "on")
-    provider = CUDA if wanted == "cuda" else TENSORRT
-    if provider not in built:
+    _require_gpu(wanted, built=built, count=count)
+    onnxruntime.preload_dlls()  # loads CUDA and cuDNN from their wheels before the first session looks for them
+    return Device(
+        provider=_GPU_PROVIDERS[wanted],
+        threads=threads,
+        batching=micro_batch != "off",
+        options=_cuda_options(device_id=device_id, memory_mb=gpu_memory_mb, cudnn_search=cudnn_search),
+        strays_allowed=allow_cpu_fallback,
+    )
+
+
+def _require_gpu(wanted: Literal["cuda", "tensorrt"], *, built: Sequence[str], count: Callable[[], int]) -> None:
+    if _GPU_PROVIDERS[wanted] not in built:
         msg = (
             f"VULTUS_PROVIDER={wanted}, but this onnxruntime is built without it: "
             "install requirements/worker-gpu.txt, or set VULTUS_PROVIDER=cpu"
@@ -102,49 +114,45 @@ def choose_device(
             "profile; docker: --gpus), or set VULTUS_PROVIDER=cpu"
         )
         raise SettingsError(msg)
-    onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, before the first session looks for them
+
+
+def _cuda_options(*, device_id: int, memory_mb: int, cudnn_search: CudnnSearch) -> dict[str, str]:
     options = {
         "device_id": str(device_id),
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": cudnn_search.upper(),
         "do_copy_in_default_stream": "1",
     }
-    if gpu_memory_mb:
-        options["gpu_mem_limit"] = str(gpu_memory_mb << 20)
-    return Device(
-        provider=provider,
-        threads=threads,
-        batching=micro_batch != "off",
-        options=options,
-        strays_allowed=allow_cpu_fallback,
-    )
+    if memory_mb:
+        options["gpu_mem_limit"] = str(memory_mb << 20)
+    return options
 
 
 def cuda_devices() -> int:
-    """GPUs that the NVIDIA driver lets this process use; 0 where there is no driver."""
+    """Return the number of GPUs that the NVIDIA driver exposes to this process; 0 without a driver."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return 0
-    found = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(found)) != 0:
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
-    return found.value
+    return count.value
 
 
 def audit(model: str, device: Device, nodes: Iterable[tuple[str, str, str]]) -> None:
-    """Refuse a model whose heavy operators would not run on the device that was asked for.
+    """Reject a model whose heavy operators would not run on the requested device.
 
     onnxruntime falls back to the CPU without an error, for a whole model or for single operators, and
-    `get_providers()` does not show the latter.
+    `get_providers()` does not reveal the latter.
 
     Args:
-        model: its file name, for the message.
-        device: what was asked for.
-        nodes: provider, operator and name of each node, as onnxruntime assigned them.
+        model: file name, for the message.
+        device: the requested device.
+        nodes: provider, operator and name of each node, as assigned by onnxruntime.
 
     Raises:
-        SettingsError: one line with the number of strays, the first one, and the remedy.
+        SettingsError: one line with the number of strays, the first one, and what to do.
     """
     if device.strays_allowed:
         return
@@ -155,7 +163,7 @@ def audit(model: str, device: Device, nodes: Iterable[tuple[str, str, str]]) -> 
         where, operator, name = strays[0]
         msg = (
             f"{model}: {len(strays)} of {len(heavy)} heavy operators run on {where} although {device.provider} was "
-            f"asked for (the first: {operator} {name}): no usable CUDA device or library; mend that, set "
+            f"requested (the first: {operator} {name}): no usable CUDA device or library; fix that, set "
             "VULTUS_PROVIDER=cpu, or accept it with VULTUS_ALLOW_CPU_FALLBACK=true"
         )
         raise SettingsError(msg)

@@ -1,4 +1,4 @@
-"""A deterministic engine without models, to try out a deployment and to test everything around an engine."""
+"""A deterministic engine without models, for trying out a deployment and for testing everything around an engine."""
 
 import math
 from collections.abc import Sequence
@@ -28,17 +28,17 @@ BRIGHT: Final = 200
 LEAST_SIDE: Final = 12
 SIZE: Final = 512
 LIKENESS: Final = 20.0
-"""Distance of two BGR colours at which the cosine of their embeddings is about exp(-1/2) = 0.61."""
+"""Distance of two BGR colors at which the cosine of their embeddings is about exp(-1/2) = 0.61."""
 UNRECOGNISABLE: Final = (110, 255, 215)
-"""The BGR colour of faces that cannot be recognised, a light green; so are colours up to about 30 from it."""
+"""BGR color of faces that cannot be recognised, a light green; it includes colors up to about 30 away."""
 LENGTH: Final = 20.0
 """Length of every raw embedding."""
 PLACES: Final = ((0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.35, 0.75), (0.65, 0.75))
-"""The five points of a face that looks into the camera, as shares of its box."""
+"""The five points of a frontal face, as shares of its box."""
 DEPTH: Final = 0.3
-"""How far the nose stands out, as a share of the box."""
+"""How far the nose protrudes, as a share of the box."""
 HALF_EYE: Final = 0.1
-"""Half the side of the square that stands for an eye, as a share of the shorter side of the box."""
+"""Half the side of the square that represents an eye, as a share of the shorter side of the box."""
 
 _DICE: Final = np.random.default_rng(20_240_101)
 _WAVES: Final = _DICE.normal(0.0, 1.0 / LIKENESS, (SIZE, 3))
@@ -46,25 +46,25 @@ _PHASES: Final = _DICE.uniform(0.0, 2.0 * np.pi, SIZE)
 
 
 class FakeEngine:
-    """Takes bright regions for faces, and reads everything else from their mean colour.
+    """Treats bright regions as faces, and derives everything else from their mean color.
 
-    - A face is a connected region of at least 12x12 pixels that are brighter than 200 in grey; dark dots in it may
-      stand for features. Its box is the region's.
-    - Its score falls from 1.0 at white to 0.5 at grey 200.
-    - Its embedding follows its colour: equal colours have cosine 1, colours 60 apart about 0 (random Fourier features
-      of a Gaussian kernel, Rahimi and Recht 2007, so that JPEG noise changes little).
-    - It cannot be recognised (`degraded`) where it is light green: BGR (110, 255, 215) or within 30 of it.
-    - Its liveness is three times the share of blue in its colour, 1.0 at most: white is live, yellow a spoof.
-    - Its pose follows its outline, as a card's does that is turned: 90 degrees times the share by which the picture's
-      right edge is shorter than the left one (yaw), and the top edge than the bottom one (pitch). Its nose moves along.
-    - An eye is open as far as the square in its place is bright; all of it from half of the square on.
+    - A face is a connected region of at least 12x12 pixels with a gray level above 200; dark dots inside it may
+      represent features. Its box is the bounding box of the region.
+    - Its score falls from 1.0 at white to 0.5 at gray 200.
+    - Its embedding depends on its color: equal colors have cosine 1, colors 60 apart about 0 (random Fourier features
+      of a Gaussian kernel, Rahimi and Recht 2007, so that JPEG noise has little effect).
+    - It cannot be recognised (`degraded`) if it is light green: within 30 of BGR (110, 255, 215).
+    - Its liveness is three times the share of blue in its color, at most 1.0: white is live, yellow is a spoof.
+    - Its pose depends on its outline, like that of a turned card: 90 degrees times the share by which its right edge is
+      shorter than the left (yaw), and its top edge shorter than the bottom (pitch). Its nose moves accordingly.
+    - An eye is open to the extent that the square in its place is bright, fully from half of the square on.
 
-    It needs no model and never says `model_failure`.
+    It needs no model and never raises `model_failure`.
     """
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is."""
+        """Identity of this engine."""
         return EngineInfo(
             pack="fake",
             contract="vultus-emb-fake-v1",
@@ -77,7 +77,7 @@ class FakeEngine:
         )
 
     def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
-        """Every bright region with at least this score, the largest box first; it needs no sizes."""
+        """Return every bright region with at least this score, the largest box first. Sizes are ignored."""
         least = self.info.thresholds.detection if search.threshold is None else search.threshold
         _, _, regions, _ = cv2.connectedComponentsWithStats(_bright(image), connectivity=8)
         faces = []
@@ -91,24 +91,24 @@ class FakeEngine:
         return sorted(faces, key=lambda face: -face.area)
 
     def align(self, image: Image, faces: Sequence[Detection]) -> Crops:
-        """Squares of the faces' mean colours, in their order."""
+        """Return squares of the faces' mean colors, in order."""
         crops: Crops = np.empty((len(faces), CROP, CROP, 3), np.uint8)
         for face, crop in zip(faces, crops, strict=True):
             crop[:] = np.rint(_colour(image, face.box))
         return crops
 
     def embed(self, crops: Crops) -> Vectors:
-        """Embeddings of the colours, in the order of the crops; shape (len(crops), 512), float32."""
+        """Return embeddings of the colors, in the order of the crops; shape (len(crops), 512), float32."""
         vectors = [LENGTH * _direction(crop[0, 0]) for crop in crops]
         return np.array(vectors, np.float32).reshape(len(crops), SIZE)
 
     def liveness(self, image: Image, face: Detection) -> float:
-        """Three times the share of blue, 1.0 at most."""
+        """Return three times the share of blue, at most 1.0."""
         colour = _colour(image, face.box)
         return float(min(1.0, 3.0 * colour[0] / max(1.0, colour.sum())))
 
     def attributes(self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]) -> list[Attributes]:
-        """Pose and eyes, where they are asked for."""
+        """Return pose and eyes if requested."""
         return [
             Attributes(
                 pose=_pose(image, face.box) if "pose" in names else None,
@@ -119,7 +119,7 @@ class FakeEngine:
 
 
 def _direction(colour: NDArray[Any] | tuple[int, int, int]) -> NDArray[np.float64]:
-    """The unit embedding of a BGR colour."""
+    """Return the unit embedding of a BGR color."""
     row = np.cos(_WAVES @ colour + _PHASES)
     return np.asarray(row / np.linalg.norm(row))
 
@@ -128,7 +128,7 @@ _MEASURE: Final = Measure(centroids=(tuple(_direction(UNRECOGNISABLE).tolist()),
 
 
 def _colour(image: Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
-    """Mean BGR of the bright pixels in a box; black where it has none."""
+    """Return the mean BGR of the bright pixels in a box; black if there is none."""
     left, top, right, bottom = (max(0, round(value)) for value in box)
     region = image[top:bottom, left:right]
     if region.size == 0:
@@ -137,22 +137,22 @@ def _colour(image: Image, box: tuple[float, float, float, float]) -> NDArray[np.
 
 
 def _bright(region: Image) -> NDArray[np.uint8]:
-    """1 where a region is bright, else 0; shape (height, width)."""
+    """Return 1 for bright pixels, else 0; shape (height, width)."""
     return np.asarray(cv2.cvtColor(region, cv2.COLOR_BGR2GRAY) > BRIGHT, np.uint8)
 
 
 def _pose(image: Image, box: tuple[float, float, float, float]) -> HeadPose:
-    """The turn of a card whose edges look as long as this region's do."""
+    """Return the pose of a card whose edges appear as long as those of this region."""
     left, top, right, bottom = map(int, box)
     bright = _bright(image[top:bottom, left:right])
     outline = cv2.fillConvexPoly(np.zeros_like(bright), cv2.convexHull(cv2.findNonZero(bright)), 1.0)
-    turns = []
+    angles = []
     for plane in (outline, outline.T):
         places = np.arange(plane.shape[1])
         slope, begin = np.polyfit(places, plane.sum(axis=0), 1)
         end = begin + slope * places[-1]
-        turns.append(round(float(90.0 * (begin - end) / max(begin, end, 1.0)), 2))
-    yaw, pitch = turns
+        angles.append(round(float(90.0 * (begin - end) / max(begin, end, 1.0)), 2))
+    yaw, pitch = angles
     return HeadPose(pitch=-pitch, yaw=yaw, roll=0.0, method="model")
 
 
@@ -168,7 +168,7 @@ def _eyes(image: Image, box: tuple[float, float, float, float]) -> tuple[float, 
 
 
 def _grey(colour: NDArray[np.float64]) -> float:
-    """Grey value of a BGR colour, as OpenCV weighs it (ITU-R BT.601)."""
+    """Return the gray value of a BGR color, weighted like OpenCV (ITU-R BT.601)."""
     return float(colour @ (0.114, 0.587, 0.299))
 
 

@@ -1,4 +1,4 @@
-"""Estimates how a head is turned from the five points of the detector, where a pack has no model for it."""
+"""Estimate the head pose from the detector's five points, for packs without a pose model."""
 
 import math
 from typing import Final
@@ -6,19 +6,19 @@ from typing import Final
 from worker.engine.base import Detection, HeadPose
 
 NOSE_OUT: Final = 1.9
-"""Distance of eyes and mouth over how far the nose stands out of their plane."""
+"""Distance between eyes and mouth divided by how far the nose protrudes from their plane."""
 NOSE_UP: Final = 1.4
-"""The same for the pitch, which the nose's length of each person blurs."""
+"""The same for the pitch, which is less precise because noses differ in length."""
 LEVEL: Final = 0.60
-"""How far down from eyes to mouth the nose is in a frontal face."""
+"""Position of the nose between eyes (0) and mouth (1) in a frontal face."""
 ERROR: Final = 10.0
-"""Nine of ten of 49 faces come within this of the pose model: 5.3 degrees of yaw, 8.6 of pitch, 5.2 of roll."""
+"""Nine of ten of 49 faces are within this of the pose model: 5.3 degrees of yaw, 8.6 of pitch, 5.2 of roll."""
 
 
 def five_point_pose(face: Detection) -> HeadPose:
-    """The turn of a head, from where its nose is between eyes and mouth. A frontal head reads about 0, 0, 0.
+    """Return the head pose, from the position of the nose between eyes and mouth. A frontal head is about 0, 0, 0.
 
-    A nose stands out of the plane of eyes and mouth; turned by an angle it moves by the angle's sine. The three numbers
+    The nose protrudes from the plane of eyes and mouth, so it moves with the sine of the angle. The three constants
     were fitted to the pose model.
     """
     left_eye, right_eye, nose, left_corner, right_corner = face.landmarks
@@ -41,7 +41,7 @@ def _between(one: tuple[float, float], other: tuple[float, float]) -> tuple[floa
 
 
 def _upright(start: tuple[float, float], end: tuple[float, float], roll: float) -> tuple[float, float]:
-    """The way from one point to another with the roll undone: across and down."""
+    """Return the offset between two points with the roll undone: across and down."""
     x, y = end[0] - start[0], end[1] - start[1]
     return math.cos(roll) * x + math.sin(roll) * y, -math.sin(roll) * x + math.cos(roll) * y
 

@@ -1,12 +1,10 @@
-"""The real engine: the models of an InsightFace pack, each behind its own stage."""
+"""The production engine: the models of an InsightFace pack, one stage each."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from shared.errors import ErrorCode, JobError, SettingsError
+from shared.errors import SettingsError
 from worker.engine import align
 from worker.engine.attributes import INPUTS, AttributeReader
 from worker.engine.base import (
@@ -22,33 +20,34 @@ from worker.engine.base import (
 )
 from worker.engine.batching import MicroBatcher
 from worker.engine.describe import described
-from worker.engine.detector import GREY, Detector
+from worker.engine.detector import Detector
 from worker.engine.devices import Device
 from worker.engine.passive import READERS, Ensemble
 from worker.engine.recogniser import Recogniser
 from worker.engine.session import Session
 from worker.engine.sessions import open_session
+from worker.engine.warm_up import warm_up
 from worker.packs import manifests
 from worker.packs.manifests import Manifest, PackFile, Role
 from worker.packs.prepare import prepared
 
 FACES_AT_ONCE: Final = 8
-"""Faces of one job in one run: on a CPU eight gain 10 % and more gain nothing."""
+"""Faces of one job per run: on a CPU, eight gain 10 % and more gain nothing."""
 FRAME_BUCKETS: Final = (1, 2, 4, 8)
 FACE_BUCKETS: Final = (1, 4, 8, 16, 32)
-"""Batch sizes across jobs, on a GPU: few and fixed, so that its memory stays flat."""
+"""Batch sizes across jobs on a GPU: few and fixed, so that memory use stays constant."""
 ATTRIBUTES: Final = tuple(INPUTS)
 
 
 class InsightEngine:
-    """Loaded, warmed models of one pack. Nothing changes after the constructor: safe for several threads."""
+    """Loaded and warmed-up models of one pack. Immutable after construction, thread-safe."""
 
     def __init__(self, models_dir: Path, *, pack: str, device: Device) -> None:
-        """Check, load and warm the pack. Never downloads.
+        """Check, load and warm up the pack. Never downloads.
 
         Raises:
-            SettingsError: the pack is missing or damaged, a model is not what the manifest says, or the device that
-                was asked for cannot run it.
+            SettingsError: the pack is missing or corrupt, a model does not match the manifest, or the requested device
+                cannot run it.
         """
         manifest = manifests.installed(models_dir, pack)
         self._sessions = _Sessions((models_dir / pack).absolute(), manifest, device)
@@ -63,9 +62,13 @@ class InsightEngine:
             dimension=manifest.embedding_size,
             batch=max(FACE_BUCKETS) if device.batching else FACES_AT_ONCE,
         )
-        judges = manifest.files_of("liveness")
-        readers = [READERS[str(file.preprocessing)](self._sessions.of(file, FACE_BUCKETS)) for file in judges]
-        self._liveness = Ensemble(readers) if readers else None
+        self._liveness = Ensemble(
+            [
+                READERS[str(file.preprocessing)](self._sessions.of(file, FACE_BUCKETS))
+                for file in manifest.files_of("liveness")
+            ],
+            pack=manifest.name,
+        )
         self._attributes = AttributeReader(
             {name: session for name in ATTRIBUTES if (session := self._sessions.optional(name, FACE_BUCKETS))}
         )
@@ -81,63 +84,39 @@ class InsightEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is."""
+        """Identity of this engine."""
         return self._info
 
     def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
-        """Every face that the search finds, the largest box first."""
+        """Return all detected faces, the largest box first."""
         return self._detector.detect(image, search)
 
     def align(self, image: Image, faces: Sequence[Detection]) -> Crops:
-        """These faces cut out, upright and to scale, in their order."""
+        """Return aligned crops of these faces, in order."""
         return align.crops(image, faces)
 
     def embed(self, crops: Crops) -> Vectors:
-        """Raw embeddings of aligned faces, in their order; shape (len(crops), dimension), float32."""
+        """Return raw embeddings of aligned faces, in order; shape (len(crops), dimension), float32."""
         return self._recogniser.embed(crops)
 
     def liveness(self, image: Image, face: Detection) -> float | None:
-        """Chance from 0 to 1 that the face is live; None where too little of its surroundings is in the image.
+        """Return the probability that the face is live; None if too little of its surroundings is in the image.
 
         Raises:
-            JobError: `liveness_unavailable` where the pack has no liveness model.
+            JobError: `liveness_unavailable` if the pack has no liveness model.
         """
-        if self._liveness is None:
-            raise JobError(
-                ErrorCode.LIVENESS_UNAVAILABLE, f"The model pack {self._info.pack} has no passive liveness model."
-            )
         return self._liveness.read(image, face)
 
     def attributes(self, image: Image, faces: Sequence[Detection], names: Sequence[AttributeName]) -> list[Attributes]:
-        """What the models named say of these faces, in their order."""
+        """Return the named attributes of these faces, in order."""
         return self._attributes.read(image, faces, names)
 
     def _warm_up(self) -> None:
-        """Run every model once, so that the first job pays for no allocation; the shapes are checked on the way."""
-        side = self._detector.largest_side
-        image = np.full((side, side, 3), GREY, np.uint8)
-        corner = side / 4
-        points = tuple((corner + x, corner + y) for x, y in align.TEMPLATE.tolist())
-        face = Detection(box=(corner, corner, corner + align.SIZE, corner + align.SIZE), landmarks=points, score=1.0)
-        try:
-            self.detect(image)
-            size = self.embed(self.align(image, [face])).shape[1]
-            self.attributes(image, [face], self._info.attributes)
-            if self._liveness is not None:
-                self._liveness.read(image, face)
-        except JobError as error:
-            msg = f"The model pack {self._info.pack} fails its first run: {error.detail}"
-            raise SettingsError(msg) from None
-        if size != self._info.embedding_size:
-            msg = (
-                "The model pack does not fit this engine: "
-                f"the recogniser gives {size} numbers, not what the manifest says"
-            )
-            raise SettingsError(msg)
+        warm_up(self)
 
 
 class _Sessions:
-    """Opens the models of a pack by their role."""
+    """Opens the models of a pack by role."""
 
     def __init__(self, folder: Path, manifest: Manifest, device: Device) -> None:
         self._folder = folder
@@ -145,7 +124,7 @@ class _Sessions:
         self._device = device
 
     def needed(self, role: Role, buckets: tuple[int, ...]) -> Session:
-        """The model of a role that every pack has."""
+        """Return the model of a role that every pack needs."""
         session = self.optional(role, buckets)
         if session is None:
             msg = f"The model pack {self._manifest.name} has no {role} model"
@@ -153,12 +132,12 @@ class _Sessions:
         return session
 
     def optional(self, role: Role, buckets: tuple[int, ...]) -> Session | None:
-        """The model of a role, or None; joined across jobs where the device gains by it and the graph takes batches."""
+        """Return the model of a role, or None."""
         file = self._manifest.file(role)
         return None if file is None else self.of(file, buckets)
 
     def of(self, file: PackFile, buckets: tuple[int, ...]) -> Session:
-        """The model of a file."""
+        """Open a model file; batch calls across jobs if the device gains by it and the graph takes batches."""
         graph = prepared(self._folder, file, provider=self._device.provider)
         session = open_session(graph, self._device)
         takes_batches = session.input_shape[0] is None

@@ -1,4 +1,4 @@
-"""Chooses the model files that insightface's own `FaceAnalysis` is given of a pack."""
+"""Select the model files of a pack for insightface's own `FaceAnalysis`."""
 
 import json
 import tempfile
@@ -13,31 +13,31 @@ from worker.packs import manifests
 from worker.packs.manifests import MANIFEST, Manifest, Role
 
 ROLES: Final[frozenset[Role]] = frozenset({"detection", "recognition", "age_gender", "landmarks_106", "landmarks_68"})
-"""Roles that `FaceAnalysis` knows. It takes a model of another role for one of these, or fails on it."""
+"""Roles that `FaceAnalysis` knows. It mistakes models of other roles for one of these, or fails on them."""
 LIBRARY_MANIFEST_VERSION: Final = 2
-"""`manifest_version` of a manifest by which `FaceAnalysis` loads a pack. It ignores other versions."""
+"""The only `manifest_version` that `FaceAnalysis` honors."""
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryPack:
-    """A pack as `FaceAnalysis` sees it."""
+    """A pack as presented to `FaceAnalysis`."""
 
     name: str
     folder: Path
     manifest: Manifest | None
-    """Our manifest, whose checksums have been verified; None where there is none."""
+    """Our manifest, with verified checksums; None if there is none."""
     files: tuple[Path, ...]
-    """Model files that it is given; empty where insightface's own manifest in the folder names them."""
+    """Model files to load; empty if insightface's own manifest in the folder lists them."""
 
     def original(self, loaded: str) -> Path:
-        """The file in the pack that the library loaded under this path; the folder of links is gone by then."""
+        """Return the file in the pack that the library loaded under this path, which may be a removed link."""
         return self.folder / Path(loaded).name if self.files else Path(loaded)
 
     @contextmanager
     def opened(self) -> Iterator[str]:
-        """The absolute path of a folder with these files and nothing else, for as long as they are being loaded.
+        """Provide the absolute path of a folder with exactly these files while they are loaded.
 
-        `FaceAnalysis` loads every *.onnx of a folder, and an absolute folder that exists is never downloaded.
+        `FaceAnalysis` loads every *.onnx of a folder, and never downloads if an absolute folder exists.
         """
         if not self.files:
             yield str(self.folder)
@@ -49,13 +49,13 @@ class LibraryPack:
 
 
 def library_pack(models_dir: Path, pack: str, *, roles: Collection[Role] = ROLES) -> LibraryPack:
-    """What `FaceAnalysis` is given of a pack. Never downloads.
+    """Select the files of a pack for `FaceAnalysis`. Never downloads.
 
-    A pack with a manifest is verified, and its files of these roles are given. A folder without one is given as it is:
-    nothing is known of its files.
+    A pack with a manifest is verified, and its files of these roles are selected. A folder without a manifest is used
+    unchanged, because nothing is known about its files.
 
     Raises:
-        SettingsError: the pack is not there, or is not intact; one line says what to do.
+        SettingsError: the pack is missing or corrupt; one line says what to do.
     """
     manifests.require_folder(models_dir)
     folder = (models_dir / pack).absolute()
@@ -77,7 +77,7 @@ def library_pack(models_dir: Path, pack: str, *, roles: Collection[Role] = ROLES
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """The top level of the manifest in a folder, whoever wrote it; empty where there is none."""
+    """Return the top level of the manifest in a folder, ours or insightface's; empty if there is none."""
     path = folder / MANIFEST
     if not path.is_file():
         return {}

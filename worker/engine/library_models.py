@@ -1,4 +1,4 @@
-"""Loads the models of a pack with insightface's own `FaceAnalysis`, on the device that was asked for."""
+"""Load the models of a pack with insightface's own `FaceAnalysis`, on the requested device."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ TASKS: Final[dict[AttributeName, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class _FiniteSession:
-    """An onnxruntime session in one of the library's models, whose outputs are checked."""
+    """An onnxruntime session inside a library model that checks its outputs."""
 
     session: Any
     name: str
@@ -43,12 +43,12 @@ class _FiniteSession:
 
 
 def load_models(source: LibraryPack, device: Device) -> dict[str, Any]:
-    """The library's models by its names for their tasks, on this device.
+    """Return the library's models on this device, by the library's task names.
 
     Raises:
-        SettingsError: they cannot be loaded, lack a detector or a recogniser, or would run on another device.
+        SettingsError: they cannot be loaded, lack a detector or recogniser, or would run on another device.
     """
-    # The library's alignment calls what scikit-image deprecates, at every face.
+    # The library's alignment calls a deprecated scikit-image function for every face.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"insightface\.")
     try:
         with source.opened() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -57,17 +57,17 @@ def load_models(source: LibraryPack, device: Device) -> dict[str, Any]:
                 allowed_modules=["detection", "recognition", *TASKS.values()],
                 providers=device.providers,
                 sess_options=session_options(device),
-                static_shape_sessions=False,  # else every size of a canvas opens a session of its own
+                static_shape_sessions=False,  # otherwise every canvas size would open its own session
             )
-            analysis.prepare(0)  # a number below zero would move every model to the CPU
-    except Exception as error:  # noqa: BLE001 - the library raises what its libraries raise, and AssertionError
+            analysis.prepare(0)  # a negative number would move every model to the CPU
+    except Exception as error:  # noqa: BLE001 - the library raises the errors of its dependencies, and AssertionError
         raise load_error(source, error) from None
     models: dict[str, Any] = analysis.models
     if "recognition" not in models:
-        msg = f"insightface finds no recognition model in {source.folder}"
+        msg = f"insightface found no recognition model in {source.folder}"
         raise SettingsError(msg)
     if not models["detection"].use_kps:
-        msg = f"The detector in {source.folder} gives no five points, by which faces are aligned"
+        msg = f"The detector in {source.folder} does not return five points, which alignment needs"
         raise SettingsError(msg)
     for model in models.values():
         name = Path(model.model_file).name
@@ -77,27 +77,28 @@ def load_models(source: LibraryPack, device: Device) -> dict[str, Any]:
 
 
 def load_error(source: LibraryPack, error: Exception) -> SettingsError:
-    """One line on why the library cannot load a pack, with the file that it fails on where one alone does."""
+    """Return one line on why the library cannot load a pack, naming the file that fails if there is a single one."""
     for file in source.files:
         try:
             model_zoo.get_model(str(file), providers=["CPUExecutionProvider"])
         except Exception as alone:  # noqa: BLE001 - as above
             return SettingsError(
-                f"insightface cannot load {file}: {reason_of(alone)}; move it out of the folder, or describe the pack "
-                "in a manifest (docs/models.md)"
+                f"insightface cannot load {file}: {reason_of(alone)}; remove it from the folder, or describe the "
+                "pack in a manifest (docs/models.md)"
             )
     reason = str(error) and reason_of(error)
-    return SettingsError(f"insightface cannot load {source.folder}: {reason or 'it finds no detection model there'}")
+    return SettingsError(f"insightface cannot load {source.folder}: {reason or 'it found no detection model there'}")
 
 
 def reason_of(error: Exception) -> str:
-    """What the library says, in one line; it asserts without a word."""
-    return (str(error).strip().splitlines() or ["it is not a model that it knows"])[0]
+    """Return the library's message on one line, or a default, because its assertions have no message."""
+    return (str(error).strip().splitlines() or ["unknown kind of model"])[0]
 
 
 def embedding_contract(recogniser: Any, source: LibraryPack) -> str:
-    """The embedding contract: that of our stages where the library feeds the recogniser as they do."""
+    """Return the embedding contract: ours if the library preprocesses faces as our stages do."""
     mean, std, side = float(recogniser.input_mean), float(recogniser.input_std), int(recogniser.input_size[0])
     same = (mean, std, side) == (127.5, 127.5, align.SIZE)
-    fed = manifests.PREPROCESSINGS["recognition"][0] if same else f"insightface-{side}-{mean:g}-{std:g}"
-    return manifests.contract_of(manifests.sha256_of(source.original(recogniser.model_file)), fed, precision="f32")
+    preprocessing = manifests.PREPROCESSINGS["recognition"][0] if same else f"insightface-{side}-{mean:g}-{std:g}"
+    checksum = manifests.sha256_of(source.original(recogniser.model_file))
+    return manifests.contract_of(checksum, preprocessing, precision="f32")

@@ -1,4 +1,4 @@
-"""Opens models in OpenVINO, which runs them faster than onnxruntime on Intel's and AMD's processors."""
+"""Open models in OpenVINO, which is faster than onnxruntime on Intel and AMD processors."""
 
 import threading
 from pathlib import Path
@@ -16,7 +16,7 @@ _PRECISIONS = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}
 
 
 class OpenVinoSession:
-    """A model in OpenVINO: each thread that runs it has a request of its own."""
+    """A model in OpenVINO, with one inference request per thread."""
 
     provider = OPENVINO
 
@@ -27,9 +27,9 @@ class OpenVinoSession:
                 str(path),
                 "CPU",
                 {
-                    # Left to itself it takes bf16 on a processor that has it, and embeddings drift unannounced.
+                    # By default OpenVINO uses bf16 if the processor supports it, which silently changes embeddings.
                     "INFERENCE_PRECISION_HINT": _PRECISIONS[device.precision],
-                    # With one stream the jobs of a worker wait for each other at every model.
+                    # With one stream, the jobs of a worker would wait for each other at every model.
                     "NUM_STREAMS": device.at_once,
                     "INFERENCE_NUM_THREADS": device.at_once * device.threads,
                     "ENABLE_CPU_PINNING": False,
@@ -37,9 +37,9 @@ class OpenVinoSession:
             )
         except RuntimeError as error:
             raise unreadable(path, error) from None
-        taken = self._model.get_property("INFERENCE_PRECISION_HINT")
-        if taken != _PRECISIONS[device.precision]:
-            msg = f"VULTUS_PRECISION={device.precision}, but this processor has no such numbers: set it to f32"
+        precision = self._model.get_property("INFERENCE_PRECISION_HINT")
+        if precision != _PRECISIONS[device.precision]:
+            msg = f"VULTUS_PRECISION={device.precision}, but this processor does not support it: set it to f32"
             raise SettingsError(msg)
         self.name = path.name
         shape = self._model.input(0).partial_shape
@@ -52,5 +52,5 @@ class OpenVinoSession:
         request: Any = getattr(self._requests, "own", None)
         if request is None:
             request = self._requests.own = self._model.create_infer_request()
-        answers = request.infer([blob], share_inputs=True)
-        return finite([np.array(answers[n]) for n in range(self.outputs)], name=self.name)
+        outputs = request.infer([blob], share_inputs=True)
+        return finite([np.array(outputs[n]) for n in range(self.outputs)], name=self.name)

@@ -1,6 +1,6 @@
-"""Portraits that packages and pack archives contain: whom a pack's measure of recognizability is made with.
+"""Load portraits from installed packages and pack archives, to measure the recognizability of a pack.
 
-The pictures are in the public domain. They are read from where they already are, and never downloaded for this.
+The pictures are in the public domain. They are read from local files and never downloaded for this purpose.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ LIST: Final = Path(__file__).with_name("portraits.json")
 
 
 class KnownFace(Strict):
-    """Where a face is in its picture, so that no detector is needed and every pack measures the same faces."""
+    """Position of a face in its picture, so that no detector is needed and every pack measures the same faces."""
 
     box: tuple[float, float, float, float]
     landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
 
 
 class Picture(Strict):
-    """A picture in an installed package or in an archive of the cache."""
+    """A picture in an installed package or in a cached archive."""
 
     package: str | None = None
     archive: str | None = None
@@ -47,10 +47,10 @@ class Portrait:
 
 
 def at_hand(cache: Path | None = None) -> tuple[list[str], list[Portrait]]:
-    """Checksums of the listed pictures that are on this machine, and their faces, in the order of the list.
+    """Return the checksums and the faces of all listed pictures on this machine, in the order of the list.
 
     Args:
-        cache: folder of downloaded archives; without it, only installed packages are searched.
+        cache: folder of downloaded archives; if None, only installed packages are searched.
     """
     sources, portraits = [], []
     for picture in TypeAdapter(tuple[Picture, ...]).validate_json(LIST.read_bytes()):
@@ -64,7 +64,7 @@ def at_hand(cache: Path | None = None) -> tuple[list[str], list[Portrait]]:
 
 
 def _cut_out(image: Image, faces: Sequence[KnownFace]) -> list[Portrait]:
-    """Each face with its surroundings alone: damage is done to a whole picture, which may be large."""
+    """Crop each face with its surroundings, because degradations apply to whole pictures, which may be large."""
     high, wide = image.shape[:2]
     portraits = []
     for face in faces:

@@ -1,4 +1,4 @@
-"""Measures how well a face can be seen: signals with a unit, no verdicts."""
+"""Measure how well a face is visible: values with units, no verdicts."""
 
 import cv2
 
@@ -9,10 +9,10 @@ SHARPNESS_SIDE = 128
 
 
 def measure(image: Image, detection: Detection) -> Quality:
-    """How well a face can be seen; zero but for its size where its box lies outside the image.
+    """Measure how well a face is visible; if its box lies outside the image, everything except its size is zero.
 
-    Sharpness is the variance of the Laplacian of the grey face at 128x128. On raw pixels it says little: a sharp
-    12-megapixel portrait reads 7-12 there, about as low as a blurred small one.
+    Sharpness is the variance of the Laplacian of the gray face at 128x128. On raw pixels it is meaningless: a sharp
+    12-megapixel portrait has 7-12 there, about as little as a blurred small one.
     """
     high, wide = image.shape[:2]
     x1, y1, x2, y2 = detection.box

@@ -1,4 +1,4 @@
-"""Embeds aligned faces: ArcFace's recogniser (Deng et al., 2019) over batches."""
+"""Embed aligned faces in batches with an ArcFace recogniser (Deng et al., 2019)."""
 
 from typing import Final
 
@@ -14,9 +14,9 @@ _TABLE: Final = scaled(mean=127.5, scale=1 / 127.5)
 
 
 class Recogniser:
-    """The recognition model of a pack. Safe for several threads.
+    """The recognition model of a pack. Thread-safe.
 
-    Runs up to `batch` faces at once where the graph takes batches: on a CPU eight gain 10 % and more gain nothing.
+    Runs up to `batch` faces at once if the graph takes batches: on a CPU, eight gain 10 % and more gain nothing.
     """
 
     def __init__(self, session: Session, *, dimension: int, batch: int) -> None:
@@ -28,7 +28,7 @@ class Recogniser:
         self._batch = batch if session.input_shape[0] is None else 1
 
     def embed(self, crops: Crops) -> Vectors:
-        """Raw embeddings in the order of the crops; shape (len(crops), dimension), float32."""
+        """Return raw embeddings in the order of the crops; shape (len(crops), dimension), float32."""
         if not len(crops):
             return np.empty((0, self._dimension), np.float32)
         chunks = [crops[start : start + self._batch] for start in range(0, len(crops), self._batch)]

@@ -1,4 +1,4 @@
-"""Compares an engine's embeddings with those of insightface's own pipeline, on the photograph that it ships."""
+"""Compare an engine's embeddings with those of insightface's own pipeline, on the photograph shipped with it."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,26 +17,26 @@ LEAST_COSINE: Final = 0.9999
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What both made of one photograph."""
+    """Results of both engines for one photograph."""
 
     photograph: str
     cosines: tuple[float, ...]
-    """Between both embeddings of each face that insightface finds, aligned by each with the same five points."""
+    """Between both embeddings of each face that insightface detects, aligned by each with the same five points."""
     found: int
-    """Faces that the engine finds by itself."""
+    """Number of faces that the engine itself detects."""
 
     @property
     def agrees(self) -> bool:
-        """Whether there is a face and every embedding is the same."""
+        """Whether there is a face and all embeddings agree."""
         return bool(self.cosines) and min(self.cosines) >= LEAST_COSINE
 
 
 def compare(engine: Engine, library: Engine) -> Comparison:
-    """Embed the faces that insightface's own pipeline finds with both engines, aligned by each with the same points.
+    """Embed the faces that insightface detects with both engines, aligned by each with the same points.
 
     Args:
-        engine: our stages over a pack.
-        library: `FaceAnalysis` over the original files of the same pack.
+        engine: our stages, with a pack.
+        library: `FaceAnalysis` with the original files of the same pack.
     """
     path = photograph()
     image = np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8)
@@ -50,14 +50,14 @@ def compare(engine: Engine, library: Engine) -> Comparison:
 
 
 def photograph() -> Path:
-    """The photograph of six people that insightface ships.
+    """Return the path of the photograph of six people shipped with insightface.
 
     Raises:
         SettingsError: insightface is not installed.
     """
     spec = find_spec("insightface")
-    places = list(spec.submodule_search_locations or []) if spec else []
-    if not places:
-        msg = "comparing needs the insightface package; --files-only checks the files alone"
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    if not folders:
+        msg = "comparing needs the insightface package; use --files-only to check only the files"
         raise SettingsError(msg)
-    return Path(places[0], PHOTOGRAPH)
+    return Path(folders[0], PHOTOGRAPH)

@@ -1,4 +1,4 @@
-"""What a loaded model is, whichever runtime executes it: one input, one run, only finite numbers."""
+"""The protocol of a loaded model, independent of the runtime: one input, finite outputs."""
 
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ Outputs = list[NDArray[np.float32]]
 
 
 class Session(Protocol):
-    """A loaded model with one input. Safe for several threads."""
+    """A loaded model with one input. Thread-safe."""
 
     @property
     def name(self) -> str:
@@ -21,11 +21,11 @@ class Session(Protocol):
 
     @property
     def provider(self) -> str:
-        """What really runs it, such as CPUExecutionProvider."""
+        """The provider that actually runs it, such as CPUExecutionProvider."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """Shape of the input; None for an axis of any length."""
+        """Shape of the input; None for an axis of variable length."""
 
     @property
     def outputs(self) -> int:
@@ -35,22 +35,22 @@ class Session(Protocol):
         """Run the model once.
 
         Raises:
-            JobError: `model_failure` where an output holds a number that is not finite.
+            JobError: `model_failure` if an output contains a non-finite number.
         """
 
 
 def finite(outputs: Outputs, *, name: str) -> Outputs:
-    """These outputs, if all their numbers are finite.
+    """Return the outputs if all their numbers are finite.
 
     Raises:
         JobError: `model_failure`.
     """
     if not all(np.isfinite(output).all() for output in outputs):
-        raise JobError(ErrorCode.MODEL_FAILURE, f"The model {name} gave a number that is not finite.")
+        raise JobError(ErrorCode.MODEL_FAILURE, f"The model {name} returned a number that is not finite.")
     return outputs
 
 
 def unreadable(path: Path, error: Exception) -> SettingsError:
-    """A runtime's complaint about a model file, as one line."""
+    """Convert a runtime's error about a model file to one line."""
     last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
     return SettingsError(f"{path} cannot be loaded: {last[0]}")

@@ -108,7 +108,7 @@ def test_the_pose_is_the_turn_of_the_mean_face(angles: tuple[float, float, float
     assert pose(turned(pitch=pitch, yaw=yaw, roll=roll))[:3] == pytest.approx(angles, abs=1e-6)
 
 
-def test_faces_keep_their_order_and_only_what_is_asked_runs() -> None:
+def test_faces_keep_their_order_and_only_requested_models_run() -> None:
     def brightness(blob: Blob) -> list[Blob]:
         return [np.array([[0.0, 1.0, blob.mean() / 500]], np.float32)]
 
@@ -132,11 +132,11 @@ def of_shape(*shape: int | None) -> ScriptedSession:
     [("age_gender", (3, 96, 80)), ("landmarks_106", (1, 192, 192)), ("pose", (3, 128, 128)), ("eyes", (3, 24, 24))],
 )
 def test_a_model_of_another_shape_is_refused(name: AttributeName, shape: tuple[int, int, int]) -> None:
-    with pytest.raises(SettingsError, match=f"is no {name} model"):
+    with pytest.raises(SettingsError, match=f"cannot serve as {name} model"):
         AttributeReader({name: of_shape(None, *shape)})
 
 
-def test_points_with_depth_give_a_pose_where_there_is_no_model_of_it(tmp_path: Path) -> None:
+def test_points_with_depth_give_a_pose_without_a_pose_model(tmp_path: Path) -> None:
     reader = over(model(tmp_path, "landmarks_68"), "landmarks_68")
     assert reader.names == ("landmarks_68", "pose")
     [both] = reader.read(IMAGE, [FACE], ["landmarks_68"])
@@ -146,7 +146,7 @@ def test_points_with_depth_give_a_pose_where_there_is_no_model_of_it(tmp_path: P
     assert alone.pose.method == "landmarks_68"
 
 
-def test_a_model_of_the_pose_is_asked_before_points_with_depth() -> None:
+def test_a_pose_model_takes_precedence_over_points_with_depth() -> None:
     head = ScriptedSession(lambda _: [np.eye(1, 66, 33, dtype=np.float32) * 99] * 3, shape=(None, 3, 224, 224))
     solid = ScriptedSession(lambda _: [np.zeros((1, 3309), np.float32)], shape=(None, 3, 192, 192))
     reader = AttributeReader({"landmarks_68": solid, "pose": head})
@@ -158,7 +158,7 @@ def test_a_model_of_the_pose_is_asked_before_points_with_depth() -> None:
     assert solid.seen == []
 
 
-def test_eyes_are_found_by_the_points_which_are_told_only_where_asked_for() -> None:
+def test_eyes_use_the_points_which_are_returned_only_on_request() -> None:
     shares = np.random.default_rng(3).uniform(0.2, 0.8, (1, 136)).astype(np.float32)
     shares[0, [72, 84]] = 0.1
     shares[0, [78, 90]] = 0.5

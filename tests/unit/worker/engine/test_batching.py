@@ -57,7 +57,7 @@ def gathered(session: ScriptedSession, gate: Gate, blobs: Sequence[Blob]) -> lis
         for waiting, blob in enumerate(blobs, start=1):
             answers.append(pool.submit(call, blob))
             deadline = time.monotonic() + 10
-            while len(batcher._line._waiting) < waiting and time.monotonic() < deadline:
+            while len(batcher._queue._waiting) < waiting and time.monotonic() < deadline:
                 time.sleep(0.001)
         gate.open.set()
         assert isinstance(first.result(10), list)
@@ -90,9 +90,7 @@ POISON = 666.0
     ),
     memory=st.sampled_from([1, 2, 4, 8]),
 )
-def test_whatever_waits_together_everyone_gets_what_it_would_get_alone(
-    wanted: list[tuple[int, int, bool, bool]], memory: int
-) -> None:
+def test_batched_callers_get_the_outputs_of_a_run_alone(wanted: list[tuple[int, int, bool, bool]], memory: int) -> None:
     """Any mix of row counts, shapes, poisoned calls and a device that holds `memory` rows."""
     blobs = []
     for number, (count, width, rare, other) in enumerate(wanted):
@@ -138,7 +136,7 @@ def test_no_run_is_larger_than_the_largest_bucket() -> None:
     assert sum(len(seen) for seen in session.seen) >= 16
 
 
-def test_a_call_larger_than_the_largest_bucket_is_cut_and_put_together_again() -> None:
+def test_a_call_larger_than_the_largest_bucket_is_split_and_rejoined() -> None:
     session = ScriptedSession(doubled, shape=FREE, outputs=2)
     blob = rows(19, start=0)
     np.testing.assert_array_equal(MicroBatcher(session, buckets=BUCKETS).run(blob)[0], blob * 2)
@@ -204,18 +202,18 @@ def test_other_failures_shrink_nothing() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_model_that_lays_the_pictures_of_a_batch_in_one_list_is_refused(count: int) -> None:
+def test_a_model_that_mixes_the_images_of_a_batch_is_refused(count: int) -> None:
     """Older SCRFD heads: the rows of all pictures come in one list, and a cut by pictures would be someone else's."""
 
     def run(blob: Blob) -> list[Blob]:
         return [blob.repeat(4, axis=0)]
 
     batcher = MicroBatcher(ScriptedSession(run, shape=FREE), buckets=BUCKETS)
-    with pytest.raises(JobError, match="does not keep the pictures of a batch apart"):
+    with pytest.raises(JobError, match="mixes the images of a batch"):
         batcher.run(rows(count, start=0))
 
 
-def test_its_thread_ends_when_nobody_uses_it_any_more() -> None:
+def test_its_thread_ends_when_it_is_no_longer_used() -> None:
     session = ScriptedSession(doubled, shape=FREE, outputs=2)
     session.name = "dropped.onnx"
     batcher = MicroBatcher(session, buckets=BUCKETS)
@@ -243,7 +241,7 @@ def test_out_of_memory_shrinks_the_largest_batch_and_still_answers() -> None:
         np.testing.assert_array_equal(answer[0], blob * 2)
 
 
-def test_one_call_too_large_for_the_memory_is_run_in_pieces_from_then_on() -> None:
+def test_a_call_too_large_for_the_memory_is_split_from_then_on() -> None:
     def run(blob: Blob) -> list[Blob]:
         if len(blob) > 2:
             msg = "Failed to allocate memory for requested buffer"

@@ -45,12 +45,12 @@ def test_the_astronaut_is_always_at_hand() -> None:
     assert all(x1 < x < x2 and y1 < y < y2 for x, y in faces[0].face.landmarks)
 
 
-def test_archives_without_the_pictures_and_other_pictures_are_passed_over(tmp_path: Path) -> None:
+def test_archives_without_the_pictures_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "scrfd-0.3.0.tar.gz").write_bytes(b"no archive")
     assert portraits.at_hand(tmp_path)[0] == portraits.at_hand()[0]
 
 
-def test_each_family_has_a_direction_without_what_the_portraits_have_in_common() -> None:
+def test_directions_exclude_what_the_portraits_have_in_common() -> None:
     _, faces = portraits.at_hand()
     found = centroids.centroids(faces, embed, tuple(FAMILIES))
     rows = {name: np.frombuffer(base64.b64decode(text), np.int8) for name, text in found.items()}
@@ -110,7 +110,7 @@ def test_limits_of_the_manifest_go_before_the_measured_ones(folder: Path) -> Non
     assert (measure.max_similarity, measure.min_length, measure.max_roll) == (0.2, 5.0, 40.0)
 
 
-def test_a_model_that_answers_no_numbers_is_not_measured(tmp_path: Path) -> None:
+def test_a_model_that_returns_non_finite_numbers_is_not_measured(tmp_path: Path) -> None:
     manifest = tiny_pack.write_pack(tmp_path, poisoned="recognition")
     assert "not finite" in str(centroids.measured(tmp_path / "tiny", manifest))
 

@@ -62,7 +62,7 @@ def test_a_face_below_the_threshold_is_none() -> None:
     assert one.detect(black(640, 640), Search(threshold=0.7)) == []
 
 
-def test_of_boxes_that_overlap_too_much_the_best_stays() -> None:
+def test_the_best_of_overlapping_boxes_is_kept() -> None:
     found = looking((4, 4, 0.8), (5, 4, 0.9), (14, 14, 0.7))[0].detect(black(640, 640))
     assert sorted(round(face.score, 1) for face in found) == [0.7, 0.9]
 
@@ -95,13 +95,13 @@ def test_a_size_of_the_caller_replaces_the_packs() -> None:
 def test_a_graph_of_one_fixed_size_refuses_another_one() -> None:
     one, session = looking((1, 1, 0.9), shape=FIXED)
     assert len(one.detect(black(640, 640), Search(sizes=(640,)))) == 1
-    with pytest.raises(JobError, match="takes 640x640 alone") as caught:
+    with pytest.raises(JobError, match="supports only 640x640") as caught:
         one.detect(black(640, 640), Search(sizes=(320,)))
     assert caught.value.code == ErrorCode.INVALID_REQUEST
     assert len(session.seen) == 1
 
 
-def test_the_canvas_ends_with_the_picture_where_the_graph_takes_any_size() -> None:
+def test_the_canvas_is_trimmed_if_the_graph_takes_any_size() -> None:
     wide, session = looking((1, 1, 0.9), trimmed=True)
     wide.detect(black(1280, 886))
     wide.detect(black(886, 1280))
@@ -135,7 +135,7 @@ def test_the_picture_is_at_the_top_left_and_the_rest_is_black() -> None:
     assert canvas.pixels[320:].max() == 0
 
 
-def test_where_nothing_is_found_it_looks_again_with_grey_borders() -> None:
+def test_it_retries_with_gray_borders_if_nothing_is_found() -> None:
     one, session = looking(margins=(0.25, 0.5))
     assert one.detect(black(640, 640)) == []
     assert len(session.seen) == 3
@@ -144,13 +144,13 @@ def test_where_nothing_is_found_it_looks_again_with_grey_borders() -> None:
     assert [blob.shape[2:] for blob in session.seen] == [(640, 640), (320, 320), (320, 320)]
 
 
-def test_the_second_look_of_a_fixed_graph_is_at_its_size() -> None:
+def test_the_retry_of_a_fixed_graph_has_its_size() -> None:
     one, session = looking(margins=(0.5,), shape=FIXED)
     one.detect(black(640, 640))
     assert [blob.shape[2:] for blob in session.seen] == [(640, 640), (640, 640)]
 
 
-def test_a_face_found_with_a_border_lies_where_it_is_without() -> None:
+def test_a_face_found_with_a_border_is_in_pixels_of_the_image() -> None:
     tries: list[int] = []
 
     def second_time(blob: Blob) -> list[Blob]:
@@ -164,7 +164,7 @@ def test_a_face_found_with_a_border_lies_where_it_is_without() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (2, 1400)])
-def test_a_strip_too_thin_to_see_has_no_face_and_costs_no_run(size: tuple[int, int]) -> None:
+def test_a_strip_too_thin_to_see_has_no_face_and_needs_no_run(size: tuple[int, int]) -> None:
     one, session = looking((1, 1, 0.9))
     assert one.detect(black(*size)) == []
     assert session.seen == []

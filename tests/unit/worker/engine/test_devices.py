@@ -31,7 +31,7 @@ def test_auto_takes_cuda_where_there_is_a_gpu() -> None:
     assert (device.provider, device.is_gpu, device.batching, device.strays_allowed) == (CUDA, True, True, False)
 
 
-def test_the_cpu_is_taken_where_it_was_asked_for_though_there_is_a_gpu() -> None:
+def test_the_cpu_is_used_on_request_even_with_a_gpu() -> None:
     assert choose_device("cpu", available=GPU_BUILD, gpus=lambda: 1) == Device()
 
 
@@ -53,7 +53,7 @@ def test_a_gpu_that_the_driver_does_not_see_refuses_in_one_line(wanted: str) -> 
 def test_bf16_is_for_openvino_alone() -> None:
     assert choose_device("openvino", precision="bf16").precision == "bf16"
     for wanted in ("cpu", "cuda", "auto"):
-        with pytest.raises(SettingsError, match="VULTUS_PRECISION=bf16 works with VULTUS_PROVIDER=openvino alone"):
+        with pytest.raises(SettingsError, match="VULTUS_PRECISION=bf16 requires VULTUS_PROVIDER=openvino"):
             choose_device(wanted, precision="bf16", available=GPU_BUILD, gpus=lambda: 1)
 
 
@@ -99,7 +99,7 @@ ON_CUDA = Device(provider=CUDA)
 MODEL = [(CUDA, "Conv", "c1"), (CUDA, "Relu", "r1"), (CUDA, "Conv", "c2"), (CPU, "Reshape", "s1")]
 
 
-def test_a_model_whose_heavy_operators_are_where_they_must_be_passes() -> None:
+def test_a_model_with_its_heavy_operators_on_the_device_passes() -> None:
     audit("det.onnx", ON_CUDA, MODEL)
 
 

@@ -61,7 +61,7 @@ def test_the_same_colour_is_the_same_person_wherever_it_stands() -> None:
     assert cosine(one_face(PINK), scene(((10, 10, 90, 100), PINK))) == pytest.approx(1.0)
 
 
-def test_a_photograph_of_the_same_colour_still_matches_after_compression() -> None:
+def test_the_same_color_still_matches_after_compression() -> None:
     compressed = decode(encoded(one_face(PINK), "JPEG", quality=75), max_pixels=1_000_000).pixels
     assert cosine(one_face(PINK), compressed) > 0.9
 
@@ -116,7 +116,7 @@ def test_eyes_behind_a_dark_bar_are_shut() -> None:
     assert told(turned_face(shut=True)).eyes == pytest.approx((0.0, 0.0), abs=0.2)
 
 
-def test_only_what_was_asked_for_is_told() -> None:
+def test_only_requested_attributes_are_returned() -> None:
     [face] = ENGINE.detect(one_face())
     [attributes] = ENGINE.attributes(one_face(), [face], ["eyes"])
     assert (attributes.pose, attributes.eyes is None) == (None, False)

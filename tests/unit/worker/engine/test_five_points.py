@@ -47,7 +47,7 @@ def test_a_mirrored_face_is_turned_the_other_way() -> None:
 
 
 @pytest.mark.parametrize("points", [((3.0, 3.0),) * 5, ((0.0, 0.0), (1.0, 0.0), (9.0, 9.0), (0.0, 0.0), (1.0, 0.0))])
-def test_points_that_are_no_face_give_angles_all_the_same(points: tuple[tuple[float, float], ...]) -> None:
+def test_points_that_are_not_a_face_still_give_angles(points: tuple[tuple[float, float], ...]) -> None:
     pose = five_point_pose(Detection(box=(0.0, 0.0, 1.0, 1.0), landmarks=points, score=0.5))
     assert all(-180 <= angle <= 180 for angle in pose[:3])
 

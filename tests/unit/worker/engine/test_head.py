@@ -25,7 +25,7 @@ def read(yaw: Blob, pitch: Blob, roll: Blob) -> tuple[HeadPose, Blob]:
     return pose, session.seen[0]
 
 
-def test_the_middle_of_a_bin_is_its_angle_and_yaw_is_turned_to_our_side() -> None:
+def test_the_center_of_a_bin_is_its_angle_and_yaw_changes_sign() -> None:
     pose, _ = read(bins(40), bins(33), bins(20))
     assert pose[:3] == pytest.approx((1.5, -22.5, -37.5))
     assert pose.method == "model"
@@ -36,7 +36,7 @@ def test_two_bins_share_by_their_chance() -> None:
     assert pose.pitch == pytest.approx(-4.5)
 
 
-def test_it_sees_the_box_with_a_quarter_more_on_each_side_in_red_green_blue_by_imagenet() -> None:
+def test_its_input_is_the_enlarged_box_in_rgb_normalized_for_imagenet() -> None:
     _, seen = read(bins(33), bins(33), bins(33))
     crop = cv2.resize(IMAGE[30:210, 77:212], (224, 224))[:, :, ::-1] / 255
     expected = (crop - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)

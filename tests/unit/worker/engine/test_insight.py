@@ -103,7 +103,7 @@ def test_red_and_blue_are_not_swapped_for_liveness(tiny: InsightEngine) -> None:
     assert (tiny.liveness(blue, FACE), tiny.liveness(blue[..., ::-1], FACE)) == pytest.approx((0.98, 0.02), abs=0.01)
 
 
-def test_a_detector_and_recogniser_with_free_shapes_give_the_same_answers(tiny: InsightEngine, tmp_path: Path) -> None:
+def test_models_with_free_shapes_give_the_same_results(tiny: InsightEngine, tmp_path: Path) -> None:
     write_pack(tmp_path, flexible=True)
     free = engine(tmp_path)
     image = bright((320, 320, 32), (0, 0, 32))
@@ -137,7 +137,7 @@ def test_threads_get_what_a_single_one_gets(tiny: InsightEngine) -> None:
         assert list(pool.map(read, images * 4)) == alone * 4
 
 
-def test_work_joined_across_jobs_gives_what_a_job_alone_gets(tmp_path: Path) -> None:
+def test_work_batched_across_jobs_gives_the_results_of_a_job_alone(tmp_path: Path) -> None:
     write_pack(tmp_path, flexible=True)
     alone = engine(tmp_path)
     joined = InsightEngine(tmp_path, pack="tiny", device=Device(batching=True))
@@ -235,5 +235,5 @@ def test_an_embedding_size_that_differs_from_the_manifest_is_refused(tmp_path: P
     manifest = write_pack(tmp_path)
     wrong = manifest.model_copy(update={"embedding_size": 512})
     (tmp_path / "tiny" / MANIFEST).write_text(wrong.model_dump_json())
-    with pytest.raises(SettingsError, match="gives 64 numbers"):
+    with pytest.raises(SettingsError, match="returns 64 numbers"):
         engine(tmp_path)

@@ -95,7 +95,7 @@ def test_a_threshold_of_the_caller_replaces_the_packs(tiny: tuple[LibraryEngine,
 
 
 def test_a_fixed_detector_refuses_another_size(tiny: tuple[LibraryEngine, InsightEngine, Manifest]) -> None:
-    with pytest.raises(JobError, match="takes 640x640 alone") as error:
+    with pytest.raises(JobError, match="supports only 640x640") as error:
         tiny[0].detect(PICTURE, Search(sizes=(320,)))
     assert error.value.code == ErrorCode.INVALID_REQUEST
     assert len(tiny[0].detect(PICTURE, Search(sizes=(640,)))) == 2
@@ -176,7 +176,7 @@ def test_a_recogniser_that_scales_its_input_has_a_contract_of_its_own(tmp_path: 
     assert library(tmp_path).info.contract != described.contract("f32")
 
 
-def test_a_table_of_false_match_rates_counts_where_the_contract_is_the_same(tmp_path: Path) -> None:
+def test_a_calibration_counts_only_for_the_same_contract(tmp_path: Path) -> None:
     manifest = write_pack(tmp_path)
     points = (Point(0.01, 0.3), Point(0.001, 0.4))
     table = Calibration(manifest.contract("f32"), source="made up", impostor_pairs=30_000, points=points)
@@ -240,10 +240,10 @@ def test_attributes_are_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["detection", "recognition"])
-def test_a_model_that_answers_no_numbers_stops_the_start(tmp_path: Path, role: Role) -> None:
+def test_a_model_that_returns_non_finite_numbers_stops_the_start(tmp_path: Path, role: Role) -> None:
     write_pack(tmp_path, poisoned=role)
     assert refusal(tmp_path) == (
-        f"The model pack tiny fails its first run: The model {role}.onnx gave a number that is not finite."
+        f"The model pack tiny fails its first run: The model {role}.onnx returned a number that is not finite."
     )
 
 
@@ -269,8 +269,8 @@ def flatten(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (drop("detection.onnx"), "it finds no detection model there"),
-        (drop("recognition.onnx"), "insightface finds no recognition model in"),
+        (drop("detection.onnx"), "it found no detection model there"),
+        (drop("recognition.onnx"), "insightface found no recognition model in"),
         (spoil, "/tiny/other.onnx: "),
         (nest, "/tiny/tiny into it"),
         (shutil.rmtree, "put the pack's *.onnx files there"),
@@ -278,7 +278,7 @@ def flatten(folder: Path) -> None:
         (lambda folder: (folder / MANIFEST).write_text("{"), "manifest.json cannot be read"),
     ],
 )
-def test_a_folder_that_cannot_be_run_is_said_in_one_line(
+def test_a_folder_that_cannot_be_run_is_refused_in_one_line(
     tmp_path: Path, change: Callable[[Path], object], complaint: str
 ) -> None:
     bare(tmp_path)
@@ -309,6 +309,6 @@ def test_a_device_that_is_not_there_is_not_replaced_by_the_cpu(tmp_path: Path) -
     if CUDA in onnxruntime.get_available_providers():
         pytest.skip("this build has CUDA")
     write_pack(tmp_path)
-    assert "run on CPUExecutionProvider although CUDAExecutionProvider was asked for" in refusal(
+    assert "run on CPUExecutionProvider although CUDAExecutionProvider was requested" in refusal(
         tmp_path, Device(provider=CUDA)
     )

@@ -87,7 +87,7 @@ def test_the_add_on_reads_what_insightface_reads(tmp_path: Path) -> None:
         assert ours.read(image, face) == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_add_on_does_not_judge_a_face_that_reaches_far_out_of_the_image(tmp_path: Path) -> None:
+def test_the_add_on_does_not_judge_a_face_largely_outside_the_image(tmp_path: Path) -> None:
     ours, theirs = add_on(tmp_path)
     image = np.random.default_rng(5).integers(0, 256, (480, 640, 3), np.uint8)
     cut_off = adjusted(image, 320.0)
@@ -99,7 +99,7 @@ def test_the_add_on_does_not_judge_a_face_that_reaches_far_out_of_the_image(tmp_
     ("preprocessing", "side", "growth", "live"),
     [("context-2.7-bgr-128", 128, 2.7, 0), ("minifas-2.7-bgr-80", 80, 2.7, 1), ("minifas-4.0-bgr-80", 80, 4.0, 1)],
 )
-def test_models_that_see_the_surroundings_differ_in_size_growth_and_index(
+def test_context_models_differ_in_size_growth_and_index(
     preprocessing: str, side: int, growth: float, live: int
 ) -> None:
     logits = np.zeros((1, 3), np.float32)
@@ -126,9 +126,7 @@ class Says:
 @pytest.mark.parametrize(
     ("scores", "mean"), [([0.9], 0.9), ([0.9, 0.3], 0.6), ([None, 0.3], 0.3), ([None, None], None)]
 )
-def test_several_models_say_their_mean_and_those_that_cannot_judge_are_left_out(
-    scores: list[float | None], mean: float | None
-) -> None:
-    together = Ensemble([Says(score) for score in scores])
+def test_an_ensemble_is_the_mean_of_the_models_that_can_judge(scores: list[float | None], mean: float | None) -> None:
+    together = Ensemble([Says(score) for score in scores], pack="tiny")
     answer = together.read(np.zeros((1, 1, 3), np.uint8), Detection(box=(0.0, 0.0, 1.0, 1.0), landmarks=(), score=1.0))
     assert answer == (mean if mean is None else pytest.approx(mean))

@@ -31,7 +31,7 @@ def test_it_says_what_it_takes_and_gives(tiny: Path, tmp_path: Path) -> None:
     assert open_session(tmp_path / "free" / "recognition.onnx", Device()).input_shape == (None, 3, 112, 112)
 
 
-def test_a_model_that_would_run_on_the_cpu_is_refused_where_a_gpu_was_asked_for(tiny: Path) -> None:
+def test_a_model_that_would_run_on_the_cpu_is_refused_if_a_gpu_is_required(tiny: Path) -> None:
     if CUDA in onnxruntime.get_available_providers():
         pytest.skip("this build has CUDA; the fallback is tested where it has not")
     with pytest.warns(UserWarning, match="Specified provider"), pytest.raises(SettingsError) as error:
@@ -52,7 +52,7 @@ def test_a_number_that_is_not_finite_is_a_model_failure(tmp_path: Path, provider
         pytest.importorskip("openvino", reason="OpenVINO is an optional dependency")
     write_pack(tmp_path, poisoned="recognition")
     session = open_session(tmp_path / "tiny" / "recognition.onnx", choose_device(provider))  # type: ignore[arg-type]
-    with pytest.raises(JobError, match=r"recognition\.onnx gave a number that is not finite") as caught:
+    with pytest.raises(JobError, match=r"recognition\.onnx returned a number that is not finite") as caught:
         session.run(FACE)
     assert caught.value.code == ErrorCode.MODEL_FAILURE
 
