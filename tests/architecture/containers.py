@@ -1,4 +1,4 @@
-"""What the container files say: resolved by Docker Compose itself, and read from the Dockerfiles."""
+"""The container files, resolved by Docker Compose itself and read from the Dockerfiles."""
 
 import io
 import json
@@ -22,7 +22,7 @@ HARDWARE: Final = ("gpu", "cpu", "openvino")
 
 
 def compose(*arguments: str, files: tuple[str, ...], environment: Mapping[str, str] | None = None) -> str:
-    """Run Docker Compose on these files, untouched by the caller's own settings; its output."""
+    """Run Docker Compose on these files without the caller's own settings; return its output."""
     command = [str(Path(sys.executable).parent / "docker-compose"), "--env-file", os.devnull]
     command += ["--profile", "*", *(part for file in files for part in ("-f", file)), *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -35,7 +35,7 @@ def compose(*arguments: str, files: tuple[str, ...], environment: Mapping[str, s
 
 @cache
 def composition(files: tuple[str, ...]) -> dict[str, Any]:
-    """The composition as Compose resolves it where nothing is set outside."""
+    """The composition as Compose resolves it with no outside settings."""
     resolved: dict[str, Any] = json.loads(compose("config", "--format", "json", files=files))
     return resolved
 
@@ -52,12 +52,12 @@ def every_service() -> list[Any]:
 
 
 def environment(service: Mapping[str, Any]) -> dict[str, str]:
-    """What the service's process is told where nothing is set outside."""
+    """The environment of the service's process with no outside settings."""
     return {name: value for name, value in service.get("environment", {}).items() if value is not None}
 
 
 def seconds(duration: str) -> float:
-    """Read a duration such as `1m40s` as Compose prints it."""
+    """Parse a duration such as `1m40s` as Compose prints it."""
     total, number = 0.0, ""
     for character in duration:
         if character in "hms":
@@ -75,7 +75,7 @@ def dockerfile(name: str, *, hardware: str = "gpu") -> DockerfileParser:
 
 
 def instructions(name: str, kind: str, *, hardware: str = "gpu") -> list[str]:
-    """The values of all instructions of one kind, with the one build argument filled in."""
+    """The values of all instructions of one kind, with the build argument filled in."""
     values = [step["value"] for step in dockerfile(name).structure if step["instruction"] == kind]
     return [value.replace("${HARDWARE}", hardware) for value in values]
 

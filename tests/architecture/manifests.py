@@ -1,4 +1,4 @@
-"""The Kubernetes files as kustomize puts them together: nothing is patched, so collecting them is all of it."""
+"""The Kubernetes files as kustomize assembles them: nothing is patched, so collecting them is enough."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +12,7 @@ from tests.architecture.containers import ROOT
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 OVERLAYS: Final = ("cpu", "gpu")
 VERSION: Final = "1.34"
-"""Of Kubernetes, whose schemas the files are held to."""
+"""The Kubernetes version whose schemas the files are checked against."""
 Resource = dict[str, Any]
 
 
@@ -22,7 +22,7 @@ def read(path: Path) -> list[Resource]:
 
 
 def kustomization(folder: Path) -> Resource:
-    """The file that says what belongs together."""
+    """The kustomization file of a folder."""
     (found,) = read(folder / "kustomization.yaml")
     return found
 
@@ -47,18 +47,18 @@ def one(name: str, kind: str, called: str) -> Resource:
 
 
 def pods(name: str) -> dict[str, Resource]:
-    """The pod templates of an overlay by the name of what makes them."""
+    """The pod templates of an overlay by the name of their workload."""
     return {r["metadata"]["name"]: r["spec"]["template"] for r in deployed(name) if "template" in r.get("spec", {})}
 
 
 def container(pod: Resource) -> Resource:
-    """Its one container."""
+    """Its only container."""
     (found,) = pod["spec"]["containers"]
     return dict(found)
 
 
 def environment(name: str, pod: Resource) -> dict[str, str]:
-    """What its process is told."""
+    """The environment of its process."""
     told: dict[str, str] = {}
     for source in container(pod).get("envFrom", []):
         told |= one(name, "ConfigMap", source["configMapRef"]["name"])["data"]

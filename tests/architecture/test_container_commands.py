@@ -1,4 +1,4 @@
-"""The commands of the container files, run here: what a health check, a store and a build would run."""
+"""Runs the commands of the container files here, as a health check, a store or a build would run them."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from tools.stack import valkey
 
 
 def check(service: str, *, replace: str, by: str) -> int:
-    """Run a service's health check with one word of it exchanged; its exit status."""
+    """Run a service's health check with one word replaced; return its exit status."""
     kind, python, *arguments, code = services(GPU)[service]["healthcheck"]["test"]
     assert (kind, python) == ("CMD", "python")
     assert replace in code
@@ -40,17 +40,17 @@ def check_worker(ready: Path) -> int:
     return check("worker", replace=environment(services(GPU)["worker"])["VULTUS_READY_FILE"], by=str(ready))
 
 
-def test_a_worker_whose_heart_beats_is_healthy(tmp_path: Path) -> None:
+def test_a_worker_with_a_heartbeat_is_healthy(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     ready.touch()
     assert check_worker(ready) == 0
 
 
-def test_a_worker_that_is_not_warm_yet_is_not_healthy(tmp_path: Path) -> None:
+def test_a_worker_that_is_not_warm_is_not_healthy(tmp_path: Path) -> None:
     assert check_worker(tmp_path / "ready") != 0
 
 
-def test_a_worker_that_fell_silent_is_not_healthy(tmp_path: Path) -> None:
+def test_a_silent_worker_is_not_healthy(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     ready.touch()
     os.utime(ready, (time.time() - 31, time.time() - 31))
@@ -59,7 +59,7 @@ def test_a_worker_that_fell_silent_is_not_healthy(tmp_path: Path) -> None:
 
 @contextmanager
 def gateway_answering(status: int) -> Iterator[int]:
-    """Something that answers `/livez` with this status, and all else with 404; its port."""
+    """A server that answers `/livez` with this status and everything else with 404; its port."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -102,7 +102,7 @@ def test_a_gateway_that_does_not_answer_is_not_healthy() -> None:
 
 @contextmanager
 def store(name: str, folder: Path) -> Iterator[SecretStr]:
-    """A real Valkey started with the store's own command, in another folder and on another port; its address."""
+    """A real Valkey, started with the store's own command in another folder and on another port; its address."""
     program, *arguments = services(GPU)[name]["command"]
     assert program == "valkey-server"
     port = free_port()
@@ -130,7 +130,7 @@ def verify_when_up(url: SecretStr) -> None:
 
 
 @pytest.mark.integration
-def test_the_ledger_keeps_what_a_202_promises(tmp_path: Path) -> None:
+def test_the_ledger_meets_the_promise_of_a_202(tmp_path: Path) -> None:
     with store("ledger", tmp_path) as url:
         verify_when_up(url)
 
@@ -156,7 +156,7 @@ def test_the_broker_writes_nothing(tmp_path: Path) -> None:
 
 
 def in_image(tmp_path: Path, name: str) -> Path:
-    """A folder that holds what the image's COPY instructions put into /app."""
+    """A folder with the files that the image's COPY instructions put into /app."""
     app = tmp_path / "app"
     for value in instructions(name, "COPY"):
         source, target = value.split()
@@ -170,13 +170,13 @@ def in_image(tmp_path: Path, name: str) -> Path:
 
 
 def clean() -> dict[str, str]:
-    """The caller's environment (certificates and proxies live there), less Python's and the service's variables."""
+    """The caller's environment (it holds certificates and proxies), without Python's and the service's variables."""
     dropped = ("VULTUS_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
 
 
 def run_python(python: Path, arguments: list[str], folder: Path) -> str:
-    """Run Python there; what it printed. Fails where it does."""
+    """Run Python there and return its output; fail if it fails."""
     run = subprocess.run(
         [python, *arguments], cwd=folder, env=clean(), capture_output=True, text=True, check=False, timeout=500
     )
@@ -193,14 +193,14 @@ def build_steps(name: str) -> list[list[str]]:
 
 
 @pytest.mark.integration
-def test_the_gateway_image_installs_and_holds_all_that_it_imports(tmp_path: Path) -> None:
+def test_the_gateway_image_installs_and_holds_everything_it_imports(tmp_path: Path) -> None:
     app = in_image(tmp_path, "Dockerfile.api")
     venv.create(tmp_path / "venv", with_pip=True, symlinks=True)
     for step in build_steps("Dockerfile.api"):
         run_python(tmp_path / "venv" / "bin" / "python", step, app)
 
 
-def test_the_worker_image_holds_all_that_it_imports(tmp_path: Path) -> None:
+def test_the_worker_image_holds_everything_it_imports(tmp_path: Path) -> None:
     app = in_image(tmp_path, "Dockerfile.worker")
     run_python(Path(sys.executable), build_steps("Dockerfile.worker")[-1], app)
 

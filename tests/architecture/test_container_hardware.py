@@ -1,4 +1,4 @@
-"""Which container gets a GPU, and what one without runs on."""
+"""Which container gets a GPU, and what a container without one runs on."""
 
 import json
 from pathlib import Path
@@ -21,12 +21,12 @@ def test_a_gpu_worker_gets_one_gpu_and_refuses_to_fall_back() -> None:
     assert worker["build"]["args"] == {"HARDWARE": "gpu"}
 
 
-def test_the_second_gpu_gets_a_worker_of_its_own() -> None:
+def test_the_second_gpu_gets_its_own_worker() -> None:
     workers = {name: gpus(service) for name, service in services(TWO_GPUS).items() if name.startswith("worker")}
     assert workers == {"worker": ["0"], "worker-gpu-1": ["1"]}
 
 
-def test_without_a_gpu_nothing_asks_for_one() -> None:
+def test_nothing_requests_a_gpu_without_one() -> None:
     worker = services(CPU)["worker"]
     assert all(gpus(service) == [] for service in services(CPU).values())
     assert environment(worker)["VULTUS_PROVIDER"] == "cpu"
@@ -35,7 +35,7 @@ def test_without_a_gpu_nothing_asks_for_one() -> None:
 
 
 @pytest.mark.parametrize("hardware", ["cpu", "openvino"])
-def test_a_worker_without_a_gpu_runs_on_what_it_was_built_for(hardware: str) -> None:
+def test_a_worker_without_a_gpu_runs_on_the_provider_of_its_build(hardware: str) -> None:
     told = json.loads(compose("config", "--format", "json", files=CPU, environment={"HARDWARE": hardware}))
     worker = told["services"]["worker"]
     assert worker["build"]["args"] == {"HARDWARE": hardware}
@@ -43,7 +43,7 @@ def test_a_worker_without_a_gpu_runs_on_what_it_was_built_for(hardware: str) -> 
     assert worker["image"] == f"vultus-worker-{hardware}:local"
 
 
-def test_without_a_gpu_the_packs_are_those_of_the_host() -> None:
+def test_the_packs_without_a_gpu_are_those_of_the_host() -> None:
     (mount,) = services(CPU)["worker"]["volumes"]
     assert (mount["type"], Path(mount["source"])) == ("bind", ROOT / ".data" / "models")
     assert environment(services(CPU)["worker"])["VULTUS_PACK"] == "compact"

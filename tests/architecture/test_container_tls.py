@@ -1,4 +1,4 @@
-"""TLS in front of the gateway and secrets in files: what the two additions to the compose file promise."""
+"""TLS in front of the gateway and secrets in files: the promises of the two additions to the compose file."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def proxy() -> dict[str, Any]:
     return services(TLS)["proxy"]
 
 
-def test_hadolint_has_nothing_to_say() -> None:
+def test_hadolint_reports_nothing() -> None:
     run = subprocess.run(
         [Path(sys.executable).parent / "hadolint", "--no-color", ROOT / "deploy" / "Dockerfile.proxy"],
         capture_output=True,
@@ -48,7 +48,7 @@ def test_with_tls_only_the_proxy_is_published() -> None:
     assert "gateway" not in published
 
 
-def test_the_proxy_is_no_root_and_can_change_nothing_but_its_certificates() -> None:
+def test_the_proxy_is_not_root_and_can_write_only_its_certificates() -> None:
     found = proxy()
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", found["user"])
     assert f"USER {found['user']}" in (ROOT / "deploy" / "Dockerfile.proxy").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_the_proxy_is_no_root_and_can_change_nothing_but_its_certificates() -> N
     assert "https_port 8443" in CADDYFILE
 
 
-def test_the_proxy_reaches_the_gateway_and_no_store() -> None:
+def test_the_proxy_reaches_the_gateway_but_no_store() -> None:
     assert set(proxy()["networks"]) == {"edge"}
     assert "edge" in services(TLS)["gateway"]["networks"]
     port = environment(services(TLS)["gateway"])["VULTUS_PORT"]
@@ -69,7 +69,7 @@ def test_the_proxy_reaches_the_gateway_and_no_store() -> None:
     assert {name for name, service in services(TLS).items() if "edge" in service["networks"]} == {"proxy", "gateway"}
 
 
-def test_only_the_proxys_network_is_believed_about_who_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_proxys_network_is_trusted_about_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     (subnet,) = (entry["subnet"] for entry in composition(TLS)["networks"]["edge"]["ipam"]["config"])
     for name, value in environment(services(TLS)["gateway"]).items():
         monkeypatch.setenv(name, value)
@@ -78,12 +78,12 @@ def test_only_the_proxys_network_is_believed_about_who_calls(monkeypatch: pytest
     assert settings.allowed_hosts == (environment(proxy())["PUBLIC_HOST"],)
 
 
-def test_nobody_is_believed_unless_told() -> None:
+def test_no_proxy_is_trusted_by_default() -> None:
     assert EdgeSettings.model_fields["trusted_proxies"].default == ()
     assert environment(services(GPU)["gateway"]).get("VULTUS_TRUSTED_PROXIES") is None
 
 
-def test_nobody_administers_the_proxy_from_outside_and_events_are_not_held_back() -> None:
+def test_the_proxy_has_no_outside_admin_and_does_not_buffer_events() -> None:
     assert "admin off" in CADDYFILE
     assert "flush_interval -1" in CADDYFILE
 
@@ -94,7 +94,7 @@ def test_the_proxy_drops_idle_connections_before_the_gateway_does() -> None:
     assert int(kept[1]) < ApiSettings().keep_alive.total_seconds()
 
 
-def test_secrets_come_from_files_that_only_their_readers_get() -> None:
+def test_secrets_come_from_files_that_only_their_readers_receive() -> None:
     found = services(SECRETS)
     readers = {name for name, service in found.items() if service.get("secrets")}
     assert readers == {"gateway", "courier"}

@@ -1,4 +1,4 @@
-"""What the container files promise, checked without an engine."""
+"""The promises of the container files, checked without an engine."""
 
 import re
 import subprocess
@@ -40,7 +40,7 @@ CONTAINER_FILES = [*DOCKERFILES, ".dockerignore", "docker-compose.yml", "docker-
 MODEL_LIBRARIES = ("numpy", "opencv", "onnx", "insightface", "scikit-image", "scipy", "nvidia-")
 
 WATCHERS = ("prometheus", "grafana", "flower")
-"""Of other projects, and started by their profiles alone."""
+"""From other projects, and started only by their profiles."""
 
 each_composition = pytest.mark.parametrize("files", COMPOSITIONS.values(), ids=COMPOSITIONS)
 each_service = pytest.mark.parametrize(("files", "service"), every_service())
@@ -60,7 +60,7 @@ def test_compose_accepts_the_files(files: tuple[str, ...]) -> None:
 
 
 @each_dockerfile
-def test_hadolint_has_nothing_to_say(name: str) -> None:
+def test_hadolint_reports_nothing(name: str) -> None:
     run = subprocess.run(
         [Path(sys.executable).parent / "hadolint", "--no-color", ROOT / name],
         capture_output=True,
@@ -77,7 +77,7 @@ def test_the_base_image_is_pinned_to_a_patch_release(name: str) -> None:
 
 
 @each_service
-def test_an_image_is_ours_and_never_pulled_or_pinned_to_a_patch_release(files: str, service: str) -> None:
+def test_an_image_is_built_here_or_pinned_to_a_patch_release(files: str, service: str) -> None:
     found = of(files, service)
     if "build" in found:
         assert found["image"].startswith("vultus-")
@@ -88,7 +88,7 @@ def test_an_image_is_ours_and_never_pulled_or_pinned_to_a_patch_release(files: s
 
 @pytest.mark.parametrize("hardware", HARDWARE)
 @each_dockerfile
-def test_every_copied_path_exists_and_is_let_into_the_build(name: str, hardware: str) -> None:
+def test_every_copied_path_exists_and_is_part_of_the_build_context(name: str, hardware: str) -> None:
     let_in = [line[1:] for line in ignore_lines() if line.startswith("!")]
     for value in instructions(name, "COPY", hardware=hardware):
         source = value.split()[0]
@@ -101,7 +101,7 @@ def ignore_lines() -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_only_the_service_itself_gets_into_a_build() -> None:
+def test_only_the_service_itself_is_part_of_a_build_context() -> None:
     assert ignore_lines()[0] == "*"
     assert {line for line in ignore_lines() if line.startswith("!")} == {
         "!api/",
@@ -147,7 +147,7 @@ def test_a_worker_installs_exactly_one_onnxruntime(hardware: str, expected: str)
     assert found == [expected]
 
 
-def test_openvino_comes_with_its_own_set_alone() -> None:
+def test_only_the_openvino_set_contains_openvino() -> None:
     having = [hardware for hardware in HARDWARE if "openvino" in locked(f"worker-{hardware}.txt")]
     assert having == ["openvino"]
 
@@ -199,7 +199,7 @@ def test_every_setting_of_a_process_can_be_set_through_compose(service: str) -> 
 
 @pytest.mark.parametrize("files", [GPU, CPU], ids=["gpu", "cpu"])
 @pytest.mark.parametrize("service", PROCESSES)
-def test_a_process_accepts_what_compose_tells_it(
+def test_a_process_accepts_its_settings_from_compose(
     service: str, files: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment(services(files)[service]).items():
@@ -213,18 +213,18 @@ def test_a_value_from_outside_reaches_the_process() -> None:
     assert told.count('VULTUS_LEASE: "20"') >= len(PROCESSES)
 
 
-def test_all_sides_are_told_the_same() -> None:
+def test_all_processes_get_the_same_shared_settings() -> None:
     gateway, courier, worker = (services(GPU)[name]["environment"] for name in PROCESSES)
     shared, hooks = names(SharedSettings), names(WebhookSettings)
     assert {k: v for k, v in gateway.items() if k in shared} == {k: v for k, v in worker.items() if k in shared}
     assert {k: v for k, v in gateway.items() if k in hooks} == {k: v for k, v in courier.items() if k in hooks}
 
 
-def test_a_courier_is_not_killed_while_an_attempt_is_in_flight() -> None:
+def test_a_courier_is_not_killed_during_an_attempt() -> None:
     assert seconds(services(GPU)["courier"]["stop_grace_period"]) >= CourierSettings().patience.total_seconds()
 
 
-def test_the_ports_agree() -> None:
+def test_the_ports_match() -> None:
     gateway = services(GPU)["gateway"]
     port = environment(gateway)["VULTUS_PORT"]
     assert [str(entry["target"]) for entry in gateway["ports"]] == [port]
@@ -232,13 +232,13 @@ def test_the_ports_agree() -> None:
     assert port in gateway["healthcheck"]["test"][-1]
 
 
-def test_the_gateway_check_asks_for_a_path_that_exists() -> None:
+def test_the_gateway_check_requests_an_existing_path() -> None:
     (path,) = re.findall(r'"(/\w+)"', services(GPU)["gateway"]["healthcheck"]["test"][-1])
     assert path in create_app(ApiSettings()).openapi()["paths"]
 
 
 @pytest.mark.parametrize("service", ["worker", "courier"])
-def test_the_check_looks_at_the_file_that_the_process_touches(service: str) -> None:
+def test_the_check_reads_the_file_that_the_process_touches(service: str) -> None:
     worker = services(GPU)[service]
     assert environment(worker)["VULTUS_READY_FILE"] in worker["healthcheck"]["test"][-1]
 
@@ -255,7 +255,7 @@ def test_only_the_gateway_is_published_and_only_to_this_machine(files: tuple[str
 
 
 @each_composition
-def test_the_stores_and_the_workers_have_no_way_out(files: tuple[str, ...]) -> None:
+def test_the_stores_and_the_workers_have_no_route_out(files: tuple[str, ...]) -> None:
     assert composition(files)["networks"]["store"]["internal"] is True
     outside = {name for name, service in services(files).items() if set(service["networks"]) != {"store"}}
     assert outside <= {"gateway", "courier", "models", *WATCHERS}
@@ -270,7 +270,7 @@ def test_the_store_addresses_are_services_on_the_same_network(service: str) -> N
         assert set(services(GPU)[host[1]]["networks"]) <= set(services(GPU)[service]["networks"])
 
 
-def test_who_watches_starts_only_where_it_is_asked_for_and_reaches_no_partner() -> None:
+def test_monitoring_starts_only_on_request_and_reaches_no_receiver() -> None:
     for name in WATCHERS:
         assert services(GPU)[name]["profiles"]
         assert set(services(GPU)[name]["networks"]) <= {"store", "watch"}
@@ -289,7 +289,7 @@ def test_flower_does_not_start_without_a_password() -> None:
     assert started("user:long-enough").returncode == 127, "it gets as far as starting it"
 
 
-def test_nobody_can_log_in_to_grafana_and_change_what_it_shows() -> None:
+def test_nobody_can_log_in_to_grafana_and_change_dashboards() -> None:
     told = environment(services(GPU)["grafana"])
     assert (told["GF_AUTH_DISABLE_LOGIN_FORM"], told["GF_AUTH_BASIC_ENABLED"]) == ("true", "false")
     assert told["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
@@ -299,7 +299,7 @@ def test_nobody_can_log_in_to_grafana_and_change_what_it_shows() -> None:
 
 
 @each_service
-def test_a_container_is_no_root_and_can_change_nothing(files: str, service: str) -> None:
+def test_a_container_is_not_root_and_can_change_nothing(files: str, service: str) -> None:
     found = of(files, service)
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", found["user"])
     assert found["read_only"] is True
@@ -346,13 +346,13 @@ def test_a_service_can_be_scaled(files: str, service: str) -> None:
 
 
 @each_composition
-def test_every_service_that_stays_says_how_it_is(files: tuple[str, ...]) -> None:
+def test_every_long_running_service_has_a_health_check(files: tuple[str, ...]) -> None:
     silent = {name for name, service in services(files).items() if "healthcheck" not in service}
     assert silent <= {"models"}
 
 
 @each_composition
-def test_gateway_and_worker_wait_for_the_stores_and_not_for_each_other(files: tuple[str, ...]) -> None:
+def test_gateway_and_worker_wait_for_the_stores_but_not_for_each_other(files: tuple[str, ...]) -> None:
     for name in PROCESSES:
         waits = services(files)[name]["depends_on"]
         assert {store: how["condition"] for store, how in waits.items()} == {
@@ -369,7 +369,7 @@ def test_a_worker_is_not_killed_while_it_drains(files: tuple[str, ...]) -> None:
             assert seconds(service["stop_grace_period"]) >= drain + 5
 
 
-def test_the_gateway_is_not_killed_while_it_answers_what_it_has_in_hand() -> None:
+def test_the_gateway_is_not_killed_while_it_answers_open_requests() -> None:
     assert seconds(services(GPU)["gateway"]["stop_grace_period"]) >= GRACE.total_seconds() + 5
 
 

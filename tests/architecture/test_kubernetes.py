@@ -1,4 +1,4 @@
-"""What the Kubernetes files promise, checked without a cluster."""
+"""The promises of the Kubernetes files, checked without a cluster."""
 
 import re
 from typing import Any
@@ -31,7 +31,7 @@ from worker.settings import WorkerSettings
 
 KINDS: dict[str, type[SharedSettings]] = {"gateway": ApiSettings, "courier": CourierSettings, "worker": WorkerSettings}
 OTHERS = {"ScaledObject", "ServiceMonitor"}
-"""Kinds of other projects, whose schemas do not come with Kubernetes."""
+"""Kinds from other projects, whose schemas do not come with Kubernetes."""
 TEXT = {"type": "string", "minLength": 1}
 TRIGGER = {
     "type": "object",
@@ -109,7 +109,7 @@ SCHEMAS: dict[str, Any] = {
         },
     },
 }
-"""As much of their custom resources as is used here: an unknown field or a wrong type is refused."""
+"""The part of their custom resources that is used here: an unknown field or a wrong type is refused."""
 
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 each_process = pytest.mark.parametrize("process", KINDS)
@@ -117,7 +117,7 @@ FILES = sorted(path for path in KUBERNETES.rglob("*.yaml") if path.name != "kust
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(KUBERNETES)))
-def test_every_resource_is_one_that_the_cluster_takes(path: Any) -> None:
+def test_every_resource_is_valid_for_the_cluster(path: Any) -> None:
     for resource in read(path):
         if resource["kind"] in OTHERS:
             assert list(Draft202012Validator(SCHEMAS[resource["kind"]]).iter_errors(resource["spec"])) == []
@@ -125,7 +125,7 @@ def test_every_resource_is_one_that_the_cluster_takes(path: Any) -> None:
             kubernetes_validate.validate(resource, VERSION, strict=True)
 
 
-def test_a_wrong_field_would_be_seen() -> None:
+def test_a_wrong_field_would_be_detected() -> None:
     (scaled,) = read(KUBERNETES / "overlays" / "gpu" / "scaling.yaml")
     scaled["spec"]["minReplicas"] = 1
     assert list(Draft202012Validator(SCHEMAS["ScaledObject"]).iter_errors(scaled["spec"]))
@@ -143,12 +143,12 @@ def test_every_file_belongs_to_a_kustomization() -> None:
 
 
 @each_overlay
-def test_all_processes_and_both_stores_are_there(overlay: str) -> None:
+def test_all_processes_and_both_stores_are_present(overlay: str) -> None:
     assert set(pods(overlay)) == {"gateway", "courier", "worker", "ledger", "broker"}
 
 
 @each_overlay
-def test_every_image_of_ours_is_named_by_the_overlay_and_built_by_compose(overlay: str) -> None:
+def test_each_of_our_images_is_named_by_the_overlay_and_built_by_compose(overlay: str) -> None:
     built = {service["image"].partition(":")[0] for service in services(GPU).values() if "build" in service}
     built |= {"vultus-worker-cpu"}
     used = {container(pod)["image"] for pod in pods(overlay).values()} - {services(GPU)["ledger"]["image"]}
@@ -158,14 +158,14 @@ def test_every_image_of_ours_is_named_by_the_overlay_and_built_by_compose(overla
 
 @each_overlay
 @pytest.mark.parametrize("store", ["ledger", "broker"])
-def test_a_store_runs_as_it_does_under_compose(overlay: str, store: str) -> None:
+def test_a_store_runs_as_under_compose(overlay: str, store: str) -> None:
     found, composed = container(pods(overlay)[store]), services(GPU)[store]
     assert found["image"] == composed["image"]
     assert found["args"] == composed["command"][1:]
     assert found["command"][0] == composed["command"][0] == "valkey-server"
 
 
-def test_commands_are_those_of_the_images() -> None:
+def test_commands_match_the_images() -> None:
     assert container(pods("gpu")["courier"])["command"] == services(GPU)["courier"]["command"]
     assert "command" not in container(pods("gpu")["gateway"])
     assert "command" not in container(pods("gpu")["worker"])
@@ -185,7 +185,7 @@ def test_every_variable_is_a_setting_of_its_own_process(overlay: str, process: s
 
 @each_overlay
 @each_process
-def test_a_process_accepts_what_it_is_told(overlay: str, process: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_accepts_its_settings(overlay: str, process: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(overlay, pods(overlay)[process]).items():
         if not name.endswith(FILE):
             monkeypatch.setenv(name, value)
@@ -193,7 +193,7 @@ def test_a_process_accepts_what_it_is_told(overlay: str, process: str, monkeypat
 
 
 @each_overlay
-def test_every_file_that_a_setting_names_is_mounted_and_no_secret_is_written_down(overlay: str) -> None:
+def test_every_file_in_a_setting_is_mounted_and_no_secret_is_inline(overlay: str) -> None:
     for name, pod in pods(overlay).items():
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
         mounts = {mount["name"]: mount["mountPath"] for mount in container(pod)["volumeMounts"]}
@@ -206,7 +206,7 @@ def test_every_file_that_a_setting_names_is_mounted_and_no_secret_is_written_dow
 
 @each_overlay
 @each_process
-def test_the_ports_agree(overlay: str, process: str) -> None:
+def test_the_ports_match(overlay: str, process: str) -> None:
     pod = pods(overlay)[process]
     ports = {port["name"]: str(port["containerPort"]) for port in container(pod)["ports"]}
     told = environment(overlay, pod)
@@ -218,7 +218,7 @@ def test_the_ports_agree(overlay: str, process: str) -> None:
 
 @each_overlay
 @each_process
-def test_probes_ask_the_paths_that_the_monitor_has(overlay: str, process: str) -> None:
+def test_probes_request_the_paths_of_the_monitor(overlay: str, process: str) -> None:
     found = container(pods(overlay)[process])
     asked = {kind: found[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
     assert {kind: probe["port"] for kind, probe in asked.items()} == dict.fromkeys(asked, "metrics")
@@ -229,7 +229,7 @@ def test_probes_ask_the_paths_that_the_monitor_has(overlay: str, process: str) -
 
 
 @each_overlay
-def test_a_pod_is_nobody_and_can_change_nothing(overlay: str) -> None:
+def test_a_pod_is_unprivileged_and_can_change_nothing(overlay: str) -> None:
     for name, pod in {**pods(overlay), **pods("install-pack")}.items():
         spec = pod["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True, name
@@ -244,7 +244,7 @@ def test_a_pod_is_nobody_and_can_change_nothing(overlay: str) -> None:
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
 
 
-def test_users_are_those_of_the_images() -> None:
+def test_users_match_the_images() -> None:
     for process in ("gateway", "courier", "worker"):
         user = pods("gpu")[process]["spec"]["securityContext"]["runAsUser"]
         assert services(GPU)[process]["user"] == f"{user}:{user}"
@@ -261,7 +261,7 @@ def reached(overlay: str, name: str, direction: str) -> list[Resource]:
 
 
 def selects(selector: Resource, labels: dict[str, str]) -> bool:
-    """Whether a selector takes these labels."""
+    """Whether a selector matches these labels."""
     wanted = selector.get("matchLabels", {})
     return wanted.items() <= labels.items() and all(
         labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", [])
@@ -275,7 +275,7 @@ def test_everything_is_closed_unless_a_policy_opens_it(overlay: str) -> None:
 
 
 @each_overlay
-def test_only_courier_and_gateway_go_out_and_never_into_private_networks(overlay: str) -> None:
+def test_only_courier_and_gateway_reach_out_never_into_private_networks(overlay: str) -> None:
     for name in pods(overlay):
         blocks = [to["ipBlock"] for rule in reached(overlay, name, "egress") for to in rule["to"] if "ipBlock" in to]
         assert bool(blocks) == (name in {"courier", "gateway"}), name
@@ -284,7 +284,7 @@ def test_only_courier_and_gateway_go_out_and_never_into_private_networks(overlay
 
 
 @each_overlay
-def test_the_stores_are_reached_by_our_processes_alone_and_clients_reach_the_gateway_alone(overlay: str) -> None:
+def test_only_our_processes_reach_the_stores_and_clients_only_the_gateway(overlay: str) -> None:
     for store in ("ledger", "broker"):
         (rule,) = reached(overlay, store, "ingress")
         takes = [
@@ -298,7 +298,7 @@ def test_the_stores_are_reached_by_our_processes_alone_and_clients_reach_the_gat
 
 
 @each_overlay
-def test_metrics_are_for_the_namespace_of_prometheus_alone(overlay: str) -> None:
+def test_only_the_prometheus_namespace_reaches_metrics(overlay: str) -> None:
     for process in KINDS:
         rules = [rule for rule in reached(overlay, process, "ingress") if {"port": "metrics"} in rule["ports"]]
         assert [list(rule["from"][0]) for rule in rules] == [["namespaceSelector"]]
@@ -308,7 +308,7 @@ def test_metrics_are_for_the_namespace_of_prometheus_alone(overlay: str) -> None
 
 
 @each_overlay
-def test_what_is_scaled_has_no_number_of_its_own(overlay: str) -> None:
+def test_an_autoscaled_workload_has_no_fixed_number_of_replicas(overlay: str) -> None:
     for name in ("gateway", "worker"):
         assert "replicas" not in one(overlay, "Deployment", name)["spec"]
     assert one(overlay, "HorizontalPodAutoscaler", "gateway")["spec"]["scaleTargetRef"]["name"] == "gateway"
@@ -316,7 +316,7 @@ def test_what_is_scaled_has_no_number_of_its_own(overlay: str) -> None:
 
 
 @each_overlay
-def test_workers_scale_by_metrics_that_there_are(overlay: str) -> None:
+def test_workers_scale_by_existing_metrics(overlay: str) -> None:
     known = {name for family in families() for name in family.series}
     queries = [each["metadata"]["query"] for each in one(overlay, "ScaledObject", "worker")["spec"]["triggers"]]
     used = {name for query in queries for name in re.findall(r"vultus_\w+", query)}
@@ -325,7 +325,7 @@ def test_workers_scale_by_metrics_that_there_are(overlay: str) -> None:
 
 
 @each_overlay
-def test_nobody_is_killed_while_it_drains(overlay: str) -> None:
+def test_no_pod_is_killed_while_it_drains(overlay: str) -> None:
     grace = {name: pod["spec"].get("terminationGracePeriodSeconds", 30) for name, pod in pods(overlay).items()}
     delay = float(environment(overlay, pods(overlay)["gateway"])["VULTUS_DRAIN_DELAY"])
     assert delay >= 5
@@ -336,7 +336,7 @@ def test_nobody_is_killed_while_it_drains(overlay: str) -> None:
 
 
 @each_overlay
-def test_no_processor_is_limited_and_every_memory_is(overlay: str) -> None:
+def test_cpu_is_never_limited_and_memory_always_is(overlay: str) -> None:
     for name, pod in pods(overlay).items():
         resources = container(pod)["resources"]
         assert "cpu" not in resources["limits"], name
@@ -344,20 +344,20 @@ def test_no_processor_is_limited_and_every_memory_is(overlay: str) -> None:
         assert {"cpu", "memory"} <= set(resources["requests"])
 
 
-def test_a_worker_on_a_gpu_has_one_whole_and_others_have_none() -> None:
+def test_only_a_gpu_worker_gets_a_gpu_and_a_whole_one() -> None:
     limits = {name: container(pod)["resources"]["limits"] for name, pod in pods("gpu").items()}
     assert {name for name, found in limits.items() if "nvidia.com/gpu" in found} == {"worker"}
     assert limits["worker"]["nvidia.com/gpu"] == "1"
     assert environment("gpu", pods("gpu")["worker"])["VULTUS_PROVIDER"] == "cuda"
 
 
-def test_a_worker_on_processors_runs_as_many_jobs_as_it_asks_for_cores() -> None:
+def test_a_cpu_worker_runs_as_many_jobs_as_it_requests_cores() -> None:
     worker = pods("cpu")["worker"]
     assert environment("cpu", worker)["VULTUS_WORKER_THREADS"] == container(worker)["resources"]["requests"]["cpu"]
 
 
 @each_overlay
-def test_disruptions_take_one_of_a_kind_at_a_time(overlay: str) -> None:
+def test_disruptions_take_one_pod_of_a_kind_at_a_time(overlay: str) -> None:
     for name in ("gateway", "courier", "worker"):
         budget = one(overlay, "PodDisruptionBudget", name)["spec"]
         assert budget["maxUnavailable"] == 1

@@ -1,4 +1,4 @@
-"""The house keeps its shape: floors, sizes, and a shared package that really is shared."""
+"""The code keeps its shape: layers, sizes, and a shared package that both sides really use."""
 
 import ast
 import subprocess
@@ -42,12 +42,12 @@ def test_no_file_is_longer_than_400_lines(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_module_says_in_one_sentence_what_it_is(path: Path) -> None:
+def test_every_module_docstring_is_one_sentence(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring
 
 
-def test_no_module_is_a_drawer_or_hides_a_library() -> None:
+def test_no_module_is_a_catch_all_or_hides_a_library() -> None:
     drawers = {"utils", "helpers", "common", "misc"}
     names = {path.stem for path in PRODUCT} - {"__init__"}
     assert not names & drawers
@@ -58,8 +58,8 @@ STORES = "shared.ledger."
 
 
 @pytest.mark.parametrize("side", ["api", "worker"])
-def test_every_shared_module_but_the_stores_is_reached_from_both_sides(side: str) -> None:
-    # The ledger has stores that one side alone uses: Redis is touched nowhere else.
+def test_every_shared_module_except_the_stores_is_used_by_both_sides(side: str) -> None:
+    # The ledger has stores that only one side uses: Redis is touched nowhere else.
     every = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path
         for path in PRODUCT

@@ -1,4 +1,4 @@
-"""The Makefile passes on what the caller names, whatever characters are in it."""
+"""The Makefile passes the caller's names on unchanged, whatever characters they contain."""
 
 import os
 import re
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
     ("models_dir", "expected"),
     [("/srv/my models", "/srv/my models"), ("my models", f"{ROOT}/my models"), ("models", f"{ROOT}/models")],
 )
-def test_a_models_folder_may_have_spaces_in_its_name(tmp_path: Path, models_dir: str, expected: str) -> None:
+def test_the_path_of_a_models_folder_may_contain_spaces(tmp_path: Path, models_dir: str, expected: str) -> None:
     probe = tmp_path / "probe.mk"
     probe.write_text('probe:\n\t@printf %s "$$VULTUS_MODELS_DIR"\n')
     environment = {**os.environ, "VULTUS_MODELS_DIR": models_dir}
@@ -23,7 +23,7 @@ def test_a_models_folder_may_have_spaces_in_its_name(tmp_path: Path, models_dir:
     assert done.stdout == expected
 
 
-def test_a_pack_is_passed_on_as_one_word() -> None:
+def test_a_pack_is_passed_as_one_word() -> None:
     command = ["make", "--no-print-directory", "-n", "models", "PACK=own packs/mine.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
     assert 'install "own packs/mine.json"' in done.stdout

@@ -1,4 +1,4 @@
-"""Only known modules use HTTP clients that take proxies from the environment."""
+"""Only known modules use HTTP clients that read proxies from the environment."""
 
 import ast
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from tools.setup import ROOT
 
 CLIENTS: Final = {"requests", "httpx", "aiohttp", "urllib.request", "urllib3"}
-"""Clients that read `http_proxy` and its siblings unless told otherwise."""
+"""Clients that read `http_proxy` and its siblings by default."""
 ALLOWED: Final = {
     "shared/observability/exporting.py": "spans, through a session that ignores the environment",
     "worker/packs/fetch.py": "archives of models, which an operator fetches through the proxy of the machine",
@@ -30,7 +30,7 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", ["api", "worker", "shared", "tools", "bench"])
-def test_no_other_module_takes_proxies_from_the_environment(folder: str) -> None:
+def test_no_other_module_uses_proxies_from_the_environment(folder: str) -> None:
     found = {
         str(path.relative_to(ROOT))
         for path in (ROOT / folder).rglob("*.py")
@@ -39,6 +39,6 @@ def test_no_other_module_takes_proxies_from_the_environment(folder: str) -> None
     assert found <= set(ALLOWED)
 
 
-def test_the_demo_sends_nothing_by_itself() -> None:
+def test_the_demo_sends_nothing_on_its_own() -> None:
     text = (ROOT / "tools" / "demo.py").read_text(encoding="utf-8")
     assert not [verb for verb in ("get", "post", "put", "request", "Session") if f"requests.{verb}(" in text]

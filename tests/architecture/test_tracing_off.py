@@ -1,4 +1,4 @@
-"""A process without a collector pays nothing for tracing: what makes and sends spans is not even imported."""
+"""Tracing costs nothing without a collector: the code that creates and sends spans is not even imported."""
 
 import subprocess
 import sys
@@ -21,8 +21,8 @@ sys.exit(found or 0)
 
 
 @pytest.mark.parametrize("module", ["api.app", "worker.runtime", "worker.courier.__main__"])
-def test_nothing_that_makes_or_sends_spans_is_imported_where_it_is_off(module: str) -> None:
-    """The Redis driver imports the library's interface by itself wherever that is installed; it does nothing there."""
+def test_the_code_for_spans_is_not_imported_while_tracing_is_off(module: str) -> None:
+    """The Redis driver imports the library's interface whenever it is installed; the interface does nothing there."""
     run = subprocess.run(
         [sys.executable, "-c", CHECK.format(module=module)],
         cwd=ROOT,

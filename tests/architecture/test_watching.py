@@ -1,4 +1,4 @@
-"""Dashboard, alerts and what is scraped ask for metrics that there are, in the way in which they may be asked for."""
+"""Dashboard, alerts and scrape configuration use existing metrics, in the way they may be used."""
 
 import json
 import re
@@ -16,7 +16,7 @@ DEPLOY: Final = ROOT / "deploy"
 LABELS: Final = {name: set(family.labels) for family in families() for name in family.series}
 OF_EVERY_PROCESS: Final = {"up", "process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"}
 GIVEN: Final = {"instance", "job", "le"}
-"""Labels that Prometheus adds, and that of a histogram's buckets."""
+"""Labels that Prometheus adds, and the label of a histogram's buckets."""
 WORDS: Final = {
     "sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "absent", "by", "or",
 }  # fmt: skip
@@ -51,7 +51,7 @@ def without_strings(query: str) -> str:
 
 
 @each_query
-def test_a_query_asks_for_what_there_is(query: str) -> None:
+def test_a_query_uses_existing_metrics(query: str) -> None:
     plain = without_strings(query)
     for name, matchers in re.findall(r"([a-z_]{4,})\{([^}]*)\}", plain):
         assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= LABELS.get(name, set()) | GIVEN, name
@@ -62,7 +62,7 @@ def test_a_query_asks_for_what_there_is(query: str) -> None:
 
 
 @each_query
-def test_a_query_groups_by_labels_that_its_metrics_have(query: str) -> None:
+def test_a_query_groups_by_labels_of_its_metrics(query: str) -> None:
     names = re.findall(r"vultus_\w+|process_\w+|\bup\b", without_strings(query))
     have = set().union(*(LABELS.get(name, set()) for name in names)) | GIVEN
     for grouped in re.findall(r"by \(([^)]*)\)", query):
@@ -70,8 +70,8 @@ def test_a_query_groups_by_labels_that_its_metrics_have(query: str) -> None:
 
 
 @each_query
-def test_what_every_gateway_says_alike_is_never_added_up_over_gateways(query: str) -> None:
-    """Inside each `sum` over the ledger's metrics is a `max`; or it is a sum for each gateway, with a `max` around."""
+def test_metrics_that_every_gateway_repeats_are_never_summed(query: str) -> None:
+    """Inside each `sum` over the ledger's metrics is a `max`, or there is a `max` around a sum per gateway."""
     if "vultus_ledger_" not in query:
         return
     assert re.search(r"\b(max|min)\b", query)
@@ -83,7 +83,7 @@ def test_what_every_gateway_says_alike_is_never_added_up_over_gateways(query: st
 
 
 @each_query
-def test_a_query_is_whole(query: str) -> None:
+def test_a_query_is_complete(query: str) -> None:
     plain = without_strings(query)
     assert plain.count("(") == plain.count(")")
     assert plain.count("{") == plain.count("}")
@@ -94,14 +94,14 @@ def test_a_query_is_whole(query: str) -> None:
         assert counted == bool(re.search(rf"(rate|increase)\({name}", plain)), name
 
 
-def test_an_alert_says_how_urgent_it_is_and_what_happened() -> None:
+def test_an_alert_states_its_urgency_and_cause() -> None:
     for rule in alerts():
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert rule["annotations"]["summary"]
     assert len({rule["alert"] for rule in alerts()}) == len(alerts())
 
 
-def test_the_manual_says_of_every_alert_what_to_do() -> None:
+def test_the_manual_covers_every_alert() -> None:
     manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     told = set(re.findall(r"^\| `(Vultus\w+)` \|", manual, flags=re.MULTILINE))
     assert told == {rule["alert"] for rule in alerts()}
@@ -113,7 +113,7 @@ def test_the_dashboard_shows_every_metric() -> None:
     assert missing == set()
 
 
-def test_the_dashboard_is_one_that_grafana_takes() -> None:
+def test_the_dashboard_is_valid_for_grafana() -> None:
     dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "vultus.json").read_text(encoding="utf-8"))
     assert (dashboard["uid"], dashboard["title"]) == ("vultus", "Vultus")
     ids = [panel["id"] for panel in dashboard["panels"]]
@@ -134,7 +134,7 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
     assert {panel["datasource"]["uid"] for panel in panels()} == {prometheus["uid"]}
 
 
-def test_prometheus_finds_every_process_of_the_composition_under_the_names_that_are_asked_for() -> None:
+def test_prometheus_finds_every_process_of_the_composition_by_its_name() -> None:
     scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
     found = {each["job_name"]: each["dns_sd_configs"][0] for each in scraped}
     assert set(found) == {"vultus-gateway", "vultus-worker", "vultus-courier"}
@@ -146,7 +146,7 @@ def test_prometheus_finds_every_process_of_the_composition_under_the_names_that_
     }
 
 
-def test_the_jobs_of_the_cluster_are_those_of_the_composition() -> None:
+def test_the_scrape_jobs_of_the_cluster_match_the_composition() -> None:
     asked = set(re.findall(r'job="([\w-]+)"', (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8")))
     (relabel, *_) = one("gpu", "ServiceMonitor", "vultus")["spec"]["endpoints"][0]["relabelings"]
     assert (relabel["sourceLabels"], relabel["targetLabel"]) == (

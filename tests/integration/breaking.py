@@ -1,4 +1,4 @@
-"""A stack of a test's own, to be broken: the service as it is, but for an engine that fails on demand."""
+"""A private stack for a test to break: the service unchanged, except for an engine that fails on demand."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ def breakable(
 ) -> Iterator[Stack]:
     """The running stack; `oddities` are environment variables of single workers, by their number from 0.
 
-    With a `ledger_url` jobs are kept there, and the stack's own ledger stands idle.
+    With a `ledger_url` jobs are kept there, and the stack's own ledger is unused.
     """
     lines = [] if log is None else log
     stack = Stack(
@@ -61,7 +61,7 @@ def breakable(
 
 
 def picture(mark: tuple[int, int, int] = (30, 30, 30)) -> bytes:
-    """A picture that the engine knows by its first pixel, given as BGR."""
+    """A picture that the engine recognizes by its first pixel, given as BGR."""
     pixels = one_face()
     pixels[0, 0] = mark
     return encoded(pixels)
@@ -74,7 +74,7 @@ def job_of(stack: Stack, job_id: str) -> dict[str, Any]:
 
 
 def history(stack: Stack, job_id: str) -> list[str]:
-    """Every status that the job has had, from the record itself."""
+    """Every status that the job has had, from its record."""
     with stack.ledger.client() as client:
         written = client.hget(keys.job(0, job_id), "history") or b""
     return [step.split(b" ")[0].decode() for step in written.split(b";") if step]
@@ -89,7 +89,7 @@ def holder(stack: Stack, job_id: str) -> int:
 
 
 def until(promise: Callable[[], bool], *, seconds: float = 20) -> None:
-    """Wait, without anybody starting again what has ended."""
+    """Wait without restarting exited processes."""
     deadline = time.monotonic() + seconds
     while not promise():
         assert time.monotonic() < deadline, "it did not come true in time"

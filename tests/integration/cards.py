@@ -1,4 +1,4 @@
-"""Cards that the fake engine takes for heads: their edges say how they are turned, their colour who they are."""
+"""Cards that the fake engine takes for heads: their edges give the rotation, their color the identity."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -14,23 +14,23 @@ WIDTH, HEIGHT = 640, 480
 
 @dataclass(frozen=True)
 class Card:
-    """A bright card before a dark wall."""
+    """A bright card in front of a dark wall."""
 
     yaw: float = 0.0
     pitch: float = 0.0
     size: float = 160.0
     narrow: float = 1.0
-    """Width as a share of what it was, while the edges stay as long as each other: a photo that is turned by hand."""
+    """Width as a share of the original while both edges stay equally long: a photo that is tilted by hand."""
     colour: tuple[int, int, int] = WHITE
     number: int = 0
-    """Which picture this is: hands and heads are never twice in the same place."""
+    """Number of the picture: hands and heads are never in the same place twice."""
 
     def posed(self, **changed: Any) -> Self:
         """The same card in the next picture."""
         return replace(self, number=self.number + 1, **changed)
 
     def jpeg(self) -> bytes:
-        """The picture."""
+        """The picture as JPEG."""
         image = np.full((HEIGHT, WIDTH, 3), WALL, np.uint8)
         x, y = 320 + self.number * 7 % 60, 240 + self.number * 5 % 40
         half, high = self.size / 2 * self.narrow, self.size / 2
@@ -42,7 +42,7 @@ class Card:
 
 
 def movement(step: Step) -> dict[str, float]:
-    """What a card does that is asked for this step."""
+    """How a card moves when this step is requested."""
     return {
         Step.LOOK_STRAIGHT: {},
         Step.TURN_LEFT: {"yaw": 38.0},

@@ -1,4 +1,4 @@
-"""A real cluster of three primaries on this machine, with or without replicas, for the tests to use and to break."""
+"""A real cluster of three primaries on this machine, with or without replicas, for tests to use and to break."""
 
 import secrets
 import time
@@ -43,7 +43,7 @@ class Node(Server):
 
 
 class Cluster:
-    """Three primaries that share all slots; each has a replica, where that is asked for."""
+    """Three primaries that share all slots; each has a replica if requested."""
 
     def __init__(self, directory: Path, *, replicas: bool = False) -> None:
         self.password = secrets.token_hex(8)
@@ -76,7 +76,7 @@ class Cluster:
                 follower.execute_command("CLUSTER REPLICATE", client.execute_command("CLUSTER MYID"))
 
     def wait(self) -> None:
-        """Return once all know of all, and serve."""
+        """Return once all nodes know each other and serve."""
         deadline = time.monotonic() + 20
         while self.formed and not all(self._agrees(node) for node in self.everyone):
             if time.monotonic() > deadline:
@@ -100,7 +100,7 @@ class Cluster:
         return self.nodes[next(n for n in range(NODES) if slot < (n + 1) * SLOTS // NODES)]
 
     def clean(self) -> None:
-        """As if it were new."""
+        """Reset it to a new cluster."""
         for node in self.nodes:
             with node.store.client() as client:
                 client.config_set("maxmemory", "0")

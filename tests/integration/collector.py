@@ -1,4 +1,4 @@
-"""A collector of traces in memory: takes OTLP over HTTP on the loopback address, as any collector does."""
+"""A trace collector in memory: accepts OTLP over HTTP on the loopback address, like any collector."""
 
 import gzip
 import threading
@@ -13,7 +13,7 @@ from tools.ports import LOOPBACK
 
 @dataclass(frozen=True)
 class Seen:
-    """One span as it came."""
+    """One span as it was received."""
 
     service: str
     name: str
@@ -55,7 +55,7 @@ class Collector:
         return f"http://{LOOPBACK}:{self._server.server_address[1]}"
 
     def of(self, trace: str) -> list[Seen]:
-        """The spans of one trace, by their begin."""
+        """The spans of one trace, by start time."""
         return sorted((span for span in self.spans if span.trace == trace), key=lambda span: span.begin)
 
     def close(self) -> None:

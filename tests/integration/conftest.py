@@ -19,7 +19,7 @@ COMPACT = models_dir() / "compact" / "manifest.json"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder talks to real servers."""
+    """All tests in this folder talk to real servers."""
     for item in items:
         if "tests/integration/" in str(item.path):
             item.add_marker(pytest.mark.integration)
@@ -44,7 +44,7 @@ def whole_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
 
 @pytest.fixture
 def cluster(whole_cluster: Cluster) -> Iterator[Cluster]:
-    """The session's one cluster, emptied; a test that kills a node starts it again."""
+    """The session's one cluster, emptied; a test that kills a node restarts it."""
     whole_cluster.clean()
     yield whole_cluster
     for node in whole_cluster.nodes:
@@ -54,7 +54,7 @@ def cluster(whole_cluster: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture(params=["server", "cluster"])
 def ledger_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    """One server; then the node of a cluster that has shard 0, its URL being that of the whole cluster."""
+    """One server, and then the node of a cluster that has shard 0, with the URL of the whole cluster."""
     if request.param == "server":
         yield from started(Store("ledger", tmp_path / "ledger", durable=True))
     else:

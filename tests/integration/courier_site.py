@@ -1,4 +1,4 @@
-"""A real courier over a real store: jobs end, and what it told of them is read from the log."""
+"""A real courier over a real store: jobs finish, and the log shows what it sent."""
 
 import json
 import os
@@ -30,9 +30,9 @@ SECRET: Final = new_secret()
 TIMEOUT: Final = 1.0
 """Seconds of one attempt."""
 HOLD: Final = 2.0
-"""Seconds after which what a courier had in hand is another's, when nothing is heard of it."""
+"""Seconds without a sign of life after which another courier may take a courier's deliveries."""
 EMBEDDING: Final = [0.1259765625, 0.25, 0.5]
-"""Its first number is longer than the fraction of a time in a log, which must not be taken for it."""
+"""Its first number is longer than the fraction of a time in a log, so that the two cannot be confused."""
 RESULT: Final[dict[str, Any]] = {
     "kind": "faces",
     "image": {"width": 10, "height": 10},
@@ -51,7 +51,7 @@ SETTINGS: Final = {
 
 @dataclass
 class Site:
-    """One store, its courier, and what the courier says."""
+    """One store, its courier, and the courier's log."""
 
     server: Server
     settings: Mapping[str, str]
@@ -65,14 +65,14 @@ class Site:
         self.courier = self.another()
 
     def another(self) -> Service:
-        """One more courier, not started."""
+        """A second courier, not started."""
         dropped = {name: value for name, value in os.environ.items() if not name.startswith("VULTUS_")}
         told = {**dropped, **self.settings, "VULTUS_LEDGER_URL": self.server.store.url, "PYTHONWARNINGS": "error"}
         command = [sys.executable, "-m", self.module]
         return Service("courier", command, told, lambda _, line: self.lines.append(line))
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        """The courier's lines of this event."""
+        """The courier's log lines of this event."""
         rows = [json.loads(line) for line in [*self.lines] if line.startswith("{")]
         return [row for row in rows if row["event"] == event]
 
@@ -83,7 +83,7 @@ class Site:
             time.sleep(0.02)
 
     def end(self, url: str | None = None, *, tenant: str = DEFAULT, **webhook: Any) -> str:
-        """A job that is done; its id. With an address, that is told."""
+        """Finish a job and return its id. With a URL, its completion is delivered there."""
         job = NewJob(
             id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
             operation=Operation.EMBED,
@@ -106,7 +106,7 @@ class Site:
         return self.stores.endpoints.create(replace(plain, **more))
 
     def settled(self, job_id: str, *, within: float = 20, tenant: str = DEFAULT) -> tuple[Delivery, list[Attempt]]:
-        """The one delivery of a job's end with its log, as soon as it is over."""
+        """The only delivery of a job's completion with its log, as soon as it has finished."""
         deadline = time.monotonic() + within
         while True:
             found = self.stores.deliveries.of_subject(job_id, tenant=tenant)
@@ -125,7 +125,7 @@ class Site:
 def site(
     directory: Path, settings: Mapping[str, str] | None = None, *, start: bool = True, module: str = "worker.courier"
 ) -> Iterator[Site]:
-    """A store and a courier; in the end neither has written a traceback or a secret."""
+    """A store and a courier; at the end neither has logged a traceback or a secret."""
     server = Server(Store("ledger", directory / "ledger", durable=True))
     server.start()
     running = Site(server, {**SETTINGS, **(settings or {})}, module=module)

@@ -1,4 +1,4 @@
-"""A real gateway that fetches images, its store, and what it says in its log."""
+"""A real gateway that fetches images, its store and its log."""
 
 import json
 import sys
@@ -21,13 +21,13 @@ from tools.ports import free_port
 from tools.stack import Stack
 
 FETCH_TIME: Final = 1.6  # longer than the second between two sweeps
-SECRET: Final = "?token=secret-of-the-url"  # noqa: S105 - it looks like one, for the test that it is shown nowhere
+SECRET: Final = "?token=secret-of-the-url"  # noqa: S105 - it looks like one, for the test that it is never shown
 RESULT: Final[dict[str, Any]] = {"kind": "faces", "faces": []}
 
 
 @dataclass
 class Site:
-    """Gateways over one ledger, and what they say in their logs."""
+    """Gateways over one ledger, and their logs."""
 
     stack: Stack
     lines: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Site:
         return claim
 
     def kept(self) -> set[str]:
-        """What the store holds of images and of addresses."""
+        """Images and URLs in the store."""
         with self.stack.ledger.client() as client:
             return {
                 key.decode()
@@ -80,7 +80,7 @@ class Site:
             }
 
     def holds(self, text: str) -> bool:
-        """True if any value of the store has this in it."""
+        """True if any value of the store contains this."""
         with self.stack.ledger.client() as client:
             return any(text.encode() in (client.dump(key) or b"") for key in client.scan_iter("*"))
 
@@ -113,7 +113,7 @@ def opened(
 
 
 def leave(*servers: Hostile) -> dict[str, str]:
-    """The settings of a gateway that may fetch from these, over plain HTTP and on this machine."""
+    """Settings of a gateway that may fetch from these hosts, over plain HTTP and on this machine."""
     return {
         "VULTUS_IMAGE_URL_HOSTS": ",".join(f"{server.address}:{server.port}" for server in servers),
         "VULTUS_IMAGE_URL_ALLOW_HTTP": "true",

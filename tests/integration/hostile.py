@@ -1,4 +1,4 @@
-"""A web server that a download should fear: each path misbehaves in its own way. It listens on loopback addresses."""
+"""A hostile web server for downloads: each path misbehaves in its own way. It listens on loopback addresses."""
 
 import itertools
 import socket
@@ -94,7 +94,7 @@ DEEDS: Final[dict[str, Deed]] = {
 
 
 class Hostile:
-    """Serves from threads until closed; `asked` is what came: path and Host header of each request."""
+    """Serves from threads until closed; `asked` lists the path and Host header of each request."""
 
     def __init__(self, address: str = LOOPBACK, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -132,7 +132,7 @@ class Hostile:
 
     def _serve(self, peer: socket.socket) -> None:
         peer.settimeout(30)
-        with suppress(OSError), peer:  # the other side goes when it has had enough
+        with suppress(OSError), peer:  # the peer leaves when it has had enough
             stream = self._tls.wrap_socket(peer, server_side=True) if self._tls else peer
             with stream:
                 head = b""
@@ -142,7 +142,7 @@ class Hostile:
                         return
                     head += part
                     if not head.startswith(b"GET "):
-                        return  # somebody speaks TLS here
+                        return  # the client speaks TLS here
                 lines = head.decode().split("\r\n")
                 path = lines[0].split(" ")[1].partition("?")[0]
                 host = next(line[6:] for line in lines if line.startswith("Host: "))

@@ -1,4 +1,4 @@
-"""A real courier whose clock is `ODD_CLOCK` seconds wrong, and whose names lead where `ODD_NAMES` says."""
+"""A real courier whose clock is off by `ODD_CLOCK` seconds, and whose names resolve as `ODD_NAMES` says."""
 
 import asyncio
 import json
@@ -17,14 +17,14 @@ _resolve = pinned.look_up
 
 
 async def look_up(host: str, port: int) -> Sequence[str]:
-    """Names of the test; all others are really looked up."""
+    """Resolve the test's names; all others really."""
     if host == "hangs.example":
         await asyncio.sleep(60)
     return _names[host] if host in _names else await _resolve(host, port)
 
 
 class NamedCourier(courier.Courier):
-    """Asks the test for addresses."""
+    """Resolves addresses through the test."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, resolve=look_up, **named)

@@ -1,4 +1,4 @@
-"""A real worker with one oddity, told by its environment: a wrong clock, or models that take their time to load."""
+"""A real worker with one oddity from its environment: a wrong clock, or models that load slowly."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from worker.engine.base import Engine
 from worker.settings import WorkerSettings
 
 CLOCK_AHEAD: Final = float(os.environ.get("ODD_CLOCK_AHEAD", "0"))
-"""Seconds that this process's clock is ahead of the truth; negative: behind."""
+"""Seconds that this process's clock is ahead; negative: behind."""
 LOADING: Final = float(os.environ.get("ODD_LOADING", "0"))
 """Seconds that its models take to load."""
 

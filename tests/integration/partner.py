@@ -1,4 +1,4 @@
-"""A partner that takes callbacks as badly as partners do: each request is answered by the next of its deeds."""
+"""A partner that receives callbacks as badly as partners do: each request gets the next scripted response."""
 
 import socket
 import ssl
@@ -23,7 +23,7 @@ Deed = Callable[["Partner", socket.socket], None]
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, and when it was whole."""
+    """One request, and when it was complete."""
 
     path: str
     headers: dict[str, str]
@@ -35,7 +35,7 @@ class Asked:
         return self.headers[IDENTITY]
 
     def verify(self, secret: str) -> None:
-        """As a partner does, with the specification's own library: it raises where it does not hold."""
+        """Verify it with the specification's own library, as a partner does; raises if it is invalid."""
         Webhook(secret).verify(self.body, self.headers)
 
 
@@ -61,7 +61,7 @@ def raw(*parts: bytes) -> Deed:
 
 
 def drips(first: bytes, drop: bytes = b"x") -> Deed:
-    """These bytes, then drops without an end."""
+    """These bytes, then drops without end."""
 
     def answer(partner: "Partner", peer: socket.socket) -> None:
         peer.sendall(first)
@@ -72,7 +72,7 @@ def drips(first: bytes, drop: bytes = b"x") -> Deed:
 
 
 def floods(first: bytes, drop: bytes = b"x") -> Deed:
-    """These bytes, then as many more drops as the line takes."""
+    """These bytes, then as many more drops as the connection accepts."""
     flood = drop * (65_536 // len(drop))
 
     def answer(partner: "Partner", peer: socket.socket) -> None:
@@ -96,7 +96,7 @@ def resets(first: bytes = b"") -> Deed:
 
 
 def hangs(partner: "Partner", _: socket.socket) -> None:
-    """Nothing at all."""
+    """No answer at all."""
     partner.over.wait(30)
 
 
@@ -110,14 +110,14 @@ OK: Final = says("204 No Content")
 
 
 class Partner:
-    """Serves from threads until closed. The n-th request gets the n-th deed, the last one is repeated."""
+    """Serves from threads until closed. Request n gets response n; the last response is repeated."""
 
     def __init__(self, *deeds: Deed, address: str = LOOPBACK, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self.connections = 0
         self.sent = 0
         self.names: list[str | None] = []
-        """What clients asked for by TLS."""
+        """The server names that clients requested by TLS."""
         self.gate = threading.Event()
         self.over = threading.Event()
         self._deeds = deeds or (OK,)
@@ -134,7 +134,7 @@ class Partner:
         return f"{'https' if self._tls else 'http'}://{host or self.address}:{self.port}{path}"
 
     def wait(self, times: int = 1, *, within: float = 15) -> list[Asked]:
-        """The requests, as soon as there are so many."""
+        """The requests, as soon as there are this many."""
         deadline = time.monotonic() + within
         while len(self.asked) < times:
             assert time.monotonic() < deadline, f"{len(self.asked)} of {times} requests"
@@ -157,11 +157,11 @@ class Partner:
 
     def _serve(self, peer: socket.socket) -> None:
         peer.settimeout(30)
-        with suppress(OSError), peer:  # the courier goes when it has had enough
+        with suppress(OSError), peer:  # the courier disconnects when it has had enough
             stream = self._tls.wrap_socket(peer, server_side=True) if self._tls else peer
             with stream:
                 asked = _read(stream)
-                if asked is None:  # broken off, or somebody speaks TLS here
+                if asked is None:  # broken off, or the client speaks TLS here
                     stream.sendall(head("400 Bad Request"))
                     return
                 with self._lock:

@@ -1,4 +1,4 @@
-"""A real worker that breaks at marked pictures: it kills its process, before or after the end is written, or hangs."""
+"""A real worker that breaks at marked pictures: it kills its process before or after the result, or hangs."""
 
 import os
 import signal
@@ -44,7 +44,8 @@ def load(settings: WorkerSettings) -> Engine:
 
 
 _finish = Ledger.finish
-Ledger.finish = finish_and_die  # type: ignore[method-assign]  # the moment between an end and its doorbell's answer
+# type: ignore[method-assign]  # the moment between the result and the doorbell's acknowledgement
+Ledger.finish = finish_and_die
 runtime.load_engine = load  # type: ignore[attr-defined]  # its import is the seam
 
 from worker.app import app  # noqa: E402 - what `celery -A` looks for

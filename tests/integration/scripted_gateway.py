@@ -1,6 +1,6 @@
-"""A real gateway whose names lead where a test says: `TEST_NAMES` is JSON, from a name to its answers by turns.
+"""A real gateway whose names resolve as a test says: `TEST_NAMES` is JSON, from a name to its successive answers.
 
-The last answer of a name is given again and again. Names that are not there are looked up as ever.
+The last answer of a name is repeated. Names that are not listed are resolved normally.
 """
 
 import json

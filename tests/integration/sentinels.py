@@ -1,4 +1,4 @@
-"""A real primary with a replica, watched by three real sentinels, for the tests to break."""
+"""A real primary with a replica, watched by three real sentinels, for tests to break."""
 
 import secrets
 import time
@@ -20,7 +20,7 @@ QUORUM = 2
 
 
 class Watched:
-    """Two servers, of which the sentinels make one the primary."""
+    """Two servers, one of which the sentinels make the primary."""
 
     def __init__(self, directory: Path) -> None:
         self.password, self.sentinel_password = secrets.token_hex(8), secrets.token_hex(8)
@@ -45,7 +45,7 @@ class Watched:
             f"sentinel down-after-milliseconds {SERVICE} 500",
             f"sentinel failover-timeout {SERVICE} 3000",
         ]
-        written = directory / f"sentinel-{port}.conf"  # a sentinel keeps what it learns in this file
+        written = directory / f"sentinel-{port}.conf"  # a sentinel stores what it learns in this file
         written.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return Service(f"sentinel-{port}", [valkey(), str(written), "--sentinel"], {}, lambda *_: None)
 
@@ -73,13 +73,13 @@ class Watched:
         return self.copied()
 
     def primary(self) -> Server:
-        """Whom the sentinels name now."""
+        """The primary that the sentinels name now."""
         with redis.Redis(LOOPBACK, self.ports[0], password=self.sentinel_password) as client:
             port = client.sentinel_get_master_addr_by_name(SERVICE)[1]
         return next(server for server in self.servers if server.store.port == port)
 
     def copied(self) -> bool:
-        """True once the replica has all that the primary has."""
+        """True once the replica has everything that the primary has."""
         return self.primary().copied()
 
     def stop(self) -> None:
@@ -88,7 +88,7 @@ class Watched:
 
 
 def patient(promise: Callable[[], bool], *, seconds: float = 30) -> None:
-    """Wait until it is true; servers that do not answer are waited for too."""
+    """Wait until it is true, also for servers that do not answer."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A real Valkey server of a test's own."""
+"""A real Valkey server for a single test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from tools.stack import Store, valkey
 
 @dataclass
 class Configured(Store):
-    """A store with more lines in its configuration."""
+    """A store with additional configuration lines."""
 
     more: Sequence[str] = ()
 
     def configuration(self) -> str:
-        """Ours, then the test's."""
+        """Our configuration, then the test's."""
         return super().configuration() + "".join(f"{line}\n" for line in self.more)
 
 
 class Server:
-    """A real Valkey server of a test's own, that it may kill and start again."""
+    """A real Valkey server for a single test, which may kill and restart it."""
 
     def __init__(self, store: Store) -> None:
         store.directory.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ class Server:
         pytest.fail("valkey did not start")
 
     def copied(self) -> bool:
-        """True once a replica has all that this primary has."""
+        """True once a replica has everything that this primary has."""
         with self.store.client() as client:
             said = client.info("replication")
         replica = said.get("slave0", {})

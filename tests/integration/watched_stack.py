@@ -1,4 +1,4 @@
-"""A stack that is watched: metrics from every process, JSON lines, a partner that takes callbacks; the fake engine."""
+"""A monitored stack: metrics from every process, JSON logs, a partner that receives callbacks; the fake engine."""
 
 import json
 import time
@@ -28,7 +28,7 @@ from tools.stack import Stack
 
 
 def photo(first: tuple[int, int, int] = (30, 30, 30)) -> bytes:
-    """A picture that the fake engine finds one face in; its first pixel may be a mark of `poisons`."""
+    """A picture in which the fake engine finds one face; its first pixel may be a mark of `poisons`."""
     pixels = np.full((120, 160, 3), 30, np.uint8)
     pixels[0, 0] = first
     pixels[20:100, 40:110] = 255
@@ -41,7 +41,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass
 class Watched:
-    """The stack with what is to be seen of it."""
+    """The stack with its metrics, logs and callbacks."""
 
     stack: Stack
     partner: Partner
@@ -49,7 +49,7 @@ class Watched:
     said: list[tuple[str, str]] = field(default_factory=list)
 
     def port_of(self, process: str) -> int:
-        """Where it serves its metrics."""
+        """The port of its metrics."""
         place = {"gateway": 0, "courier": 1}
         return self.metrics_port + place.get(process, 1 + int(process.rpartition("-")[2] if "-" in process else 0))
 
@@ -70,7 +70,7 @@ class Watched:
         return sum(value for found, value in self.samples(process).get(name, {}).items() if wanted <= set(found))
 
     def submit(self, operation: str = "embed", **headers: str) -> requests.Response:
-        """A job whose end the partner is told."""
+        """Submit a job whose completion is delivered to the partner."""
         return requests.post(
             f"{self.stack.url}/v1/jobs",
             data={"operation": operation, "webhook": json.dumps({"url": self.partner.url()})},
@@ -80,13 +80,13 @@ class Watched:
         )
 
     def ended(self, job_id: str) -> Job | None:
-        """The job, once it has ended."""
+        """The job, once it has finished."""
         job = self.ledger.read(job_id)
         return job if job is not None and job.status.is_terminal else None
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The stack's own, to be looked into."""
+        """The stack's own ledger, for inspection."""
         return Ledger(self.client, shards=1, lease=timedelta(seconds=3))
 
     @cached_property
@@ -95,7 +95,7 @@ class Watched:
         return connect(SecretStr(self.stack.ledger.url))
 
     def lines(self, process: str = "") -> list[dict[str, Any]]:
-        """What it has said so far, or what everybody has but the stores."""
+        """The log of one process, or of all processes except the stores."""
         return [json.loads(line) for name, line in [*self.said] if line and name.startswith(process) and ours(name)]
 
 
@@ -104,7 +104,7 @@ def ours(name: str) -> bool:
 
 
 def soon(promise: Callable[[], Any], *, within: float = 20) -> Any:
-    """What it gives, as soon as it is something."""
+    """The function's result, as soon as it is truthy."""
     deadline = time.monotonic() + within
     while not (found := promise()):
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -116,7 +116,7 @@ def soon(promise: Callable[[], Any], *, within: float = 20) -> Any:
 def watched(
     data: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None, worker: str = "worker.app"
 ) -> Iterator[Watched]:
-    """The whole service, seen from outside."""
+    """The whole service, observed from outside."""
     first = free_ports(workers + 2)[0]
     partner = Partner()
     said: list[tuple[str, str]] = []

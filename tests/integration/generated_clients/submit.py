@@ -1,4 +1,4 @@
-"""Submits jobs through a generated client, as a form and as JSON, and prints how each ended."""
+"""Submits jobs through a generated client, as a form and as JSON, and prints how each finished."""
 
 import base64
 import io
