@@ -1,1 +1,1 @@
-"""Active liveness sessions: challenges, frames, the decision, and the demo page."""
+"""Active liveness sessions: challenges, frames, the verdict, and the demo page."""

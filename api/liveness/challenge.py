@@ -1,4 +1,4 @@
-"""What a liveness session asks for, has shown and remembers: the challenge, and the state that frames move on."""
+"""The challenge of a liveness session, and the state that its frames update."""
 
 from enum import StrEnum
 from random import Random
@@ -12,7 +12,7 @@ from shared.liveness_sessions import TURNS, Reason, Session, Step
 
 
 class Hint(StrEnum):
-    """What the person at the camera should know of the last frame; the page has the words."""
+    """Feedback on the last frame for the person at the camera. The client supplies the wording."""
 
     WELL_DONE = "well_done"
     GO_ON = "go_on"
@@ -27,7 +27,7 @@ class Hint(StrEnum):
 
 
 class Done(Strict):
-    """A step that was shown, and by what."""
+    """A completed step with its evidence."""
 
     step: Step
     at: float
@@ -36,20 +36,20 @@ class Done(Strict):
 
 
 class Progress(Strict):
-    """What a session has shown; kept with its result."""
+    """Completed steps and feedback of a session. Kept with its result."""
 
     done: tuple[Done, ...] = ()
     hint: Hint | None = None
     refused: tuple[Evidence, ...] = ()
-    """The numbers of the frame that ended it, where some did."""
+    """The failed measurements of the frame that ended the session, if any."""
 
 
 class Memory(Strict):
-    """What a session remembers of faces; erased with its end."""
+    """Biometric data that a session needs while it runs. Erased when it ends."""
 
     reference: list[float] | None = None
     contract: str | None = None
-    """Embedding contract of the reference, or of the first frame with a face; nothing else is compared with it."""
+    """Embedding contract of the reference, or else of the first face. No other contract is compared with it."""
     anchor: Anchor | None = None
     marks: tuple[Mark, ...] = ()
     still: int = 0
@@ -57,28 +57,28 @@ class Memory(Strict):
     sequence: int = -1
     taken_at: float = -1.0
     clocks: float | None = None
-    """Our clock less the client's, at the first frame."""
+    """Difference between our clock and the client's at the first frame, in seconds."""
     armed: bool = False
-    """Whether the face has looked straight since the step began: a movement counts from there."""
+    """Whether the face has looked straight since the step began. Only then does a movement count."""
     shut: bool = False
-    """Whether the eyes have been open, then shut, since the step began."""
+    """Whether the eyes have been open and then shut since the step began."""
     opened: bool = False
     strikes: dict[Reason, int] = Field(default_factory=dict)
     face_seen: float | None = None
 
 
 def progress_of(session: Session) -> Progress:
-    """What the session has shown so far."""
+    """Parse the progress of a session."""
     return Progress.model_validate_json(session.progress) if session.progress else Progress()
 
 
 def memory_of(session: Session) -> Memory:
-    """What the session remembers."""
+    """Parse the memory of a session."""
     return Memory.model_validate_json(session.memory) if session.memory else Memory()
 
 
 def is_repeat(session: Session, *, digest: str, sequence: int) -> bool:
-    """Whether this is the last frame again, sent twice by a client that did not hear the answer."""
+    """Whether this is the last frame again, resent by a client that missed the response."""
     if session.frame is not None:
         return (session.frame.digest, session.frame.sequence) == (digest, sequence)
     memory = memory_of(session)
@@ -86,31 +86,30 @@ def is_repeat(session: Session, *, digest: str, sequence: int) -> bool:
 
 
 def refusal(session: Session, *, digest: str, sequence: int, taken_at: float) -> Reason | None:
-    """Why a frame ends the session before it is analysed, or None: it was sent before, or the order is wrong."""
+    """Why a frame ends the session before analysis: it is a replay or out of order. None if it is acceptable."""
     memory = memory_of(session)
-    if (
-        digest in memory.digests[:-1] and digest != memory.digests[-1]
-    ):  # the last one again is a picture that stands still
+    # A repeat of the last frame is not a replay: the analysis detects a still picture.
+    if digest in memory.digests[:-1] and digest != memory.digests[-1]:
         return Reason.REPLAYED_FRAME
     if sequence <= memory.sequence or taken_at <= memory.taken_at:
         return Reason.OUT_OF_ORDER
     return None
 
 
-def drawn(kinds: tuple[Step, ...], number: int, *, dice: Random) -> tuple[Step, ...]:
-    """A random challenge: a look straight, movements of which at least one is a turn, and a look straight.
+def draw_challenge(kinds: tuple[Step, ...], number: int, *, rng: Random) -> tuple[Step, ...]:
+    """Draw a random challenge: look straight, movements of which at least one is a turn, look straight again.
 
-    No movement comes twice in a row.
+    No movement occurs twice in a row.
 
     Args:
-        kinds: movements to draw from; at least one turn, and a second kind where there is to be more than one movement.
-        number: how many movements.
-        dice: what draws.
+        kinds: movements to draw from; at least one turn, and a second kind if `number` is greater than 1.
+        number: number of movements.
+        rng: source of randomness.
     """
     movements: list[Step] = []
     for _ in range(number):
-        movements.append(dice.choice([kind for kind in kinds if movements[-1:] != [kind]]))
+        movements.append(rng.choice([kind for kind in kinds if movements[-1:] != [kind]]))
     if not any(movement in TURNS for movement in movements):
-        # Its neighbours are no turns: nothing comes twice in a row.
-        movements[dice.randrange(number)] = dice.choice([kind for kind in kinds if kind in TURNS])
+        # The neighbors of the new turn are not turns, so nothing occurs twice in a row.
+        movements[rng.randrange(number)] = rng.choice([kind for kind in kinds if kind in TURNS])
     return Step.LOOK_STRAIGHT, *movements, Step.LOOK_STRAIGHT

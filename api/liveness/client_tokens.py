@@ -1,4 +1,4 @@
-"""Client tokens: JWTs that allow a client to read one liveness session and to post its frames until they expire."""
+"""Client tokens: JWTs with which a client can read one liveness session and post its frames until they expire."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What each step of a liveness session asks of a frame: the numbers, their limits, and whether they were met."""
+"""The measurements and limits that each step of a liveness session requires of a frame."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,39 +8,40 @@ from shared.faces import Face, Point, Strict
 from shared.liveness_sessions import TURNS, Step
 
 TURN: Final = 25.0
-"""Degrees of yaw from the first frame on: what a person does who is asked to turn; press pictures stay within 21."""
+"""Degrees of yaw relative to the first frame. People turn further when asked to; press photos stay within 21."""
 TURN_PARALLAX: Final = 0.12
-"""Least way of the nose beside its plane at a turn: a head's is 0.2 at 25 degrees, a picture's 0 and with points that
-are off by 1.5 % of the eyes' distance below 0.085 in 999 of 1,000 (tests/unit/api/liveness/test_parallax.py)."""
+"""Minimum distance of the nose from its expected position in a turn. For a head it is 0.2 at 25 degrees; for a picture
+0, and with landmark errors of 1.5 % of the eye distance below 0.085 in 999 of 1,000 cases
+(tests/unit/api/liveness/test_parallax.py)."""
 TURN_BY_POINTS: Final = 0.20
-"""The same where the pack tells no pose and the points stand alone."""
+"""The same if the pack has no pose model and only landmarks are available."""
 UP: Final = 15.0
-"""Degrees of pitch from the first frame on."""
+"""Degrees of pitch relative to the first frame."""
 UP_PARALLAX: Final = 0.07
 UP_BY_POINTS: Final = 0.12
 CLOSER: Final = 1.35
-"""How much larger the face becomes: from arm's length to two thirds of it and a bit."""
+"""Growth of the face: from arm's length to slightly less than three quarters of it."""
 CLOSER_FROM: Final = 0.5
-"""Share of the picture's width that a face may have in the first frame, where it is to come closer later."""
+"""Maximum share of the image width that the first face may take if the challenge includes coming closer."""
 FRONTAL: Final = 20.0
-"""Degrees of yaw and pitch that count as straight, by the model itself: it is off by up to that on frontal faces."""
+"""Absolute yaw and pitch in degrees that count as straight: the pose model errs by up to this on frontal faces."""
 FRONTAL_NOSE: Final = 0.2
-"""How far beside its line the nose of a face that looks straight may be, in distances of the eyes."""
+"""Maximum distance of the nose from the midline of a straight face, in eye distances."""
 STRAIGHT: Final = 12.0
-"""Degrees from the first frame's pose that count as back to it."""
+"""Difference in degrees from the pose of the first frame that still counts as straight."""
 STRAIGHT_PARALLAX: Final = 0.08
 STRAIGHT_GROWTH: Final = 1.2
 NARROWED: Final = 0.8
-"""A face that is this much narrower has turned by 37 degrees: a head shows that by its nose as well, a picture not."""
+"""A face that appears this much narrower has turned by 37 degrees. On a head, but not a picture, the nose moves."""
 SHUT: Final = 0.3
 OPEN: Final = 0.6
-"""Chances that both eyes are open, at most and at least, on either side of a blink."""
+"""Limits on the probability that both eyes are open: at most `SHUT` during a blink, at least `OPEN` around it."""
 LEAST_WIDTH: Final = 60.0
-"""Pixels of a face's width that its points and its embedding need."""
+"""Minimum face width in pixels for usable landmarks and embeddings."""
 
 
 class Evidence(Strict):
-    """One number of one frame, what it had to be, and whether it was."""
+    """One measurement of a frame, its limit, and whether it passed."""
 
     name: str
     value: float | None
@@ -49,7 +50,7 @@ class Evidence(Strict):
 
 
 class Anchor(Strict):
-    """The first frame that looked straight: what all others are compared with."""
+    """The first frame with a straight face. All later frames are compared with it."""
 
     vector: list[float]
     contract: str
@@ -60,34 +61,34 @@ class Anchor(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A frame beside the anchor. Angles are differences in degrees; None where the pack has no model of pose."""
+    """A frame compared with the anchor. Angles are differences in degrees; None if the pack has no pose model."""
 
     motion: Motion
     yaw: float | None
     pitch: float | None
     eyes: float | None
-    """Chance that the eyes are open, of the less open one."""
+    """Probability that the less open eye is open."""
 
 
-def looked(anchor: Anchor, face: Face) -> Look | None:
-    """The frame beside the anchor; None where the points lie so that nothing can be said."""
-    moved = motion(anchor.points, face.landmarks)
-    if moved is None:
+def compare(anchor: Anchor, face: Face) -> Look | None:
+    """Compare a frame with the anchor; None if the landmarks are degenerate."""
+    movement = motion(anchor.points, face.landmarks)
+    if movement is None:
         return None
-    yaw, pitch, eyes = said(face)
+    yaw, pitch, eyes = pose_and_eyes(face)
     return Look(
-        motion=moved,
+        motion=movement,
         yaw=None if yaw is None or anchor.yaw is None else yaw - anchor.yaw,
         pitch=None if pitch is None or anchor.pitch is None else pitch - anchor.pitch,
         eyes=eyes,
     )
 
 
-def said(face: Face) -> tuple[float | None, float | None, float | None]:
-    """Yaw, pitch, and the chance that the eyes are open, as far as the pack tells them."""
-    found = face.attributes
-    pose = found.pose if found else None
-    eyes = found.eyes if found else None
+def pose_and_eyes(face: Face) -> tuple[float | None, float | None, float | None]:
+    """Yaw, pitch, and the probability that the eyes are open, each None if the pack does not provide it."""
+    attributes = face.attributes
+    pose = attributes.pose if attributes else None
+    eyes = attributes.eyes if attributes else None
     return (
         pose.yaw if pose else None,
         pose.pitch if pose else None,
@@ -96,34 +97,34 @@ def said(face: Face) -> tuple[float | None, float | None, float | None]:
 
 
 def frontal(face: Face) -> tuple[Evidence, ...]:
-    """Whether a first frame looks straight, by itself."""
-    yaw, pitch, _ = said(face)
+    """Evidence that the face of a first frame, without an anchor, looks straight."""
+    yaw, pitch, _ = pose_and_eyes(face)
     offset = nose_offset(face.landmarks)
-    told = [] if yaw is None or pitch is None else [_within("yaw", yaw, FRONTAL), _within("pitch", pitch, FRONTAL)]
-    return (*told, _within("nose_offset", offset, FRONTAL_NOSE))
+    pose = [] if yaw is None or pitch is None else [_within("yaw", yaw, FRONTAL), _within("pitch", pitch, FRONTAL)]
+    return (*pose, _within("nose_offset", offset, FRONTAL_NOSE))
 
 
 def straight(look: Look) -> tuple[Evidence, ...]:
-    """Whether a later frame is back where the first one was."""
-    told = [
+    """Evidence that the face of a later frame is back at the pose of the anchor."""
+    pose = [
         _within(name, value, STRAIGHT)
         for name, value in (("yaw", look.yaw), ("pitch", look.pitch))
         if value is not None
     ]
     return (
-        *told,
+        *pose,
         _within("parallax", look.motion.across, STRAIGHT_PARALLAX),
         _at_most("growth", look.motion.growth, STRAIGHT_GROWTH),
     )
 
 
-def shown(step: Step, look: Look) -> tuple[Evidence, ...]:
-    """What a frame shows of a movement; the step is done where all of it passed."""
+def evidence_of(step: Step, look: Look) -> tuple[Evidence, ...]:
+    """The evidence of a frame for a step. The step is complete if all of it passed."""
     match step:
         case Step.TURN_LEFT:
-            return _turned(look, side=1)
+            return _turn(look, side=1)
         case Step.TURN_RIGHT:
-            return _turned(look, side=-1)
+            return _turn(look, side=-1)
         case Step.LOOK_UP:
             rise = -look.motion.down
             if look.pitch is None:
@@ -135,27 +136,30 @@ def shown(step: Step, look: Look) -> tuple[Evidence, ...]:
             return straight(look)
 
 
-def wrong(step: Step, look: Look) -> Step | None:
-    """Another movement than the one asked for that a frame shows beyond doubt; coming closer or a blink is none."""
+def wrong_movement(step: Step, look: Look) -> Step | None:
+    """A turn or look up that the frame clearly shows although another step was requested; None if there is none."""
+    if all_passed(evidence_of(step, look)):
+        return None
     others = (other for other in (*TURNS, Step.LOOK_UP) if other is not step)
-    return next((other for other in others if _all(shown(other, look)) and not _all(shown(step, look))), None)
+    return next((other for other in others if all_passed(evidence_of(other, look))), None)
 
 
-def flat(look: Look) -> Evidence | None:
-    """The parallax of a frame that has turned as a head would, while its nose stayed in its plane; else None."""
+def flatness(look: Look) -> Evidence | None:
+    """The parallax of a face that has turned while its nose stayed in the plane of the picture; else None."""
     turned = look.motion.narrowing <= NARROWED or (look.yaw is not None and abs(look.yaw) >= TURN)
     across = abs(look.motion.across)
     return _at_least("parallax", across, TURN_PARALLAX) if turned and across < STRAIGHT_PARALLAX else None
 
 
-def _turned(look: Look, *, side: int) -> tuple[Evidence, ...]:
+def _turn(look: Look, *, side: int) -> tuple[Evidence, ...]:
     across = look.motion.across * side
     if look.yaw is None:
         return (_at_least("parallax", across, TURN_BY_POINTS),)
     return _at_least("yaw", look.yaw * side, TURN), _at_least("parallax", across, TURN_PARALLAX)
 
 
-def _all(evidence: tuple[Evidence, ...]) -> bool:
+def all_passed(evidence: tuple[Evidence, ...]) -> bool:
+    """Whether all evidence passed."""
     return all(each.passed for each in evidence)
 
 

@@ -1,4 +1,4 @@
-"""How the five points of a face moved between two pictures: what a flat one can do too, and what only a head can."""
+"""Movement of the five landmarks between two images: separates a head from a flat picture of one."""
 
 import math
 from collections.abc import Sequence
@@ -8,46 +8,46 @@ from typing import Final
 from shared.faces import Point
 
 LEAST_SPREAD: Final = 0.05
-"""Twice the area between eyes and a mouth corner, by the squared way from eyes to mouth: below, nothing is read."""
+"""Minimum of twice the area of eyes and a mouth corner, relative to the squared distance from eyes to mouth."""
 
 _Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """The way from five points to five others. Lengths are in distances of the first's eyes at the second's scale."""
+    """Movement between two sets of landmarks. Lengths are in eye distances of the first, at the scale of the second."""
 
     across: float
-    """How far the nose left the plane of eyes and mouth along the eyes; above zero to the picture's right."""
+    """Distance of the nose from its flat position, parallel to the eyes. Positive: to the right of the image."""
     down: float
-    """The same along the face, above zero towards the chin."""
+    """The same perpendicular to the eyes. Positive: toward the chin."""
     growth: float
-    """How much larger the face is."""
+    """Relative growth of the face."""
     narrowing: float
-    """Its width by its height, as a share of what that was: a picture that is turned away narrows too."""
+    """Change of the ratio of width to height. A flat picture that is turned away narrows too."""
 
 
 def motion(before: Sequence[Point], after: Sequence[Point]) -> Motion | None:
-    """What became of the nose, once everything that a flat picture can do is taken away.
+    """Measure how the nose moved beyond what a flat picture could show.
 
-    Eyes and mouth corners fix a plane projective map (Hartley and Zisserman, Multiple View Geometry, 4.1): where it
-    puts the nose is where the nose of any flat picture must be, however that is moved, turned, tilted or bent to the
-    lens. A real nose stands half a distance of the eyes in front of that plane: at 25 degrees it is 0.2 beside it.
+    Eyes and mouth corners determine a plane projective map (Hartley and Zisserman, Multiple View Geometry, 4.1). The
+    nose of a flat picture must follow that map, however the picture is moved, turned, or tilted. A real nose stands
+    half an eye distance in front of the plane: at 25 degrees it is 0.2 away from the mapped position.
 
     Args:
-        before: picture-left eye, right eye, nose, left and right mouth corner, in pixels.
-        after: the same of the other picture.
+        before: left eye, right eye, nose, left and right mouth corner as seen in the image, in pixels.
+        after: the same landmarks in the second image.
 
     Returns:
-        None where the points lie so that nothing can be said, such as in profile.
+        The movement; None for degenerate landmarks, such as a profile view.
     """
-    size, other = _size(before), _size(after)
-    if size is None or other is None:
+    size, new_size = _size(before), _size(after)
+    if size is None or new_size is None:
         return None
     expected = _mapped(before, after)
     if expected is None:
         return None
-    (width, height), (new_width, new_height) = size, other
+    (width, height), (new_width, new_height) = size, new_size
     growth = max(new_width / width, new_height / height)
     unit = width * growth
     (x1, y1), (x2, y2), nose, _, _ = after
@@ -62,21 +62,21 @@ def motion(before: Sequence[Point], after: Sequence[Point]) -> Motion | None:
 
 
 def nose_offset(points: Sequence[Point]) -> float | None:
-    """How far the nose is beside the line from between the eyes to between the mouth corners, in distances of the eyes.
+    """Distance of the nose from the midline between the eyes and the mouth corners, in eye distances.
 
-    Above zero: to the picture's right. None where the points lie so that nothing can be said.
+    Positive: to the right of the image. None for degenerate landmarks.
     """
     size = _size(points)
     if size is None:
         return None
     left_eye, right_eye, nose, left_mouth, right_mouth = points
     top, bottom = _middle(left_eye, right_eye), _middle(left_mouth, right_mouth)
-    long, high = bottom[0] - top[0], bottom[1] - top[1]
-    return ((nose[0] - top[0]) * high - (nose[1] - top[1]) * long) / (math.hypot(long, high) * size[0])
+    dx, dy = bottom[0] - top[0], bottom[1] - top[1]
+    return ((nose[0] - top[0]) * dy - (nose[1] - top[1]) * dx) / (math.hypot(dx, dy) * size[0])
 
 
 def _size(points: Sequence[Point]) -> tuple[float, float] | None:
-    """Distance of the eyes, and from between them to between the mouth corners; None for points without an extent."""
+    """Eye distance, and distance from the eye center to the mouth center; None if either is zero."""
     left_eye, right_eye, _, left_mouth, right_mouth = points
     width, height = (
         math.dist(left_eye, right_eye),
@@ -90,7 +90,7 @@ def _middle(one: Point, other: Point) -> Point:
 
 
 def _mapped(before: Sequence[Point], after: Sequence[Point]) -> Point | None:
-    """Where the plane map of the four outer points puts the nose."""
+    """The nose under the plane map of the four outer landmarks."""
     nose = _shares(before, before[2])
     corner, new_corner = _shares(before, before[4]), _shares(after, after[4])
     if nose is None or corner is None or new_corner is None:
@@ -108,19 +108,19 @@ def _frame(points: Sequence[Point]) -> tuple[_Vector, _Vector, _Vector]:
 
 
 def _shares(points: Sequence[Point], of: Point) -> _Vector | None:
-    """A point as a sum of both eyes and the left mouth corner, all with a third coordinate of 1 (Cramer's rule)."""
+    """A point as a sum of both eyes and the left mouth corner in homogeneous coordinates (Cramer's rule)."""
     first, second, third = _frame(points)
-    wanted = (of[0], of[1], 1.0)
+    point = (of[0], of[1], 1.0)
     whole = _determinant(first, second, third)
     size = _size(points)
     if size is None or abs(whole) < LEAST_SPREAD * size[1] ** 2:
         return None
     shares = (
-        _determinant(wanted, second, third) / whole,
-        _determinant(first, wanted, third) / whole,
-        _determinant(first, second, wanted) / whole,
+        _determinant(point, second, third) / whole,
+        _determinant(first, point, third) / whole,
+        _determinant(first, second, point) / whole,
     )
-    return shares if min(map(abs, shares)) > 1e-3 or of is points[2] else None  # noqa: PLR2004 - three in one line
+    return shares if min(map(abs, shares)) > 1e-3 or of is points[2] else None  # noqa: PLR2004 - three points on one line
 
 
 def _determinant(first: _Vector, second: _Vector, third: _Vector) -> float:

@@ -1,4 +1,4 @@
-"""Liveness sessions: open one, post frames, read or wait for the end, cancel, erase."""
+"""Liveness session routes: open, read, wait, post frames, cancel, delete."""
 
 import asyncio
 import math
@@ -30,7 +30,7 @@ from api.liveness.schemas import (
     session_content,
     session_path,
 )
-from api.liveness.sessions import Frame, open_session, read, session_ended, settled, take_frame
+from api.liveness.sessions import Frame, open_session, read, session_ended, settle, take_frame
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.job_content import rfc3339
 from shared.ledger.sessions.store import no_such_session
@@ -38,7 +38,7 @@ from shared.liveness_sessions import Session, SessionStatus, is_session_id
 from shared.tenants import Grant, Scope
 
 AFTERWARDS: Final = 60
-"""Seconds for which a client token is good beyond its session's time: the client may still read how it ended."""
+"""Seconds that a client token outlives its session, so that the client can read the outcome."""
 FRAME_FIELDS: Final = FormFields(files=frozenset({"image"}), texts=frozenset({"sequence", "taken_at"}))
 MOST_SEQUENCE: Final = 2**53
 READ_CODES: Final = (ErrorCode.SESSION_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
@@ -53,10 +53,8 @@ def _session_id(session_id: str) -> str:
 
 
 SessionIdDep = Annotated[str, Depends(_session_id)]
-"""The `session_id` of the path; what cannot be one is answered `session_not_found`."""
-ClientToken = Annotated[
-    str | None, Header(alias=CLIENT_TOKEN, description="The `client_token` that came with the session.")
-]
+"""The `session_id` of the path. A malformed id is reported as `session_not_found`."""
+ClientToken = Annotated[str | None, Header(alias=CLIENT_TOKEN, description="The `client_token` of the session.")]
 
 
 @router.post(
@@ -64,7 +62,7 @@ ClientToken = Annotated[
     status_code=201,
     summary="Open a liveness session",
     response_model=OpenedSession,
-    response_description="Open; its time runs.",
+    response_description="The session. Its time limit starts now.",
     responses={
         201: {"headers": {"Location": JOB_HEADERS["Location"]}},
         **problem_responses(
@@ -101,18 +99,21 @@ ClientToken = Annotated[
 async def open_liveness_session(
     request: Request, caller: JobsWriter, backend: BackendDep, settings: SettingsDep
 ) -> Response:
-    """Draw a random challenge, and give a token with which the client at the camera answers it.
+    """Open a session with a random challenge. The response has a token for the client at the camera.
 
-    The client is told one step at a time. A reference image is embedded before this answers, and not kept.
+    The client sees one step at a time. A reference image is converted to an embedding before the response is sent,
+    and is not stored.
     """
     body = await request.body()
     if body and media_type(request) != "application/json":
         refuse_media_type("application/json")
-    asked = parse(SessionRequest, body or b"{}")
-    issue("", expires_at=0, secrets=settings.token_secrets)  # refuse before anything is done where there is no secret
-    session = await open_session(asked, tenant=caller.tenant, grant=caller.grant, backend=backend, settings=settings)
-    # By the clock that tokens are checked with, not the ledger's.
-    expires_at = math.ceil(time.time()) + asked.seconds + AFTERWARDS
+    session_request = parse(SessionRequest, body or b"{}")
+    issue("", expires_at=0, secrets=settings.token_secrets)  # fail early if no secret is configured
+    session = await open_session(
+        session_request, tenant=caller.tenant, grant=caller.grant, backend=backend, settings=settings
+    )
+    # Tokens are checked against this clock, not the clock of the ledger.
+    expires_at = math.ceil(time.time()) + session_request.seconds + AFTERWARDS
     content = {
         **session_content(session),
         "client_token": issue(session.id, expires_at=expires_at, secrets=settings.token_secrets),
@@ -125,7 +126,7 @@ async def open_liveness_session(
     "/liveness-sessions/{session_id}",
     summary="Read a liveness session",
     response_model=SessionBody | ClientSession,
-    response_description="The session as it is now; with a client token, what the client may see of it.",
+    response_description="The current state of the session; with a client token, only what the client may see.",
     openapi_extra={"parameters": [PREFER], "security": [{"bearer": [Scope.JOBS_READ.value]}]},
     responses={
         200: {"headers": {name: JOB_HEADERS[name] for name in ("Retry-After", "Preference-Applied")}},
@@ -140,31 +141,31 @@ async def read_liveness_session(
     authenticator: GateDep,
     settings: SettingsDep,
     session_token: ClientToken = None,
-    wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for its end.")] = None,
+    wait: Annotated[int | None, Query(ge=0, description="Wait up to this many seconds for the session to end.")] = None,
 ) -> Response:
-    """Read a session, at once or, with `wait`, when it has ended. Hanging up cancels nothing."""
+    """Read a session, immediately or, with `wait`, when it has ended. Closing the connection does not cancel it."""
     if caller is None:
         check(session_token or "", session_id=session_id, now=time.time(), secrets=settings.token_secrets)
-        await _behind(session_id, backend, authenticator)
-    asked = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
-    granted = granted_wait(asked, settings.wait_limit)
+        await _tenant_grant(session_id, backend, authenticator)
+    requested = read_prefer(request.headers.getlist("prefer")).wait if wait is None else wait
+    granted = granted_wait(requested, settings.wait_limit)
     session = await _end(backend, session_id, tenant=caller.tenant if caller else None, wait=granted or 0)
-    more = {} if granted is None else {"Preference-Applied": f"wait={granted}"}
+    headers = {} if granted is None else {"Preference-Applied": f"wait={granted}"}
     if session.status is SessionStatus.RUNNING:
-        more["Retry-After"] = "1"
+        headers["Retry-After"] = "1"
     content = client_content(session) if caller is None else session_content(session)
-    return json_answer(content, headers=more)
+    return json_answer(content, headers=headers)
 
 
 @router.post(
     "/liveness-sessions/{session_id}/frames",
     summary="Post a frame",
     response_model=ClientSession,
-    response_description="What the frame came to, and what to do next.",
+    response_description="The session after the frame, with the next step.",
     responses={
         202: {
             "model": ClientSession,
-            "description": "Taken, and not analysed yet: read the session in a moment.",
+            "description": "The frame was accepted and is not analyzed yet. Read the session after `Retry-After`.",
             "headers": {"Retry-After": JOB_HEADERS["Retry-After"]},
         },
         **problem_responses(
@@ -186,14 +187,13 @@ async def post_frame(
     settings: SettingsDep,
     session_token: ClientToken = None,
 ) -> Response:
-    """Analyse one picture of the camera, before everything of less priority, and say what it came to.
+    """Analyze one camera image with high priority, and return the updated session.
 
-    One frame is in work at a time: send the newest picture whenever the answer is there. The same picture with the same
-    `sequence` is the same request again; any other repetition ends the session. Pictures are as the camera gives them,
-    never mirrored.
+    Only one frame is analyzed at a time: after each response, send the latest camera image. Resending the same image
+    with the same `sequence` repeats the request; any other repetition ends the session. Do not mirror the image.
     """
     check(session_token or "", session_id=session_id, now=time.time(), secrets=settings.token_secrets)
-    grant = await _behind(session_id, backend, authenticator)
+    grant = await _tenant_grant(session_id, backend, authenticator)
     form = await read_form(request, FRAME_FIELDS)
     frame = Frame(
         image=form.file("image"),
@@ -201,19 +201,19 @@ async def post_frame(
         taken_at=_number(form, "taken_at") / 1000,
     )
     session, judged = await take_frame(session_id, frame, grant=grant, backend=backend, settings=settings)
-    more = {} if judged else {"Retry-After": "1"}
-    return json_answer(client_content(session), status=200 if judged else 202, headers=more)
+    headers = {} if judged else {"Retry-After": "1"}
+    return json_answer(client_content(session), status=200 if judged else 202, headers=headers)
 
 
 @router.post(
     "/liveness-sessions/{session_id}/cancel",
     summary="Cancel a liveness session",
     response_model=SessionBody,
-    response_description="The session, canceled now or before.",
+    response_description="The canceled session.",
     responses=problem_responses(*READ_CODES, ErrorCode.SESSION_ENDED),
 )
 async def cancel_liveness_session(session_id: SessionIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
-    """End a session that runs, now. One with another end is not changed: 409."""
+    """Cancel a running session. A session that ended in any other way is not changed: 409."""
 
     def cancel() -> Session:
         read(backend, session_id, tenant=caller.tenant)
@@ -229,40 +229,40 @@ async def cancel_liveness_session(session_id: SessionIdDep, caller: JobsWriter, 
 @router.delete(
     "/liveness-sessions/{session_id}",
     status_code=204,
-    summary="Erase a liveness session",
-    response_description="Nothing is left of it.",
+    summary="Delete a liveness session",
+    response_description="Deleted.",
     responses=problem_responses(*READ_CODES),
 )
 async def delete_liveness_session(session_id: SessionIdDep, caller: JobsWriter, backend: BackendDep) -> Response:
-    """Erase a session in any state, now, with its frame in work. Whoever waits for it is answered 404."""
+    """Delete a session in any state, with the frame being analyzed. Requests that wait for the session get 404."""
 
-    def erase() -> None:
+    def delete() -> None:
         read(backend, session_id, tenant=caller.tenant)
         if not backend.stores.sessions.delete(session_id):
             raise no_such_session()
 
-    await to_thread.run_sync(erase)
+    await to_thread.run_sync(delete)
     return Response(status_code=204)
 
 
-async def _behind(session_id: str, backend: Backend, authenticator: Authenticator) -> Grant:
-    """The grant of the tenant whose session a client shows a token of.
+async def _tenant_grant(session_id: str, backend: Backend, authenticator: Authenticator) -> Grant:
+    """The grant of the tenant that owns the session of a client token.
 
     Raises:
-        RequestError: `session_not_found`, or `forbidden` where the tenant is disabled.
+        RequestError: `session_not_found`, or `forbidden` if the tenant is disabled.
     """
     session = await to_thread.run_sync(read, backend, session_id)
     return await authenticator.behind_client(session.tenant)
 
 
 async def _end(backend: Backend, session_id: str, *, tenant: str | None, wait: int) -> Session:
-    """The session once it has ended, or as it is when the wait is over."""
+    """Wait for the session to end; the session at that time or when the wait is over."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait
     with backend.waiting.watch(session_id) as watch:
         while True:
             watch.forget()
-            session = await to_thread.run_sync(partial(settled, backend, session_id, tenant=tenant))
+            session = await to_thread.run_sync(partial(settle, backend, session_id, tenant=tenant))
             left = min(deadline, backend.waiting.last_call or deadline) - clock()
             if session.status is not SessionStatus.RUNNING or left <= 0:
                 return session
@@ -276,6 +276,8 @@ def _number(form: Form, name: str, *, whole: bool = False) -> float:
     except (ValueError, OverflowError):
         value = math.nan
     if not 0 <= value < MOST_SEQUENCE:
-        wrong = "must be a whole number from 0 on" if whole else "must be milliseconds of the client's clock, from 0 on"
-        raise RequestError(ErrorCode.INVALID_REQUEST, "The form has invalid fields.", fields=(FieldError(name, wrong),))
+        detail = "must be a non-negative integer" if whole else "must be the client's clock in milliseconds, at least 0"
+        raise RequestError(
+            ErrorCode.INVALID_REQUEST, "The form has invalid fields.", fields=(FieldError(name, detail),)
+        )
     return value

@@ -1,4 +1,4 @@
-"""Liveness sessions on the wire: what is asked for, and what is answered to the server and to the client."""
+"""Request and response bodies of liveness sessions, for the server and for the client at the camera."""
 
 from typing import Any, Final, Literal, Self
 
@@ -20,9 +20,9 @@ USUAL: Final[tuple[Movement, ...]] = (Step.TURN_LEFT, Step.TURN_RIGHT, Step.LOOK
 
 
 class SessionReference(Submitted):
-    """Whom the person must be: exactly one of an image file and an embedding."""
+    """The expected person: exactly one of an image file and an embedding."""
 
-    base64: str | None = Field(default=None, description="An image file, base64; one face. It is not kept.")
+    base64: str | None = Field(default=None, description="An image file with one face, in base64. It is not stored.")
     embedding: ReferenceVector | None = None
 
     @model_validator(mode="after")
@@ -34,46 +34,46 @@ class SessionReference(Submitted):
 
 
 class SessionRequest(Submitted):
-    """A session that is to be opened; everything may be left out."""
+    """Options of a new session. All fields are optional."""
 
-    movements: int = Field(default=3, ge=1, le=6, description="How many movements are asked for.")
+    movements: int = Field(default=3, ge=1, le=6, description="Number of movements in the challenge.")
     kinds: tuple[Movement, ...] = Field(
         default=USUAL,
         min_length=1,
         max_length=5,
-        description="Movements to draw from; at least one turn among them, and at least two kinds where `movements` is "
-        "more than 1. `blink` needs a model pack that reads eyes.",
+        description="Movements to draw from. At least one must be a turn, and at least two kinds are needed if "
+        "`movements` is greater than 1. `blink` requires a model pack with an eye model.",
     )
-    seconds: int = Field(default=120, ge=10, le=600, description="How long the session lasts, from now on.")
-    step_seconds: int = Field(default=20, ge=3, le=120, description="How long each step may take.")
-    reference: SessionReference | None = Field(default=None, description="Whom the person must be.")
+    seconds: int = Field(default=120, ge=10, le=600, description="Time limit of the session, in seconds from now.")
+    step_seconds: int = Field(default=20, ge=3, le=120, description="Time limit of each step, in seconds.")
+    reference: SessionReference | None = Field(default=None, description="The expected person.")
     metadata: dict[str, Any] = Field(
         default_factory=dict,
-        description=f"Yours; given back with the session. At most {MAX_METADATA_BYTES} bytes as JSON.",
+        description=f"Your own data, returned with the session. At most {MAX_METADATA_BYTES} bytes as JSON.",
     )
     webhook: WebhookSpec | None = Field(
-        default=None, description="Who is told of the end, beside the registered endpoints."
+        default=None, description="Where to report the outcome, in addition to the registered endpoints."
     )
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:
         if not set(self.kinds) & set(TURNS):
-            msg = "kinds needs turn_left or turn_right: only a turn shows that a face is not flat"
+            msg = "kinds must include turn_left or turn_right: only a turn shows that a face is not flat"
             raise ValueError(msg)
         if self.movements > 1 and len(set(self.kinds)) == 1:
-            msg = "kinds needs a second movement: none comes twice in a row"
+            msg = "kinds must include a second movement, because none occurs twice in a row"
             raise ValueError(msg)
         return self
 
 
 class FrameForm(FormSchema):
-    """The form of a liveness session's frame."""
+    """The form of a frame."""
 
     image: File
-    sequence: int = Field(ge=0, description="Number of the picture; each greater than the one before.")
+    sequence: int = Field(ge=0, description="Sequence number of the image, greater than that of the previous one.")
     taken_at: float = Field(
         ge=0,
-        description="When it was taken: milliseconds of a clock of the client's that only goes forward, such as "
+        description="When the image was taken, in milliseconds of a monotonic client clock such as "
         "`performance.now()`.",
     )
 
@@ -90,7 +90,7 @@ SESSION_BODY: Final = request_body(
     required=False,
 )
 DOCUMENTED: Final = (FrameForm, SessionRequest)
-"""The models that only hand-written parts of the OpenAPI document refer to."""
+"""Models that only hand-written parts of the OpenAPI document refer to."""
 
 
 class SessionStep(BaseModel):
@@ -98,15 +98,15 @@ class SessionStep(BaseModel):
 
     step: Step
     status: Literal["passed", "asked", "waiting", "missed"] = Field(
-        description="`asked` is the one in hand; `missed` are those that a session ended before."
+        description="`asked`: the current step; `waiting`: a later step; `missed`: the session ended before the step."
     )
     passed_at: Time | None
-    sequence: int | None = Field(description="Number of the frame that showed it.")
-    evidence: list[Evidence] = Field(description="What that frame showed, with the limits.")
+    sequence: int | None = Field(description="Sequence number of the frame that completed the step.")
+    evidence: list[Evidence] = Field(description="Measurements of that frame, with their limits.")
 
 
 class SessionUrls(BaseModel):
-    """Where to go from here."""
+    """Related URLs."""
 
     self: str
     frames: str
@@ -118,15 +118,15 @@ class SessionBody(BaseModel):
 
     id: str = Field(examples=[SESSION_ID])
     status: SessionStatus
-    reason: Reason | None = Field(description="Why it did not pass.")
+    reason: Reason | None = Field(description="Why the session did not pass.")
     created_at: Time
-    ends_at: Time = Field(description="When a session that still runs expires.")
-    step_ends_at: Time | None = Field(description="When the step in hand is over; null before the first frame.")
+    ends_at: Time = Field(description="When the session expires if it is still running.")
+    step_ends_at: Time | None = Field(description="Time limit of the current step; null before the first frame.")
     finished_at: Time | None
-    expires_at: Time | None = Field(description="When the ended session can no longer be read.")
+    expires_at: Time | None = Field(description="When the ended session is deleted.")
     steps: list[SessionStep]
-    refused: list[Evidence] = Field(description="The numbers of the frame that ended it, where some did.")
-    frames: int = Field(ge=0, description="Frames taken so far.")
+    refused: list[Evidence] = Field(description="The failed measurements of the frame that ended the session, if any.")
+    frames: int = Field(ge=0, description="Frames accepted so far.")
     most_frames: int
     metadata: dict[str, Any]
     webhook: JobWebhook | None
@@ -134,35 +134,35 @@ class SessionBody(BaseModel):
 
 
 class OpenedSession(SessionBody):
-    """A session that was opened just now."""
+    """A new session with its client token."""
 
-    client_token: str = Field(description="For the client at the camera; shown only here.")
+    client_token: str = Field(description="Token for the client at the camera. It is shown only once.")
     client_token_expires_at: Time
 
 
 class ClientSession(BaseModel):
-    """A liveness session, for the client at the camera: one step at a time, and no numbers."""
+    """A liveness session, for the client at the camera: only the current step, and no measurements."""
 
     id: str = Field(examples=[SESSION_ID])
     status: SessionStatus
     reason: Reason | None
-    step: Step | None = Field(description="What to do now; null once it has ended.")
-    look_straight_first: bool = Field(description="The movement counts only from a face that looks straight.")
-    number: int = Field(ge=0, description="Steps that were shown.")
-    of: int = Field(description="Steps in all.")
-    hint: Hint | None = Field(description="What the last frame lacked.")
+    step: Step | None = Field(description="The current step; null if the session has ended.")
+    look_straight_first: bool = Field(description="True if the face must look straight before the movement counts.")
+    number: int = Field(ge=0, description="Number of completed steps.")
+    of: int = Field(description="Total number of steps.")
+    hint: Hint | None = Field(description="Feedback on the last frame.")
     ends_at: Time
     step_ends_at: Time | None
-    frames: int = Field(ge=0, description="Frames taken so far.")
+    frames: int = Field(ge=0, description="Frames accepted so far.")
 
 
 def session_path(session_id: str) -> str:
-    """Where a session is read."""
+    """The path of a session."""
     return f"/v1/liveness-sessions/{session_id}"
 
 
 def session_content(session: Session) -> dict[str, Any]:
-    """The session as SessionBody describes it."""
+    """The JSON content of a `SessionBody`."""
     path = session_path(session.id)
     return {
         "id": session.id,
@@ -186,24 +186,24 @@ def session_content(session: Session) -> dict[str, Any]:
 def _steps(session: Session) -> list[dict[str, Any]]:
     done = progress_of(session).done
     running = session.status is SessionStatus.RUNNING
-    shown: list[dict[str, Any]] = [
+    steps: list[dict[str, Any]] = [
         {
-            "step": one.step.value,
+            "step": step.step.value,
             "status": "passed",
-            "passed_at": rfc3339(one.at),
-            "sequence": one.sequence,
-            "evidence": [each.model_dump() for each in one.evidence],
+            "passed_at": rfc3339(step.at),
+            "sequence": step.sequence,
+            "evidence": [each.model_dump() for each in step.evidence],
         }
-        for one in done
+        for step in done
     ]
-    for place, step in enumerate(session.steps[len(done) :]):
-        status = ("waiting" if place else "asked") if running else "missed"
-        shown.append({"step": step.value, "status": status, "passed_at": None, "sequence": None, "evidence": []})
-    return shown
+    for index, kind in enumerate(session.steps[len(done) :]):
+        status = ("waiting" if index else "asked") if running else "missed"
+        steps.append({"step": kind.value, "status": status, "passed_at": None, "sequence": None, "evidence": []})
+    return steps
 
 
 def client_content(session: Session) -> dict[str, Any]:
-    """The session as ClientSession describes it."""
+    """The JSON content of a `ClientSession`."""
     progress = progress_of(session)
     number, running = len(progress.done), session.status is SessionStatus.RUNNING
     step = session.steps[number].value if running else None

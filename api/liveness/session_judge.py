@@ -1,4 +1,4 @@
-"""The state machine of a liveness session: what one more frame makes of it, a pure function."""
+"""The state machine of a liveness session: a pure function from session and frame to verdict."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,13 +13,14 @@ from api.liveness.movements import (
     Anchor,
     Evidence,
     Look,
-    flat,
+    all_passed,
+    compare,
+    evidence_of,
+    flatness,
     frontal,
-    looked,
-    said,
-    shown,
+    pose_and_eyes,
     straight,
-    wrong,
+    wrong_movement,
 )
 from api.liveness.replay_detection import Mark, Recollection, remember
 from shared.faces import Face, cosine
@@ -35,19 +36,19 @@ STRIKES: Final[dict[Reason, int]] = {
     Reason.NOT_ANALYZED: 3,
     Reason.NOT_RECOGNISABLE: 20,
 }
-"""How many frames that say so end a session: one may be unlucky. None of them is ever taken for a step.
+"""Number of such frames that ends a session. A single frame may be unlucky. None of them completes a step.
 
-A face blurs while it moves, and light takes time to improve, so unrecognizable frames have longer: about seven seconds.
+A face blurs while it moves, and better light takes time, so unrecognizable frames get more: about seven seconds.
 """
 FACELESS: Final = 5.0
-"""Seconds without a face after which nobody can say that it is the same one."""
+"""Seconds without a face after which it can no longer be assumed to be the same one."""
 DRIFT: Final = 5.0
-"""Seconds by which the client's clock and ours may come apart: beyond, a frame was not sent when it was taken."""
+"""Allowed drift in seconds between the client's clock and ours. Beyond it, a frame was not sent when it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a frame came to. `status` is set where the session has ended."""
+    """The outcome of a frame. `status` is set if the session has ended."""
 
     progress: Progress
     memory: Memory
@@ -58,11 +59,11 @@ class Verdict:
 
 READ: Final = frozenset({"live", "uncertain", "spoof"})
 REJECTED: Final = {"too_small": Hint.TOO_FAR, "too_oblique": Hint.LOOK_STRAIGHT}
-"""What a face that the passive model could not judge needs; where it is cut by the border, less of the picture."""
+"""The hint for a face that the passive model could not judge. Other causes, such as a cut-off face: `too_close`."""
 
 
 class _FailedError(Exception):
-    """The session fails for this reason, by these numbers."""
+    """The session fails for this reason, with this evidence."""
 
     def __init__(self, reason: Reason, *evidence: Evidence) -> None:
         super().__init__(reason)
@@ -71,18 +72,18 @@ class _FailedError(Exception):
 
 
 def judge(session: Session, result: FrameResult | None) -> Verdict:
-    """What the frame in work makes of its session.
+    """Judge the frame that is being analyzed.
 
     Args:
-        session: as it is, with its frame.
-        result: what a worker saw in the frame; None where it could not be analysed.
+        session: the current session with its frame.
+        result: the analysis of the frame; None if the analysis failed.
     """
-    assert session.frame is not None  # noqa: S101 - said above
+    assert session.frame is not None  # noqa: S101 - guaranteed by the caller
     return _Judge(session, session.frame).verdict(result)
 
 
 class _Judge:
-    """One frame's judgement; every rule in the order in which they are asked."""
+    """Judges one frame. The rules are in the order in which they apply."""
 
     def __init__(self, session: Session, frame: FrameInWork) -> None:
         self._session = session
@@ -92,9 +93,9 @@ class _Judge:
         self._step = session.steps[len(self._progress.done)]
 
     def verdict(self, result: FrameResult | None) -> Verdict:
-        before = len(self._progress.done)
+        steps_before = len(self._progress.done)
         try:
-            self._keep_order()
+            self._check_clocks()
             hint = self._look(result)
         except _FailedError as failed:
             progress = self._progress.model_copy(update={"hint": None, "refused": failed.evidence})
@@ -102,10 +103,10 @@ class _Judge:
         self._progress = self._progress.model_copy(update={"hint": hint})
         if len(self._progress.done) == len(self._session.steps):
             return Verdict(self._progress, Memory(), status=SessionStatus.PASSED)
-        return Verdict(self._progress, self._memory, next_step=len(self._progress.done) > before)
+        return Verdict(self._progress, self._memory, next_step=len(self._progress.done) > steps_before)
 
-    def _keep_order(self) -> None:
-        """Both clocks go forward, and together."""
+    def _check_clocks(self) -> None:
+        """Check that the client's clock and ours advance together."""
         frame = self._frame
         ahead = frame.received_at - frame.taken_at
         clocks = ahead if self._memory.clocks is None else self._memory.clocks
@@ -126,14 +127,14 @@ class _Judge:
         if result is None:
             return self._strike(Reason.NOT_ANALYZED, Hint.NOT_READABLE)
         if result.face is None:
-            return self._without_face(result.num_faces)
+            return self._no_single_face(result.num_faces)
         self._forgive(Reason.SEVERAL_FACES, Reason.NOT_ANALYZED)
         self._remember(face_seen=self._frame.received_at)
         face = result.face
         if face.box[2] - face.box[0] < LEAST_WIDTH:
             return Hint.TOO_FAR
-        self._keep_contract(face)
-        self._refuse_replays(result, face)
+        self._check_contract(face)
+        self._check_replay(result, face)
         unusable = _unrecognisable(face)
         if unusable is not None:
             return self._strike(Reason.NOT_RECOGNISABLE, Hint.NOT_RECOGNISABLE, unusable)
@@ -142,36 +143,36 @@ class _Judge:
             return self._first(result, face)
         return self._later(self._memory.anchor, result, face)
 
-    def _keep_contract(self, face: Face) -> None:
-        """Compare embeddings of one contract only: workers may run different models, or be replaced meanwhile."""
+    def _check_contract(self, face: Face) -> None:
+        """Reject a change of the embedding contract, which happens if workers run different models or are replaced."""
         if face.embedding is None:
             return
         if self._memory.contract not in {None, face.embedding.contract}:
             raise _FailedError(Reason.EMBEDDING_CONTRACT_MISMATCH)
         self._remember(contract=face.embedding.contract)
 
-    def _without_face(self, faces: int) -> Hint:
+    def _no_single_face(self, faces: int) -> Hint:
         if faces:
-            return self._strike(Reason.SEVERAL_FACES, Hint.SEVERAL_FACES, _most("faces", faces, 1))
+            return self._strike(Reason.SEVERAL_FACES, Hint.SEVERAL_FACES, _exceeded("faces", faces, 1))
         gone = self._frame.received_at - (self._memory.face_seen or self._frame.received_at)
         if self._memory.anchor is not None and gone > FACELESS:
-            raise _FailedError(Reason.NO_FACE, _most("seconds_without_face", gone, FACELESS))
+            raise _FailedError(Reason.NO_FACE, _exceeded("seconds_without_face", gone, FACELESS))
         return Hint.NO_FACE
 
-    def _refuse_replays(self, result: FrameResult, face: Face) -> None:
-        """Nothing that was shown before is shown again, and nothing stands still as no person can."""
+    def _check_replay(self, result: FrameResult, face: Face) -> None:
+        """Reject images that were shown before, and images that are too still to be live."""
         mark = Mark(
             picture=result.picture, points=face.landmarks, length=face.embedding.length if face.embedding else 0.0
         )
-        said = remember(Recollection(self._memory.marks, self._memory.still), mark)
-        if said.reason is not None:
-            raise _FailedError(said.reason)
-        self._remember(marks=said.marks, still=said.still)
+        recollection = remember(Recollection(self._memory.marks, self._memory.still), mark)
+        if recollection.reason is not None:
+            raise _FailedError(recollection.reason)
+        self._remember(marks=recollection.marks, still=recollection.still)
 
     def _first(self, result: FrameResult, face: Face) -> Hint:
-        """The anchor: straight, live, and where there is a reference, its person."""
+        """Accept the anchor: the face is straight, live, and that of the reference if there is one."""
         evidence = frontal(face)
-        if not _passed(evidence):
+        if not all_passed(evidence):
             return Hint.LOOK_STRAIGHT
         closer = Step.COME_CLOSER in self._session.steps
         if closer and face.box[2] - face.box[0] > CLOSER_FROM * result.image.width:
@@ -186,7 +187,7 @@ class _Judge:
             if not same.passed:
                 return self._strike(Reason.NOT_THE_REFERENCE, Hint.LOOK_STRAIGHT, same)
             live = (*live, same)
-        yaw, pitch, _ = said(face)
+        yaw, pitch, _ = pose_and_eyes(face)
         contract = face.embedding.contract if face.embedding else ""
         anchor = Anchor(vector=vector, contract=contract, points=face.landmarks, yaw=yaw, pitch=pitch)
         self._remember(anchor=anchor, reference=None)
@@ -197,25 +198,25 @@ class _Judge:
         same = _similar(anchor.vector, vector, name="similarity", threshold=result.match_threshold)
         if not same.passed:
             return self._strike(Reason.ANOTHER_PERSON, Hint.LOOK_STRAIGHT, same)
-        look = looked(anchor, face)
+        look = compare(anchor, face)
         if look is None:
             return Hint.LOOK_STRAIGHT
-        sign = flat(look)
-        if sign is not None:
-            return self._strike(Reason.FLAT_FACE, Hint.GO_ON, sign)
-        if _passed(straight(look)):
+        parallax = flatness(look)
+        if parallax is not None:
+            return self._strike(Reason.FLAT_FACE, Hint.GO_ON, parallax)
+        if all_passed(straight(look)):
             self._remember(armed=True)
         return self._move(look, face, same) if self._memory.armed else Hint.LOOK_STRAIGHT
 
     def _move(self, look: Look, face: Face, same: Evidence) -> Hint:
-        """The movement that is asked for, and no other."""
-        other = wrong(self._step, look)
+        """Judge the requested movement; any other movement fails the session."""
+        other = wrong_movement(self._step, look)
         if other is not None:
-            raise _FailedError(Reason.WRONG_STEP, *shown(other, look))
+            raise _FailedError(Reason.WRONG_STEP, *evidence_of(other, look))
         if self._step is Step.BLINK:
             return self._blink(look, same)
-        evidence = shown(self._step, look)
-        if not _passed(evidence):
+        evidence = evidence_of(self._step, look)
+        if not all_passed(evidence):
             return Hint.LOOK_STRAIGHT if self._step is Step.LOOK_STRAIGHT else Hint.GO_ON
         if self._step is Step.LOOK_STRAIGHT:
             live = self._live(face)
@@ -225,7 +226,7 @@ class _Judge:
         return self._done((*evidence, same))
 
     def _blink(self, look: Look, same: Evidence) -> Hint:
-        """Open, then shut, then open, while the face looks straight."""
+        """A blink: eyes open, then shut, then open, while the face looks straight."""
         if look.eyes is None or abs(look.yaw or 0.0) > STRAIGHT:
             return Hint.LOOK_STRAIGHT
         if look.eyes >= OPEN:
@@ -238,7 +239,7 @@ class _Judge:
         return Hint.GO_ON
 
     def _live(self, face: Face) -> tuple[Evidence, ...] | Hint:
-        """The passive reading of a face that looks straight; a hint where it is not live."""
+        """Passive liveness of a straight face: the evidence if it is live, else a hint."""
         reading = face.liveness
         if reading is None or reading.score is None or reading.threshold is None or reading.outcome not in READ:
             return REJECTED.get((reading and reading.reason) or "", Hint.TOO_CLOSE)
@@ -252,10 +253,10 @@ class _Judge:
 
     def _done(self, evidence: tuple[Evidence, ...]) -> Hint:
         frame = self._frame
-        one = Done(step=self._step, at=frame.received_at, sequence=frame.sequence, evidence=evidence)
-        # A movement leaves the face somewhere else: the next one begins once it looks straight again.
+        step = Done(step=self._step, at=frame.received_at, sequence=frame.sequence, evidence=evidence)
+        # A movement ends with the face turned away, so the next one starts when it looks straight again.
         self._remember(armed=self._step in {Step.LOOK_STRAIGHT, Step.BLINK}, opened=False, shut=False)
-        self._progress = self._progress.model_copy(update={"done": (*self._progress.done, one)})
+        self._progress = self._progress.model_copy(update={"done": (*self._progress.done, step)})
         return Hint.WELL_DONE
 
     def _strike(self, reason: Reason, hint: Hint, *evidence: Evidence) -> Hint:
@@ -266,15 +267,11 @@ class _Judge:
         return hint
 
     def _forgive(self, *reasons: Reason) -> None:
-        left = {reason: count for reason, count in self._memory.strikes.items() if reason not in reasons}
-        self._remember(strikes=left)
+        strikes = {reason: count for reason, count in self._memory.strikes.items() if reason not in reasons}
+        self._remember(strikes=strikes)
 
     def _remember(self, **changed: object) -> None:
         self._memory = self._memory.model_copy(update=changed)
-
-
-def _passed(evidence: tuple[Evidence, ...]) -> bool:
-    return all(each.passed for each in evidence)
 
 
 def _similar(one: list[float], other: list[float], *, name: str, threshold: float) -> Evidence:
@@ -286,7 +283,7 @@ def _similar(one: list[float], other: list[float], *, name: str, threshold: floa
 
 
 def _unrecognisable(face: Face) -> Evidence | None:
-    """Evidence that no comparison with this face proves anything, or None."""
+    """Evidence that the face cannot be recognized, so that comparing it proves nothing; None if it can."""
     verdict = face.embedding.recognisability if face.embedding else None
     if verdict is None or verdict.recognisable:
         return None
@@ -294,5 +291,5 @@ def _unrecognisable(face: Face) -> Evidence | None:
     return Evidence(name="recognisability", value=value, limit=f"not {', '.join(verdict.reasons)}", passed=False)
 
 
-def _most(name: str, value: float, limit: float) -> Evidence:
+def _exceeded(name: str, value: float, limit: float) -> Evidence:
     return Evidence(name=name, value=round(value, 3), limit=f"<= {limit:g}", passed=False)

@@ -1,4 +1,4 @@
-"""Liveness sessions: open one, take a frame, let its end move the session on."""
+"""Use cases of liveness sessions: open a session, accept a frame, advance the session with its result."""
 
 import asyncio
 import hashlib
@@ -15,9 +15,10 @@ from anyio import CancelScope, to_thread
 from api.backend.backend import Backend
 from api.images.base64_text import decoded
 from api.jobs.parsing import check_metadata, check_size, checked_webhook
+from api.jobs.schemas import ReferenceVector
 from api.jobs.submit import Submission, limits, new_id
 from api.jobs.submit_and_wait import ask
-from api.liveness.challenge import Memory, drawn, is_repeat, refusal
+from api.liveness.challenge import Memory, draw_challenge, is_repeat, refusal
 from api.liveness.schemas import SessionRequest
 from api.liveness.session_judge import judge
 from api.settings.api import ApiSettings
@@ -34,18 +35,18 @@ from shared.webhooks.schemas import EventType, Webhook
 
 EVENTS: Final = (EventType.SESSION_COMPLETED,)
 MOST_FRAMES: Final = 200
-"""Frames of one session: at three a second, more than a minute of them."""
+"""Maximum number of frames per session: more than a minute at three frames per second."""
 FRAME_TTL: Final = timedelta(minutes=10)
-"""How long the result of a frame is kept that nobody came to read: its session has ended by then."""
+"""How long the result of a frame is kept if nobody reads it. Its session has ended by then."""
 TRIES: Final = 3
-"""How often a frame is put in work whose session others change at the same time."""
+"""Attempts to accept a frame while concurrent requests change its session."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture as the client sent it."""
+    """An image as the client sent it."""
 
     image: bytes
     sequence: int
@@ -54,11 +55,11 @@ class Frame:
 
     @property
     def digest(self) -> str:
-        """What tells two pictures apart."""
+        """A hash of the image."""
         return hashlib.sha256(self.image).hexdigest()
 
 
-class _Seen(TypedDict):
+class _FrameIdentity(TypedDict):
     digest: str
     sequence: int
 
@@ -70,15 +71,14 @@ async def open_session(
     grant: Grant = ANYTHING,
     backend: Backend,
     settings: ApiSettings,
-    dice: random.Random | None = None,
 ) -> Session:
-    """Draw a challenge and put its session on record. The job of a reference counts against the tenant's quota.
+    """Draw a challenge and store its session. The job of a reference image counts toward the tenant's quota.
 
     Raises:
-        RequestError: a field is wrong, or the reference has not exactly one face.
+        RequestError: a field is invalid, or the reference does not show exactly one face.
         EmbeddingError: the reference embedding cannot be compared.
         JobError: the job of the reference failed.
-        UnavailableError: the reference could not be analysed now, `quota_exceeded` or `store_unavailable`.
+        UnavailableError: the reference cannot be analyzed now, `quota_exceeded` or `store_unavailable`.
     """
     check_metadata(request.metadata)
     webhook = checked_webhook(request.webhook, hooks=settings.webhook_policy, events=EVENTS)
@@ -88,21 +88,20 @@ async def open_session(
     reference = await _reference(
         request, session_id=session_id, tenant=tenant, grant=grant, backend=backend, settings=settings
     )
-    new = _drawn(
+    new = _new_session(
         request,
         session_id=session_id,
         tenant=tenant,
         webhook=webhook,
         reference=reference,
         settings=settings,
-        dice=dice,
     )
-    session = await to_thread.run_sync(_keep, new, grant, backend)
+    session = await to_thread.run_sync(_store, new, grant, backend)
     log.info("session.opened", session_id=session.id, steps=len(session.steps))
     return session
 
 
-def _drawn(
+def _new_session(
     request: SessionRequest,
     *,
     session_id: str,
@@ -110,12 +109,11 @@ def _drawn(
     webhook: Webhook | None,
     reference: Memory,
     settings: ApiSettings,
-    dice: random.Random | None,
 ) -> NewSession:
-    """The session to keep, with a challenge drawn for it."""
+    """The session to store, with a random challenge."""
     return NewSession(
         id=session_id,
-        steps=drawn(tuple(request.kinds), request.movements, dice=dice or random.SystemRandom()),
+        steps=draw_challenge(tuple(request.kinds), request.movements, rng=random.SystemRandom()),
         length=timedelta(seconds=request.seconds),
         step_length=timedelta(seconds=request.step_seconds),
         most_frames=MOST_FRAMES,
@@ -127,7 +125,7 @@ def _drawn(
     )
 
 
-def _keep(new: NewSession, grant: Grant, backend: Backend) -> Session:
+def _store(new: NewSession, grant: Grant, backend: Backend) -> Session:
     backend.stores.pressure.refuse_where_high()
     backend.stores.sessions.open(new, grant=grant)
     return read(backend, new.id)
@@ -135,30 +133,19 @@ def _keep(new: NewSession, grant: Grant, backend: Backend) -> Session:
 
 def _check_eyes(backend: Backend) -> None:
     if not all("eyes" in worker.attributes for worker in backend.workers.required()):
-        _refuse("kinds", "blink needs a model pack that reads eyes, on every worker")
+        _refuse("kinds", "blink requires a model pack with an eye model on every worker")
 
 
 async def _reference(
     request: SessionRequest, *, session_id: str, tenant: str, grant: Grant, backend: Backend, settings: ApiSettings
 ) -> Memory:
-    """What the session knows to begin with: the person that it expects, where one is given."""
-    given = request.reference
-    if given is None:
+    """The initial memory of a session, with the reference if there is one."""
+    reference = request.reference
+    if reference is None:
         return Memory()
-    if given.embedding is not None:
-        vector = list(checked_vector(given.embedding.vector, name="The reference embedding"))
-        workers = await to_thread.run_sync(backend.workers.alive)
-        check_size(vector, workers, name="The reference embedding")
-        contracts = {worker.embedding_contract for worker in workers}
-        if given.embedding.contract is not None and contracts and given.embedding.contract not in contracts:
-            raise JobError(
-                ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
-                f"The reference embedding has contract {given.embedding.contract}; "
-                f"the models here have {', '.join(sorted(contracts))}.",
-            )
-        _check_recognisable(given.embedding.recognisability, field="reference.embedding")
-        return Memory(reference=vector, contract=given.embedding.contract)
-    image = decoded(given.base64 or "", field="reference.base64")
+    if reference.embedding is not None:
+        return await _reference_embedding(reference.embedding, backend)
+    image = decoded(reference.base64 or "", field="reference.base64")
     submission = Submission(
         operation=Operation.FRAME,
         params=FrameParams(),
@@ -168,16 +155,31 @@ async def _reference(
         grant=grant,
         session=session_id,
     )
-    result = await _analysed(submission, backend=backend, settings=settings)
+    result = await _analyze(submission, backend=backend, settings=settings)
     if result.face is None or result.face.embedding is None:
-        _refuse("reference.base64", f"must show exactly one face; it shows {result.num_faces}")
+        _refuse("reference.base64", f"must show exactly one face, but shows {result.num_faces}")
     _check_recognisable(result.face.embedding.recognisability, field="reference.base64")
     embedding = result.face.embedding
     return Memory(reference=embedding.vector, contract=embedding.contract)
 
 
-async def _analysed(submission: Submission, *, backend: Backend, settings: ApiSettings) -> FrameResult:
-    """The result of a job that is erased whatever becomes of it, also when the caller hangs up."""
+async def _reference_embedding(embedding: ReferenceVector, backend: Backend) -> Memory:
+    vector = list(checked_vector(embedding.vector, name="The reference embedding"))
+    workers = await to_thread.run_sync(backend.workers.alive)
+    check_size(vector, workers, name="The reference embedding")
+    contracts = {worker.embedding_contract for worker in workers}
+    if embedding.contract is not None and contracts and embedding.contract not in contracts:
+        raise JobError(
+            ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
+            f"The reference embedding has contract {embedding.contract}; "
+            f"the current models have {', '.join(sorted(contracts))}.",
+        )
+    _check_recognisable(embedding.recognisability, field="reference.embedding")
+    return Memory(reference=vector, contract=embedding.contract)
+
+
+async def _analyze(submission: Submission, *, backend: Backend, settings: ApiSettings) -> FrameResult:
+    """Run a job and return its result. The job is deleted in any case, even if the client disconnects."""
     job_id = new_id(backend.stores.jobs)
     try:
         return await ask(FrameResult, submission, job_id=job_id, backend=backend, settings=settings)
@@ -187,14 +189,14 @@ async def _analysed(submission: Submission, *, backend: Backend, settings: ApiSe
 
 
 def _check_recognisable(verdict: Recognisability | None, *, field: str) -> None:
-    """Refuse a face that cannot be recognised; with no verdict, nothing is known against it."""
+    """Reject a face that cannot be recognized. A face without a verdict is accepted."""
     if verdict is not None and not verdict.recognisable:
-        why = ", ".join(verdict.reasons)
-        _refuse(field, f"shows a face that cannot be recognised ({why}). {verdict.advice or ''}".rstrip())
+        reasons = ", ".join(verdict.reasons)
+        _refuse(field, f"shows a face that cannot be recognized ({reasons}). {verdict.advice or ''}".rstrip())
 
 
 def read(backend: Backend, session_id: str, *, tenant: str | None = None) -> Session:
-    """The session as it is; of a tenant, where it is that one's.
+    """Read a session; with a tenant, only if it belongs to that tenant.
 
     Raises:
         RequestError: `session_not_found`.
@@ -205,8 +207,8 @@ def read(backend: Backend, session_id: str, *, tenant: str | None = None) -> Ses
     return session
 
 
-def settled(backend: Backend, session_id: str, *, tenant: str | None = None) -> Session:
-    """The session, moved on by its frame in work where that has ended. Whoever looks first moves it on.
+def settle(backend: Backend, session_id: str, *, tenant: str | None = None) -> Session:
+    """Read a session, and advance it first if the job of its frame has ended. The first reader advances it.
 
     Raises:
         RequestError: `session_not_found`.
@@ -236,12 +238,12 @@ def _result(job: Job | None) -> FrameResult | None:
 async def take_frame(
     session_id: str, frame: Frame, *, grant: Grant = ANYTHING, backend: Backend, settings: ApiSettings
 ) -> tuple[Session, bool]:
-    """Put a frame in work and wait for what it comes to; the session then, and whether the frame has been judged.
+    """Submit a frame and wait for its verdict. Returns the session, and whether the frame has been judged.
 
     Raises:
         RequestError: `session_not_found`, `session_ended`, `frame_in_work`.
-        ImageError: the picture is not one that we take; it does not count.
-        UnavailableError: `queue_full`, `quota_exceeded`, `store_unavailable`; the frame was not taken.
+        ImageError: the image is not acceptable; the frame does not count.
+        UnavailableError: `queue_full`, `quota_exceeded`, `store_unavailable`; the frame was not accepted.
     """
     inspect_image(frame.image, max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
     job_id = new_id(backend.stores.jobs, shard=shard_of(session_id))
@@ -253,34 +255,34 @@ async def take_frame(
             left = min(deadline, backend.waiting.last_call or deadline) - clock()
             if left <= 0:
                 return session, False
-            # The frame of a repeated request has another job, which only the timer tells of.
+            # The frame of a repeated request has a job of its own that is not watched, so poll every second.
             await watch.happened(within=timedelta(seconds=min(left, 1.0) if session.frame.job_id != job_id else left))
             watch.forget()
-            session = await to_thread.run_sync(settled, backend, session_id)
+            session = await to_thread.run_sync(settle, backend, session_id)
     return session, True
 
 
 def _take(session_id: str, frame: Frame, job_id: str, grant: Grant, backend: Backend, settings: ApiSettings) -> Session:
-    """The session with the frame in work; or as it is where the frame ended it, or was sent before."""
+    """The session with the frame accepted; unchanged if the frame was a repeat, or ended if it was refused."""
     sessions = backend.stores.sessions
-    seen = _Seen(digest=frame.digest, sequence=frame.sequence)
+    identity = _FrameIdentity(digest=frame.digest, sequence=frame.sequence)
     for _ in range(TRIES):
-        session = settled(backend, session_id)
-        if is_repeat(session, **seen):
+        session = settle(backend, session_id)
+        if is_repeat(session, **identity):
             return session
         if session.status is not SessionStatus.RUNNING:
             raise session_ended(session)
         if session.frame is not None:
             raise frame_in_work()
-        reason = refusal(session, **seen, taken_at=frame.taken_at)
+        reason = refusal(session, **identity, taken_at=frame.taken_at)
         if reason is not None:
             if sessions.fail(session, reason=reason):
                 log.info("session.ended", session_id=session_id, status="failed", reason=reason.value)
                 return read(backend, session_id)
             continue
-        held = FrameInWork(job_id=job_id, taken_at=frame.taken_at, received_at=0.0, **seen)
-        most = limits(settings, tenant=session.tenant, grant=grant)
-        if sessions.take(session, held, _job(session, frame, job_id), limits=most):
+        pending = FrameInWork(job_id=job_id, taken_at=frame.taken_at, received_at=0.0, **identity)
+        queue_limits = limits(settings, tenant=session.tenant, grant=grant)
+        if sessions.take(session, pending, _job(session, frame, job_id), limits=queue_limits):
             backend.doorbell.ring()
             return read(backend, session_id)
         session = read(backend, session_id)
@@ -303,9 +305,11 @@ def _job(session: Session, frame: Frame, job_id: str) -> NewJob:
 
 
 def session_ended(session: Session) -> RequestError:
-    """What is said to whoever wants more of a session that has ended."""
-    why = f" ({session.reason.value})" if session.reason else ""
-    return RequestError(ErrorCode.SESSION_ENDED, f"The session has {session.status.value}{why}; an end never changes.")
+    """The error for a request to a session that has ended."""
+    reason = f", reason: {session.reason.value}" if session.reason else ""
+    return RequestError(
+        ErrorCode.SESSION_ENDED, f"The session has already ended (status: {session.status.value}{reason})."
+    )
 
 
 def _refuse(field: str, detail: str) -> NoReturn:

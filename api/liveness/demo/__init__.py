@@ -1,1 +1,1 @@
-"""The demo page of a liveness session."""
+"""Demo page that runs a liveness session in the browser."""

@@ -1,7 +1,7 @@
-// Runs a liveness session with this device's camera: asks, sends pictures, shows what came of it.
+// Runs a liveness session with the camera of this device: shows instructions, sends images, shows the result.
 
 const SESSIONS = "/v1/liveness-sessions";
-const WIDTH = 640; // pixels of what is sent: enough for every rule, small enough for a phone's network
+const WIDTH = 640; // pixels of the shorter side of an image: enough for every check, small enough for a phone network
 const QUALITY = 0.92;
 
 const STEPS = {
@@ -15,58 +15,58 @@ const STEPS = {
 const HINTS = {
   well_done: "Well done.",
   go_on: "A bit more.",
-  look_straight: "Begin from looking straight.",
-  no_face: "Your face is not in the picture.",
-  several_faces: "Only you should be in the picture.",
+  look_straight: "Look straight first.",
+  no_face: "Your face is not visible.",
+  several_faces: "Only you should be visible.",
   too_far: "Come a little closer.",
   too_close: "Move back a little.",
-  better_light: "Find even light, without a glare on your face.",
-  not_readable: "The picture could not be read. Hold still.",
-  not_recognisable: "Your face is not clear enough. Find even light, hold the camera upright and keep still.",
+  better_light: "Find even light without glare on your face.",
+  not_readable: "The image could not be read. Hold still.",
+  not_recognisable: "Your face is not clear enough. Find even light, hold the camera upright, and keep still.",
 };
 const REASONS = {
-  flat_face: "The face turned like a flat picture: the nose stayed where a photo's nose stays.",
-  still_picture: "The picture stood perfectly still, as no camera's does.",
-  replayed_frame: "A picture was shown a second time.",
-  wrong_step: "That was another movement than the one asked for.",
-  late_frame: "A picture came too late.",
+  flat_face: "The face turned like a flat picture: the nose did not stand out from it.",
+  still_picture: "The image stood perfectly still. A live camera image never does.",
+  replayed_frame: "An image was shown a second time.",
+  wrong_step: "That was not the requested movement.",
+  late_frame: "An image arrived too late.",
   step_timeout: "The movement was not seen in time.",
-  out_of_order: "Pictures came in the wrong order.",
+  out_of_order: "Images arrived in the wrong order.",
   another_person: "The face changed to another person's.",
   not_live: "The face looked like a print or a screen.",
-  not_the_reference: "This is not the person who is expected.",
+  not_the_reference: "This is not the expected person.",
   embedding_contract_mismatch: "The models changed during the check. Start a new one.",
-  several_faces: "More than one face was in the picture.",
-  no_face: "The face was gone for too long.",
-  too_many_frames: "It took too many pictures.",
-  not_analyzed: "The pictures could not be analysed.",
-  not_recognisable: "The face could not be recognised: too dark, too blurred, covered or not upright.",
-  session_timeout: "The time for the check is over.",
+  several_faces: "More than one face was visible.",
+  no_face: "No face was visible for too long.",
+  too_many_frames: "The check took too many images.",
+  not_analyzed: "The images could not be analyzed.",
+  not_recognisable: "The face could not be recognized: too dark, too blurred, covered, or not upright.",
+  session_timeout: "The time limit of the check was reached.",
 };
-const OUTCOMES = { passed: "You passed", failed: "The check failed", expired: "The time is over", canceled: "Stopped" };
+const OUTCOMES = { passed: "You passed", failed: "The check failed", expired: "Time is up", canceled: "Stopped" };
 const NUMBERS = {
-  yaw: "turned, degrees",
-  pitch: "raised, degrees",
-  nose_offset: "nose beside its line",
+  yaw: "turn, degrees",
+  pitch: "tilt, degrees",
+  nose_offset: "nose off the midline",
   parallax: "parallax of the nose",
   growth: "growth",
-  similarity: "similarity to the first picture",
+  similarity: "similarity to the first image",
   reference_similarity: "similarity to the reference",
   liveness: "passive liveness",
   recognisability: "recognition quality",
   eyes_open: "eyes open",
 };
-const ARROWS = new Set(["turn_left", "turn_right", "look_up"]); // on the mirror that is shown, left is left
+const ARROWS = new Set(["turn_left", "turn_right", "look_up"]); // the mirrored video shows the person's left on the left
 
 const at = (id) => document.getElementById(id);
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-let run = null; // the session that runs, or null
+let run = null; // the current session, or null
 
 class Stopped extends Error {}
 
 class Problem extends Error {
   constructor(status, body, retryAfter) {
-    super(body?.detail ?? `The service answered ${status}.`);
+    super(body?.detail ?? `The service responded with status ${status}.`);
     this.status = status;
     this.code = body?.code;
     this.retryAfter = retryAfter;
@@ -74,16 +74,16 @@ class Problem extends Error {
 }
 
 async function call(path, options = {}) {
-  const answer = await fetch(path, { cache: "no-store", ...options });
-  const body = await answer.json().catch(() => null);
-  if (!answer.ok) throw new Problem(answer.status, body, Number(answer.headers.get("retry-after") ?? 1));
-  return { body, status: answer.status, now: Date.parse(answer.headers.get("date")) || Date.now() };
+  const response = await fetch(path, { cache: "no-store", ...options });
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw new Problem(response.status, body, Number(response.headers.get("retry-after") ?? 1));
+  return { body, status: response.status, now: Date.parse(response.headers.get("date")) || Date.now() };
 }
 
-// A link such as /demo/liveness#session=live_...&token=eyJ... uses a session that a server opened.
+// With a link such as /demo/liveness#session=live_...&token=eyJ..., use the session that a server opened.
 async function open() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  if (given.has("session")) return { id: given.get("session"), client_token: given.get("token") ?? "" };
+  const link = new URLSearchParams(location.hash.slice(1));
+  if (link.has("session")) return { id: link.get("session"), client_token: link.get("token") ?? "" };
   try {
     const { body } = await call(SESSIONS, {
       method: "POST",
@@ -93,7 +93,7 @@ async function open() {
     return { ...body, own: true };
   } catch (problem) {
     if (problem.status === 401 || problem.status === 403) {
-      throw new Error("This service asks for a key. Let your server open a session, and follow its link: " +
+      throw new Error("This service requires an API key. Open a session from your server and use its link: " +
         "/demo/liveness#session=…&token=…", { cause: problem });
     }
     throw problem;
@@ -102,7 +102,7 @@ async function open() {
 
 async function camera() {
   if (!navigator.mediaDevices?.getUserMedia) {
-    throw new Error("This browser gives no camera here: open the page over https or from this machine.");
+    throw new Error("The browser does not allow camera access here. Open the page over HTTPS or on this machine.");
   }
   try {
     return await navigator.mediaDevices.getUserMedia({
@@ -110,17 +110,17 @@ async function camera() {
       video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } },
     });
   } catch (error) {
-    const words = {
-      NotAllowedError: "The camera was not allowed. Allow it for this page, then start again.",
+    const messages = {
+      NotAllowedError: "Camera access was denied. Allow it for this page, then start again.",
       NotFoundError: "No camera was found.",
-      NotReadableError: "The camera is in use by something else.",
+      NotReadableError: "The camera is in use by another application.",
     };
-    throw new Error(words[error.name] ?? `The camera cannot be used: ${error.message}`, { cause: error });
+    throw new Error(messages[error.name] ?? `The camera cannot be used: ${error.message}`, { cause: error });
   }
 }
 
-// The camera's next picture: never the one that was sent before.
-function nextPicture(video) {
+// Wait for the next camera image, so that no image is sent twice.
+function nextImage(video) {
   return new Promise((done) => {
     if (video.requestVideoFrameCallback) {
       video.requestVideoFrameCallback(() => done());
@@ -132,13 +132,13 @@ function nextPicture(video) {
   });
 }
 
-async function picture(video, canvas) {
-  await nextPicture(video);
+async function capture(video, canvas) {
+  await nextImage(video);
   const takenAt = performance.now();
   const scale = Math.min(1, WIDTH / Math.min(video.videoWidth, video.videoHeight));
   canvas.width = Math.round(video.videoWidth * scale);
   canvas.height = Math.round(video.videoHeight * scale);
-  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height); // not mirrored: left is left
+  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height); // not mirrored
   const image = await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
   return { image, takenAt };
 }
@@ -151,20 +151,20 @@ function form({ image, takenAt }, sequence) {
   return fields;
 }
 
-// One picture is on its way at a time; a lost answer is asked for again with the same picture and number.
+// Send one image at a time. If the response is lost, resend the same image with the same sequence number.
 async function send(session, shot, sequence) {
   const headers = { "Session-Token": session.client_token };
   const path = `${SESSIONS}/${session.id}`;
   for (let tries = 0; ; tries += 1) {
     try {
-      const sent = await call(`${path}/frames`, { method: "POST", headers, body: form(shot, sequence) });
-      if (sent.status === 200) return sent;
+      const response = await call(`${path}/frames`, { method: "POST", headers, body: form(shot, sequence) });
+      if (response.status === 200) return response;
       await sleep(1000);
       return await call(path, { headers });
     } catch (problem) {
       if (problem.code === "session_ended") return call(path, { headers });
-      const again = !(problem instanceof Problem) || problem.status === 503 || problem.code === "frame_in_work";
-      if (!again || tries > 4) throw problem;
+      const retryable = !(problem instanceof Problem) || problem.status === 503 || problem.code === "frame_in_work";
+      if (!retryable || tries > 4) throw problem;
       await sleep(1000 * (problem.retryAfter ?? 1));
     }
   }
@@ -182,16 +182,16 @@ async function start() {
     video.srcObject = mine.stream;
     await video.play();
     show("running");
-    ask({ step: "look_straight", number: 0, of: session.steps?.length ?? 0, hint: null }, Date.now());
+    instruct({ step: "look_straight", number: 0, of: session.steps?.length ?? 0, hint: null }, Date.now());
     const canvas = document.createElement("canvas");
-    let told = { body: { status: "running" } };
-    for (let sequence = 1; told.body.status === "running"; sequence += 1) {
-      const shot = await picture(video, canvas);
+    let response = { body: { status: "running" } };
+    for (let sequence = 1; response.body.status === "running"; sequence += 1) {
+      const shot = await capture(video, canvas);
       if (mine.stopped) throw new Stopped();
-      told = await send(session, shot, sequence);
-      if (told.body.status === "running") ask(told.body, told.now);
+      response = await send(session, shot, sequence);
+      if (response.body.status === "running") instruct(response.body, response.now);
     }
-    await conclude(session, told.body);
+    await conclude(session, response.body);
   } catch (error) {
     if (!(error instanceof Stopped)) {
       at("problem").textContent = error.message;
@@ -211,20 +211,20 @@ function show(name) {
 }
 
 function say(id, text) {
-  if (at(id).textContent !== text) at(id).textContent = text; // what did not change is not read out again
+  if (at(id).textContent !== text) at(id).textContent = text; // screen readers do not repeat unchanged text
 }
 
-function ask(told, now) {
-  const first = told.look_straight_first;
-  say("instruction", STEPS[first ? "look_straight" : told.step] ?? told.step);
-  const next = first ? `Then: ${(STEPS[told.step] ?? told.step).toLowerCase()}.` : "";
-  say("hint", next || (HINTS[told.hint] ?? ""));
+function instruct(state, now) {
+  const first = state.look_straight_first;
+  say("instruction", STEPS[first ? "look_straight" : state.step] ?? state.step);
+  const next = first ? `Then: ${(STEPS[state.step] ?? state.step).toLowerCase()}.` : "";
+  say("hint", next || (HINTS[state.hint] ?? ""));
   const arrow = at("arrow");
-  arrow.toggleAttribute("hidden", first || !ARROWS.has(told.step)); // an SVG has no property of that name
-  arrow.setAttribute("class", `arrow ${told.step}`);
-  document.querySelector(".stage").classList.toggle("done", told.hint === "well_done");
-  dots(told.number, told.of);
-  clock(told.step_ends_at ? Date.parse(told.step_ends_at) - now : null, told.number);
+  arrow.toggleAttribute("hidden", first || !ARROWS.has(state.step)); // SVG elements have no `hidden` property
+  arrow.setAttribute("class", `arrow ${state.step}`);
+  document.querySelector(".stage").classList.toggle("done", state.hint === "well_done");
+  dots(state.number, state.of);
+  clock(state.step_ends_at ? Date.parse(state.step_ends_at) - now : null, state.number);
 }
 
 function dots(number, of) {
@@ -244,18 +244,18 @@ function clock(left, step) {
   at("time").style.strokeDashoffset = String(100 * (1 - share));
 }
 
-async function conclude(session, told) {
-  at("verdict").className = `verdict ${told.status}`;
-  at("outcome").textContent = OUTCOMES[told.status] ?? told.status;
-  at("reason").textContent = told.status === "passed"
-    ? "A living person moved as asked, the same one in every picture."
-    : REASONS[told.reason] ?? "";
+async function conclude(session, state) {
+  at("verdict").className = `verdict ${state.status}`;
+  at("outcome").textContent = OUTCOMES[state.status] ?? state.status;
+  at("reason").textContent = state.status === "passed"
+    ? "A live person made the requested movements, and was the same in every image."
+    : REASONS[state.reason] ?? "";
   at("again").hidden = !session.own;
   at("evidence").replaceChildren();
   show("result");
   at("verdict").focus();
   if (session.own) {
-    // What its own server would read; a client with a token alone is told no numbers.
+    // The view for the server that opened the session. With only a client token there are no measurements.
     const { body } = await call(`${SESSIONS}/${session.id}`);
     at("evidence").replaceChildren(...body.steps.map((step) => card(step, body)));
   }
@@ -264,7 +264,7 @@ async function conclude(session, told) {
 function card(step, session) {
   const missed = session.steps.find((each) => each.status === "missed");
   const refused = step === missed && session.refused.length > 0;
-  const words = { passed: "shown", missed: step === missed ? "failed" : "not reached" };
+  const labels = { passed: "passed", missed: step === missed ? "failed" : "not reached" };
   const box = document.createElement("section");
   box.className = `step ${step === missed ? "refused" : step.status}`;
   const head = document.createElement("header");
@@ -272,7 +272,7 @@ function card(step, session) {
   title.textContent = STEPS[step.step];
   const status = document.createElement("span");
   status.className = "status";
-  status.textContent = words[step.status] ?? step.status;
+  status.textContent = labels[step.status] ?? step.status;
   head.append(title, status);
   box.append(head);
   const evidence = refused ? session.refused : step.evidence;

@@ -1,4 +1,4 @@
-"""The page at `/demo/liveness`: a liveness session with this device's camera, from three plain files."""
+"""Serves the demo page `/demo/liveness`, which runs a liveness session with the camera of the device."""
 
 from pathlib import Path
 from typing import Final
@@ -13,17 +13,17 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/demo/liveness")
 def page() -> FileResponse:
-    """The page."""
+    """Serve the page."""
     return FileResponse(FILES / "liveness.html", media_type="text/html")
 
 
 @router.get("/demo/liveness.js")
 def script() -> FileResponse:
-    """What it does."""
+    """Serve the script."""
     return FileResponse(FILES / "liveness.js", media_type="text/javascript")
 
 
 @router.get("/demo/liveness.css")
 def style() -> FileResponse:
-    """How it looks."""
+    """Serve the style sheet."""
     return FileResponse(FILES / "liveness.css", media_type="text/css")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from api.liveness.challenge import drawn, is_repeat, memory_of, progress_of, refusal
+from api.liveness.challenge import draw_challenge, is_repeat, memory_of, progress_of, refusal
 from shared.faces import Face, Recognisability
 from shared.liveness_sessions import TURNS, FrameInWork, Reason, SessionStatus, Step
 from shared.results import FrameResult
@@ -21,7 +21,7 @@ PASSED = (SessionStatus.PASSED, None)
 CLEAR = Recognisability(recognisable=True, score=0.95)
 DARK = Recognisability(recognisable=False, score=0.2, reasons=["degraded"], advice="Find better light.")
 challenges = st.builds(
-    lambda seed, number: drawn(MOVEMENTS, number, dice=random.Random(seed))[1:-1],  # noqa: S311 - a test's dice
+    lambda seed, number: draw_challenge(MOVEMENTS, number, rng=random.Random(seed))[1:-1],  # noqa: S311 - a test's dice
     st.integers(0, 10_000),
     st.integers(1, 6),
 )
@@ -371,7 +371,7 @@ def test_the_first_frame_waits_until_it_is_good_to_compare_with(head: Head, hint
 def test_a_challenge_has_a_turn_nothing_twice_in_a_row_and_a_look_straight_at_both_ends(
     kinds: set[Step], number: int, seed: int
 ) -> None:
-    steps = drawn(tuple(sorted(kinds)), number, dice=random.Random(seed))  # noqa: S311 - a test's dice
+    steps = draw_challenge(tuple(sorted(kinds)), number, rng=random.Random(seed))  # noqa: S311 - a test's dice
     assert len(steps) == number + 2
     assert steps[0] is steps[-1] is Step.LOOK_STRAIGHT
     assert set(steps[1:-1]) <= kinds
@@ -380,5 +380,5 @@ def test_a_challenge_has_a_turn_nothing_twice_in_a_row_and_a_look_straight_at_bo
 
 
 def test_challenges_differ() -> None:
-    seen = {drawn(MOVEMENTS, 3, dice=random.Random(seed)) for seed in range(300)}  # noqa: S311 - a test's dice
+    seen = {draw_challenge(MOVEMENTS, 3, rng=random.Random(seed)) for seed in range(300)}  # noqa: S311 - a test's dice
     assert len(seen) > 50
