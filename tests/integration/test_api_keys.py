@@ -1,4 +1,4 @@
-"""Keys in a real ledger, and the command that makes the first one; a gateway of its own process lets them in."""
+"""Keys in a real ledger, and the command that creates the first one; a gateway in its own process accepts them."""
 
 import re
 import subprocess
@@ -38,7 +38,7 @@ def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_key_is_kept_by_its_public_part_and_never_whole(stores: Stores, ledger_server: Server) -> None:
+def test_a_key_is_stored_by_its_public_part_and_never_whole(stores: Stores, ledger_server: Server) -> None:
     key, whole = put(stores)
     parts = read_key(whole)
     assert parts is not None
@@ -50,7 +50,7 @@ def test_a_key_is_kept_by_its_public_part_and_never_whole(stores: Stores, ledger
     assert parts[1] not in kept
 
 
-def test_a_use_is_noted_and_a_revoked_key_is_gone(stores: Stores) -> None:
+def test_a_use_is_recorded_and_a_revoked_key_is_gone(stores: Stores) -> None:
     key, _ = put(stores)
     assert key.last_used_at is None
     stores.api_keys.find(key.id)
@@ -64,7 +64,7 @@ def test_a_use_is_noted_and_a_revoked_key_is_gone(stores: Stores) -> None:
     assert stores.api_keys.of(DEFAULT) == []
 
 
-def test_a_time_that_a_key_is_given_is_never_put_off(stores: Stores) -> None:
+def test_the_expiry_of_a_key_is_never_extended(stores: Stores) -> None:
     key, _ = put(stores)
     for at, then in ((2e9, 2e9), (1e9, 1e9), (3e9, 1e9)):
         changed = stores.api_keys.expire(key.id, at=at)
@@ -73,7 +73,7 @@ def test_a_time_that_a_key_is_given_is_never_put_off(stores: Stores) -> None:
     assert stores.api_keys.expire("0" * 12, at=1.0) is None
 
 
-def test_a_key_needs_a_tenant_and_comes_with_it(stores: Stores) -> None:
+def test_a_key_needs_a_tenant_and_may_create_it(stores: Stores) -> None:
     public, _, digest = new_key()
     asked = ApiKey(public, "acme", frozenset({Scope.ADMIN}), digest)
     assert stores.api_keys.create(asked) is None
@@ -90,7 +90,7 @@ def test_a_key_needs_a_tenant_and_comes_with_it(stores: Stores) -> None:
     )
 
 
-def test_the_default_tenant_is_always_there_and_can_be_given_quotas(stores: Stores) -> None:
+def test_the_default_tenant_always_exists_and_can_have_quotas(stores: Stores) -> None:
     assert [tenant.id for tenant in stores.tenants.all()] == [DEFAULT]
     key, _ = put(stores)
     changed = stores.tenants.change(DEFAULT, {"disabled": True, "quality_policy": {"min_width": 80}})
@@ -101,7 +101,7 @@ def test_the_default_tenant_is_always_there_and_can_be_given_quotas(stores: Stor
     assert stores.tenants.change("nobody", {"name": "x"}) is None
 
 
-def test_the_command_makes_lists_and_revokes_keys(stores: Stores, ledger_server: Server) -> None:
+def test_the_command_creates_lists_and_revokes_keys(stores: Stores, ledger_server: Server) -> None:
     url = ledger_server.url.get_secret_value()
     made = command(url, "create", "--tenant", "acme", "--scopes", "jobs:read,admin", "--name", "ci", "--days", "30")
     assert made.returncode == 0, made.stderr
@@ -122,12 +122,12 @@ def test_the_command_makes_lists_and_revokes_keys(stores: Stores, ledger_server:
 @pytest.mark.parametrize(
     "arguments", [["create", "--tenant", "No"], ["create", "--scopes", "all"], ["create", "--days", "0"]]
 )
-def test_the_command_refuses_what_it_cannot_keep(arguments: list[str]) -> None:
+def test_the_command_refuses_invalid_input(arguments: list[str]) -> None:
     done = command("redis://127.0.0.1:1/0", *arguments)
     assert (done.returncode, "usage" in done.stderr) == (2, True)
 
 
-def test_a_closed_service_lets_keys_in_and_a_revoked_one_out_within_seconds(tmp_path: Path) -> None:
+def test_a_closed_service_accepts_new_and_drops_revoked_keys_in_seconds(tmp_path: Path) -> None:
     settings = {**FAKE, "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_AUTH": "keys"}
     with serving(tmp_path, settings) as stack:
         assert httpx.get(f"{stack.url}/v1/jobs").status_code == 401
@@ -144,11 +144,11 @@ def test_a_closed_service_lets_keys_in_and_a_revoked_one_out_within_seconds(tmp_
             time.sleep(0.2)
 
 
-def test_an_open_gateway_refuses_to_listen_to_others() -> None:
+def test_an_open_gateway_refuses_to_listen_on_other_addresses() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "api.app"],
         cwd=ROOT,
-        env={"VULTUS_HOST": "0.0.0.0", "PATH": ""},  # noqa: S104 - that it is refused is the point
+        env={"VULTUS_HOST": "0.0.0.0", "PATH": ""},  # noqa: S104 - the test expects a refusal
         capture_output=True,
         text=True,
         check=False,

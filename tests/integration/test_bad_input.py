@@ -1,4 +1,4 @@
-"""Bad input gets a clear answer from the real service, whether the gateway or the worker sees it."""
+"""Bad input gets a clear answer from the real service, whether the gateway or the worker detects it."""
 
 import io
 import json
@@ -68,7 +68,7 @@ def sixteen_bit() -> bytes:
 
 
 def rotated(orientation: int) -> bytes:
-    """A picture stored on its side, with the EXIF orientation that puts it upright."""
+    """A picture stored on its side, with the EXIF orientation that turns it upright."""
     turned = {3: 180, 6: 90, 8: 270}[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -89,7 +89,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("case", list(TAKEN))
-def test_an_unusual_file_is_read_upright_with_the_face_in_its_place(stack: Stack, case: str) -> None:
+def test_an_unusual_file_is_read_upright_with_the_face_in_place(stack: Stack, case: str) -> None:
     answer = requests.post(stack.url + "/detect", files={"file": TAKEN[case]}, timeout=30).json()
     plain = requests.post(stack.url + "/detect", files={"file": JPEG}, timeout=30).json()
     assert answer["num_faces"] == 1, answer
@@ -104,7 +104,7 @@ def test_an_unusual_file_is_read_upright_with_the_face_in_its_place(stack: Stack
         ("/liveness", "No face detected", "Multiple faces detected"),
     ],
 )
-def test_no_face_and_six_faces_are_answers_with_a_message(stack: Stack, call: str, none: str, several: str) -> None:
+def test_no_face_and_six_faces_are_results_with_a_message(stack: Stack, call: str, none: str, several: str) -> None:
     for photo, message in ((NO_FACE, none), (SIX_FACES, several)):
         answer = requests.post(stack.url + call, files={"file": photo.read_bytes()}, timeout=30)
         assert (answer.status_code, answer.json()["message"]) == (200, message)
@@ -121,7 +121,7 @@ def test_no_face_and_six_faces_are_answers_with_a_message(stack: Stack, call: st
         ('{"a": 1}', 422),
     ],
 )
-def test_a_wrong_stored_embedding_is_refused(stack: Stack, text: str, status: int) -> None:
+def test_an_invalid_stored_embedding_is_refused(stack: Stack, text: str, status: int) -> None:
     answer = requests.post(stack.url + "/verify", files={"file": JPEG}, data={"stored_embedding": text}, timeout=30)
     assert answer.status_code == status, answer.text
     assert answer.json()["code"] in {"invalid_embedding", "malformed_json"}
@@ -151,7 +151,7 @@ def test_embeddings_that_cannot_be_compared_are_422(stack: Stack, body: str) -> 
         ('{"operation": "verify", "image": {"base64": "AA=="}}', 422, "invalid_request"),
     ],
 )
-def test_broken_json_unknown_operation_and_unknown_field_are_told_apart(
+def test_broken_json_and_unknown_operation_or_field_have_distinct_errors(
     stack: Stack, body: str, status: int, code: str
 ) -> None:
     answer = requests.post(stack.url + "/v1/jobs", data=body, headers={"content-type": "application/json"}, timeout=10)

@@ -1,4 +1,4 @@
-"""Batches over HTTP, with a real gateway, real stores and a real worker of the fake engine."""
+"""Batches over HTTP, with a real gateway, real stores and a real worker with the fake engine."""
 
 import base64
 import json
@@ -42,7 +42,7 @@ def jobs(service: Stack, batch: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry["job"] for entry in entries]
 
 
-def test_a_batch_is_done_in_order_and_one_broken_image_holds_nobody_up(service: Stack) -> None:
+def test_a_batch_runs_in_order_and_a_broken_image_blocks_nothing(service: Stack) -> None:
     photos = [ASTRONAUT.read_bytes(), b"this is no picture", SIX_FACES.read_bytes(), ASTRONAUT.read_bytes()[:-2000]]
     rows = json.dumps([{"metadata": {"row": number}} for number in range(4)])
     answer = send(service, *photos, headers={"Prefer": "wait=30"}, items=rows)
@@ -71,7 +71,7 @@ def test_a_manifest_names_an_operation_for_each_item(service: Stack) -> None:
     assert [job["operation"] for job in jobs(service, answer.json())] == ["detect", "embed"]
 
 
-def test_a_batch_sent_again_under_its_key_is_the_same_batch(service: Stack) -> None:
+def test_a_batch_repeated_under_its_key_is_the_same_batch(service: Stack) -> None:
     photo, key = ASTRONAUT.read_bytes(), {"Idempotency-Key": f"batch-{time.time_ns()}"}
     first = send(service, photo, photo, headers=key)
     again = send(service, photo, photo, headers=key)
@@ -81,14 +81,14 @@ def test_a_batch_sent_again_under_its_key_is_the_same_batch(service: Stack) -> N
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
 
 
-def test_a_long_poll_is_answered_when_the_last_job_ends(service: Stack) -> None:
+def test_a_long_poll_returns_when_the_last_job_finishes(service: Stack) -> None:
     batch = send(service, *[ASTRONAUT.read_bytes()] * 5).json()
     found = get(service, batch["urls"]["self"], wait="30")
     assert (found["status"], found["counts"]["succeeded"]) == ("completed", 5)
     assert found["finished_at"]
 
 
-def test_a_canceled_batch_ends_at_once_and_its_ended_jobs_stay(service: Stack) -> None:
+def test_a_canceled_batch_ends_at_once_and_finished_jobs_stay(service: Stack) -> None:
     batch = send(service, *[ASTRONAUT.read_bytes()] * 60, b"this is no picture").json()
     answer = requests.post(f"{service.url}{batch['urls']['cancel']}", timeout=60)
     found = answer.json()
@@ -116,7 +116,7 @@ def test_an_erased_batch_leaves_no_trace(service: Stack) -> None:
                 assert not [name for name in (batch["id"], *names) if name.encode() in held], key
 
 
-def test_a_job_that_was_erased_alone_counts_as_ended(service: Stack) -> None:
+def test_a_job_that_was_erased_alone_counts_as_finished(service: Stack) -> None:
     batch = send(service, *[ASTRONAUT.read_bytes()] * 3).json()
     get(service, batch["urls"]["self"], wait="30")
     first, *_ = jobs(service, batch)
@@ -127,7 +127,7 @@ def test_a_job_that_was_erased_alone_counts_as_ended(service: Stack) -> None:
     assert [entry["index"] for entry in left] == [1, 2]
 
 
-def test_a_batch_that_waits_is_completed_when_its_last_job_is_erased(service: Stack) -> None:
+def test_a_waiting_batch_completes_when_its_last_job_is_erased(service: Stack) -> None:
     with service.ledger.client() as client:
         batch = send(service, *[ASTRONAUT.read_bytes()] * 40).json()
         names = [job["id"] for job in jobs(service, batch)]

@@ -1,4 +1,4 @@
-"""Batches, keys, fetches and the list, as the ledger keeps them on a real server."""
+"""Batches, keys, fetches and the list, as the ledger stores them on a real server."""
 
 import json
 import time
@@ -57,7 +57,7 @@ def run_one(ledger: Ledger) -> str:
     return claim.job.id
 
 
-def test_a_batch_counts_its_jobs_and_ends_once_with_the_last(stores: Stores, ledger_server: Server) -> None:
+def test_a_batch_counts_its_jobs_and_completes_once_with_the_last(stores: Stores, ledger_server: Server) -> None:
     jobs = [job(), job(refused=NOT_AN_IMAGE), job()]
     batch_id = accept_batch(stores, jobs)
     batch = stores.batches.read(batch_id)
@@ -81,13 +81,13 @@ def test_a_batch_counts_its_jobs_and_ends_once_with_the_last(stores: Stores, led
     assert found[0][1].error == NOT_AN_IMAGE
 
 
-def test_a_batch_of_refused_items_alone_is_completed_at_once(stores: Stores) -> None:
+def test_a_batch_of_only_refused_items_completes_at_once(stores: Stores) -> None:
     batch = stores.batches.read(accept_batch(stores, [job(refused=NOT_AN_IMAGE) for _ in range(3)]))
     assert batch is not None
     assert batch.status is BatchStatus.COMPLETED
 
 
-def test_a_batch_that_is_refused_leaves_no_image(stores: Stores, ledger_server: Server) -> None:
+def test_a_refused_batch_leaves_no_image(stores: Stores, ledger_server: Server) -> None:
     with pytest.raises(UnavailableError):
         stores.batches.accept(
             new_batch_id(shard=0, now_ms=1), [job(), job()], metadata={}, limits=Limits(0), result_ttl=HOUR
@@ -96,11 +96,11 @@ def test_a_batch_that_is_refused_leaves_no_image(stores: Stores, ledger_server: 
         assert client.keys("*image*") == []
 
 
-def test_images_of_a_batch_that_never_was_accepted_go_by_themselves(stores: Stores, ledger_server: Server) -> None:
+def test_images_of_a_batch_that_was_never_accepted_expire(stores: Stores, ledger_server: Server) -> None:
     jobs = [job()]
     accept_batch(stores, jobs)
     with ledger_server.store.client() as client:
-        assert client.ttl(keys.image(0, jobs[0].id)) == -1  # accepted: kept until the job ends
+        assert client.ttl(keys.image(0, jobs[0].id)) == -1  # accepted: kept until the job finishes
     staged = stores.batches
     staged._accept = lambda **_: pytest.fail("killed here")
     late = job()
@@ -110,7 +110,7 @@ def test_images_of_a_batch_that_never_was_accepted_go_by_themselves(stores: Stor
         assert 0 < client.ttl(keys.image(0, late.id)) <= 600
 
 
-def test_a_thousand_items_are_one_step_and_are_canceled_in_one(stores: Stores) -> None:
+def test_a_thousand_items_are_accepted_and_canceled_in_one_step_each(stores: Stores) -> None:
     batch_id = accept_batch(stores, [job() for _ in range(1000)])
     assert stores.jobs.depth() == (1000, 0)
     running = stores.jobs.claim("w")
@@ -135,7 +135,7 @@ def test_an_erased_batch_leaves_nothing(stores: Stores, ledger_server: Server) -
     assert stores.listing.page(JobFilter(), limit=10).jobs == []
 
 
-def test_a_hundred_equal_submissions_at_once_are_one_job(stores: Stores) -> None:
+def test_a_hundred_equal_concurrent_submissions_are_one_job(stores: Stores) -> None:
     def submit(_: int) -> str:
         try:
             reservation = stores.idempotency.begin("t", "key")
@@ -156,18 +156,20 @@ def test_a_hundred_equal_submissions_at_once_are_one_job(stores: Stores) -> None
     assert known.fingerprint == "print"
 
 
-def test_a_key_that_was_given_back_is_free_and_another_scope_never_held_it(stores: Stores) -> None:
+def test_a_released_key_is_free_and_another_scope_never_held_it(stores: Stores) -> None:
     first = stores.idempotency.begin("t", "key")
     stores.idempotency.begin("other", "key")
     stores.idempotency.abandon(first)
     again = stores.idempotency.begin("t", "key")
     assert again.known is None
-    stores.idempotency.abandon(first)  # late: the key is another's by now
+    stores.idempotency.abandon(first)  # too late: another submission has the key by now
     with pytest.raises(RequestError):
         stores.idempotency.begin("t", "key")
 
 
-def test_a_key_whose_taking_was_answered_to_nobody_is_ours(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_ours_even_if_the_response_to_reserving_it_was_lost(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = redis.Connection.read_response
     lost: list[object] = []
 
@@ -186,7 +188,7 @@ def test_a_key_whose_taking_was_answered_to_nobody_is_ours(stores: Stores, monke
     assert stores.idempotency.begin("t", "key").known is not None
 
 
-def test_a_submission_that_lost_its_key_accepts_nothing(stores: Stores) -> None:
+def test_a_submission_that_lost_its_key_is_not_accepted(stores: Stores) -> None:
     reservation = stores.idempotency.begin("t", "key")
     stores.idempotency.abandon(reservation)
     stores.idempotency.begin("t", "key")
@@ -197,7 +199,7 @@ def test_a_submission_that_lost_its_key_accepts_nothing(stores: Stores) -> None:
 
 
 @pytest.mark.parametrize("refused", [None, NOT_AN_IMAGE], ids=["done", "refused"])
-def test_a_key_lives_as_long_as_its_batch_and_a_day_at_least(
+def test_a_key_lives_as_long_as_its_batch_and_at_least_a_day(
     stores: Stores, ledger_server: Server, refused: JobFailure | None
 ) -> None:
     reservation = stores.idempotency.begin("t", "key")
@@ -217,18 +219,18 @@ def test_a_key_lives_as_long_as_its_batch_and_a_day_at_least(
     assert known.id == batch
 
 
-def test_a_key_lives_as_long_as_its_job_and_a_day_at_least(stores: Stores, ledger_server: Server) -> None:
+def test_a_key_lives_as_long_as_its_job_and_at_least_a_day(stores: Stores, ledger_server: Server) -> None:
     reservation = stores.idempotency.begin("t", "key")
     key = keys.idempotency(0, reservation.digest)
     with ledger_server.store.client() as client:
-        assert 0 < client.ttl(key) <= 60  # a gateway that dies now holds it no longer
+        assert 0 < client.ttl(key) <= 60  # a gateway that dies now no longer holds it
         stores.jobs.accept(job(), limits=LIMITS, under=reservation.sealed("p"))
-        assert client.ttl(key) == -1  # as long as the job has not ended
+        assert client.ttl(key) == -1  # as long as the job is unfinished
         run_one(stores.jobs)
         assert 86_300 < client.ttl(key) <= 86_400
 
 
-def test_a_job_by_url_is_in_line_for_a_worker_once_its_image_is_there(stores: Stores) -> None:
+def test_a_job_by_url_is_queued_once_its_image_has_arrived(stores: Stores) -> None:
     new = job(url="https://example.org/face.jpg")
     stores.jobs.accept(new, limits=LIMITS)
     assert stores.jobs.claim("w") is None
@@ -236,14 +238,14 @@ def test_a_job_by_url_is_in_line_for_a_worker_once_its_image_is_there(stores: St
     assert (fetch.job_id, fetch.image_url, fetch.reference_url) == (new.id, "https://example.org/face.jpg", None)
     assert stores.fetches.take(most=5, hold=timedelta(seconds=1)) == []
     time.sleep(0.06)
-    assert len(stores.fetches.take(most=5, hold=timedelta(seconds=1))) == 1  # whoever held it is gone
+    assert len(stores.fetches.take(most=5, hold=timedelta(seconds=1))) == 1  # the earlier hold is gone
     assert stores.fetches.supply(new.id, image=b"pixels", reference=None)
     assert not stores.fetches.supply(new.id, image=b"pixels", reference=None)
     assert run_one(stores.jobs) == new.id
     assert stores.fetches.waiting() == 0
 
 
-def test_a_job_whose_image_cannot_be_had_fails_and_one_that_was_canceled_meanwhile_does_not(stores: Stores) -> None:
+def test_a_job_fails_without_its_image_unless_it_was_canceled_meanwhile(stores: Stores) -> None:
     new, gone = job(url="https://a.example/1"), job(url="https://a.example/2")
     stores.jobs.accept(new, limits=LIMITS)
     stores.jobs.accept(gone, limits=LIMITS)
@@ -257,7 +259,7 @@ def test_a_job_whose_image_cannot_be_had_fails_and_one_that_was_canceled_meanwhi
     assert [fetch.job_id for fetch in stores.fetches.take(most=5, hold=HOUR)] == [again.id]
 
 
-def test_the_list_gives_every_job_once_however_it_is_paged(ledger_server: Server) -> None:
+def test_the_list_returns_every_job_once_however_it_is_paged(ledger_server: Server) -> None:
     with connect(ledger_server.url) as client:
         stores = open_stores(client, shards=3, lease=timedelta(seconds=5))
         accepted = []
@@ -291,7 +293,7 @@ def test_the_list_gives_every_job_once_however_it_is_paged(ledger_server: Server
         assert [each.id for each in newer] == accepted[:19:-1]
 
 
-def test_dead_letters_are_a_list_of_their_own_among_the_failed(stores: Stores) -> None:
+def test_dead_letters_are_a_separate_list_of_failed_jobs(stores: Stores) -> None:
     lost, damaged = job(), job()
     stores.jobs.accept(lost, limits=LIMITS)
     claim = stores.jobs.claim("w")
@@ -308,7 +310,7 @@ def test_dead_letters_are_a_list_of_their_own_among_the_failed(stores: Stores) -
     assert [each.id for each in stores.listing.page(JobFilter(dead_lettered=True), limit=9).jobs] == [lost.id]
 
 
-def test_the_list_forgets_what_has_expired(stores: Stores, ledger_server: Server) -> None:
+def test_the_list_drops_expired_jobs(stores: Stores, ledger_server: Server) -> None:
     new = NewJob(
         id=new_job_id(shard=0, now_ms=1),
         operation=Operation.DETECT,

@@ -14,7 +14,7 @@ from tools.setup import ROOT
 
 
 @pytest.mark.timeout(900)
-def test_a_short_run_fills_every_row_without_labelled_pictures_too(tmp_path: Path) -> None:
+def test_a_short_run_fills_every_row_even_without_labelled_pictures(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.run", "--quick", "--out", str(tmp_path)]
     none = {**os.environ, "VULTUS_TEST_DATA": str(tmp_path / "none")}
     done = subprocess.run(command, cwd=ROOT, env=none, capture_output=True, text=True, timeout=850, check=False)

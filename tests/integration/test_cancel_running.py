@@ -1,4 +1,4 @@
-"""A running job that is canceled frees its worker at the next stage, through the real store's channel."""
+"""Canceling a running job frees its worker at the next stage, through the real store's channel."""
 
 import threading
 import time
@@ -36,9 +36,7 @@ def running(ledger: Ledger) -> str:
     return job.id
 
 
-def test_cancel_and_erase_reach_the_worker_at_once_also_after_the_store_was_away(
-    ledger: Ledger, ledger_server: Server
-) -> None:
+def test_cancel_and_erase_reach_the_worker_at_once_even_after_an_outage(ledger: Ledger, ledger_server: Server) -> None:
     cancels = Cancels(ledger)
     cancels.start()
     try:

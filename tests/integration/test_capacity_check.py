@@ -7,7 +7,7 @@ import sys
 from tools.setup import ROOT
 
 
-def test_the_check_drives_the_stack_at_two_loads_and_compares_each_figure() -> None:
+def test_the_check_runs_the_stack_at_two_loads_and_compares_every_figure() -> None:
     command = [sys.executable, "-m", "bench.capacity.check", "--jobs", "40"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     rows = re.findall(

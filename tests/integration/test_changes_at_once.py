@@ -1,4 +1,4 @@
-"""Changes of one record at the same time: none is lost, a stale one is refused, and a deletion wins."""
+"""Concurrent changes of one record: none is lost, a stale one is refused, and a deletion wins."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -36,7 +36,7 @@ def test_changes_of_different_fields_are_all_kept(stores: Stores) -> None:
         assert (tenant.disabled, tenant.quotas) == (True, Quotas(jobs=number))
 
 
-def test_of_two_changes_of_one_version_the_second_is_refused(stores: Stores) -> None:
+def test_the_second_of_two_changes_of_one_version_is_refused(stores: Stores) -> None:
     created = stores.endpoints.create(endpoint())
     changed = stores.endpoints.change(created.id, {"description": "a"}, versions={created.version})
     assert changed is not None
@@ -56,7 +56,7 @@ def listeners(server: Server) -> set[bytes]:
         return {name for event_type in SUBSCRIBABLE for name in client.smembers(keys.listeners(0, event_type))}
 
 
-def test_an_endpoint_that_is_deleted_while_it_is_changed_listens_no_more(stores: Stores, ledger_server: Server) -> None:
+def test_an_endpoint_deleted_during_a_change_stops_listening(stores: Stores, ledger_server: Server) -> None:
     for _ in range(ROUNDS):
         name = stores.endpoints.create(endpoint(EventType.JOB_FAILED)).id
         together = Barrier(3)
@@ -90,7 +90,7 @@ def test_the_sets_of_listeners_follow_the_last_change(stores: Stores, ledger_ser
         assert listening == set(kept.events)
 
 
-def test_an_endpoint_signs_with_a_bounded_number_of_secrets(stores: Stores) -> None:
+def test_an_endpoint_signs_with_a_limited_number_of_secrets(stores: Stores) -> None:
     name = stores.endpoints.create(endpoint()).id
     for number in range(3 * MAX_SECRETS):
         rotated = stores.endpoints.rotate(name, f"whsec_{number}", overlap=timedelta(days=7))

@@ -1,4 +1,4 @@
-"""What the storms do to single steps and to the clock of a ledger happens as they say."""
+"""The storms' kills inside single steps, and their changes of a ledger's clock, work as described."""
 
 import signal
 import subprocess
@@ -44,13 +44,13 @@ def test_a_process_dies_at_the_step_that_a_file_names(tmp_path: Path, when: str,
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_every_step_that_may_be_broken_off_exists(step: str) -> None:
+def test_every_step_with_a_mine_exists(step: str) -> None:
     owner, name = STEPS[step]
     assert callable(getattr(owner, name))
     assert WHEN == ("before", "after")
 
 
-def test_the_clock_of_a_ledger_is_set_and_its_work_goes_on(ledger: Ledger, ledger_server: Server) -> None:
+def test_the_clock_of_a_ledger_can_be_set_while_it_works(ledger: Ledger, ledger_server: Server) -> None:
     job_id = accept(ledger)
     with connect(ledger_server.url) as client:
         if is_cluster(client):
@@ -69,7 +69,7 @@ def finish_all(ledger: Ledger) -> None:
         assert ledger.finish(claim.job.id, claim.token, Outcome(result={}))
 
 
-def test_clock_jumps_in_the_midst_of_work_leave_nothing_for_the_oracle(
+def test_clock_jumps_during_work_leave_nothing_for_the_oracle(
     ledger: Ledger, ledger_server: Server, broker_server: Server
 ) -> None:
     with connect(ledger_server.url) as client, connect(broker_server.url) as broker:
@@ -83,7 +83,7 @@ def test_clock_jumps_in_the_midst_of_work_leave_nothing_for_the_oracle(
             set_clock(client, by=by)
             ledger.reap(max_attempts=9)
             finish_all(ledger)
-        set_clock(client, by=300)  # whatever the early worker still held is over
+        set_clock(client, by=300)  # everything that the early worker still held is expired
         ledger.reap(max_attempts=9)
         finish_all(ledger)
         assert len(early) == 3
@@ -94,11 +94,11 @@ def test_clock_jumps_in_the_midst_of_work_leave_nothing_for_the_oracle(
         assert endless(client) == []
 
 
-def test_both_ways_to_set_a_clock_move_the_same_fields() -> None:
+def test_both_ways_to_set_a_clock_shift_the_same_fields() -> None:
     assert set(TIMES) == set(test_store_clock.TIMES)
 
 
-def test_what_holds_a_text_is_found_by_name_and_by_value(ledger: Ledger, ledger_server: Server) -> None:
+def test_keys_that_contain_a_text_are_found_by_name_and_by_value(ledger: Ledger, ledger_server: Server) -> None:
     job_id = accept(ledger)
     with connect(ledger_server.url) as client:
         client.xadd("log", {"who": job_id})

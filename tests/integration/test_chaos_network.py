@@ -1,4 +1,4 @@
-"""The bad network of the storms is as bad as it says: slow, stalled, cut, or without some of the answers."""
+"""The bad network of the storms behaves as described: slow, stalled, cut, or without some of the responses."""
 
 import contextlib
 import time
@@ -34,14 +34,14 @@ def failures(client: redis.Redis, times: int) -> int:
     return count
 
 
-def test_a_clear_line_changes_nothing(client: redis.Redis, line: Line) -> None:
+def test_a_clear_connection_changes_nothing(client: redis.Redis, line: Line) -> None:
     value = b"x" * 300_000
     client.set("key", value)
     assert client.get("key") == value
     assert (failures(client, 50), line.connections) == (0, 1)
 
 
-def test_a_slow_line_is_slow_either_way(client: redis.Redis, line: Line) -> None:
+def test_a_slow_connection_is_slow_in_both_directions(client: redis.Redis, line: Line) -> None:
     client.ping()
     line.slow(0.1)
     begin = time.monotonic()
@@ -49,7 +49,7 @@ def test_a_slow_line_is_slow_either_way(client: redis.Redis, line: Line) -> None
     assert time.monotonic() - begin >= 0.2
 
 
-def test_nothing_moves_on_a_stalled_line_and_everything_once_it_is_clear(client: redis.Redis, line: Line) -> None:
+def test_a_stalled_connection_forwards_everything_once_it_is_clear(client: redis.Redis, line: Line) -> None:
     client.ping()
     line.stall()
     with pytest.raises(redis.TimeoutError):
@@ -58,7 +58,7 @@ def test_nothing_moves_on_a_stalled_line_and_everything_once_it_is_clear(client:
     assert client.ping()
 
 
-def test_a_cut_line_resets_what_is_open_and_what_comes(client: redis.Redis, line: Line) -> None:
+def test_a_cut_connection_resets_open_and_new_connections(client: redis.Redis, line: Line) -> None:
     client.ping()
     line.cut()
     assert failures(client, 3) == 3
@@ -66,7 +66,7 @@ def test_a_cut_line_resets_what_is_open_and_what_comes(client: redis.Redis, line
     assert failures(client, 3) == 0
 
 
-def test_where_answers_are_lost_the_store_did_what_it_was_asked(
+def test_the_store_did_its_work_even_if_responses_are_lost(
     client: redis.Redis, line: Line, broker_server: Server
 ) -> None:
     client.ping()
@@ -76,7 +76,7 @@ def test_where_answers_are_lost_the_store_did_what_it_was_asked(
     assert 0 < failed < 50
     with broker_server.store.client() as there:
         done = int(there.get("count") or 0)
-    assert done > 50 - failed  # some that failed were done
+    assert done > 50 - failed  # some of the failed calls took effect
     with contextlib.suppress(redis.RedisError):
         client.ping()
     assert line.swallowed >= failed / 2

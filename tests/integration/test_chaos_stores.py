@@ -1,4 +1,4 @@
-"""What the storms' oracle is shown is what the stores hold: damage done to a real ledger is found."""
+"""The storms' oracle sees what the stores hold: damage to a real ledger is found."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -46,7 +46,7 @@ def served(ledger: Ledger, count: int) -> list[Account]:
     return accounts
 
 
-def test_a_ledger_that_did_its_work_passes(ledger: Ledger, both: tuple[redis.Redis, redis.Redis]) -> None:
+def test_an_undamaged_ledger_passes(ledger: Ledger, both: tuple[redis.Redis, redis.Redis]) -> None:
     accounts = served(ledger, 5)
     assert audit(accounts, [], snapshot(*both, shards=1, keys_lead_to={}), max_attempts=3) == []
 
@@ -74,7 +74,7 @@ def test_damage_done_to_a_real_ledger_is_found(
     )
 
 
-def test_a_key_without_an_end_and_a_key_in_the_wrong_store_are_found(
+def test_a_key_without_a_ttl_and_a_key_in_the_wrong_store_are_found(
     ledger: Ledger, both: tuple[redis.Redis, redis.Redis]
 ) -> None:
     (account,) = served(ledger, 1)

@@ -30,7 +30,7 @@ def post(stack: Stack, call: str, picture: Path) -> requests.Response:
         return requests.post(stack.url + path, files={"file": file}, data=form, timeout=60)
 
 
-def test_the_labelled_pictures_are_there() -> None:
+def test_the_labelled_pictures_are_present() -> None:
     labelled("classic.json")
 
 

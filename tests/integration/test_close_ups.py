@@ -1,4 +1,4 @@
-"""Faces that fill the frame are found, nothing else is, and how a photograph was read does not change its liveness."""
+"""Faces that fill the frame are found, nothing else is, and how a photo was decoded does not change its liveness."""
 
 import json
 from collections.abc import Iterator
@@ -25,19 +25,19 @@ from worker.packs.manifests import CATALOG, DetectionPlan
 pytestmark = pytest.mark.integration
 
 LARGE = 4000
-"""Long side of a photograph that jobs read at half its size."""
+"""Long side of a photo that jobs decode at half its size."""
 
 
 @cache
 def detector() -> Detector:
-    """The detector of the compact pack, looking as its manifest in the catalog says."""
+    """The detector of the compact pack, configured by its manifest in the catalog."""
     plan = json.loads((CATALOG / "compact.json").read_text())["detection"]
     own = engine()._detector
     return Detector(own._session, DetectionPlan.model_validate(plan), threshold=0.5, trimmed=True)
 
 
 def crops(*, grown: float) -> Iterator[tuple[str, Pixels]]:
-    """Each labelled portrait, cut along its face's box times `grown`."""
+    """Each labelled portrait, cropped to its face's box times `grown`."""
     for name, image, face in portraits():
         x1, y1, x2, y2 = face.box
         across, down = (grown - 1) * (x2 - x1) / 2, (grown - 1) * (y2 - y1) / 2
@@ -78,7 +78,7 @@ def reading(data: bytes, operation: Operation, **params: Any) -> Liveness:
     return Liveness.model_validate(result.faces[0].liveness if operation is Operation.ANALYZE else result.liveness)
 
 
-def test_liveness_does_not_depend_on_how_a_photograph_was_read() -> None:
+def test_liveness_does_not_depend_on_how_a_photo_was_decoded() -> None:
     portrait = [(name, image) for name, image, _ in portraits()][::6]
     close = list(crops(grown=1.0))[::6]
     assert len(portrait) + len(close) >= 8

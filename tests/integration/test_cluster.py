@@ -1,4 +1,4 @@
-"""The ledger over a cluster of three primaries with six shards; the promises of one shard run in the other modules."""
+"""The ledger over a cluster of three primaries with six shards; other modules cover a single shard."""
 
 import json
 import time
@@ -48,7 +48,7 @@ def one_on_each(ledger: Ledger) -> list[str]:
 
 
 def away(cluster: Cluster) -> tuple[Node, set[int]]:
-    """The node that is to go, and its shards: not the one that has the roll call of the workers."""
+    """The node to kill, and its shards: not the node with the worker registry."""
     roll = key_slot(keys.WORKERS_SEEN.encode()) * NODES // SLOTS
     node = cluster.nodes[(roll + 1) % NODES]
     return node, {shard for shard in range(SHARDS) if cluster.home(shard) is node}
@@ -71,7 +71,7 @@ def test_jobs_of_all_shards_are_claimed_finished_and_listed(stores: Stores) -> N
     assert stores.jobs.statuses(jobs) == [Status.SUCCEEDED] * SHARDS
 
 
-def test_what_dead_workers_left_is_healed_on_every_shard(stores: Stores) -> None:
+def test_leftovers_of_dead_workers_are_repaired_on_every_shard(stores: Stores) -> None:
     jobs = one_on_each(stores.jobs)
     while stores.jobs.claim("w"):
         pass
@@ -81,7 +81,7 @@ def test_what_dead_workers_left_is_healed_on_every_shard(stores: Stores) -> None
     assert (healed.queued, healed.away) == (SHARDS, None)
 
 
-def test_a_batch_that_is_refused_leaves_no_image_on_any_node(stores: Stores, cluster: Cluster) -> None:
+def test_a_refused_batch_leaves_no_image_on_any_node(stores: Stores, cluster: Cluster) -> None:
     batch_id = new_batch_id(shard=3, now_ms=1)
     jobs = [NewJob(id=new_id(3), operation=Operation.DETECT, params={}, image=b"x", result_ttl=HOUR) for _ in range(3)]
     with pytest.raises(UnavailableError):
@@ -91,7 +91,7 @@ def test_a_batch_that_is_refused_leaves_no_image_on_any_node(stores: Stores, clu
             assert client.dbsize() == 0
 
 
-def test_workers_are_called_wherever_the_roll_lies(cluster: Cluster) -> None:
+def test_workers_are_listed_from_whichever_node_has_the_registry(cluster: Cluster) -> None:
     with connect(cluster.url) as client:
         info = WorkerInfo("w", "p", "c", 512, "CPU", 1)
         presence = Presence(client)
@@ -101,7 +101,7 @@ def test_workers_are_called_wherever_the_roll_lies(cluster: Cluster) -> None:
         assert presence.alive() == []
 
 
-def test_every_primary_must_keep_what_is_promised(cluster: Cluster) -> None:
+def test_every_primary_must_meet_the_durability_promise(cluster: Cluster) -> None:
     lax = cluster.nodes[2].store
     with connect(cluster.url) as client, lax.client() as server:
         verify_durability(client, "always")
@@ -114,7 +114,7 @@ def test_every_primary_must_keep_what_is_promised(cluster: Cluster) -> None:
             server.config_set("appendfsync", "always")
 
 
-def test_an_address_of_another_kind_is_refused(cluster: Cluster, broker_server: Server) -> None:
+def test_a_url_of_another_kind_of_store_is_refused(cluster: Cluster, broker_server: Server) -> None:
     with pytest.raises(SettingsError, match="no node of one"):
         connect(type(cluster.url)(broker_server.store.url.replace("redis://", "redis+cluster://").removesuffix("/0")))
     with (
@@ -124,15 +124,13 @@ def test_an_address_of_another_kind_is_refused(cluster: Cluster, broker_server: 
         verify_durability(client, "always")
 
 
-def test_a_wrong_password_is_told_from_a_node_that_is_away(cluster: Cluster) -> None:
+def test_a_wrong_password_is_distinguished_from_an_unreachable_node(cluster: Cluster) -> None:
     wrong = cluster.url.get_secret_value().replace(cluster.password, "guess")
     with pytest.raises(SettingsError, match="user or the password"):
         connect(type(cluster.url)(wrong))
 
 
-def test_without_one_primary_the_shards_elsewhere_go_on_and_its_own_come_back_whole(
-    stores: Stores, cluster: Cluster
-) -> None:
+def test_shards_of_a_dead_primary_return_whole_while_others_continue(stores: Stores, cluster: Cluster) -> None:
     jobs = one_on_each(stores.jobs)
     node, lost = away(cluster)
     assert 0 < len(lost) < SHARDS
@@ -148,21 +146,21 @@ def test_without_one_primary_the_shards_elsewhere_go_on_and_its_own_come_back_wh
     claims = [stores.jobs.claim("w") for _ in there]
     assert {claim.job.id for claim in claims if claim} == there
     with pytest.raises(UnavailableError):
-        stores.jobs.claim("w")  # nothing more is to be had elsewhere
+        stores.jobs.claim("w")  # nothing more is available elsewhere
     time.sleep(LEASE.total_seconds() + 0.1)
     healed = stores.jobs.reap(max_attempts=3)
     assert set(healed.requeued) == there
     assert healed.away is not None
     assert stores.fetches.take(most=9, hold=HOUR) == []
     with pytest.raises(UnavailableError):
-        stores.listing.page(JobFilter(), limit=50)  # a list with gaps would be a lie
-    with connect(cluster.url) as late:  # whoever comes now finds its way too
+        stores.listing.page(JobFilter(), limit=50)  # a list with gaps would be wrong
+    with connect(cluster.url) as late:  # new clients find their way too
         assert late.exists(keys.queue(min(set(range(SHARDS)) - lost)))
     node.start()
     assert set(jobs) == {claim.job.id for _ in jobs if (claim := stores.jobs.claim("w"))}
 
 
-def test_a_replica_takes_over_the_shards_of_its_primary_and_the_old_one_follows(tmp_path: Path) -> None:
+def test_a_replica_takes_over_its_primarys_shards_and_the_old_one_follows(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, replicas=True)
     try:
         cluster.start()
@@ -219,13 +217,13 @@ def status(stack: Stack, job_id: str) -> str:
 
 
 def test_a_gateway_and_a_worker_do_everything_over_a_cluster(service: Stack) -> None:
-    jobs = [submit(service).json()["id"] for _ in range(90)]  # drawn; fewer might miss one of the six
+    jobs = [submit(service).json()["id"] for _ in range(90)]  # random; fewer might miss one of the six
     assert {shard_of(job_id) for job_id in jobs} == set(range(SHARDS))
     until(lambda: all(status(service, job_id) == "succeeded" for job_id in jobs))
     begin = time.monotonic()
     done = submit(service, Prefer="wait=20")
     assert (done.status_code, done.json()["status"]) == (200, "succeeded")
-    assert time.monotonic() - begin < 1.4  # heard of, not read again: that is done every 1.5 s
+    assert time.monotonic() - begin < 1.4  # notified, not read again: that happens every 1.5 s
     first, again = (submit(service, Idempotency_Key="once").json()["id"] for _ in range(2))
     assert first == again
     stream = requests.get(f"{service.url}/v1/jobs/{first}/events", timeout=20).text
@@ -245,7 +243,7 @@ def test_a_gateway_and_a_worker_do_everything_over_a_cluster(service: Stack) -> 
     until(lambda: requests.get(where, timeout=20).json()["status"] == "completed")
 
 
-def test_the_service_goes_on_without_one_primary_and_loses_nothing(service: Stack, cluster: Cluster) -> None:
+def test_the_service_continues_without_one_primary_and_loses_nothing(service: Stack, cluster: Cluster) -> None:
     accepted = [submit(service).json()["id"] for _ in range(12)]
     until(lambda: all(status(service, job_id) == "succeeded" for job_id in accepted))
     node, lost = away(cluster)

@@ -1,4 +1,4 @@
-"""Where a courier goes, and whose certificate it takes: real processes, names of the test's own."""
+"""Where a courier connects, and whose certificate it accepts: real processes, names defined by the test."""
 
 import json
 import ssl
@@ -40,7 +40,7 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """It may go nowhere but into the public internet."""
+    """It may connect only to the public internet."""
     told = {"VULTUS_WEBHOOK_ALLOW_PRIVATE": "", "VULTUS_WEBHOOK_RETRIES": "0.1", "ODD_NAMES": json.dumps(NAMES)}
     with site(tmp_path_factory.mktemp("strict"), told, module="tests.integration.odd_courier") as running:
         yield running
@@ -61,25 +61,25 @@ def words(running: Site, jobs: dict[str, str]) -> dict[str, tuple[DeliveryStatus
     return found
 
 
-def test_nothing_goes_to_an_address_that_is_not_public(strict: Site, partner: Partner) -> None:
+def test_nothing_is_sent_to_an_address_that_is_not_public(strict: Site, partner: Partner) -> None:
     hosts = [*CLOSED, *NAMES, "localhost"]
     found = words(strict, {host: strict.end(f"http://{host}:{partner.port}/hook") for host in hosts})
     assert found == dict.fromkeys(hosts, (FAILED, {"address_refused"}))
     assert partner.connections == 0
 
 
-def test_what_can_be_read_in_two_ways_is_sent_to_nobody(strict: Site, partner: Partner) -> None:
+def test_an_ambiguous_url_is_never_sent_to(strict: Site, partner: Partner) -> None:
     found = words(strict, {host: strict.end(f"http://{host}/hook") for host in ODD})
     assert found == dict.fromkeys(ODD, (FAILED, {"url_refused"}))
     assert partner.connections == 0
 
 
-def test_a_name_that_leads_nowhere_is_asked_for_again(strict: Site) -> None:
+def test_an_unresolvable_name_is_resolved_again(strict: Site) -> None:
     found = words(strict, {"nowhere": strict.end("http://nowhere.invalid/hook")})
     assert found == {"nowhere": (FAILED, {"unresolved"})}
 
 
-def test_metadata_stays_closed_where_private_networks_are_open(tmp_path: Path, partner: Partner) -> None:
+def test_metadata_stays_closed_if_private_networks_are_open(tmp_path: Path, partner: Partner) -> None:
     hosts = ["169.254.169.254", "[fd00:ec2::254]", "100.100.100.200", "168.63.129.16", "10.0.0.1", "cloud.example"]
     told = {
         "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8,100.64.0.0/10,fc00::/7",
@@ -93,7 +93,7 @@ def test_metadata_stays_closed_where_private_networks_are_open(tmp_path: Path, p
         assert partner.asked[0].headers["host"] == f"home.example:{partner.port}"
 
 
-def test_names_that_hang_delay_nobody_else(tmp_path: Path, partner: Partner) -> None:
+def test_hanging_name_lookups_delay_no_other_delivery(tmp_path: Path, partner: Partner) -> None:
     with site(tmp_path, module="tests.integration.odd_courier") as running:
         stuck = [running.end(f"http://hangs.example:{5000 + number}/") for number in range(40)]
         begin = time.monotonic()
@@ -113,7 +113,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def trusting(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Site]:
-    """It trusts the test's authority, and takes https alone."""
+    """It trusts the test's authority and accepts only https."""
     folder = tmp_path_factory.mktemp("trusting")
     authority.cert_pem.write_to_path(str(folder / "authority.pem"))
     names = {"partner.example": [LOOPBACK], "other.example": [LOOPBACK]}
@@ -133,9 +133,7 @@ def serving(authority: trustme.CA, *names: str) -> Partner:
     return Partner(tls=tls)
 
 
-def test_the_certificate_is_that_of_the_name_though_an_address_is_connected_to(
-    trusting: Site, authority: trustme.CA
-) -> None:
+def test_the_certificate_must_match_the_name_although_an_address_is_used(trusting: Site, authority: trustme.CA) -> None:
     server = serving(authority, "partner.example")
     assert trusting.settled(trusting.end(server.url(host="partner.example")))[0].status is DELIVERED
     assert server.names == ["partner.example"]
@@ -143,7 +141,7 @@ def test_the_certificate_is_that_of_the_name_though_an_address_is_connected_to(
     server.close()
 
 
-def test_a_certificate_that_does_not_hold_gets_nothing(trusting: Site, authority: trustme.CA) -> None:
+def test_a_receiver_with_an_invalid_certificate_gets_nothing(trusting: Site, authority: trustme.CA) -> None:
     servers = {
         "of another name": serving(authority, "other.example"),
         "of the address": serving(authority, LOOPBACK),
@@ -158,12 +156,12 @@ def test_a_certificate_that_does_not_hold_gets_nothing(trusting: Site, authority
         server.close()
 
 
-def test_without_leave_nothing_goes_unencrypted(trusting: Site, partner: Partner) -> None:
+def test_nothing_is_sent_unencrypted_without_permission(trusting: Site, partner: Partner) -> None:
     assert words(trusting, {"plain": trusting.end(partner.url())}) == {"plain": (FAILED, {"url_refused"})}
     assert partner.connections == 0
 
 
-def test_no_proxy_of_the_environment_is_asked(tmp_path: Path, partner: Partner) -> None:
+def test_proxies_from_the_environment_are_not_used(tmp_path: Path, partner: Partner) -> None:
     proxy = Partner(OK)
     told = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), proxy.url("/"))
     with site(tmp_path, {**told, "NO_PROXY": "", "no_proxy": ""}) as running:

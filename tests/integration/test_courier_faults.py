@@ -1,4 +1,4 @@
-"""Partners that misbehave, byte by byte: every event arrives, under one id, soon, and the log says what was."""
+"""Partners that misbehave, byte by byte: every event arrives, under one id, soon, and the log says what happened."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ DELIVERED, FAILED, CANCELED = DeliveryStatus.DELIVERED, DeliveryStatus.FAILED, D
 METADATA = "http://169.254.169.254/latest/meta-data/"
 CHUNKED = head("200 OK", transfer_encoding="chunked")
 ATTEMPTS = 4
-"""One and three retries."""
+"""One attempt and three retries."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def partners() -> Iterator[list[Partner]]:
         "trickle",
     ],
 )
-def test_a_success_is_one_however_the_rest_of_its_answer_goes(
+def test_a_success_counts_whatever_follows_its_status(
     courier: Site, partners: list[Partner], deed: Deed, status: int, error: str | None
 ) -> None:
     partners.append(partner := Partner(deed))
@@ -91,7 +91,7 @@ def test_a_success_is_one_however_the_rest_of_its_answer_goes(
     (asked,) = partner.asked
     asked.verify(SECRET)
     assert (asked.path, asked.id) == ("/hook?token=abc", event_id(job_id))
-    assert partner.sent < 32 * 1024 * 1024  # what the line holds, not what it was offered
+    assert partner.sent < 32 * 1024 * 1024  # what the connection holds, not what it was offered
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_success_is_one_however_the_rest_of_its_answer_goes(
         "lengths",
     ],
 )
-def test_what_fails_is_told_again_under_the_same_id(
+def test_a_failed_delivery_is_repeated_under_the_same_id(
     courier: Site, partners: list[Partner], deed: Deed, status: int | None, error: str | None
 ) -> None:
     partners.append(partner := Partner(deed, OK))
@@ -161,9 +161,7 @@ def test_what_fails_is_told_again_under_the_same_id(
         asked.verify(SECRET)
 
 
-def test_after_the_last_attempt_it_has_failed_and_a_resend_makes_it_whole(
-    courier: Site, partners: list[Partner]
-) -> None:
+def test_a_delivery_fails_after_the_last_attempt_and_can_be_resent(courier: Site, partners: list[Partner]) -> None:
     bad = says("500 Oops", b"why")
     partners.append(partner := Partner(*[bad] * ATTEMPTS, OK))
     job_id = courier.end(partner.url())
@@ -189,20 +187,20 @@ def test_a_partner_that_asks_for_time_is_left_alone_for_it(courier: Site, partne
     assert courier.settled(second)[0].attempts == 1
 
 
-def test_time_that_one_tenant_is_asked_for_stops_no_other_tenant(courier: Site, partners: list[Partner]) -> None:
+def test_retry_after_for_one_tenant_does_not_stop_another(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(says("429 Slow Down", Retry_After="86400"), OK))
     refused = courier.end(partner.url("/a"), tenant="a")
     while not (found := courier.stores.deliveries.of_subject(refused, tenant="a")) or found[0].last_status != 429:
         time.sleep(0.01)
     (waiting,) = found
     assert waiting.next_at is not None
-    assert 3590 < waiting.next_at - waiting.created_at < 3610  # an hour is the most that is granted
+    assert 3590 < waiting.next_at - waiting.created_at < 3610  # an hour is the maximum
     served = courier.end(partner.url("/b"), tenant="b")
     assert courier.settled(served, tenant="b", within=5)[0].status is DELIVERED
     assert courier.ledger.delete(refused, tenant="a")
 
 
-def test_gone_is_the_end_of_an_endpoint_and_of_what_waits_for_it(courier: Site, partners: list[Partner]) -> None:
+def test_gone_disables_an_endpoint_and_drops_its_pending_deliveries(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(says("410 Gone")))
     endpoint = courier.register(partner.url())
     first = courier.end()
@@ -219,9 +217,7 @@ def test_gone_is_the_end_of_an_endpoint_and_of_what_waits_for_it(courier: Site, 
     assert len(partner.asked) == 1
 
 
-def test_an_endpoint_that_only_fails_for_too_long_is_disabled_and_says_so(
-    tmp_path: Path, partners: list[Partner]
-) -> None:
+def test_an_endpoint_that_fails_for_too_long_is_disabled_with_a_reason(tmp_path: Path, partners: list[Partner]) -> None:
     partners.append(partner := Partner(says("500 Oops")))
     patience = {"VULTUS_WEBHOOK_DISABLE_AFTER": "0.5", "VULTUS_WEBHOOK_RETRIES": "0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2"}
     with site(tmp_path, patience) as running:
@@ -235,9 +231,7 @@ def test_an_endpoint_that_only_fails_for_too_long_is_disabled_and_says_so(
         assert [line["reason"] for line in running.said("endpoint.disabled")] == ["failing"]
 
 
-def test_an_endpoint_that_is_deleted_gets_nothing_of_what_was_still_to_come(
-    courier: Site, partners: list[Partner]
-) -> None:
+def test_a_deleted_endpoint_receives_no_pending_deliveries(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(says("503 Busy", retry_after="2")))
     endpoint = courier.register(partner.url())
     job_id = courier.end()
@@ -248,7 +242,7 @@ def test_an_endpoint_that_is_deleted_gets_nothing_of_what_was_still_to_come(
     assert len(partner.asked) == 1
 
 
-def test_a_partner_that_is_away_for_a_while_hears_when_it_is_back(courier: Site, partners: list[Partner]) -> None:
+def test_a_partner_that_was_down_receives_its_events_when_it_is_back(courier: Site, partners: list[Partner]) -> None:
     port = free_port()
     job_id = courier.end(f"http://127.0.0.1:{port}/hook")
     while not (waiting := courier.stores.deliveries.of_subject(job_id)) or not waiting[0].last_error:
@@ -260,7 +254,7 @@ def test_a_partner_that_is_away_for_a_while_hears_when_it_is_back(courier: Site,
     assert [asked.id for asked in partner.asked] == [event_id(job_id)]
 
 
-def test_one_that_hangs_delays_nobody_else(courier: Site, partners: list[Partner]) -> None:
+def test_a_hanging_partner_delays_no_other_partner(courier: Site, partners: list[Partner]) -> None:
     partners += [slow := Partner(hangs), quick := Partner()]
     stuck = [courier.end(slow.url(f"/{number}")) for number in range(20)]
     slow.wait()
@@ -269,12 +263,12 @@ def test_one_that_hangs_delays_nobody_else(courier: Site, partners: list[Partner
     assert courier.settled(job_id)[0].status is DELIVERED
     assert time.monotonic() - begin < TIMEOUT / 2
     slow.wait(8)
-    assert slow.connections == 8  # the most that one destination has at once; then one, for it is unwell
+    assert slow.connections == 8  # the limit of one destination; then one at a time after a failure
     for each in stuck:
         courier.ledger.delete(each)
 
 
-def test_connections_to_one_host_are_shared_out_between_tenants(tmp_path: Path, partners: list[Partner]) -> None:
+def test_connections_to_one_host_are_shared_between_tenants(tmp_path: Path, partners: list[Partner]) -> None:
     partners += [slow := Partner(hangs), quick := Partner()]  # of one host, on two ports
     with site(tmp_path, {"VULTUS_WEBHOOK_PER_HOST": "4", "VULTUS_WEBHOOK_TIMEOUT": "30"}) as running:
         stuck = [running.end(slow.url(f"/{number}"), tenant="a") for number in range(6)]
@@ -282,7 +276,7 @@ def test_connections_to_one_host_are_shared_out_between_tenants(tmp_path: Path, 
         served = [running.end(quick.url(f"/{number}"), tenant="b") for number in range(3)]
         for job_id in served:
             assert running.settled(job_id, tenant="b")[0].status is DELIVERED
-        assert slow.connections == 2  # half of the places: the others of its tenant wait for one
+        assert slow.connections == 2  # half of the slots: its tenant's other deliveries wait for one
         slow.close()
         for job_id in stuck:
             running.ledger.delete(job_id, tenant="a")
@@ -293,7 +287,7 @@ def test_connections_to_one_host_are_shared_out_between_tenants(tmp_path: Path, 
     [floods(CHUNKED, b"1\r\nx\r\n"), floods(b"", head("103 Early Hints"))],
     ids=["pieces", "hints"],
 )
-def test_an_answer_without_end_delays_no_other_tenant(tmp_path: Path, partners: list[Partner], deed: Deed) -> None:
+def test_an_endless_response_delays_no_other_tenant(tmp_path: Path, partners: list[Partner], deed: Deed) -> None:
     partners += [costly := Partner(deed), quick := Partner()]
     with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15", "VULTUS_WEBHOOK_RETRIES": "0.01,0.01,0.01"}) as running:
         attack = [running.end(costly.url(f"/{number}"), tenant="a") for number in range(32)]
@@ -307,7 +301,7 @@ def test_an_answer_without_end_delays_no_other_tenant(tmp_path: Path, partners: 
             running.ledger.delete(each, tenant="a")
 
 
-def test_nothing_of_a_face_is_told_that_was_not_asked_for(courier: Site, partners: list[Partner]) -> None:
+def test_callbacks_reveal_no_face_data_unless_requested(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner())
     courier.settled(courier.end(partner.url()))
     courier.settled(courier.end(partner.url(), payload="full"))
@@ -319,9 +313,7 @@ def test_nothing_of_a_face_is_told_that_was_not_asked_for(courier: Site, partner
     assert b'"vector":[0.1259765625,0.25,0.5]' in all_of_it
 
 
-def test_a_job_that_is_erased_takes_its_result_out_of_what_is_still_to_be_told(
-    courier: Site, partners: list[Partner]
-) -> None:
+def test_erasing_a_job_removes_its_result_from_pending_deliveries(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(says("503 Busy", retry_after="1"), OK))
     job_id = courier.end(partner.url(), payload="full", include_embeddings=True)
     partner.wait()
@@ -334,7 +326,7 @@ def test_a_job_that_is_erased_takes_its_result_out_of_what_is_still_to_be_told(
     after.verify(SECRET)
 
 
-def test_a_partner_that_takes_its_time_is_waited_for(courier: Site, partners: list[Partner]) -> None:
+def test_a_slow_partner_is_waited_for(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(waits))
     job_id = courier.end(partner.url(), headers={"X-Case": "my-secret-7"})
     partner.wait()

@@ -1,4 +1,4 @@
-"""Couriers that die, stores that vanish, clocks that are wrong: nothing is lost, and nothing changes its name."""
+"""Couriers that die, stores that vanish, clocks that are wrong: nothing is lost, and no id changes."""
 
 import signal
 import time
@@ -32,7 +32,7 @@ def courier(tmp_path: Path) -> Iterator[Site]:
         yield running
 
 
-def test_a_courier_that_is_killed_in_the_middle_leaves_it_to_another(courier: Site, partners: list[Partner]) -> None:
+def test_deliveries_of_a_killed_courier_go_to_another(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(waits, OK))
     job_id = courier.end(partner.url())
     partner.wait()
@@ -53,7 +53,7 @@ def test_a_courier_that_is_killed_in_the_middle_leaves_it_to_another(courier: Si
     assert {asked.id for asked in partner.asked} == {event_id(job_id)}
 
 
-def test_an_attempt_that_outlasts_its_hold_stays_with_its_courier(tmp_path: Path, partners: list[Partner]) -> None:
+def test_an_attempt_longer_than_its_hold_stays_with_its_courier(tmp_path: Path, partners: list[Partner]) -> None:
     partners.append(partner := Partner(waits, OK))
     with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15"}) as running:
         second = running.another()
@@ -68,7 +68,7 @@ def test_an_attempt_that_outlasts_its_hold_stays_with_its_courier(tmp_path: Path
     assert len(partner.asked) == 1
 
 
-def test_a_courier_that_was_frozen_beyond_its_hold_is_fenced(courier: Site, partners: list[Partner]) -> None:
+def test_a_courier_frozen_beyond_its_hold_is_fenced(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(waits, OK))
     job_id = courier.end(partner.url())
     partner.wait()
@@ -83,12 +83,12 @@ def test_a_courier_that_was_frozen_beyond_its_hold_is_fenced(courier: Site, part
     assert [attempt.error for attempt in log] == ["courier_lost", None]
 
 
-def test_a_courier_that_was_frozen_alone_takes_up_what_it_had(tmp_path: Path, partners: list[Partner]) -> None:
+def test_a_courier_that_was_frozen_alone_resumes_its_deliveries(tmp_path: Path, partners: list[Partner]) -> None:
     partners.append(partner := Partner(waits, OK))
     with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15"}) as running:
         job_id = running.end(partner.url())
         partner.wait()
-        time.sleep(0.3)  # until it has looked whether there is more, and waits
+        time.sleep(0.3)  # until it has checked for more and is waiting
         running.courier.signal(signal.SIGSTOP)
         partner.gate.set()
         time.sleep(1.5 * HOLD)
@@ -98,7 +98,7 @@ def test_a_courier_that_was_frozen_alone_takes_up_what_it_had(tmp_path: Path, pa
     assert len(partner.asked) == 1
 
 
-def test_what_ends_while_no_courier_runs_is_told_when_one_does(tmp_path: Path, partners: list[Partner]) -> None:
+def test_completions_without_a_running_courier_are_delivered_later(tmp_path: Path, partners: list[Partner]) -> None:
     partners.append(partner := Partner())
     with site(tmp_path, start=False) as running:
         jobs = [running.end(partner.url(f"/{number}")) for number in range(30)]
@@ -107,9 +107,7 @@ def test_what_ends_while_no_courier_runs_is_told_when_one_does(tmp_path: Path, p
         assert sorted(asked.id for asked in partner.asked) == sorted(event_id(job_id) for job_id in jobs)
 
 
-def test_a_store_that_dies_while_a_partner_answers_learns_of_it_when_it_is_back(
-    courier: Site, partners: list[Partner]
-) -> None:
+def test_a_store_that_dies_during_an_attempt_records_it_when_it_is_back(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(waits))
     job_id = courier.end(partner.url())
     partner.wait()
@@ -125,7 +123,9 @@ def test_a_store_that_dies_while_a_partner_answers_learns_of_it_when_it_is_back(
     assert courier.settled(again)[0].status is DELIVERED
 
 
-def test_a_store_that_is_back_too_late_has_it_told_again_under_its_id(courier: Site, partners: list[Partner]) -> None:
+def test_a_delivery_is_repeated_under_its_id_if_the_store_returns_too_late(
+    courier: Site, partners: list[Partner]
+) -> None:
     partners.append(partner := Partner())
     courier.server.kill()
     courier.wait_said("ledger.away")
@@ -135,14 +135,14 @@ def test_a_store_that_is_back_too_late_has_it_told_again_under_its_id(courier: S
     assert [asked.id for asked in partner.asked] == [event_id(job_id)]
 
 
-def test_a_courier_that_is_told_to_stop_ends_what_it_has_in_hand(tmp_path: Path, partners: list[Partner]) -> None:
+def test_a_stopping_courier_finishes_its_open_attempts(tmp_path: Path, partners: list[Partner]) -> None:
     partners.append(partner := Partner(waits, OK))
-    with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15"}) as courier:  # longer than all that happens meanwhile
+    with site(tmp_path, {"VULTUS_WEBHOOK_TIMEOUT": "15"}) as courier:  # longer than everything that happens meanwhile
         first = courier.end(partner.url())
         partner.wait()
         courier.courier.signal(signal.SIGTERM)
         courier.wait_said("courier.draining")
-        second = courier.end(partner.url())  # this one is the next courier's
+        second = courier.end(partner.url())  # this one belongs to the next courier
         time.sleep(0.2)
         partner.gate.set()
         assert courier.courier.wait(20)
@@ -154,7 +154,7 @@ def test_a_courier_that_is_told_to_stop_ends_what_it_has_in_hand(tmp_path: Path,
         assert courier.settled(second)[0].status is DELIVERED
 
 
-def test_a_partner_that_hangs_keeps_no_courier_from_stopping(courier: Site, partners: list[Partner]) -> None:
+def test_a_hanging_partner_does_not_keep_a_courier_from_stopping(courier: Site, partners: list[Partner]) -> None:
     partners.append(partner := Partner(hangs, OK))
     job_id = courier.end(partner.url())
     partner.wait()
@@ -168,7 +168,7 @@ def test_a_partner_that_hangs_keeps_no_courier_from_stopping(courier: Site, part
     assert delivery.status is DELIVERED
 
 
-def test_two_couriers_share_the_work_and_tell_nothing_twice(courier: Site, partners: list[Partner]) -> None:
+def test_two_couriers_share_the_work_and_repeat_nothing(courier: Site, partners: list[Partner]) -> None:
     partners += [Partner() for _ in range(3)]
     second = courier.another()
     second.start()
@@ -181,7 +181,7 @@ def test_two_couriers_share_the_work_and_tell_nothing_twice(courier: Site, partn
 
 
 @pytest.mark.parametrize("wrong", [HOUR, -HOUR])
-def test_a_courier_whose_clock_is_an_hour_wrong_changes_nothing(
+def test_a_courier_with_a_clock_off_by_an_hour_changes_nothing(
     tmp_path: Path, partners: list[Partner], wrong: float
 ) -> None:
     partners += [plain := Partner(), owner := Partner()]
@@ -190,19 +190,19 @@ def test_a_courier_whose_clock_is_an_hour_wrong_changes_nothing(
         (asked,) = _told(running, plain, running.end(plain.url()))
         asked.verify(SECRET)
         assert before - 2 <= int(asked.headers["webhook-timestamp"]) <= time.time() + 2
-        # The date is made now: a busy machine may need seconds for what comes before.
+        # The date is set now: a busy machine may need seconds for what comes before.
         soon = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=6), usegmt=True)
         partners.append(asks := Partner(says("503 Busy", retry_after=soon), OK))
         job_id = running.end(asks.url())
         delivery, log = running.settled(job_id)
         assert (delivery.status, len(log)) == (DELIVERED, 2)
-        assert 1 < asks.asked[1].at - asks.asked[0].at < 20  # the date is held against the store's clock
+        assert 1 < asks.asked[1].at - asks.asked[0].at < 20  # the date is compared with the store's clock
         assert abs(log[0].at - time.time()) < 30
         endpoint = running.register(owner.url())
         fresh = new_secret()
         assert running.stores.endpoints.rotate(endpoint.id, fresh, overlap=timedelta(seconds=60)) is not None
         (asked,) = _told(running, owner, running.end())
-        for secret in (SECRET, fresh):  # the old one is good for another minute
+        for secret in (SECRET, fresh):  # the old one is valid for another minute
             asked.verify(secret)
 
 
@@ -211,7 +211,7 @@ def _told(running: Site, partner: Partner, job_id: str) -> list[Asked]:
     return partner.asked
 
 
-def test_a_wrong_setting_is_one_line_and_no_start(tmp_path: Path) -> None:
+def test_an_invalid_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
     with site(tmp_path, {"VULTUS_WEBHOOK_RETRIES": "5,soon"}, start=False) as running:
         running.courier.start()
         assert running.courier.wait(20)

@@ -1,4 +1,4 @@
-"""Records that no courier should meet: what it cannot read or send stops nothing else, and comes to an end."""
+"""Records that a courier should never meet: unreadable or unsendable ones block nothing else and end in a failure."""
 
 import asyncio
 import ssl
@@ -84,7 +84,7 @@ def taken(stores: Stores) -> LeasedDelivery:
         b"\xff",
     ],
 )
-def test_a_row_that_cannot_be_read_holds_up_no_other_and_is_said_once(
+def test_an_unreadable_row_blocks_no_other_and_is_logged_once(
     stores: Stores, ledger_server: Server, odd: bytes
 ) -> None:
     with connect(ledger_server.url) as store:
@@ -95,17 +95,17 @@ def test_a_row_that_cannot_be_read_holds_up_no_other_and_is_said_once(
         assert [[row.event.subject for row in rows] for rows in found] == [[job_id]] * 3
         assert [line["event"] for line in said] == ["outbox.unread"]
         assert stores.deliveries.fan_out(found[0][0], [])
-        assert _left(store) == [odd]  # for one who can
+        assert _left(store) == [odd]  # for a version that can read it
 
 
 def _left(store: redis.Redis) -> list[bytes]:
     return cast("list[bytes]", store.lrange(keys.outbox(0), 0, -1))
 
 
-def test_a_delivery_that_cannot_be_sent_fails_in_the_end_and_its_destination_is_not_blamed(stores: Stores) -> None:
+def test_an_unsendable_delivery_fails_without_blaming_its_destination(stores: Stores) -> None:
     ended(stores.jobs)
     (row,) = stores.deliveries.rows(0, most=10)
-    assert stores.deliveries.fan_out(row, [Plan(destination="nowhere")])  # neither an endpoint nor an address
+    assert stores.deliveries.fan_out(row, [Plan(destination="nowhere")])  # neither an endpoint nor a URL
     settings = CourierSettings(webhook_retries=(timedelta(milliseconds=10),), webhook_secrets="")
     for _ in range(2):
         time.sleep(0.05)
@@ -119,7 +119,7 @@ def test_a_delivery_that_cannot_be_sent_fails_in_the_end_and_its_destination_is_
     assert (found.status, found.attempts, found.last_error) == (DeliveryStatus.FAILED, 2, "internal_error")
 
 
-def test_without_a_secret_a_jobs_own_address_is_sent_nothing(stores: Stores) -> None:
+def test_nothing_is_sent_to_a_jobs_own_url_without_a_secret(stores: Stores) -> None:
     ended(stores.jobs)
     (row,) = stores.deliveries.rows(0, most=10)
     assert stores.deliveries.fan_out(row, [Plan(destination="there", webhook=row.webhook)])

@@ -1,4 +1,4 @@
-"""Deliveries in a real store: fanned out once, taken in turn, fenced, retried, rested, and sent again."""
+"""Deliveries in a real store: fanned out once, taken in turn, fenced, retried, paused, and resent."""
 
 import time
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def ended(ledger: Ledger, *, tenant: str = DEFAULT) -> str:
 
 
 def planned(stores: Stores, *destinations: str, tenant: str = DEFAULT) -> str:
-    """An event with a delivery for each destination; the id of its job."""
+    """Store an event with a delivery for each destination; return the id of its job."""
     job_id = ended(stores.jobs, tenant=tenant)
     (row,) = stores.deliveries.rows(0, most=10)
     assert stores.deliveries.fan_out(row, [Plan(destination=name, webhook=row.webhook) for name in destinations])
@@ -89,7 +89,7 @@ def read(deliveries: Deliveries, leased: LeasedDelivery) -> Delivery:
     return found
 
 
-def test_a_delivery_is_taken_by_one_and_has_one_id_for_its_job(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_delivery_is_taken_once_and_has_one_id_for_its_job(stores: Stores, deliveries: Deliveries) -> None:
     job_id = planned(stores, "a")
     (leased,) = take(deliveries)
     assert take(deliveries) == []
@@ -106,7 +106,7 @@ def test_a_delivery_is_taken_by_one_and_has_one_id_for_its_job(stores: Stores, d
     assert deliveries.next_due() is None
 
 
-def test_one_that_failed_is_due_again_when_it_was_said(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_failed_delivery_is_due_again_at_its_given_time(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
     (leased,) = take(deliveries)
     assert fail(deliveries, leased, again_in=0.3)
@@ -119,7 +119,7 @@ def test_one_that_failed_is_due_again_when_it_was_said(stores: Stores, deliverie
     assert again.delivery.last_status == 500
 
 
-def test_a_courier_that_dies_leaves_it_to_the_next_and_the_log_says_so(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_dead_couriers_delivery_goes_to_the_next_and_is_logged(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
     (lost,) = take(deliveries, hold=timedelta(seconds=0.2))
     assert take(deliveries) == []
@@ -133,9 +133,7 @@ def test_a_courier_that_dies_leaves_it_to_the_next_and_the_log_says_so(stores: S
     assert deliver(deliveries, again)
 
 
-def test_what_is_kept_stays_with_its_courier_and_what_was_lost_with_the_next(
-    stores: Stores, deliveries: Deliveries
-) -> None:
+def test_renewed_deliveries_stay_and_lost_ones_go_to_the_next_courier(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
     planned(stores, "b")
     (kept, lost) = take(deliveries, hold=timedelta(seconds=0.3))
@@ -152,7 +150,7 @@ def test_what_is_kept_stays_with_its_courier_and_what_was_lost_with_the_next(
     assert deliveries.next_due() is None, "what has ended is nobody's"
 
 
-def test_a_destination_has_so_many_in_hand_and_no_more(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_destination_has_a_limited_number_of_attempts_in_flight(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(5):
         planned(stores, "a")
     leased_deliveries = take(deliveries, per_destination=2)
@@ -165,9 +163,7 @@ def test_a_destination_has_so_many_in_hand_and_no_more(stores: Stores, deliverie
     assert len(take(deliveries, per_destination=2)) == 1
 
 
-def test_one_with_a_long_line_and_one_that_hangs_do_not_delay_the_others(
-    stores: Stores, deliveries: Deliveries
-) -> None:
+def test_a_long_queue_and_a_hanging_receiver_delay_no_other(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(30):
         planned(stores, "busy")
     planned(stores, "hanging")
@@ -179,7 +175,7 @@ def test_one_with_a_long_line_and_one_that_hangs_do_not_delay_the_others(
     assert {leased.delivery.destination for leased in second} == {"busy", "hanging", "late"}
 
 
-def test_a_tenant_with_many_destinations_leaves_places_for_the_others(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_tenant_with_many_destinations_leaves_slots_for_others(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, *(f"a{number}" for number in range(20)), tenant="a")
     first = take_shared(deliveries, most=8, held={})
     assert len(first) == 4
@@ -193,7 +189,7 @@ def test_a_tenant_with_many_destinations_leaves_places_for_the_others(stores: St
     assert third.delivery.event.tenant == "c"
     rest: list[LeasedDelivery] = []
     deadline = time.monotonic() + 5
-    while len(rest) < 41 - 7:  # nobody is left behind for having had a share
+    while len(rest) < 41 - 7:  # having had a share puts no tenant behind
         rest += take_shared(deliveries, most=100, held={})
         assert time.monotonic() < deadline
 
@@ -202,7 +198,7 @@ def take_shared(deliveries: Deliveries, *, most: int, held: dict[str, int]) -> l
     return deliveries.take(most=most, hold=HOLD, per_destination=8, held=held)
 
 
-def test_turns_go_round(stores: Stores, deliveries: Deliveries) -> None:
+def test_destinations_take_turns(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(4):
         planned(stores, "a", "b", "c")
     order: list[str] = []
@@ -213,7 +209,7 @@ def test_turns_go_round(stores: Stores, deliveries: Deliveries) -> None:
     assert {tuple(sorted(order[at : at + 3])) for at in range(0, 12, 3)} == {("a", "b", "c")}
 
 
-def test_after_a_failure_one_attempt_at_a_time_and_none_while_it_rests(stores: Stores, deliveries: Deliveries) -> None:
+def test_one_attempt_at_a_time_after_a_failure_and_none_during_a_pause(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(4):
         planned(stores, "a")
     leased_deliveries = take(deliveries)
@@ -232,7 +228,7 @@ def test_after_a_failure_one_attempt_at_a_time_and_none_while_it_rests(stores: S
     assert len(take(deliveries)) == 3, "closed again: all that waited"
 
 
-def test_a_rest_that_was_begun_is_not_cut_short(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_pause_is_not_shortened(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
     planned(stores, "a")
     (first, second) = take(deliveries)
@@ -242,7 +238,7 @@ def test_a_rest_that_was_begun_is_not_cut_short(stores: Stores, deliveries: Deli
     assert take(deliveries) == []
 
 
-def test_a_refusal_of_one_event_is_no_illness_of_the_destination(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_refusal_of_one_event_does_not_count_against_the_destination(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(3):
         planned(stores, "a")
     (first, *_) = take(deliveries, most=1)
@@ -250,7 +246,7 @@ def test_a_refusal_of_one_event_is_no_illness_of_the_destination(stores: Stores,
     assert len(take(deliveries)) == 2
 
 
-def test_what_was_not_attempted_does_not_count(stores: Stores, deliveries: Deliveries) -> None:
+def test_an_attempt_that_was_not_made_does_not_count(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
     (leased,) = take(deliveries)
     assert deliveries.record(leased, status=FAILED, attempt=None, error="endpoint_disabled")
@@ -269,7 +265,7 @@ def test_only_the_last_twenty_attempts_are_kept(stores: Stores, deliveries: Deli
 
 
 @pytest.mark.parametrize("status", [DELIVERED, FAILED])
-def test_a_resend_goes_out_under_the_same_id_and_begins_the_schedule_anew(
+def test_a_resend_keeps_its_id_and_restarts_the_schedule(
     stores: Stores, deliveries: Deliveries, store: redis.Redis, status: DeliveryStatus
 ) -> None:
     planned(stores, "a")
@@ -291,7 +287,7 @@ def test_a_resend_goes_out_under_the_same_id_and_begins_the_schedule_anew(
     assert store.ttl(keys.event(0, event)) > 0
 
 
-def test_a_resend_of_one_in_hand_leaves_it_there(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_resend_of_a_delivery_in_flight_leaves_it_there(stores: Stores, deliveries: Deliveries) -> None:
     planned(stores, "a")
     (leased,) = take(deliveries)
     assert deliveries.resend(leased.delivery.id) is not None
@@ -299,13 +295,13 @@ def test_a_resend_of_one_in_hand_leaves_it_there(stores: Stores, deliveries: Del
     assert deliver(deliveries, leased)
 
 
-def test_a_resend_of_what_is_gone_says_so(deliveries: Deliveries) -> None:
+def test_a_resend_of_a_missing_delivery_reports_it(deliveries: Deliveries) -> None:
     assert deliveries.resend(f"dlv_00{'0' * 32}_{'0' * 16}") is None
     assert deliveries.resend(f"dlv_ff{'0' * 32}_{'0' * 16}") is None
     assert deliveries.read(f"dlv_ff{'0' * 32}_{'0' * 16}") is None
 
 
-def test_all_that_failed_since_then_is_sent_again(stores: Stores, deliveries: Deliveries) -> None:
+def test_all_failed_deliveries_since_a_time_are_sent_again(stores: Stores, deliveries: Deliveries) -> None:
     for _ in range(3):
         planned(stores, "a")
     for leased, status in zip(take(deliveries), (FAILED, DELIVERED, FAILED), strict=True):
@@ -320,7 +316,7 @@ def test_all_that_failed_since_then_is_sent_again(stores: Stores, deliveries: De
     assert deliveries.resend_failed("a", since=0) == 2
 
 
-def test_a_log_is_read_in_pages_the_newest_first_and_by_status(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_log_is_paged_newest_first_and_filtered_by_status(stores: Stores, deliveries: Deliveries) -> None:
     jobs = [planned(stores, "a") for _ in range(5)]
     for number, leased in enumerate(take(deliveries)):
         assert deliveries.record(leased, status=FAILED if number % 2 else DELIVERED, attempt=answered(leased, 200))
@@ -339,7 +335,7 @@ def test_a_log_is_read_in_pages_the_newest_first_and_by_status(stores: Stores, d
     assert deliveries.of_destination("nobody", limit=10).deliveries == ()
 
 
-def test_a_test_goes_to_one_endpoint_whatever_it_listens_to(stores: Stores, deliveries: Deliveries) -> None:
+def test_a_test_event_goes_to_one_endpoint_whatever_it_listens_to(stores: Stores, deliveries: Deliveries) -> None:
     registered = stores.endpoints.create(endpoint(EventType.JOB_FAILED))
     made = deliveries.send_test(registered)
     assert (made.event.type, made.event.subject, made.endpoint) == (EventType.TEST, registered.id, registered.id)
@@ -348,7 +344,7 @@ def test_a_test_goes_to_one_endpoint_whatever_it_listens_to(stores: Stores, deli
     assert deliveries.of_destination(registered.id, limit=5).deliveries[0].id == made.id
 
 
-def test_a_log_forgets_deliveries_that_are_gone(stores: Stores, deliveries: Deliveries, store: redis.Redis) -> None:
+def test_a_log_drops_deliveries_that_are_gone(stores: Stores, deliveries: Deliveries, store: redis.Redis) -> None:
     for _ in range(4):
         planned(stores, "a")
     for leased in take(deliveries):
@@ -359,9 +355,7 @@ def test_a_log_forgets_deliveries_that_are_gone(stores: Stores, deliveries: Deli
     assert store.zcard(keys.delivery_log(0, "a")) == 2
 
 
-def test_every_key_of_a_delivery_that_ended_has_an_end(
-    stores: Stores, deliveries: Deliveries, store: redis.Redis
-) -> None:
+def test_every_key_of_a_finished_delivery_has_a_ttl(stores: Stores, deliveries: Deliveries, store: redis.Redis) -> None:
     before = set(store.scan_iter())
     job_id = planned(stores, "a", "b")
     for leased in take(deliveries):

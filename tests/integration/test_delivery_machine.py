@@ -1,4 +1,4 @@
-"""Every order of the steps of webhooks against a real store: nothing is lost, doubled or forgotten."""
+"""Every order of the webhook steps against a real store: nothing is lost, duplicated or forgotten."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -24,11 +24,11 @@ from tools.stack import Store
 
 DESTINATIONS = ("a", "b", "c")
 LATER = 3600.0
-"""Seconds: more than a test takes."""
+"""Seconds: longer than a test takes."""
 
 
 class Life(RuleBasedStateMachine):
-    """What a courier may do, in any order, and dying in between."""
+    """The steps of a courier in any order, with crashes in between."""
 
     client: redis.Redis
 
@@ -73,7 +73,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 5), each=st.integers(1, 3), dies=st.booleans())
     def take(self, most: int, each: int, *, dies: bool) -> None:
-        """A courier that dies holds what it took for no time."""
+        """A courier that dies holds its deliveries for no time."""
         hold = timedelta(0) if dies else timedelta(seconds=LATER)
         leased_deliveries = self.stores.deliveries.take(most=most, hold=hold, per_destination=each)
         assert len(leased_deliveries) <= most

@@ -41,7 +41,7 @@ def test_each_ring_is_one_message(doorbell: Doorbell, broker_server: Server) -> 
     eventually(lambda: messages(broker_server) == 3 == doorbell.outstanding())
 
 
-def test_a_doorbell_says_nothing_about_any_job(doorbell: Doorbell, broker_server: Server) -> None:
+def test_a_doorbell_contains_nothing_about_any_job(doorbell: Doorbell, broker_server: Server) -> None:
     doorbell.ring()
     eventually(lambda: messages(broker_server) == 1)
     with broker_server.store.client() as client:
@@ -50,7 +50,9 @@ def test_a_doorbell_says_nothing_about_any_job(doorbell: Doorbell, broker_server
     assert len(message) < 1500
 
 
-def test_a_dead_broker_holds_nobody_and_hears_again_when_it_is_back(doorbell: Doorbell, broker_server: Server) -> None:
+def test_a_dead_broker_blocks_nothing_and_works_again_when_it_is_back(
+    doorbell: Doorbell, broker_server: Server
+) -> None:
     doorbell.ring()
     eventually(lambda: messages(broker_server) == 1)
     broker_server.kill()
@@ -64,7 +66,7 @@ def test_a_dead_broker_holds_nobody_and_hears_again_when_it_is_back(doorbell: Do
     eventually(lambda: messages(broker_server) >= 1)
 
 
-def test_a_frozen_broker_holds_nobody(doorbell: Doorbell, broker_server: Server) -> None:
+def test_a_frozen_broker_blocks_nothing(doorbell: Doorbell, broker_server: Server) -> None:
     doorbell.ring()
     eventually(lambda: messages(broker_server) == 1)
     broker_server.service.signal(signal.SIGSTOP)
@@ -77,9 +79,7 @@ def test_a_frozen_broker_holds_nobody(doorbell: Doorbell, broker_server: Server)
         broker_server.service.signal(signal.SIGCONT)
 
 
-def test_the_sweep_rings_for_jobs_that_nobody_rang_for(
-    ledger: Ledger, doorbell: Doorbell, broker_server: Server
-) -> None:
+def test_the_sweep_rings_for_jobs_without_a_doorbell(ledger: Ledger, doorbell: Doorbell, broker_server: Server) -> None:
     for _ in range(3):
         accept(ledger)
     doorbell.ring()
@@ -95,7 +95,7 @@ def test_the_sweep_rings_for_jobs_that_nobody_rang_for(
     assert messages(broker_server) == 3
 
 
-def test_the_sweep_puts_back_what_a_dead_worker_held_and_rings_for_it(ledger: Ledger, doorbell: Doorbell) -> None:
+def test_the_sweep_requeues_the_jobs_of_a_dead_worker_and_rings(ledger: Ledger, doorbell: Doorbell) -> None:
     job_id = accept(ledger)
     assert ledger.claim("dead") is not None
     sweeper = Sweeper(ledger, doorbell, max_attempts=3, interval=timedelta(seconds=0.1))
@@ -109,7 +109,9 @@ def test_the_sweep_puts_back_what_a_dead_worker_held_and_rings_for_it(ledger: Le
     assert (claim.job.id, claim.job.attempts) == (job_id, 2)
 
 
-def test_the_sweep_goes_on_after_the_ledger_was_away(ledger: Ledger, doorbell: Doorbell, ledger_server: Server) -> None:
+def test_the_sweep_continues_after_the_ledger_was_down(
+    ledger: Ledger, doorbell: Doorbell, ledger_server: Server
+) -> None:
     sweeper = Sweeper(ledger, doorbell, max_attempts=3, interval=timedelta(seconds=0.1))
     sweeper.start()
     try:
@@ -122,7 +124,7 @@ def test_the_sweep_goes_on_after_the_ledger_was_away(ledger: Ledger, doorbell: D
         sweeper.stop()
 
 
-def test_rings_do_not_pile_up_where_everybody_is_busy(doorbell: Doorbell, broker_server: Server) -> None:
+def test_rings_do_not_pile_up_while_all_workers_are_busy(doorbell: Doorbell, broker_server: Server) -> None:
     for _ in range(5):
         doorbell.ring(times=ENOUGH)
         eventually(lambda: doorbell._unsent == 0)
@@ -133,7 +135,7 @@ def test_rings_do_not_pile_up_where_everybody_is_busy(doorbell: Doorbell, broker
     eventually(lambda: messages(broker_server) == 1)
 
 
-def test_the_sweep_rings_no_more_than_enough(ledger: Ledger, doorbell: Doorbell, broker_server: Server) -> None:
+def test_the_sweep_rings_no_more_than_needed(ledger: Ledger, doorbell: Doorbell, broker_server: Server) -> None:
     for _ in range(ENOUGH + 9):
         accept(ledger, limit=1000)
     for _ in range(3):

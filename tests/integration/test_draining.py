@@ -1,4 +1,4 @@
-"""Workers and gateways leave under load, and nobody notices: no call fails, no job is started twice."""
+"""Workers and gateways leave under load without an effect: no call fails, no job is started twice."""
 
 import http.client
 import json
@@ -27,13 +27,13 @@ SLOW_PHOTO = photo(SLOW)
 
 @dataclass
 class Load:
-    """Clients with connections that they keep, behind a balancer that sends nobody to a gateway which is not ready."""
+    """Clients with kept connections behind a balancer that sends nothing to a gateway that is not ready."""
 
     urls: list[str]
     jobs: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     unready: list[tuple[float, int, str]] = field(default_factory=list)
-    """When, which gateway, and what it said in place of being ready."""
+    """When, which gateway, and its response instead of ready."""
 
     def __post_init__(self) -> None:
         self._over = threading.Event()
@@ -96,7 +96,7 @@ def _form(image: bytes) -> tuple[bytes, str]:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Watched]:
-    """Two workers that take some jobs slowly."""
+    """Two workers that process some jobs slowly."""
     settings = {"VULTUS_DRAIN_DELAY": str(DELAY), "VULTUS_WORKER_THREADS": "2", "VULTUS_QUEUE_LIMIT": "100000"}
     with watched(tmp_path, workers=2, settings=settings, worker="tests.integration.poisoned_worker") as running:
         yield running
@@ -115,7 +115,7 @@ def other(running: Watched) -> Iterator[Service]:
 
 
 def _readiness(port: int) -> str:
-    """What a process says of itself on its port for machines, or that it says nothing any more."""
+    """The readiness response of a process on its metrics port, or that there is none any more."""
     try:
         return str(requests.get(f"http://{LOOPBACK}:{port}/readyz", timeout=5).json()["status"])
     except requests.RequestException:
@@ -129,9 +129,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_nothing_is_lost_or_repeated_when_a_worker_and_a_gateway_leave_under_load(
-    running: Watched, other: Service
-) -> None:
+def test_a_worker_and_a_gateway_leave_under_load_without_loss_or_repeat(running: Watched, other: Service) -> None:
     stack = running.stack
     with Load([stack.url, f"http://{LOOPBACK}:{other.environment['VULTUS_PORT']}"]) as load:
         soon(lambda: len(load.jobs) > 40)

@@ -1,6 +1,6 @@
-"""What a 202 promises: the disk had the job before the answer left. Read from the server's own system calls.
+"""A 202 promises that the job was on disk before the response left. Checked with the server's own system calls.
 
-`fdatasync` of the append-only file is what counts; strace sees it from outside, the server cannot say what is not so.
+`fdatasync` of the append-only file counts. strace observes it from outside, so the server cannot report it falsely.
 """
 
 import re
@@ -37,7 +37,7 @@ SYNCED = re.compile(
 
 @dataclass(frozen=True)
 class Answer:
-    """A job that was accepted, and when its client knew."""
+    """An accepted job, and when its client knew."""
 
     job_id: str
     at: float
@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass
 class Trace:
-    """What a server wrote to its append-only file, and when that was on the disk."""
+    """The server's writes to its append-only file, and when they were on disk."""
 
     lines: list[tuple[float, str]] = field(default_factory=list)
 
@@ -57,7 +57,7 @@ class Trace:
         return sum(SYNCED.match(what) is not None for _, what in self.lines)
 
     def on_disk(self, job_id: str) -> float:
-        """When the first sync ended after everything of this job's acceptance had been written."""
+        """When the first sync finished after everything of this job's acceptance had been written."""
         told = [n for n, (_, what) in enumerate(self.lines) if WRITTEN.match(what) and job_id in what]
         assert told, f"{job_id} was not written"
         for at, what in self.lines[told[0] :]:
@@ -69,7 +69,7 @@ class Trace:
 
 @contextmanager
 def traced(pid: int, written: Path) -> Iterator[Trace]:
-    """Every write and sync of a process meanwhile."""
+    """Trace every write and sync of a process meanwhile."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed: nobody can watch the server's system calls")
@@ -95,7 +95,7 @@ def traced(pid: int, written: Path) -> Iterator[Trace]:
 
 
 def sixteen(one: Callable[[], str]) -> list[Answer]:
-    """So many clients at once, each with its jobs one after the other."""
+    """Run this many clients at once, each with its jobs one after the other."""
 
     def client(_: int) -> list[Answer]:
         return [Answer(one(), time.time()) for _ in range(EACH)]
@@ -121,27 +121,27 @@ def answered(server: Server, written: Path) -> tuple[Trace, list[Answer]]:
 
 
 def early(trace: Trace, answers: list[Answer]) -> list[Answer]:
-    """Those whose client was told before the disk had the job."""
+    """Jobs whose client was answered before they were on disk."""
     return [answer for answer in answers if answer.at < trace.on_disk(answer.job_id)]
 
 
-def test_no_job_is_answered_before_the_disk_has_it_and_clients_share_a_sync(server: Server, tmp_path: Path) -> None:
+def test_jobs_are_on_disk_before_the_answer_and_clients_share_syncs(server: Server, tmp_path: Path) -> None:
     trace, answers = answered(server, tmp_path / "trace")
     assert len(answers) == CLIENTS * EACH
     assert early(trace, answers) == []
     assert 1 <= trace.syncs < len(answers)
 
 
-def test_the_relaxed_promise_answers_before_the_disk_has_the_job(server: Server, tmp_path: Path) -> None:
+def test_the_relaxed_promise_answers_before_the_job_is_on_disk(server: Server, tmp_path: Path) -> None:
     with server.store.client() as client:
         client.config_set("appendfsync", "everysec")
     trace, answers = answered(server, tmp_path / "trace")
     assert len(early(trace, answers)) > len(answers) / 2
     late = max(trace.on_disk(answer.job_id) - answer.at for answer in answers)
-    assert late < 2.5  # seconds; up to so much is lost where the power is
+    assert late < 2.5  # seconds; this much may be lost in a power failure
 
 
-def test_no_202_leaves_the_gateway_before_the_disk_has_the_job(tmp_path: Path) -> None:
+def test_no_202_leaves_the_gateway_before_the_job_is_on_disk(tmp_path: Path) -> None:
     image = picture()
 
     def submit() -> str:

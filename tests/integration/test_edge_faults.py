@@ -1,4 +1,4 @@
-"""The edge of the running service when clients or the gateway itself break off, and every error as a problem."""
+"""The running service when clients or the gateway itself break off, and every error as a problem document."""
 
 import itertools
 import json
@@ -46,7 +46,7 @@ def kept(stack: Stack) -> list[dict[str, Any]]:
     return list(requests.get(f"{stack.url}/v1/jobs?limit=100", timeout=10).json()["jobs"])
 
 
-def test_a_gateway_killed_between_acceptance_and_answer_leaves_a_key_that_leads_to_the_one_job(own: Stack) -> None:
+def test_a_gateway_killed_before_its_answer_leaves_a_key_to_the_one_job(own: Stack) -> None:
     own.workers[0].signal(signal.SIGSTOP)
     heard: list[object] = []
 
@@ -70,7 +70,7 @@ def test_a_gateway_killed_between_acceptance_and_answer_leaves_a_key_that_leads_
     assert [job["id"] for job in kept(own)] == [again.json()["id"]]
 
 
-def test_an_upload_that_breaks_off_is_no_job_and_no_error_and_its_key_is_free(own: Stack, log: list[str]) -> None:
+def test_an_aborted_upload_creates_no_job_or_error_and_frees_its_key(own: Stack, log: list[str]) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="operation"\r\n\r\ndetect\r\n--b\r\nContent-Disp'
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -129,8 +129,9 @@ def test_every_refusal_of_the_running_service_is_a_problem(
     is_problem(answer)
 
 
-def test_an_idle_stream_is_kept_open_through_what_a_proxy_takes_for_dead(own: Stack) -> None:
-    """Proxies cut a line that is silent for 60 s; ours says something every 15, also over a frozen worker."""
+def test_an_idle_stream_outlives_the_idle_timeout_of_proxies(own: Stack) -> None:
+    """Proxies close a connection that is silent for 60 s; ours sends a comment every 15, even while the worker is
+    frozen."""
     own.workers[0].signal(signal.SIGSTOP)
     job = submit(own, "slow").json()
     moments: list[float] = []

@@ -1,4 +1,4 @@
-"""The engine with the compact pack says what insightface says, alone or in a crowd, on any canvas."""
+"""The engine with the compact pack agrees with insightface, alone or with concurrent jobs, on any canvas."""
 
 import contextlib
 import io
@@ -37,7 +37,7 @@ def engine() -> InsightEngine:
 
 @cache
 def photos() -> tuple[Image, ...]:
-    """A group, a portrait, no face, and parts of the group of several shapes."""
+    """A group, a portrait, a picture without a face, and parts of the group in several shapes."""
     group, one, none = (
         decode(path.read_bytes(), max_pixels=40_000_000).pixels for path in (SIX_FACES, ASTRONAUT, NO_FACE)
     )
@@ -81,7 +81,7 @@ def test_embeddings_of_the_same_crop_are_insightfaces() -> None:
 def test_faces_are_those_of_face_analysis(number: int) -> None:
     image = photos()[number]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own alignment calls what scikit-image will remove
+        warnings.simplefilter("ignore")  # its own alignment calls a function that scikit-image will remove
         theirs = sorted(insightface().get(image), key=lambda face: -np.prod(face.bbox[2:] - face.bbox[:2]))
     ours = engine().detect(image)
     assert len(ours) == len(theirs) > 0
@@ -91,7 +91,7 @@ def test_faces_are_those_of_face_analysis(number: int) -> None:
         np.testing.assert_allclose(face.box, other.bbox, atol=2)
 
 
-def test_the_full_square_and_the_trimmed_canvas_find_the_same_faces() -> None:
+def test_the_full_square_and_the_cropped_canvas_find_the_same_faces() -> None:
     manifest = installed(models_dir(), "compact")
     file = manifest.file("detection")
     assert file is not None
@@ -106,14 +106,14 @@ def test_the_full_square_and_the_trimmed_canvas_find_the_same_faces() -> None:
             assert cosines(*vectors).min() > 0.99
 
 
-def test_jobs_in_flight_together_get_what_each_gets_alone() -> None:
+def test_concurrent_jobs_get_the_results_of_each_alone() -> None:
     alone = [answer(engine(), image) for image in photos()]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda number: answer(engine(), photos()[number % 6]), range(36)))
     assert together == [alone[number % 6] for number in range(36)]
 
 
-def test_work_joined_across_jobs_changes_no_face_and_no_order() -> None:
+def test_batching_across_jobs_changes_no_face_and_no_order() -> None:
     joined = InsightEngine(models_dir(), pack="compact", device=Device(batching=True))
     alone = [answer(engine(), image) for image in photos()]
     with ThreadPoolExecutor(8) as pool:
@@ -128,7 +128,7 @@ def test_work_joined_across_jobs_changes_no_face_and_no_order() -> None:
         np.testing.assert_allclose(np.array(live, float), np.array(expected_live, float), atol=1e-3)
 
 
-def test_a_smaller_detector_finds_the_same_people_and_a_large_one_more() -> None:
+def test_a_smaller_detector_finds_the_same_people_and_a_larger_one_more() -> None:
     image = photos()[0]
     assert len(engine().detect(image, Search(sizes=(320,)))) == 6
     assert len(engine().detect(image, Search(sizes=(320, 640, 1280)))) == 6

@@ -1,4 +1,4 @@
-"""The real engine with the compact pack against labelled pictures: what was measured before must come out again."""
+"""The real engine with the compact pack reproduces earlier measurements on labelled pictures."""
 
 import base64
 import csv
@@ -48,7 +48,7 @@ def embedded(image: Image, faces: Sequence[Detection]) -> Vectors:
 
 
 def liveness(name: str) -> float:
-    """Chance that the largest face is live."""
+    """Probability that the largest face is live."""
     score = engine().liveness(picture(name), largest(name)[0])
     assert score is not None
     return score
@@ -64,7 +64,7 @@ def rows(name: str) -> list[Row]:
 
 
 def file_of(row: Row, suffix: str = "") -> str:
-    """The local name of a row's picture: `owner/name` lies in `owner+name`, `pypi:dist==v` in `pypi+dist==v`."""
+    """The local name of a row's picture: `owner/name` is in `owner+name`, `pypi:dist==v` in `pypi+dist==v`."""
     folder = row[f"repo{suffix}"].replace("/", "+").replace(":", "+")
     return f"{folder}/{row[f'path{suffix}']}"
 
@@ -87,11 +87,11 @@ def overlap(one: Box, two: Box) -> float:
 
 
 def wrong(checks: Iterable[tuple[str, bool]]) -> list[str]:
-    """The names of the checks that fail."""
+    """The names of the failing checks."""
     return [name for name, passed in checks if not passed]
 
 
-def test_pictures_that_are_none_are_refused() -> None:
+def test_files_that_are_not_pictures_are_refused() -> None:
     def refused(name: str) -> bool:
         try:
             picture(name)
@@ -139,7 +139,7 @@ def test_liveness_agrees_with_the_reference() -> None:
     assert wrong((name, agrees(name, entry)) for name, entry in good().items() if entry["faces"]) == []
 
 
-def test_every_pair_falls_on_its_side_of_the_packs_threshold() -> None:
+def test_every_pair_is_on_the_right_side_of_the_packs_threshold() -> None:
     threshold = engine().info.thresholds.match
 
     def right(row: Row) -> bool:
@@ -158,7 +158,7 @@ def test_every_picture_has_its_number_of_faces() -> None:
     )
 
 
-def test_prints_and_screens_are_told_from_people() -> None:
+def test_prints_and_screens_are_distinguished_from_people() -> None:
     limits = engine().info.thresholds
 
     def right(name: str, expect: str) -> bool:
@@ -170,7 +170,7 @@ def test_prints_and_screens_are_told_from_people() -> None:
 
 
 def told(image: Image, face: Detection) -> Attributes:
-    """All that the pack says of a face."""
+    """All results of the pack for a face."""
     [attributes] = engine().attributes(image, [face], engine().info.attributes)
     return attributes
 
@@ -182,7 +182,7 @@ def mirrored(image: Image, face: Detection) -> tuple[Image, Detection]:
 
 
 def portraits() -> Iterator[tuple[str, Image, Detection]]:
-    """The largest face of each picture, where it is 80 pixels wide or more and lies inside the picture."""
+    """The largest face of each picture, if it is at least 80 pixels wide and inside the picture."""
     for name, entry in good().items():
         if entry["faces"]:
             image, face = picture(name), largest(name)[0]
@@ -191,7 +191,7 @@ def portraits() -> Iterator[tuple[str, Image, Detection]]:
                 yield name, image, face
 
 
-def test_the_pack_tells_pose_points_and_eyes() -> None:
+def test_the_pack_reports_pose_points_and_eyes() -> None:
     assert set(engine().info.attributes) == {"pose", "points_68", "eyes"}
 
 
@@ -205,13 +205,13 @@ def test_the_pack_tells_pose_points_and_eyes() -> None:
         ("pypi+scikit_image==0.26.0/skimage/data/astronaut.png", (-10, 10)),
     ],
 )
-def test_a_head_turned_to_the_pictures_right_has_a_yaw_above_zero(name: str, yaw: tuple[float, float]) -> None:
+def test_a_head_turned_to_the_pictures_right_has_positive_yaw(name: str, yaw: tuple[float, float]) -> None:
     pose = told(picture(name), largest(name)[0]).pose
     assert pose is not None
     assert yaw[0] < pose.yaw < yaw[1]
 
 
-def test_a_mirror_turns_yaw_and_roll_round_and_leaves_the_pitch() -> None:
+def test_a_mirror_image_negates_yaw_and_roll_and_keeps_the_pitch() -> None:
     def off(image: Image, face: Detection) -> tuple[float, float, float]:
         one, other = told(image, face).pose, told(*mirrored(image, face)).pose
         assert one is not None
@@ -224,7 +224,7 @@ def test_a_mirror_turns_yaw_and_roll_round_and_leaves_the_pitch() -> None:
     assert np.median(np.abs(differences), axis=0).max() < 4.0
 
 
-def test_points_lie_where_the_detector_sees_eyes_nose_and_mouth() -> None:
+def test_points_lie_where_the_detector_finds_eyes_nose_and_mouth() -> None:
     def near(image: Image, face: Detection) -> bool:
         points = np.array(told(image, face).points_68)
         five = [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]]
@@ -234,8 +234,8 @@ def test_points_lie_where_the_detector_sees_eyes_nose_and_mouth() -> None:
     assert wrong((name, near(image, face)) for name, image, face in portraits()) == []
 
 
-def test_open_eyes_of_a_portrait_read_open() -> None:
-    """Most do: one picture is no proof that an eye is shut."""
+def test_open_eyes_of_a_portrait_are_reported_open() -> None:
+    """Most are: a single picture does not prove that an eye is shut."""
     eyes = [told(image, face).eyes for _, image, face in portraits()]
     both = [pair is not None and min(pair) > 0.5 for pair in eyes]
     assert sum(both) >= 0.8 * len(both)
@@ -246,7 +246,7 @@ def test_a_face_that_fills_the_frame_is_found() -> None:
     assert len(engine().detect(tight)) == 1
 
 
-def test_a_close_up_gives_the_embedding_of_the_whole_picture() -> None:
+def test_a_close_up_gives_the_embedding_of_the_full_picture() -> None:
     image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000).pixels
     whole = engine().detect(image)[0]
     left, top, right, bottom = (round(side) for side in whole.box)
@@ -256,12 +256,12 @@ def test_a_close_up_gives_the_embedding_of_the_whole_picture() -> None:
     assert float(one @ two / np.linalg.norm(one) / np.linalg.norm(two)) > 0.8
 
 
-def test_photographs_are_sharper_than_the_limit_for_blurred_ones() -> None:
+def test_photos_are_sharper_than_the_limit_for_blur() -> None:
     image = decode(SIX_FACES.read_bytes(), max_pixels=40_000_000).pixels
     assert min(measure(image, face).sharpness for face in engine().detect(image)) > 60
 
 
-def test_the_trimmed_canvas_sees_what_the_full_square_sees() -> None:
+def test_the_cropped_canvas_finds_what_the_full_square_finds() -> None:
     manifest = installed(models_dir(), "compact")
     file = manifest.file("detection")
     assert file is not None

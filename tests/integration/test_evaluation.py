@@ -1,4 +1,4 @@
-"""Error rates of the compact pack on the labelled pictures, and jobs that aim at one of its measured rates."""
+"""Error rates of the compact pack on the labelled pictures, and jobs that use one of its measured rates."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def said(*arguments: str) -> str:
     return "\n".join(lines)
 
 
-def test_the_labelled_pairs_have_no_error_at_the_packs_limit_and_are_too_few_for_a_table(tmp_path: Path) -> None:
+def test_the_labelled_pairs_have_no_errors_and_are_too_few_for_a_table(tmp_path: Path) -> None:
     text = said("pairs", str(labelled("pairs.csv")), "--out", str(tmp_path))
     assert "23 pairs of the same person, 80 of different people" in text
     assert "0.350   0 [0, 0.037] (0 of 80)                  0 [0, 0.13] (0 of 23)  <- the pack's" in text
@@ -55,7 +55,7 @@ def test_the_table_of_effects_is_printed_for_the_labelled_pairs() -> None:
 
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole service over the installed files with this version's table, and with a threshold of the operator's."""
+    """The whole service over the installed files with this version's table, and with a threshold from the operator."""
     models = tmp_path_factory.mktemp("models")
     folder = models / "compact"
     folder.mkdir()
@@ -73,7 +73,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def verified(stack: Stack, **params: float) -> dict[str, Any]:
-    """The job that compares the astronaut with the largest of six other faces."""
+    """A job that compares the astronaut with the largest of six other faces."""
     with ASTRONAUT.open("rb") as image, SIX_FACES.open("rb") as reference:
         answer = requests.post(
             f"{stack.url}/v1/jobs",
@@ -96,7 +96,7 @@ def verified(stack: Stack, **params: float) -> dict[str, Any]:
         ({}, 0.44, "setting", pytest.approx(3.65e-5, rel=0.01)),
     ],
 )
-def test_a_job_says_which_rule_gave_its_threshold_and_what_that_costs(
+def test_a_job_reports_the_source_of_its_threshold_and_its_error_rate(
     calibrated: Stack, asked: dict[str, float], threshold: float, rule: str, fmr: Any
 ) -> None:
     result = verified(calibrated, **asked)["result"]
@@ -104,7 +104,7 @@ def test_a_job_says_which_rule_gave_its_threshold_and_what_that_costs(
     assert (result["threshold"], result["threshold_from"], result["estimated_fmr"]) == (threshold, rule, fmr)
 
 
-def test_a_rate_that_was_not_measured_fails_the_job_by_name(calibrated: Stack) -> None:
+def test_a_rate_that_was_not_measured_fails_the_job_with_its_code(calibrated: Stack) -> None:
     job = verified(calibrated, fmr=1e-6)
     assert (job["status"], job["error"]["code"]) == ("failed", "fmr_out_of_range")
     assert "0.01 down to 1e-05" in job["error"]["detail"]

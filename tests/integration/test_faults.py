@@ -1,4 +1,4 @@
-"""Processes die, and the service goes on without hand work: nothing accepted is lost, nothing ends twice."""
+"""Processes die, and the service recovers without manual work: nothing accepted is lost, nothing finishes twice."""
 
 import signal
 import time
@@ -24,7 +24,7 @@ def log() -> list[str]:
 
 @pytest.fixture
 def own(tmp_path: Path, log: list[str]) -> Iterator[Stack]:
-    """A stack of the test's own, to be broken."""
+    """A private stack for the test to break."""
     running = Stack(
         data=tmp_path,
         port=free_port(),
@@ -85,7 +85,7 @@ def readable(log: list[str]) -> None:
     assert [line for line in log if "Traceback" in line] == []
 
 
-def test_jobs_in_a_killed_worker_run_again_and_end_once(own: Stack, log: list[str]) -> None:
+def test_jobs_in_a_killed_worker_run_again_and_finish_once(own: Stack, log: list[str]) -> None:
     jobs = [submit(own, SIX_FACES) for _ in range(12)]
     supervised(own, lambda: any(status(own, job) == "running" for job in jobs), seconds=10)
     kill(own.workers[0])
@@ -103,7 +103,7 @@ def test_a_job_given_to_a_frozen_worker_that_is_killed_is_not_lost(own: Stack) -
     supervised(own, lambda: status(own, job) == "succeeded")
 
 
-def test_a_worker_that_stops_in_order_finishes_what_it_holds(own: Stack) -> None:
+def test_a_worker_that_stops_normally_finishes_its_jobs(own: Stack) -> None:
     jobs = [submit(own, SIX_FACES) for _ in range(4)]
     supervised(own, lambda: any(status(own, job) == "running" for job in jobs), seconds=10)
     own.workers[0].signal(signal.SIGTERM)
@@ -114,7 +114,7 @@ def test_a_worker_that_stops_in_order_finishes_what_it_holds(own: Stack) -> None
         assert (found["status"], found["attempts"]) in {("succeeded", 1), ("queued", 0)}
 
 
-def test_without_a_worker_the_service_says_so_and_keeps_accepting_jobs(own: Stack) -> None:
+def test_without_a_worker_the_service_reports_it_and_accepts_jobs(own: Stack) -> None:
     kill(own.workers[0])
 
     def unhealthy() -> bool:
@@ -138,7 +138,7 @@ def test_a_killed_gateway_comes_back_with_every_job(own: Stack, log: list[str]) 
     readable(log)
 
 
-def test_a_killed_ledger_is_a_503_and_then_service_again(own: Stack, log: list[str]) -> None:
+def test_a_killed_ledger_is_a_503_until_it_is_back(own: Stack, log: list[str]) -> None:
     jobs = [submit(own, SIX_FACES) for _ in range(4)]
     kill(own.stores[0])
     answer = requests.post(
@@ -151,7 +151,7 @@ def test_a_killed_ledger_is_a_503_and_then_service_again(own: Stack, log: list[s
     readable(log)
 
 
-def test_a_killed_broker_loses_no_job_and_service_goes_on(own: Stack, log: list[str]) -> None:
+def test_a_killed_broker_loses_no_job_and_service_continues(own: Stack, log: list[str]) -> None:
     kill(own.stores[1])
     begin = time.monotonic()
     job = submit(own, ASTRONAUT)
@@ -161,7 +161,7 @@ def test_a_killed_broker_loses_no_job_and_service_goes_on(own: Stack, log: list[
     readable(log)
 
 
-def test_a_wait_that_takes_too_long_is_a_504_and_the_job_goes_on(own: Stack) -> None:
+def test_a_wait_that_takes_too_long_is_a_504_and_the_job_continues(own: Stack) -> None:
     own.workers[0].signal(signal.SIGSTOP)
     answer = requests.post(f"{own.url}/detect", files={"file": ASTRONAUT.read_bytes()}, timeout=20)
     own.workers[0].signal(signal.SIGCONT)

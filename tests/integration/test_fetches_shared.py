@@ -1,4 +1,4 @@
-"""The line of jobs that wait for their images: hosts and tenants share a gateway's places, however long the line is."""
+"""The queue of jobs that wait for images: hosts and tenants share a gateway's slots, however long the queue is."""
 
 import time
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def origins(fetches: Sequence[Fetch]) -> list[str]:
     return [(fetch.image_url or fetch.reference_url or "").rpartition("/")[0] for fetch in fetches]
 
 
-def test_a_host_has_no_more_places_than_it_leaves_free(stores: Stores) -> None:
+def test_a_host_has_no_more_slots_than_it_leaves_free(stores: Stores) -> None:
     slow = [accepted(stores.jobs, SLOW, tenant=f"t{number}") for number in range(20)]
     held = taken(stores, of=16)
     assert [fetch.job_id for fetch in held] == slow[:8]  # the longest-waiting first
@@ -55,12 +55,12 @@ def test_a_host_has_no_more_places_than_it_leaves_free(stores: Stores) -> None:
     assert origins(quick) == [QUICK] * 4
     accepted(stores.jobs, THIRD, tenant="v")
     assert origins(taken(stores, of=16, held=held)) == [THIRD]
-    free = taken(stores, of=16, held=held[2:8])  # two are done, and the rest of the line is as it was
+    free = taken(stores, of=16, held=held[2:8])  # two are done, and the rest of the queue is unchanged
     assert [fetch.job_id for fetch in free[:2]] == slow[8:10]
     assert origins(free[2:]) == [QUICK] * len(free[2:])
 
 
-def test_a_tenant_leaves_a_quarter_of_the_places_to_others(stores: Stores) -> None:
+def test_a_tenant_leaves_a_quarter_of_the_slots_to_others(stores: Stores) -> None:
     for number in range(20):
         accepted(stores.jobs, f"https://{number}.example", tenant="a")
     held = taken(stores, of=16)
@@ -69,7 +69,7 @@ def test_a_tenant_leaves_a_quarter_of_the_places_to_others(stores: Stores) -> No
     assert [fetch.job_id for fetch in taken(stores, of=16, held=held)] == [late]
 
 
-def test_the_slow_host_of_a_tenant_leaves_places_to_its_other_hosts(stores: Stores) -> None:
+def test_a_tenants_slow_host_leaves_slots_to_its_other_hosts(stores: Stores) -> None:
     for _ in range(20):
         accepted(stores.jobs, SLOW)
     held = taken(stores, of=16)
@@ -89,15 +89,15 @@ def test_a_reference_counts_as_an_image_does(stores: Stores) -> None:
     assert len(taken(stores, of=4, held=held)) == 1
 
 
-def test_a_single_place_is_anybodys(stores: Stores) -> None:
+def test_any_host_may_use_a_single_slot(stores: Stores) -> None:
     accepted(stores.jobs, SLOW)
     assert len(taken(stores, of=1)) == 1
 
 
 @pytest.mark.parametrize("ledger_server", ["server"], indirect=True)
-def test_nobody_waits_behind_a_long_line_for_one_host(stores: Stores, ledger_server: Server) -> None:
+def test_nothing_waits_behind_a_long_queue_for_one_host(stores: Stores, ledger_server: Server) -> None:
     first = accepted(stores.jobs, SLOW)
-    with connect(ledger_server.url) as store:  # its likes by the thousand
+    with connect(ledger_server.url) as store:  # thousands like it
         job, urls = store.hgetall(keys.job(0, first)), store.hgetall(keys.urls(0, first))
         with store.pipeline(transaction=False) as many:
             for number in range(5000):
@@ -110,6 +110,6 @@ def test_nobody_waits_behind_a_long_line_for_one_host(stores: Stores, ledger_ser
         assert origins(held) == [SLOW] * 8
         late = accepted(stores.jobs, QUICK, tenant="b")
         assert [fetch.job_id for fetch in taken(stores, of=16, held=held)] == [late]
-        # Those that keep their places are enough to go on with.
+        # Those that keep their places are enough to continue with.
         assert origins(taken(stores, of=16)) == [SLOW] * 8
         assert store.zcard(keys.fetch(0)) == 5002

@@ -1,4 +1,4 @@
-"""Clients that generators make from the OpenAPI document can submit jobs, in each of the forms that it describes."""
+"""Clients generated from the OpenAPI document can submit jobs in each of the forms that it describes."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ from tools.stack import Stack
 GENERATOR: Final = "openapi-python-client==0.29.1"
 SOURCES: Final = Path(__file__).with_name("generated_clients")
 INSTALL: Final = 90
-"""Seconds that a package registry may take; the packages themselves come in about five."""
+"""Seconds that a package registry may take; the packages themselves take about five."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def install(*command: str, folder: Path) -> None:
-    """Install packages by their ordinary client; skip where it reaches no registry."""
+    """Install packages with their ordinary client; skip if it reaches no registry."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL)
     except FileNotFoundError:
@@ -58,7 +58,7 @@ def run(*command: str, folder: Path, environment: Mapping[str, str] | None = Non
 
 
 def told(service: Stack) -> dict[str, str]:
-    """What the generated clients are given: the service, and an image in which the fake engine sees one face."""
+    """The input of the generated clients: the service, and an image in which the fake engine sees one face."""
     image, file = Image.new("RGB", (320, 240)), io.BytesIO()
     image.paste((250, 250, 250), (100, 60, 200, 180))
     image.save(file, "JPEG", quality=95)

@@ -1,4 +1,4 @@
-"""Images by URL: where names lead, whose certificate it is, and gateways that go."""
+"""Images by URL: name resolution, certificates, and gateways that exit."""
 
 import signal
 import ssl
@@ -17,7 +17,7 @@ from tools.ports import LOOPBACK, free_port
 from tools.service import Service
 
 SECOND = "127.0.0.2"
-"""Another loopback address: to the gateways of these tests it is what a public one is to others."""
+"""Another loopback address: these gateways treat it as others treat a public one."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def hostile() -> Iterator[Hostile]:
 # --- names that lead astray ----------------------------------------------------------------------------------------
 
 
-def test_a_name_that_leads_elsewhere_the_second_time_is_looked_up_once(tmp_path: Path) -> None:
+def test_a_name_that_resolves_differently_later_is_resolved_once(tmp_path: Path) -> None:
     inside = Hostile()
     outside = Hostile(SECOND, port=inside.port)
     settings = {
@@ -59,7 +59,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_is_looked_up_once(tmp_path:
     outside.close()
 
 
-def test_without_leave_no_name_leads_to_this_machine(tmp_path: Path) -> None:
+def test_no_name_leads_to_this_machine_without_permission(tmp_path: Path) -> None:
     inside = Hostile()
     names: dict[str, list[list[str]]] = {
         "home.example": [[LOOPBACK]],
@@ -85,9 +85,7 @@ def test_without_leave_no_name_leads_to_this_machine(tmp_path: Path) -> None:
 # --- TLS -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_certificate_must_be_the_hosts_own_and_of_an_authority_that_is_trusted(
-    tmp_path: Path, authority: trustme.CA
-) -> None:
+def test_the_certificate_must_be_the_hosts_own_and_trusted(tmp_path: Path, authority: trustme.CA) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     right, wrong = serving(authority, "photos.example.org"), serving(authority, "evil.example")
     stranger, plain = serving(trustme.CA(), "photos.example.org"), Hostile()
@@ -122,7 +120,7 @@ def test_the_certificate_must_be_the_hosts_own_and_of_an_authority_that_is_trust
 
 
 @pytest.mark.parametrize(("ending", "within"), [(signal.SIGTERM, 6), (signal.SIGKILL, FETCH_TIME + 14)])
-def test_another_gateway_fetches_what_one_left_unfinished(
+def test_another_gateway_completes_an_interrupted_fetch(
     tmp_path: Path, hostile: Hostile, ending: signal.Signals, within: float
 ) -> None:
     for site in opened(tmp_path, leave(hostile)):
@@ -146,7 +144,7 @@ def test_another_gateway_fetches_what_one_left_unfinished(
             other.stop()
 
 
-def test_a_gateway_that_fetches_nothing_leaves_the_line_to_those_that_do(tmp_path: Path, hostile: Hostile) -> None:
+def test_a_gateway_that_fetches_nothing_leaves_the_queue_to_others(tmp_path: Path, hostile: Hostile) -> None:
     for site in opened(tmp_path, {}):
         answer = site.submit(hostile.url("/face.png"))
         assert (answer.status_code, answer.json()["code"]) == (422, "image_urls_off")

@@ -1,4 +1,4 @@
-"""Images by URL: a real gateway and a real store, a web server that means harm, and the test as the worker."""
+"""Images by URL: a real gateway and a real store, a hostile web server, and the test as the worker."""
 
 import json
 import time
@@ -31,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, hostile: Hostile) -> Iterator
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test did, no image and no address is left once its jobs have ended."""
+    """No image and no URL is left once a test's jobs have finished."""
     yield
     if "site" in request.fixturenames:
         site: Site = request.getfixturevalue("site")
@@ -44,14 +44,12 @@ def _nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
 # --- what comes of a good image ------------------------------------------------------------------------------------
 
 
-def test_a_fetched_image_reaches_the_worker_byte_for_byte_and_its_address_is_forgotten(
-    site: Site, hostile: Hostile
-) -> None:
+def test_a_fetched_image_reaches_the_worker_unchanged_without_its_url(site: Site, hostile: Hostile) -> None:
     url = hostile.url("/face.png") + SECRET
     job_id = site.accepted(url)
     claim = site.claim()
     assert (claim.job.id, claim.image, claim.reference) == (job_id, FACE, None)
-    assert not site.holds("secret-of-the-url")  # the image is there: where it came from is nobody's business any more
+    assert not site.holds("secret-of-the-url")  # the image has arrived: its URL is no longer needed
     shown = site.read(job_id)
     assert (shown["image_origin"], shown["reference_origin"]) == (f"http://{LOOPBACK}:{hostile.port}", None)
     assert "secret" not in json.dumps(shown)
@@ -60,8 +58,8 @@ def test_a_fetched_image_reaches_the_worker_byte_for_byte_and_its_address_is_for
     assert ("/face.png", f"{LOOPBACK}:{hostile.port}") in hostile.asked
 
 
-def test_a_fetch_begins_at_once_at_the_gateway_that_took_the_job(site: Site, hostile: Hostile) -> None:
-    time.sleep(1.2)  # its fetcher has looked at the empty line, and would look again in a second
+def test_the_accepting_gateway_starts_its_fetch_at_once(site: Site, hostile: Hostile) -> None:
+    time.sleep(1.2)  # its fetcher has checked the empty queue, and would check again in a second
     began = time.monotonic()
     site.accepted(hostile.url("/face.png"))
     claim = site.claim()
@@ -121,7 +119,7 @@ def test_an_uploaded_image_waits_for_the_reference_that_is_fetched(site: Site, h
         ("/reset.png", "image_unreachable", True),
     ],
 )
-def test_a_hostile_answer_ends_the_job_in_time_and_with_a_reason(
+def test_a_hostile_response_fails_the_job_in_time_and_with_a_reason(
     site: Site, hostile: Hostile, path: str, code: str, *, retryable: bool
 ) -> None:
     began = time.monotonic()
@@ -131,8 +129,8 @@ def test_a_hostile_answer_ends_the_job_in_time_and_with_a_reason(
     assert (job["status"], job["error"]["code"], job["error"]["retryable"]) == ("failed", code, retryable)
     assert "secret" not in json.dumps(job)
     assert hostile.sent - sent < 64 * 2**20  # what the system's buffers took beyond the 5 MiB that were read
-    assert ("/face.png" in [asked for asked, _ in hostile.asked[-1:]]) is False  # where the redirect pointed
-    assert site.holds("secret-of-the-url") is retryable  # only what may be retried needs its address, for an hour
+    assert ("/face.png" in [asked for asked, _ in hostile.asked[-1:]]) is False  # the target of the redirect
+    assert site.holds("secret-of-the-url") is retryable  # only a job that may be retried needs its URL, for an hour
     if retryable:
         with site.stack.ledger.client() as client:
             assert 3000 < client.ttl(keys.urls(0, job["id"])) <= 3600
@@ -140,7 +138,7 @@ def test_a_hostile_answer_ends_the_job_in_time_and_with_a_reason(
         assert not site.holds("secret-of-the-url")
 
 
-def test_a_failed_fetch_is_retried_from_the_same_address(site: Site, hostile: Hostile) -> None:
+def test_a_failed_fetch_is_retried_from_the_same_url(site: Site, hostile: Hostile) -> None:
     failed = site.ended(hostile.url("/busy.png"))
     before = len(hostile.asked)
     answer = requests.post(site.stack.url + failed["urls"]["retry"], timeout=10)
@@ -161,14 +159,14 @@ def test_one_slow_host_does_not_hold_up_the_others(tmp_path: Path, hostile: Host
         slow = [site.accepted(hostile.url("/silent.png")) for _ in range(6)]
         until(partial(hostile.was_asked, asked + 1))
         site.accepted(other.url("/face.png"))
-        claim = site.claim(within=10)  # the slow host still holds its place, for 20 s
+        claim = site.claim(within=10)  # the slow host still holds its slot, for 20 s
         assert claim.image == FACE
         assert {site.read(job_id)["status"] for job_id in slow} == {"queued"}
     other.close()
 
 
 @pytest.mark.parametrize("end", ["cancel", "delete"])
-def test_a_job_that_ends_while_its_image_is_fetched_leaves_nothing(site: Site, hostile: Hostile, end: str) -> None:
+def test_a_job_that_ends_during_its_fetch_leaves_nothing(site: Site, hostile: Hostile, end: str) -> None:
     hostile.gate.clear()
     before = len(hostile.asked)
     job_id = site.accepted(hostile.url("/gate.png") + SECRET)
@@ -179,7 +177,7 @@ def test_a_job_that_ends_while_its_image_is_fetched_leaves_nothing(site: Site, h
         assert requests.delete(f"{site.stack.url}/v1/jobs/{job_id}", timeout=10).status_code == 204
     assert site.kept() == set()
     hostile.gate.set()
-    time.sleep(0.5)  # the rest of the image arrives, and is dropped
+    time.sleep(0.5)  # the rest of the image arrives and is dropped
     assert site.kept() == set()
     assert not site.holds("secret-of-the-url")
     assert site.ledger.claim("the-test") is None
@@ -189,7 +187,7 @@ def test_a_job_that_ends_while_its_image_is_fetched_leaves_nothing(site: Site, h
         assert site.ledger.read(job_id) is None
 
 
-def test_a_deadline_counts_while_the_image_is_fetched(site: Site, hostile: Hostile) -> None:
+def test_a_deadline_counts_during_the_fetch(site: Site, hostile: Hostile) -> None:
     answer = requests.post(
         f"{site.stack.url}/v1/jobs",
         json={"operation": "detect", "image": {"url": hostile.url("/silent.png")}},
@@ -207,9 +205,7 @@ def test_a_deadline_counts_while_the_image_is_fetched(site: Site, hostile: Hosti
         *("http://user@127.0.0.1:{port}/face.png", "https://127.0.0.1:1/face.png", "ftp://127.0.0.1:{port}/face.png"),
     ],
 )
-def test_an_address_that_is_not_taken_is_refused_before_anything_is_accepted(
-    site: Site, hostile: Hostile, url: str
-) -> None:
+def test_a_refused_url_is_rejected_before_anything_is_accepted(site: Site, hostile: Hostile, url: str) -> None:
     before = hostile.connections
     answer = site.submit(url.format(port=hostile.port))
     assert (answer.status_code, answer.json()["code"]) == (422, "image_url_refused")
@@ -217,7 +213,7 @@ def test_an_address_that_is_not_taken_is_refused_before_anything_is_accepted(
     assert hostile.connections == before
 
 
-def test_a_batch_of_addresses_fails_and_succeeds_item_by_item(site: Site, hostile: Hostile) -> None:
+def test_a_batch_of_urls_succeeds_and_fails_item_by_item(site: Site, hostile: Hostile) -> None:
     paths = ["/face.png", "/missing.png", "/face.png", "/page.png"]
     urls = [*map(hostile.url, paths), "http://elsewhere.example/1.png"]
     answer = requests.post(
