@@ -1,4 +1,4 @@
-"""The other ends of a job: canceled, erased, expired, retried; each against a real server, each exactly once."""
+"""Terminal states other than success: canceled, erased, expired, retried; each against a real server, exactly once."""
 
 import json
 import time
@@ -63,7 +63,7 @@ def fail(ledger: Ledger, failure: JobFailure) -> str:
 
 
 def everything(server: Server) -> bytes:
-    """All that the server holds, names and values, in one piece."""
+    """All names and values on the server, in one text."""
     with server.store.client() as client:
         found = []
         for key in client.keys("*"):
@@ -102,7 +102,7 @@ def test_canceling_a_running_job_fences_its_worker(ledger: Ledger, ledger_server
     assert b"pixels" not in everything(ledger_server)
 
 
-def test_canceling_twice_is_canceling_once_and_another_end_stays(ledger: Ledger) -> None:
+def test_canceling_twice_is_canceling_once_and_other_states_stay(ledger: Ledger) -> None:
     job_id = accept(ledger)
     assert ledger.cancel(job_id) == ledger.cancel(job_id)
     with pytest.raises(RequestError) as refused:
@@ -113,7 +113,7 @@ def test_canceling_twice_is_canceling_once_and_another_end_stays(ledger: Ledger)
     assert unknown.value.code is ErrorCode.JOB_NOT_FOUND
 
 
-def test_a_cancel_and_two_finishes_at_the_same_instant_give_one_end(ledger: Ledger, ledger_server: Server) -> None:
+def test_a_cancel_and_two_finishes_at_once_give_one_terminal_state(ledger: Ledger, ledger_server: Server) -> None:
     with ThreadPoolExecutor(3) as pool:
         for _ in range(60):
             job_id = accept(ledger, webhook=True)
@@ -164,7 +164,7 @@ def test_an_erased_job_leaves_nothing(stores: Stores, ledger_server: Server, sta
     assert stores.idempotency.begin("tenant POST /v1/jobs", "key-1").known is None
 
 
-def test_a_job_that_waited_beyond_its_deadline_expires_without_a_worker(ledger: Ledger, ledger_server: Server) -> None:
+def test_a_job_past_its_deadline_expires_without_a_worker(ledger: Ledger, ledger_server: Server) -> None:
     late = accept(ledger, start_within=timedelta(seconds=0.05))
     patient = accept(ledger, start_within=timedelta(seconds=60))
     time.sleep(0.1)
@@ -173,19 +173,19 @@ def test_a_job_that_waited_beyond_its_deadline_expires_without_a_worker(ledger: 
     claim = ledger.claim("w")
     assert claim is not None
     assert claim.job.id == patient
-    assert b"pixels-of-a-face" in everything(ledger_server)  # the patient one's
+    assert b"pixels-of-a-face" in everything(ledger_server)  # of the job with a longer deadline
     ledger.finish(patient, claim.token, Outcome(result={}))
     assert b"pixels" not in everything(ledger_server)
 
 
-def test_a_worker_never_starts_a_job_beyond_its_deadline(ledger: Ledger) -> None:
+def test_a_worker_never_starts_a_job_past_its_deadline(ledger: Ledger) -> None:
     late = accept(ledger, start_within=timedelta(seconds=0.05))
     time.sleep(0.1)
     assert ledger.claim("w") is None
     assert read(ledger, late).status is Status.EXPIRED
 
 
-def test_a_job_that_started_in_time_is_not_expired_by_its_deadline(ledger: Ledger) -> None:
+def test_a_job_that_started_in_time_does_not_expire(ledger: Ledger) -> None:
     job_id = accept(ledger, start_within=timedelta(seconds=0.1))
     claim = ledger.claim("w")
     assert claim is not None
@@ -194,7 +194,7 @@ def test_a_job_that_started_in_time_is_not_expired_by_its_deadline(ledger: Ledge
     assert ledger.finish(job_id, claim.token, Outcome(result={}))
 
 
-def test_high_goes_first_and_low_still_moves(ledger: Ledger) -> None:
+def test_high_priority_goes_first_and_low_still_runs(ledger: Ledger) -> None:
     low = [accept(ledger, priority=Priority.LOW) for _ in range(2)]
     normal = [accept(ledger) for _ in range(2)]
     high = [accept(ledger, priority=Priority.HIGH) for _ in range(20)]
@@ -231,7 +231,7 @@ def test_retrying_twice_is_retrying_once(ledger: Ledger) -> None:
     assert ledger.depth() == (1, 0)
 
 
-def test_what_would_fail_again_or_did_not_fail_is_not_retried(ledger: Ledger) -> None:
+def test_only_retryable_failures_are_retried(ledger: Ledger) -> None:
     queued = accept(ledger)
     for job_id in (queued, fail_other(ledger, queued)):
         with pytest.raises(RequestError) as refused:
@@ -240,7 +240,7 @@ def test_what_would_fail_again_or_did_not_fail_is_not_retried(ledger: Ledger) ->
 
 
 def fail_other(ledger: Ledger, first: str) -> str:
-    """Fail the job behind the first one, which goes back in line."""
+    """Fail the job behind the first one, which is queued again."""
     claim = ledger.claim("w")
     assert claim is not None
     assert claim.job.id == first
@@ -261,7 +261,7 @@ def test_without_a_retry_window_no_image_outlives_its_job(ledger_server: Server)
             ledger.retry(old, new_id=new_job_id(shard=0, now_ms=2), limits=LIMITS)
 
 
-def test_a_line_whose_first_waits_too_long_takes_no_more_and_says_when_to_come_back(ledger: Ledger) -> None:
+def test_a_queue_whose_first_job_waits_too_long_refuses_with_retry_after(ledger: Ledger) -> None:
     accept(ledger)
     time.sleep(0.06)
     with pytest.raises(UnavailableError) as refused:
@@ -272,11 +272,11 @@ def test_a_line_whose_first_waits_too_long_takes_no_more_and_says_when_to_come_b
             limits=Limits(100, age=timedelta(seconds=0.05)),
         )
     assert refused.value.code is ErrorCode.QUEUE_FULL
-    assert refused.value.retry_after == timedelta(seconds=60)  # nothing ended lately: no rate to go by
+    assert refused.value.retry_after == timedelta(seconds=60)  # nothing finished lately: no rate to use
     assert "waited" in refused.value.detail
 
 
-def test_a_full_line_says_when_to_come_back_by_the_rate_at_which_jobs_end(ledger: Ledger) -> None:
+def test_retry_after_of_a_full_queue_follows_the_rate_of_completions(ledger: Ledger) -> None:
     for _ in range(30):
         fail(ledger, DAMAGED)
     for _ in range(20):
@@ -291,7 +291,7 @@ def test_a_full_line_says_when_to_come_back_by_the_rate_at_which_jobs_end(ledger
     assert refused.value.retry_after == timedelta(seconds=2)  # 2 of 20 at 30 in 30 s
 
 
-def test_nothing_is_taken_while_the_stores_memory_is_nearly_full(ledger_server: Server) -> None:
+def test_nothing_is_accepted_while_the_stores_memory_is_nearly_full(ledger_server: Server) -> None:
     with connect(ledger_server.url) as client:
         ledger = Ledger(client, shards=1, lease=timedelta(seconds=1))
         used = client.info("memory")["used_memory"]

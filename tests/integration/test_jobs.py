@@ -33,7 +33,7 @@ def finished(stack: Stack, operation: str, image: Path, **data: str) -> dict[str
     return dict(job)
 
 
-def test_a_submitted_job_is_answered_at_once_and_can_be_polled_to_its_end(stack: Stack) -> None:
+def test_a_submission_is_answered_at_once_and_can_be_polled_to_its_end(stack: Stack) -> None:
     answer = submit(stack, "detect", SIX_FACES, metadata='{"order": 7}')
     assert answer.status_code == 202
     assert answer.headers["Retry-After"] == "1"
@@ -98,7 +98,7 @@ def test_verify_by_image_and_by_embedding_agree(stack: Stack) -> None:
     assert by_image["result"]["similarity"] == pytest.approx(by_vector["result"]["similarity"], abs=1e-6)
 
 
-def test_an_embedding_of_another_model_is_refused_not_compared(stack: Stack) -> None:
+def test_an_embedding_of_another_model_is_refused_and_not_compared(stack: Stack) -> None:
     body = {
         "operation": "verify",
         "image": {"base64": base64.b64encode(ASTRONAUT.read_bytes()).decode()},
@@ -115,12 +115,12 @@ def test_liveness_and_registration_of_a_real_face(stack: Stack) -> None:
     assert all(check["passed"] for check in registration["checks"])
 
 
-def test_no_face_is_a_result_not_an_error(stack: Stack) -> None:
+def test_no_face_is_a_result_and_not_an_error(stack: Stack) -> None:
     assert finished(stack, "detect", NO_FACE)["result"]["faces"] == []
     assert finished(stack, "register", NO_FACE)["result"]["reason"] == "one_face"
 
 
-def test_an_image_that_only_the_worker_can_refuse_fails_the_job_with_its_code(stack: Stack, tmp_path: Path) -> None:
+def test_an_image_that_only_the_worker_can_refuse_fails_with_its_code(stack: Stack, tmp_path: Path) -> None:
     damaged = bytearray(ASTRONAUT.read_bytes())
     middle = len(damaged) // 2
     damaged[middle : middle + 16] = bytes(byte ^ 0xFF for byte in damaged[middle : middle + 16])
@@ -132,7 +132,7 @@ def test_an_image_that_only_the_worker_can_refuse_fails_the_job_with_its_code(st
     assert (job["status"], job["error"]["code"], job["result"]) == ("failed", "invalid_image", None)
 
 
-def test_nothing_of_the_image_is_left_when_the_job_has_ended(stack: Stack) -> None:
+def test_nothing_of_the_image_is_left_when_the_job_has_finished(stack: Stack) -> None:
     job = finished(stack, "detect", ASTRONAUT)
     with stack.ledger.client() as client:
         assert client.exists(keys.image(0, job["id"]), keys.reference(0, job["id"])) == 0
@@ -141,7 +141,7 @@ def test_nothing_of_the_image_is_left_when_the_job_has_ended(stack: Stack) -> No
         assert not any(job["id"].encode() in (client.dump(key) or b"") for key in client.keys("*"))
 
 
-def test_many_jobs_at_once_each_get_their_own_answer(stack: Stack) -> None:
+def test_many_concurrent_jobs_each_get_their_own_result(stack: Stack) -> None:
     sent = [(photo, submit(stack, "detect", photo)) for photo in (SIX_FACES, ASTRONAUT, NO_FACE) * 8]
     expected = {SIX_FACES: 6, ASTRONAUT: 1, NO_FACE: 0}
     for photo, answer in sent:

@@ -1,4 +1,4 @@
-"""The whole HTTP side of jobs against real stores and two real gateways; the test itself is the worker."""
+"""The HTTP API of jobs against real stores and two real gateways; the test itself is the worker."""
 
 import concurrent.futures
 import json
@@ -30,7 +30,7 @@ RESULT = {"kind": "faces", "faces": []}
 
 
 class Gateways:
-    """Two gateways over one ledger, and no worker but the test."""
+    """Two gateways over one ledger, with the test as the only worker."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -98,7 +98,7 @@ class Stream:
         self._lines = self.answer.iter_lines(chunk_size=1, decode_unicode=True)
 
     def next(self) -> dict[str, Any] | None:
-        """The next event, or None where the stream has ended."""
+        """The next event, or None if the stream has ended."""
         fields: dict[str, Any] = {}
         for line in self._lines:
             if not line and "data" in fields:
@@ -133,7 +133,7 @@ def _nothing_waits(gateways: Gateways) -> Iterator[None]:
         gateways.ledger.delete(claim.job.id)
 
 
-def test_a_waiting_job_is_canceled_and_nobody_gets_it(gateways: Gateways) -> None:
+def test_a_waiting_job_is_canceled_and_never_claimed(gateways: Gateways) -> None:
     job = gateways.submit().json()
     answer = gateways.call("POST", job["urls"]["cancel"], at=1)
     assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
@@ -159,7 +159,7 @@ def test_a_running_job_is_canceled_at_once_and_its_result_dropped(gateways: Gate
     assert (again.status_code, again.json()) == (200, after)
 
 
-def test_a_job_that_was_done_is_not_canceled(gateways: Gateways) -> None:
+def test_a_finished_job_cannot_be_canceled(gateways: Gateways) -> None:
     job = gateways.submit().json()
     gateways.end()
     answer = gateways.call("POST", job["urls"]["cancel"])
@@ -185,7 +185,7 @@ def test_an_erased_job_leaves_nothing_in_the_store(gateways: Gateways, state: st
     assert (again.status_code, "Idempotent-Replayed" in again.headers) == (202, False)
 
 
-def test_erasing_wakes_whoever_waits(gateways: Gateways) -> None:
+def test_erasing_a_job_ends_its_waits(gateways: Gateways) -> None:
     job = gateways.submit().json()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         waited = pool.submit(gateways.call, "GET", f"{job['urls']['self']}?wait=20")
@@ -215,7 +215,7 @@ def test_a_retry_is_a_new_job_with_the_same_image(gateways: Gateways) -> None:
     assert (old["status"], old["retried_as"]) == ("failed", new["id"])
 
 
-def test_the_end_of_a_deadline_ends_the_job(gateways: Gateways) -> None:
+def test_a_job_expires_at_its_deadline(gateways: Gateways) -> None:
     job = gateways.submit(headers={"Cancel-After": "200ms"}).json()
     ended = gateways.call("GET", f"{job['urls']['self']}?wait=10").json()
     assert ended["status"] == "expired"
@@ -238,7 +238,7 @@ def test_pages_from_both_gateways_show_every_job_once(gateways: Gateways) -> Non
     assert [job_id for job_id in seen if job_id != began["id"]] == ids[::-1]
 
 
-def test_a_job_is_followed_over_another_gateway(gateways: Gateways) -> None:
+def test_a_job_can_be_followed_at_another_gateway(gateways: Gateways) -> None:
     job = gateways.submit().json()
     stream = Stream(gateways.urls[1] + job["urls"]["events"])
     assert stream.answer.headers["Content-Type"].startswith("text/event-stream")
@@ -261,7 +261,7 @@ def test_a_job_is_followed_over_another_gateway(gateways: Gateways) -> None:
     assert Stream(gateways.urls[0] + job["urls"]["events"], **{"Last-Event-ID": "end"}).answer.status_code == 204
 
 
-def test_a_stream_of_an_erased_job_ends(gateways: Gateways) -> None:
+def test_the_stream_of_an_erased_job_ends(gateways: Gateways) -> None:
     job = gateways.submit().json()
     stream = Stream(gateways.urls[1] + job["urls"]["events"])
     stream.next()
@@ -287,7 +287,7 @@ def test_only_gateways_with_a_stream_hear_every_transition(gateways: Gateways) -
     assert [stream.rest() for stream in streams] == [["canceled", "end"]] * 5
 
 
-def test_three_hundred_streams_need_no_threads_and_all_hear_the_end(gateways: Gateways) -> None:
+def test_three_hundred_streams_need_no_threads_and_all_end(gateways: Gateways) -> None:
     job = gateways.submit().json()
     streams = [Stream(gateways.urls[0] + job["urls"]["events"]) for _ in range(300)]
     for stream in streams:
@@ -297,7 +297,7 @@ def test_three_hundred_streams_need_no_threads_and_all_hear_the_end(gateways: Ga
     assert all(stream.rest()[-1] == "end" for stream in streams)
 
 
-def test_equal_submissions_at_both_gateways_at_once_are_one_job(gateways: Gateways) -> None:
+def test_equal_concurrent_submissions_at_both_gateways_are_one_job(gateways: Gateways) -> None:
     start = threading.Barrier(40)
 
     def send(number: int) -> requests.Response:
@@ -320,7 +320,7 @@ def test_equal_submissions_at_both_gateways_at_once_are_one_job(gateways: Gatewa
     assert (again.status_code, again.json()["status"]) == (200, "succeeded")
 
 
-def test_a_gateway_that_stops_ends_its_streams_and_goes(gateways: Gateways) -> None:
+def test_a_stopping_gateway_ends_its_streams_and_exits(gateways: Gateways) -> None:
     job = gateways.submit().json()
     stream = Stream(gateways.urls[1] + job["urls"]["events"])
     stream.next()

@@ -1,4 +1,4 @@
-"""The ledger's steps against a real server: each is one atomic step, and no end is written twice."""
+"""The ledger's steps against a real server: each is atomic, and no terminal state is written twice."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +71,7 @@ def test_jobs_are_claimed_in_the_order_of_their_acceptance(ledger: Ledger) -> No
     assert ledger.claim("w") is None
 
 
-def test_a_claim_brings_the_bytes_and_counts_the_attempt(ledger: Ledger) -> None:
+def test_a_claim_returns_the_bytes_and_counts_the_attempt(ledger: Ledger) -> None:
     accept(ledger, image=b"\x00\xffbytes")
     claim = ledger.claim("w")
     assert claim is not None
@@ -80,7 +80,7 @@ def test_a_claim_brings_the_bytes_and_counts_the_attempt(ledger: Ledger) -> None
     )  # fmt: skip
 
 
-def test_a_hundred_claims_at_once_give_each_job_to_one_worker(ledger: Ledger) -> None:
+def test_a_hundred_concurrent_claims_give_each_job_to_one_worker(ledger: Ledger) -> None:
     jobs = {accept(ledger) for _ in range(50)}
     with ThreadPoolExecutor(16) as pool:
         claims = list(pool.map(lambda n: ledger.claim(f"w{n}"), range(100)))
@@ -89,7 +89,7 @@ def test_a_hundred_claims_at_once_give_each_job_to_one_worker(ledger: Ledger) ->
     assert set(got) == jobs
 
 
-def test_the_end_is_written_with_result_and_the_images_are_erased(ledger: Ledger, ledger_server: Server) -> None:
+def test_finishing_writes_the_result_and_erases_the_images(ledger: Ledger, ledger_server: Server) -> None:
     job_id = accept(ledger, image=b"secret-pixels")
     claim = ledger.claim("w")
     assert claim is not None
@@ -109,9 +109,7 @@ def test_the_end_is_written_with_result_and_the_images_are_erased(ledger: Ledger
         assert 3590 < client.ttl(keys.job(0, job_id)) <= 3600
 
 
-def test_further_images_come_with_the_claim_in_their_order_again_after_a_loss_and_go_with_the_end(
-    ledger: Ledger, ledger_server: Server
-) -> None:
+def test_extra_images_are_claimed_in_order_again_after_a_loss_and_erased(ledger: Ledger, ledger_server: Server) -> None:
     job_id = new_job_id(shard=0, now_ms=1)
     several = NewJob(
         id=job_id,
@@ -135,7 +133,7 @@ def test_further_images_come_with_the_claim_in_their_order_again_after_a_loss_an
         assert client.exists(keys.extra_images(0, job_id)) == 0
 
 
-def test_an_end_is_written_once_however_many_try(ledger: Ledger) -> None:
+def test_one_terminal_state_is_written_however_many_try(ledger: Ledger) -> None:
     job_id = accept(ledger)
     claim = ledger.claim("w")
     assert claim is not None
@@ -148,7 +146,7 @@ def test_an_end_is_written_once_however_many_try(ledger: Ledger) -> None:
     assert job.result == {"n": written.index(True)}
 
 
-def test_a_lease_that_ran_out_puts_the_job_back_and_fences_the_old_worker(ledger: Ledger) -> None:
+def test_an_expired_lease_requeues_the_job_and_fences_the_old_worker(ledger: Ledger) -> None:
     job_id = accept(ledger)
     old = ledger.claim("old")
     assert old is not None
@@ -165,7 +163,7 @@ def test_a_lease_that_ran_out_puts_the_job_back_and_fences_the_old_worker(ledger
     assert job.result == {"by": "new"}
 
 
-def test_a_beaten_lease_is_never_taken_away(ledger: Ledger) -> None:
+def test_a_renewed_lease_is_never_taken_away(ledger: Ledger) -> None:
     job_id = accept(ledger)
     claim = ledger.claim("w")
     assert claim is not None
@@ -194,7 +192,7 @@ def test_a_job_fails_as_worker_lost_after_its_last_attempt(ledger: Ledger, ledge
         assert 0 < client.ttl(keys.image(0, job_id)) <= 3600
 
 
-def test_a_failure_keeps_its_code_and_sentence(ledger: Ledger) -> None:
+def test_a_failure_keeps_its_code_and_detail(ledger: Ledger) -> None:
     job_id = accept(ledger)
     claim = ledger.claim("w")
     assert claim is not None
@@ -205,7 +203,7 @@ def test_a_failure_keeps_its_code_and_sentence(ledger: Ledger) -> None:
     assert (job.status, job.error, job.result) == (Status.FAILED, failure, None)
 
 
-def test_a_finished_job_is_gone_after_its_time(ledger: Ledger) -> None:
+def test_a_finished_job_is_gone_after_its_ttl(ledger: Ledger) -> None:
     job_id = new_job_id(shard=0, now_ms=1)
     ledger.accept(
         NewJob(id=job_id, operation=Operation.DETECT, params={}, image=b"x", result_ttl=timedelta(seconds=1)),
@@ -229,7 +227,7 @@ def test_accepted_jobs_survive_a_killed_server(ledger: Ledger, ledger_server: Se
     assert all(claim.image == b"x" * 1000 for claim in claims if claim)
 
 
-def test_work_can_end_when_memory_is_full_and_new_work_is_refused(ledger: Ledger, ledger_server: Server) -> None:
+def test_jobs_finish_when_memory_is_full_and_new_ones_are_refused(ledger: Ledger, ledger_server: Server) -> None:
     job_id = accept(ledger)
     claim = ledger.claim("w")
     assert claim is not None
@@ -250,7 +248,7 @@ def test_each_shard_keeps_its_own_jobs_and_workers_serve_them_all(ledger_server:
         assert {claim.job.id for claim in claims if claim} == jobs
 
 
-def test_a_busy_shard_does_not_hold_up_another(ledger_server: Server) -> None:
+def test_a_busy_shard_does_not_block_another(ledger_server: Server) -> None:
     with connect(ledger_server.url) as client:
         ledger = Ledger(client, shards=2, lease=timedelta(seconds=5))
         for number in range(5):
@@ -268,13 +266,13 @@ def test_a_store_that_would_lose_jobs_is_refused(ledger_server: Server, broker_s
         verify_durability(bad, "unchecked")
 
 
-def test_acceptance_is_on_disk_before_it_is_answered(ledger: Ledger, ledger_server: Server) -> None:
+def test_an_accepted_job_is_on_disk_before_the_answer(ledger: Ledger, ledger_server: Server) -> None:
     before = ledger_server.store.directory / "appendonlydir"
     accept(ledger, image=b"durable-marker")
     assert any(b"durable-marker" in part.read_bytes() for part in before.iterdir())
 
 
-def test_accepted_says_how_deep_the_line_is(ledger: Ledger) -> None:
+def test_accepting_returns_the_depth_of_the_queue(ledger: Ledger) -> None:
     accept(ledger)
     job = NewJob(
         id=new_job_id(shard=0, now_ms=1),

@@ -1,4 +1,4 @@
-"""The ledger keeps its layout and takes writes; a process that finds it otherwise ends with one line."""
+"""The ledger keeps its layout and accepts writes; a process that finds otherwise exits with one line."""
 
 import os
 import subprocess
@@ -40,14 +40,14 @@ def test_the_first_process_decides_and_others_must_agree(server: Server) -> None
         settle(server, 2)
 
 
-def test_an_empty_ledger_takes_another_layout(server: Server) -> None:
+def test_an_empty_ledger_accepts_another_layout(server: Server) -> None:
     settle(server, 4)
     settle(server, 2)
     with closing(connect(server.url)) as client:
         Layout(client, shards=2).check()
 
 
-def test_a_running_process_is_not_ready_beside_another_layout(server: Server) -> None:
+def test_a_running_process_with_another_layout_is_not_ready(server: Server) -> None:
     with closing(connect(server.url)) as client:
         layout = Layout(client, shards=1)
         layout.check()
@@ -64,7 +64,7 @@ def started_with(module: str, **settings: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize("module", ["api.app", "worker.courier"])
-def test_a_process_with_another_number_of_shards_ends_with_one_line(server: Server, module: str) -> None:
+def test_a_process_with_another_number_of_shards_exits_with_one_line(server: Server, module: str) -> None:
     settle(server, 4)
     with closing(connect(server.url)) as client:
         accept(Ledger(client, shards=4, lease=timedelta(seconds=10)))
@@ -75,7 +75,7 @@ def test_a_process_with_another_number_of_shards_ends_with_one_line(server: Serv
 
 
 @pytest.mark.parametrize("module", ["api.app", "worker.courier"])
-def test_a_read_only_replica_is_one_line(server: Server, tmp_path: Path, module: str) -> None:
+def test_a_read_only_replica_is_reported_in_one_line(server: Server, tmp_path: Path, module: str) -> None:
     for replica in started(Store("replica", tmp_path / "replica", durable=True)):
         host, port = "127.0.0.1", server.url.get_secret_value().rpartition(":")[2].partition("/")[0]
         with closing(connect(replica.url)) as client:

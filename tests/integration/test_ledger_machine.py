@@ -1,4 +1,4 @@
-"""The ledger as a state machine: in whatever order its steps come, the table of transitions holds and an end is one."""
+"""The ledger as a state machine: in any order of its steps, transitions follow the table and end in one state."""
 
 import json
 import time
@@ -40,10 +40,10 @@ class Life(RuleBasedStateMachine):
     """Any client, any worker and the sweep, in any order."""
 
     client: Any
-    """To the server; set by the test."""
+    """Connected to the server; set by the test."""
     jobs: Bundle[str] = Bundle("jobs")
     claims: Bundle[Claim | None] = Bundle("claims")
-    """With a None for each asking that found nothing: which rules may run must not hang on the server's clock."""
+    """With a None for each call that found nothing: which rules may run must not depend on the server's clock."""
 
     @initialize()
     def start(self) -> None:
@@ -73,7 +73,7 @@ class Life(RuleBasedStateMachine):
             webhook=Webhook("https://example.org/hook"),
         )
         self.ledger.accept(new, limits=Limits(1000))
-        self.ledger.accept(new, limits=Limits(1000))  # said twice, it is one
+        self.ledger.accept(new, limits=Limits(1000))  # submitted twice, it is one job
         return job_id
 
     @rule(job=jobs, found=st.booleans())
@@ -85,7 +85,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(job=jobs)
     def give_back(self, job: str) -> None:
-        self.stores.fetches.give_back([job])  # a job that waits for no image is not put in that line
+        self.stores.fetches.give_back([job])  # a job that waits for no image is not put in that queue
 
     @rule(target=claims)
     def claim(self) -> Claim | None:
@@ -118,7 +118,7 @@ class Life(RuleBasedStateMachine):
         try:
             return self.ledger.retry(job, new_id=new_job_id(shard=0, now_ms=2), limits=Limits(1000)).id
         except RequestError:
-            return job  # as it was: whether it had ended hangs on the server's clock
+            return job  # unchanged: whether it had finished depends on the server's clock
 
     @rule(job=consumes(jobs))
     def delete(self, job: str) -> None:
@@ -182,7 +182,7 @@ class Life(RuleBasedStateMachine):
         assert held <= waits | may_be_retried
         addresses = {key.decode().rsplit(":", 1)[1] for key in self.client.scan_iter(keys.urls(0, "*"))}
         fetched = {entry.decode() for entry in self.client.zrange(keys.fetch(0), 0, -1)}
-        assert fetched <= addresses <= fetched | may_be_retried  # and nobody has an image and its address
+        assert fetched <= addresses <= fetched | may_be_retried  # and no job has both an image and its URL
         assert not held & addresses
 
     def _every_end_is_told_once(self) -> None:

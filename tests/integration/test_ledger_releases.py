@@ -1,4 +1,4 @@
-"""Claims that are given back, and jobs that lost a worker: against a real server."""
+"""Claims that are given back, and jobs that lost a worker, against a real server."""
 
 import time
 from datetime import timedelta
@@ -22,7 +22,7 @@ def claimed(ledger: Ledger, *, alone: bool = True) -> Claim:
     return claim
 
 
-def test_a_claim_that_is_given_back_keeps_its_place_its_image_and_its_starts(ledger: Ledger) -> None:
+def test_a_released_claim_keeps_its_place_image_and_attempts(ledger: Ledger) -> None:
     first, second = accept(ledger, image=b"pixels"), accept(ledger)
     claim = claimed(ledger)
     assert ledger.release(first, claim.token, max_attempts=1)
@@ -32,7 +32,7 @@ def test_a_claim_that_is_given_back_keeps_its_place_its_image_and_its_starts(led
     assert claimed(ledger).job.id == second
 
 
-def test_who_gave_a_claim_back_is_fenced_though_the_start_did_not_count(ledger: Ledger) -> None:
+def test_a_released_claim_is_fenced_although_the_start_did_not_count(ledger: Ledger) -> None:
     job_id = accept(ledger)
     old = claimed(ledger)
     ledger.release(job_id, old.token, max_attempts=3)
@@ -44,7 +44,7 @@ def test_who_gave_a_claim_back_is_fenced_though_the_start_did_not_count(ledger: 
     assert ledger.finish(job_id, new.token, Outcome(result={"by": "new"}))
 
 
-def test_a_stuck_job_spends_its_starts_and_then_fails_as_timed_out(ledger: Ledger, ledger_server: Server) -> None:
+def test_a_stuck_job_uses_up_its_attempts_and_fails_as_timed_out(ledger: Ledger, ledger_server: Server) -> None:
     job_id = accept(ledger)
     assert ledger.release(job_id, claimed(ledger).token, failure=STUCK, max_attempts=2)
     assert status(ledger, job_id) is Status.QUEUED
@@ -58,7 +58,7 @@ def test_a_stuck_job_spends_its_starts_and_then_fails_as_timed_out(ledger: Ledge
         assert 0 < client.ttl(keys.job(0, job_id)) <= 3600
 
 
-def test_a_job_that_has_ended_cannot_be_given_back(ledger: Ledger) -> None:
+def test_a_finished_job_cannot_be_released(ledger: Ledger) -> None:
     job_id = accept(ledger)
     claim = claimed(ledger)
     ledger.finish(job_id, claim.token, Outcome(result={}))
@@ -66,7 +66,7 @@ def test_a_job_that_has_ended_cannot_be_given_back(ledger: Ledger) -> None:
     assert status(ledger, job_id) is Status.SUCCEEDED
 
 
-def test_a_job_that_lost_a_worker_goes_only_to_one_that_runs_nothing_beside_it(ledger: Ledger) -> None:
+def test_a_job_that_lost_a_worker_goes_only_to_an_idle_worker(ledger: Ledger) -> None:
     lost, fresh = accept(ledger), accept(ledger)
     assert claimed(ledger, alone=False).job.id == lost
     time.sleep(0.4)
@@ -79,7 +79,7 @@ def test_a_job_that_lost_a_worker_goes_only_to_one_that_runs_nothing_beside_it(l
     assert claimed(ledger, alone=False).job.id == fresh
 
 
-def test_a_shard_with_a_job_for_one_alone_holds_up_no_other_shard_for_long(ledger_server: Server) -> None:
+def test_a_shard_with_an_exclusive_job_blocks_no_other_shard_for_long(ledger_server: Server) -> None:
     with connect(ledger_server.url) as client:
         ledger = Ledger(client, shards=2, lease=timedelta(seconds=0.05))
         lost = accept(ledger, job_id=new_job_id(shard=0, now_ms=1))

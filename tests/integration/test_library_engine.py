@@ -1,4 +1,4 @@
-"""VULTUS_ENGINE=insightface: the library itself and this project's stages agree on real models and real pictures."""
+"""VULTUS_ENGINE=insightface: the library and this project's stages agree on real models and real pictures."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def ours() -> InsightEngine:
 
 @cache
 def full_square() -> Detector:
-    """Our detector as the library looks: once, on a full square, where on a CPU it leaves out what is empty."""
+    """Our detector in the library's mode: one pass on a full square, where our CPU mode leaves out empty areas."""
     manifest = installed(models_dir(), "compact")
     file = manifest.file("detection")
     assert file is not None
@@ -64,7 +64,7 @@ def overlap(one: Detection, other: Detection) -> float:
 
 
 def differences(image: Image) -> list[str]:
-    """What the two do not agree on in a picture."""
+    """The differences between the two in a picture."""
     theirs, mine = library().detect(image), full_square().detect(image)
     if len(theirs) != len(mine):
         return [f"{len(theirs)} faces instead of {len(mine)}"]
@@ -95,14 +95,14 @@ def test_they_agree_on_every_labelled_picture() -> None:
     assert {name: found for name in names if (found := differences(picture(labelled(name))))} == {}
 
 
-def test_they_are_described_alike_and_their_embeddings_compare() -> None:
+def test_they_have_the_same_identity_and_comparable_embeddings() -> None:
     theirs, mine = library().info, ours().info
     assert (theirs.contract, theirs.liveness_model) == (mine.contract, mine.liveness_model)
     assert (theirs.thresholds, theirs.calibration) == (mine.thresholds, mine.calibration)
     assert theirs.recognisability == mine.recognisability
 
 
-def test_every_stage_together_is_face_analysis_to_the_bit() -> None:
+def test_all_stages_together_equal_face_analysis_to_the_bit() -> None:
     with library_pack(models_dir(), "compact").opened() as folder:
         analysis = FaceAnalysis(folder, providers=["CPUExecutionProvider"])
     analysis.prepare(0, det_size=(640, 640))
@@ -119,7 +119,7 @@ def test_every_stage_together_is_face_analysis_to_the_bit() -> None:
 
 @pytest.fixture
 def folder_of_ones_own(tmp_path: Path) -> Iterator[Path]:
-    """A models folder, spaces in its name, with a pack of two model files and no manifest."""
+    """A models folder, with spaces in its name, that has a pack of two model files and no manifest."""
     folder = tmp_path / "my models" / "mine"
     folder.mkdir(parents=True)
     for name in ("scrfd.onnx", "fr_feature.onnx"):

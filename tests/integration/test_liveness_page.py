@@ -1,7 +1,7 @@
 """`/demo/liveness` in a real Chromium whose camera plays films: real gateway, store, worker and models.
 
-The films are made of the labelled pictures: a person who looks straight, and the same one turned; each is moved a
-little, as a camera's are. Without a Chromium or the pictures the tests say so and are skipped.
+The films are made from the labelled pictures: a person who looks straight ahead, and the same person turned; each is
+moved a little, as in front of a camera. Without Chromium or the pictures the tests are skipped with that reason.
 """
 
 import os
@@ -35,9 +35,9 @@ WIDTH, HEIGHT, RATE = 640, 480, 30
 WITHIN = 90_000
 """Milliseconds; this machine may be busy."""
 LONG = 20.0
-"""Seconds of a film that ends after its session: played over again it would be a replay, and be refused as one."""
+"""Seconds of a film that ends after its session: repeated, it would be refused as a replay."""
 SHOTS = os.environ.get("SCREENSHOTS")
-"""A folder for pictures of the page, for people to look at."""
+"""A folder for screenshots of the page, for people to look at."""
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium"),
@@ -57,14 +57,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @cache
 def portrait(path: Path) -> Image:
-    """The picture, so large that it covers a frame."""
+    """The picture, large enough to cover a frame."""
     image = np.asarray(cv2.imread(str(path)), np.uint8)
     scale = max(WIDTH / image.shape[1], HEIGHT / image.shape[0]) * 1.08
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def held(image: Image, dice: np.random.Generator) -> Image:
-    """What a camera sees of it: a frame's part, never twice the same, with a sensor's noise."""
+    """The camera's view of it: a part of a frame, never twice the same, with sensor noise."""
     high, wide = image.shape[:2]
     x, y = ((size - frame) / 2 for size, frame in ((wide, WIDTH), (high, HEIGHT)))
     shift = dice.normal(0.0, 1.2, 2)
@@ -79,7 +79,7 @@ def willing(when: float, dice: np.random.Generator) -> Image:
 
 
 def tilted(when: float, dice: np.random.Generator) -> Image:
-    """A photo of a face, turned about its upright axis by hand, up to 55 degrees and back."""
+    """A photo of a face, turned about its vertical axis by hand, up to 55 degrees and back."""
     image = held(portrait(STRAIGHT), dice)
     angle = np.radians(min(55.0, 14.0 * max(0.0, when % 10 - 2)))
     near, far = 1 + 0.25 * np.sin(angle), 1 - 0.25 * np.sin(angle)
@@ -92,12 +92,12 @@ def tilted(when: float, dice: np.random.Generator) -> Image:
 
 
 def still(_when: float, _dice: np.random.Generator) -> Image:
-    """One and the same picture."""
+    """The same picture all the time."""
     return held(portrait(STRAIGHT), np.random.default_rng(1))
 
 
 def film(path: Path, frame: Frame, *, seconds: float) -> Path:
-    """A film as Chromium's camera plays it, over and over: JPEGs one behind the other."""
+    """A film in the format of Chromium's fake camera, repeated: JPEGs in sequence."""
     dice = np.random.default_rng(7)
     with path.open("wb") as file:
         for number in range(round(seconds * RATE)):
@@ -111,7 +111,7 @@ def film(path: Path, frame: Frame, *, seconds: float) -> Path:
 
 @contextmanager
 def browser(camera: Path, profile: Path, *, wide: int = 400, high: int = 860, dark: bool = False) -> Iterator[Page]:
-    """A page of a phone's size, whose camera plays a film; whatever it logs as an error fails the test."""
+    """A page of a phone's size whose camera plays a film; an error in its log fails the test."""
     said: list[str] = []
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
@@ -144,7 +144,7 @@ def shoot(page: Page, name: str) -> None:
 
 
 def opened(service: Stack, **asked: Any) -> tuple[str, str]:
-    """A session that a server opened, and the link for its client."""
+    """A session opened by a server, and the link for its client."""
     answer = requests.post(f"{service.url}/v1/liveness-sessions", json=asked, timeout=30)
     assert answer.status_code == 201, answer.text
     body = answer.json()
@@ -171,7 +171,7 @@ def test_a_real_person_who_turns_passes(service: Stack, tmp_path: Path) -> None:
     assert (body["status"], [each["status"] for each in body["steps"]]) == ("passed", ["passed"] * 3)
 
 
-def test_a_photo_that_is_turned_by_hand_fails_as_flat(service: Stack, tmp_path: Path) -> None:
+def test_a_photo_turned_by_hand_fails_as_flat(service: Stack, tmp_path: Path) -> None:
     session, link = opened(service, movements=1, kinds=["turn_left"], step_seconds=60)
     with browser(film(tmp_path / "tilted.mjpeg", tilted, seconds=LONG), tmp_path / "profile") as page:
         page.goto(link)
@@ -184,7 +184,7 @@ def test_a_photo_that_is_turned_by_hand_fails_as_flat(service: Stack, tmp_path: 
     assert [each["name"] for each in body["refused"]] == ["parallax"]
 
 
-def test_a_still_picture_fails_and_the_page_that_opened_the_session_shows_why(service: Stack, tmp_path: Path) -> None:
+def test_a_still_picture_fails_and_the_page_explains_why(service: Stack, tmp_path: Path) -> None:
     with browser(film(tmp_path / "still.mjpeg", still, seconds=0.2), tmp_path / "profile", dark=True) as page:
         page.goto(f"{service.url}/demo/liveness")
         shoot(page, "start-dark")
@@ -196,7 +196,7 @@ def test_a_still_picture_fails_and_the_page_that_opened_the_session_shows_why(se
         shoot(page, "failed-still-dark")
 
 
-def test_without_a_camera_the_page_says_what_to_do(service: Stack, tmp_path: Path) -> None:
+def test_without_a_camera_the_page_explains_what_to_do(service: Stack, tmp_path: Path) -> None:
     with browser(film(tmp_path / "still.mjpeg", still, seconds=0.1), tmp_path / "profile") as page:
         page.add_init_script(
             "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'))"

@@ -1,4 +1,4 @@
-"""Liveness sessions end to end: real gateway, store, worker (fake engine), courier; cards take the place of heads."""
+"""Liveness sessions end to end: real gateway, store, worker (fake engine) and courier; cards stand in for heads."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 class Client:
-    """A server that opens a session, and the client that it hands the token to."""
+    """A server that opens a session, and the client that receives the token."""
 
     def __init__(self, service: Stack, **asked: Any) -> None:
         self.service = service
@@ -65,12 +65,12 @@ class Client:
 
 
 def everything(service: Stack) -> bytes:
-    """All that the ledger holds."""
+    """Everything in the ledger."""
     with service.ledger.client() as client:
         return b"".join(key + (client.dump(key) or b"") for key in client.scan_iter("*"))
 
 
-def test_a_willing_person_passes_and_the_callback_says_so(service: Stack) -> None:
+def test_a_cooperative_person_passes_and_the_callback_says_so(service: Stack) -> None:
     heard: queue.Queue[Callback] = queue.Queue()
     with receiving(secret=SECRET, heard=heard.put) as url:
         kinds = ["turn_left", "turn_right", "look_up", "come_closer"]
@@ -96,7 +96,7 @@ def test_a_willing_person_passes_and_the_callback_says_so(service: Stack) -> Non
 
 
 @pytest.mark.parametrize("shown", ["a face", "no face"])
-def test_no_endpoint_is_told_of_the_job_of_a_reference(service: Stack, shown: str) -> None:
+def test_no_endpoint_is_notified_of_the_job_of_a_reference(service: Stack, shown: str) -> None:
     url = f"{service.url}/v1/webhook-endpoints"
     body = {
         "url": "http://127.0.0.1:65000/",
@@ -109,12 +109,12 @@ def test_no_endpoint_is_told_of_the_job_of_a_reference(service: Stack, shown: st
     asked = {**ONE_TURN, "reference": {"base64": base64.b64encode(image).decode()}}
     answer = requests.post(f"{service.url}{PATH}", json=asked, timeout=30)
     assert answer.status_code == (201 if shown == "a face" else 422), answer.text
-    assert job_events(service) == before  # its job has ended, so an event would be on record by now
+    assert job_events(service) == before  # its job has finished, so an event would exist by now
     assert requests.delete(f"{url}/{endpoint.json()['id']}", timeout=30).status_code == 204
 
 
 def job_events(service: Stack) -> set[bytes]:
-    """What was or is to be told of the ends of jobs."""
+    """Sent and pending events for completed jobs."""
     with service.ledger.client() as client:
         rows = [row for key in client.scan_iter("*:outbox") for row in client.lrange(key, 0, -1) if b'"job.' in row]
         events = [key for key in client.scan_iter("*:event:*") if (client.hget(key, "type") or b"").startswith(b"job.")]
@@ -161,7 +161,7 @@ CHEATS: dict[str, Cheat] = {
 
 
 @pytest.mark.parametrize("reason", list(CHEATS))
-def test_each_cheat_fails_with_its_reason(service: Stack, reason: str) -> None:
+def test_each_attack_fails_with_its_reason(service: Stack, reason: str) -> None:
     client = Client(service, step_seconds=3)
     assert client.shows(Card())["number"] == 1
     told = CHEATS[reason](client, Card())
@@ -171,14 +171,14 @@ def test_each_cheat_fails_with_its_reason(service: Stack, reason: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "session_ended")
 
 
-def test_the_sweep_ends_a_session_that_nobody_comes_back_to(service: Stack) -> None:
+def test_the_sweep_ends_an_abandoned_session(service: Stack) -> None:
     client = Client(service, seconds=10)
     client.shows(Card())
     ended = client.read(wait=20)
     assert (ended["status"], ended["reason"]) == ("expired", "session_timeout")
 
 
-def test_of_frames_that_come_at_once_one_is_taken(service: Stack) -> None:
+def test_only_one_of_several_concurrent_frames_is_accepted(service: Stack) -> None:
     client = Client(service)
     client.shows(Card())
     answers: list[requests.Response] = []
@@ -210,7 +210,7 @@ def test_of_frames_that_come_at_once_one_is_taken(service: Stack) -> None:
     assert client.read()["frames"] <= 1 + len(taken)
 
 
-def test_a_token_is_good_for_its_own_session_alone(service: Stack) -> None:
+def test_a_token_is_valid_only_for_its_own_session(service: Stack) -> None:
     client, other = Client(service), Client(service)
     for token in ("", "x.y.z", other.opened["client_token"], client.opened["client_token"][:-20] + "x" * 20):
         answer = client.send(Card().jpeg(), token=token)
@@ -218,7 +218,7 @@ def test_a_token_is_good_for_its_own_session_alone(service: Stack) -> None:
     assert client.read()["frames"] == 0
 
 
-def test_a_session_that_is_erased_leaves_nothing_and_one_that_ended_nothing_of_a_face(service: Stack) -> None:
+def test_erased_sessions_leave_nothing_and_finished_ones_no_face_data(service: Stack) -> None:
     erased, ended = Client(service), Client(service)
     for client in (erased, ended):
         client.shows(Card())

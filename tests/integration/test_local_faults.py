@@ -1,4 +1,4 @@
-"""The local stack on a machine that is not as it should be: each fault ends with one line that says what to do."""
+"""The local stack on a misconfigured machine: each fault ends with one line that says what to do."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def silent(_name: str, _line: str) -> None:
 
 
 @pytest.mark.parametrize("place", [".", "ledger"])
-def test_a_file_where_a_folder_must_be_is_named(tmp_path: Path, place: str) -> None:
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path, place: str) -> None:
     data = tmp_path / "data"
     blocked = data / place
     blocked.parent.mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def test_a_folder_of_another_user_is_named_with_its_owner(
 
 
 def catches_interrupts(pid: int) -> bool:
-    """Whether the process has a handler of its own for SIGINT."""
+    """Whether the process has its own handler for SIGINT."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1], 16)
     return bool(caught & 1 << (signal.SIGINT - 1))
@@ -51,7 +51,7 @@ def catches_interrupts(pid: int) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux whether a process handles a signal")
 @pytest.mark.parametrize("tool", ["up", "demo"])
 @pytest.mark.parametrize("delay", [0, 0.1, 0.2, 0.4])
-def test_an_early_interrupt_ends_with_a_line(tool: str, delay: float) -> None:
+def test_an_early_interrupt_ends_with_one_line(tool: str, delay: float) -> None:
     environment = {**os.environ, "PORT": str(free_port()), "VULTUS_ENGINE": "fake"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.launch", tool],
@@ -66,7 +66,7 @@ def test_an_early_interrupt_ends_with_a_line(tool: str, delay: float) -> None:
     while not catches_interrupts(process.pid):
         assert process.poll() is None
         time.sleep(0.005)
-    time.sleep(delay)  # whatever it has come to by then
+    time.sleep(delay)  # whatever state it has reached by then
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert "Traceback" not in output + errors

@@ -23,7 +23,7 @@ WITHOUT_MODELS = {"VULTUS_ENGINE": "fake"}
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, as behind a company's proxy: nothing on this machine is to be asked through it."""
+    """Our environment as behind a company's proxy: nothing on this machine may be reached through it."""
     return {**os.environ, **DEAD_PROXIES, **more}
 
 
@@ -64,7 +64,7 @@ class Up:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    """A running `make up` of a copy that keeps its data elsewhere, once it has said that it is ready."""
+    """A running `make up` of a copy with its own data folder, once it has reported ready."""
     port, said = free_port(), tmp_path / "said"
     with said.open("w") as output:
         process = subprocess.Popen(
@@ -83,7 +83,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
     process.wait(timeout=10)
 
 
-def test_it_is_ready_says_so_and_a_signal_stops_all_of_it(up: Up) -> None:
+def test_it_reports_ready_and_a_signal_stops_all_of_it(up: Up) -> None:
     health = requests.get(f"{up.url}/health", timeout=5)
     assert health.status_code == 200
     assert health.json()["workers"] == 2
@@ -106,7 +106,7 @@ def test_a_killed_supervisor_takes_everything_with_it(up: Up) -> None:
     assert all_gone(children)
 
 
-def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
+def test_two_stacks_cannot_share_a_folder(tmp_path: Path) -> None:
     def stack() -> Stack:
         return Stack(data=tmp_path, port=free_port(), workers=0, settings=WITHOUT_MODELS, sink=lambda *_: None)
 
@@ -134,7 +134,7 @@ def test_a_taken_port_is_named_with_a_free_one_to_try(tmp_path: Path) -> None:
         ({"VULTUS_PACK": "no-such-pack"}, "no-such-pack"),
     ],
 )
-def test_a_wrong_setting_ends_the_start_with_one_line(tmp_path: Path, setting: dict[str, str], words: str) -> None:
+def test_an_invalid_setting_ends_the_start_with_one_line(tmp_path: Path, setting: dict[str, str], words: str) -> None:
     done = subprocess.run(
         up_from(tmp_path),
         cwd=ROOT,
@@ -175,7 +175,7 @@ def test_the_demo_shows_a_face_and_leaves_no_process() -> None:
     assert all_gone(children)
 
 
-def test_the_demo_says_what_is_wrong_with_a_photo(tmp_path: Path) -> None:
+def test_the_demo_reports_what_is_wrong_with_a_photo(tmp_path: Path) -> None:
     missing, text = tmp_path / "missing.jpg", tmp_path / "letter.jpg"
     text.write_text("Dear reader", encoding="utf-8")
     for path, words in ((missing, "there is no such file"), (text, "unsupported_image_type")):

@@ -1,4 +1,4 @@
-"""Hundreds who wait cost sockets: no thread and no store connection each; and every gateway hears of every end."""
+"""Hundreds of waiting clients cost only sockets, and every gateway hears of every completion."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def two_gateways(tmp_path: Path) -> Iterator[tuple[Stack, str]]:
 
 
 async def ask(url: str, path: str) -> tuple[str, float]:
-    """One raw request; the answer's status of the job, and when it came."""
+    """One raw request; return the job's status in the response, and when it arrived."""
     host, port = url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
@@ -59,7 +59,7 @@ def threads(service: Service) -> int:
     return len(list(Path(f"/proc/{service.pid}/task").iterdir()))
 
 
-def test_hundreds_of_waiters_cost_sockets_and_all_hear_the_end(two_gateways: tuple[Stack, str]) -> None:
+def test_hundreds_of_waiters_cost_only_sockets_and_all_are_answered(two_gateways: tuple[Stack, str]) -> None:
     stack, second = two_gateways
     stack.workers[0].signal(signal.SIGSTOP)
     answer = requests.post(
@@ -86,5 +86,5 @@ def test_hundreds_of_waiters_cost_sockets_and_all_hear_the_end(two_gateways: tup
     begin, answers, connections, many = asyncio.run(case())
     assert [status for status, _ in answers] == ["succeeded"] * WAITERS
     assert max(at for _, at in answers) - begin < 10
-    assert connections < 150  # pools of threads and two subscriptions: not one for each
+    assert connections < 150  # thread pools and two subscriptions, not one for each
     assert many < 80

@@ -1,4 +1,4 @@
-"""What a real ledger says of itself, as one server and as a cluster: what waits, since when, and what has happened."""
+"""What a real ledger reports, as one server and as a cluster: queue depth, age, and counts."""
 
 import time
 from datetime import timedelta
@@ -27,14 +27,14 @@ def accept(ledger: Ledger, priority: Priority = Priority.NORMAL, url: str | None
     return job.id
 
 
-def test_an_empty_ledger_has_nothing_waiting(stores: Stores) -> None:
+def test_an_empty_ledger_has_nothing_queued(stores: Stores) -> None:
     (shard,) = stores.measures.take().shards
     assert shard.jobs == dict.fromkeys(("high", "normal", "low", "fetch"), 0)
     assert set(shard.oldest.values()) == {0}
     assert (shard.running, shard.outbox, shard.destinations, shard.deliveries, shard.counts) == (0, 0, 0, 0, {})
 
 
-def test_each_queue_has_its_jobs_and_the_age_of_its_first(stores: Stores) -> None:
+def test_each_queue_reports_its_jobs_and_the_age_of_its_first(stores: Stores) -> None:
     accept(stores.jobs, Priority.LOW)
     time.sleep(0.2)
     accept(stores.jobs, Priority.LOW)
@@ -72,7 +72,7 @@ def test_every_step_of_a_job_is_counted_once(stores: Stores) -> None:
     }
 
 
-def test_every_server_says_how_it_is(stores: Stores) -> None:
+def test_every_server_reports_its_state(stores: Stores) -> None:
     for server in stores.measures.take().servers.values():
         assert server.memory > 0
         assert server.append_only

@@ -1,4 +1,4 @@
-"""The running service is seen from outside: numbers that add up, and who is ready."""
+"""The running service observed from outside: numbers that add up, and readiness."""
 
 import signal
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield running
 
 
-def test_every_metric_is_served_by_its_process(seen: Watched) -> None:
+def test_every_process_serves_its_metrics(seen: Watched) -> None:
     for process in ("gateway", "worker-1", "courier"):
         typed = dict(
             line.split(" ")[2:4]
@@ -37,7 +37,7 @@ def test_every_metric_is_served_by_its_process(seen: Watched) -> None:
         assert "process_resident_memory_bytes" in typed
 
 
-def test_what_went_in_is_what_was_done_and_told(seen: Watched) -> None:
+def test_accepted_jobs_add_up_to_finished_and_delivered_ones(seen: Watched) -> None:
     assert seen.value("gateway", "vultus_http_requests_total", route="/v1/jobs", status="202", method="POST") == JOBS
     assert seen.value("gateway", "vultus_ledger_jobs_accepted_total", operation="embed") == JOBS
     assert seen.value("gateway", "vultus_ledger_jobs_started_total", operation="embed") == JOBS
@@ -51,14 +51,14 @@ def test_what_went_in_is_what_was_done_and_told(seen: Watched) -> None:
     assert 0 < seen.value("courier", "vultus_webhook_lag_seconds_sum") < JOBS * 20
 
 
-def test_a_repeated_image_is_a_hit_and_runs_no_stage(seen: Watched) -> None:
+def test_a_repeated_image_is_a_cache_hit_and_runs_no_stage(seen: Watched) -> None:
     hits = seen.value("worker-1", "vultus_result_cache_lookups_total", result="hit")
     misses = seen.value("worker-1", "vultus_result_cache_lookups_total", result="miss")
     assert (hits + misses, misses >= 1) == (JOBS, True)
     assert seen.value("worker-1", "vultus_job_stage_duration_seconds_count", stage="decode") == misses
 
 
-def test_the_ledger_says_how_it_is(seen: Watched) -> None:
+def test_the_ledger_reports_its_state(seen: Watched) -> None:
     assert seen.value("gateway", "vultus_ledger_up") == 1
     assert seen.value("gateway", "vultus_ledger_workers") == 1
     assert seen.value("gateway", "vultus_ledger_append_only") == 1
@@ -67,12 +67,12 @@ def test_the_ledger_says_how_it_is(seen: Watched) -> None:
     assert seen.value("gateway", "vultus_ledger_queue_jobs") == 0
 
 
-def test_a_worker_says_what_it_runs(seen: Watched) -> None:
+def test_a_worker_reports_what_it_runs(seen: Watched) -> None:
     assert seen.value("worker-1", "vultus_worker_info", engine="fake", pack="fake") == 1
     assert seen.value("worker-1", "vultus_worker_threads") >= 1
 
 
-def test_every_process_lives_and_is_ready(seen: Watched) -> None:
+def test_every_process_is_live_and_ready(seen: Watched) -> None:
     for process in ("gateway", "worker-1", "courier"):
         for path, word in (("/livez", "alive"), ("/readyz", "ready")):
             answer = seen.ask(process, path)
@@ -85,7 +85,7 @@ def test_the_public_port_has_no_metrics(seen: Watched) -> None:
     assert requests.get(f"{seen.stack.url}/readyz", timeout=10).json() == {"status": "ready", "accepts_jobs": True}
 
 
-def test_a_port_that_is_taken_is_one_line_and_no_start(seen: Watched, tmp_path: Path) -> None:
+def test_a_taken_port_stops_the_start_with_one_line(seen: Watched, tmp_path: Path) -> None:
     said: list[str] = []
     told = {**seen.stack.environment, "VULTUS_METRICS_PORT": str(seen.metrics_port)}
     other = Stack(data=tmp_path, port=seen.stack.port, sink=lambda _, line: said.append(line))
@@ -97,7 +97,7 @@ def test_a_port_that_is_taken_is_one_line_and_no_start(seen: Watched, tmp_path: 
     assert line.startswith(f"vultus-api: VULTUS_METRICS_PORT {seen.metrics_port} on 127.0.0.1 cannot be listened on")
 
 
-def test_waiting_jobs_show_with_their_age_and_a_dead_ledger_as_down(tmp_path: Path) -> None:
+def test_waiting_jobs_are_shown_with_their_age_and_a_dead_ledger_as_down(tmp_path: Path) -> None:
     with watched(tmp_path) as running:
         running.stack.workers[0].signal(signal.SIGKILL)
         running.stack.workers[0].wait(5)

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the running service does: schemathesis sends it what the document allows, and more."""
+"""The running service matches the OpenAPI document: schemathesis sends what the document allows, and more."""
 
 import subprocess
 import sys
@@ -14,15 +14,15 @@ from tools.setup import ROOT
 from tools.stack import Stack
 
 INTERPRETER = "SystemError: AST constructor recursion depth mismatch"
-"""Some releases of CPython 3.11 raise it now and then in the thread that reads a test tool's source (gh-106905)."""
+"""Some releases of CPython 3.11 occasionally raise it in the thread that reads a test tool's source (gh-106905)."""
 
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Iterator[Stack]:
-    """The whole service with the fake engine, so that it is the gateway that is tried."""
+    """The whole service with the fake engine, so that the gateway is under test."""
     settings = {
         **FAKE,
-        "VULTUS_QUEUE_LIMIT": "100000",  # a full queue is a documented answer, but not what is looked for here
+        "VULTUS_QUEUE_LIMIT": "100000",  # a full queue is a documented answer, but not the subject of this test
         "VULTUS_WAIT_LIMIT": "1",
         "VULTUS_AUTH": "keys",  # and each call is also tried without one
         "VULTUS_RATE_LIMIT": "100000",
@@ -33,7 +33,7 @@ def quick(tmp_path: Path) -> Iterator[Stack]:
 
 
 @pytest.mark.timeout(2700)
-def test_no_call_answers_what_the_document_does_not_say(quick: Stack, tmp_path: Path) -> None:
+def test_no_call_returns_an_undocumented_response(quick: Stack, tmp_path: Path) -> None:
     public, key, digest = new_key()
     with quick.ledger.client() as client:
         assert ApiKeys(client, shards=1).create(ApiKey(public, DEFAULT, frozenset(Scope), digest)) is not None

@@ -1,4 +1,4 @@
-"""The compact pack on labelled portraits that are delivered on their side or upside down: turned, or refused."""
+"""The compact pack on labelled portraits that arrive on their side or upside down: turned, or refused."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -61,7 +61,7 @@ def people() -> Iterator[tuple[str, Pixels]]:
 
 
 @pytest.mark.parametrize("degrees", TURNS)
-def test_a_turned_portrait_registers_as_the_upright_one(degrees: int) -> None:
+def test_a_turned_portrait_registers_like_the_upright_one(degrees: int) -> None:
     upright = register(astronaut())
     result = register(turned(astronaut(), degrees))
     assert result.registered
@@ -113,7 +113,7 @@ def test_an_upright_portrait_costs_no_extra_run() -> None:
 
 
 @pytest.mark.parametrize("name", ["brick.png", "coffee.png", "rocket.jpg", "chelsea.png"])
-def test_nothing_is_found_in_any_orientation_of_a_picture_without_people(name: str) -> None:
+def test_no_orientation_of_a_picture_without_people_shows_a_face(name: str) -> None:
     image = decode((NO_FACE.parent / name).read_bytes(), max_pixels=40_000_000).pixels
     result, stages = run(Operation.LIVENESS, image)
     assert (result.reason, result.orientation) == ("no_face", 0)

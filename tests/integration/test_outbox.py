@@ -1,4 +1,4 @@
-"""The outbox in a real store: each end becomes one row, and each row is fanned out once."""
+"""The outbox in a real store: each completion becomes one row, and each row is fanned out once."""
 
 import time
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def store(ledger_server: Server) -> Iterator[redis.Redis]:
         yield client
 
 
-def test_a_row_says_what_happened_and_who_is_to_be_told(stores: Stores) -> None:
+def test_a_row_contains_the_event_and_its_receivers(stores: Stores) -> None:
     job_id = ended(stores.jobs)
     (row,) = stores.deliveries.rows(0, most=10)
     assert (row.event.id, row.event.type, row.event.subject) == (event_id(job_id), EventType.JOB_SUCCEEDED, job_id)
@@ -47,7 +47,7 @@ def test_a_row_is_fanned_out_once(stores: Stores) -> None:
     assert len(take(stores.deliveries)) == 2
 
 
-def test_a_row_that_nobody_is_told_of_goes_without_a_trace(stores: Stores, store: redis.Redis) -> None:
+def test_a_row_without_receivers_is_removed_without_a_trace(stores: Stores, store: redis.Redis) -> None:
     job_id = ended(stores.jobs)
     (row,) = stores.deliveries.rows(0, most=10)
     assert stores.deliveries.fan_out(row, [])
@@ -55,7 +55,7 @@ def test_a_row_that_nobody_is_told_of_goes_without_a_trace(stores: Stores, store
     assert stores.deliveries.waiting() == 0
 
 
-def test_a_batch_says_how_its_jobs_ended(stores: Stores) -> None:
+def test_a_batch_reports_the_outcomes_of_its_jobs(stores: Stores) -> None:
     registered = stores.endpoints.create(endpoint(EventType.BATCH_COMPLETED))
     assert registered.enabled
     job = NewJob(

@@ -1,4 +1,4 @@
-"""Real models on large photos: what is found in them does not depend on how they were read."""
+"""Real models on large photos: the faces found do not depend on how the photo was decoded."""
 
 import io
 from functools import cache
@@ -42,7 +42,7 @@ def jpeg(pixels: NDArray[np.uint8], **options: Any) -> bytes:
 def read(
     data: bytes, operation: Operation = Operation.EMBED, *, min_long_side: int = 0, **asked: Any
 ) -> tuple[FacesResult, Picture]:
-    """The result as a worker makes it, and the picture as it was read: as the rule says where `enough` does not."""
+    """The result as a worker produces it, and the decoded picture: by the usual rule unless `enough` is given."""
     params = parse_params(operation, asked)
     picture = decode(
         data, max_pixels=40_000_000, min_long_side=min_long_side or operations.min_long_side(params, engine().info)
@@ -64,7 +64,7 @@ def shrunk(face: Face, by: float) -> tuple[float, float, float, float]:
 
 
 def twin(face: Face, others: list[Face], *, by: float) -> Face:
-    """The one of `others` that is this face, in a picture `by` times as large."""
+    """The face in `others` that matches this one, in a picture `by` times as large."""
     [same] = [other for other in others if overlap(shrunk(other, by), face.box) >= 0.9]
     return same
 
@@ -81,10 +81,11 @@ def test_a_large_photo_gives_the_faces_of_a_small_one_in_its_own_pixels(options:
     for face in small.faces:
         same = twin(face, large.faces, by=by)
         assert np.abs(np.subtract(np.array(same.landmarks) / by, face.landmarks)).max() < 3
-        assert cosine(same, face) >= 0.95  # read whole it is no nearer: the detector's view of it differs by a pixel
+        # decoded in full it is no closer: the detector's view of it differs by a pixel
+        assert cosine(same, face) >= 0.95
 
 
-def test_a_photo_read_at_half_its_size_gives_the_embeddings_of_the_whole() -> None:
+def test_a_photo_decoded_at_half_size_gives_the_embeddings_of_the_whole() -> None:
     data = jpeg(twelve_megapixels())
     whole, _ = read(data, full_size=True)
     half, _ = read(data)
@@ -129,7 +130,7 @@ def test_the_small_faces_of_a_group_keep_their_resolution() -> None:
         assert float(vector @ np.array(face.embedding.vector)) >= 0.96
 
 
-def test_a_larger_detector_size_reads_more_of_the_photo() -> None:
+def test_a_larger_detector_size_decodes_more_of_the_photo() -> None:
     data = jpeg(twelve_megapixels())
     faces, picture = read(data, Operation.DETECT, det_size=[128, 1280])
     assert picture.scale == (1.0, 1.0)
@@ -144,7 +145,7 @@ def test_the_selected_face_is_one_of_those_found(select: str, count: int) -> Non
     assert all(face in every.faces for face in chosen.faces)
 
 
-def test_faces_below_the_least_size_are_left_out_in_pixels_of_the_whole_photo() -> None:
+def test_the_minimum_face_size_is_in_pixels_of_the_full_photo() -> None:
     every, _ = read(jpeg(twelve_megapixels()), Operation.DETECT)
     sides = sorted(min(face.box[2] - face.box[0], face.box[3] - face.box[1]) for face in every.faces)
     limit = (sides[2] + sides[3]) / 2

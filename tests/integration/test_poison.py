@@ -1,4 +1,4 @@
-"""One input that kills or hangs whatever takes it: it fails in the end, and no other job pays for it."""
+"""An input that kills or hangs every worker that takes it fails in the end, and no other job pays for it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def log() -> list[str]:
 
 @pytest.fixture
 def poisoned(tmp_path: Path, log: list[str]) -> Iterator[Stack]:
-    """The service as it is, but for the engine."""
+    """The service unchanged, except for the engine."""
     stack = Stack(
         data=tmp_path, port=free_port(), settings=SETTINGS, sink=lambda name, line: log.append(f"{name} | {line}")
     )
@@ -50,7 +50,7 @@ def submit(stack: Stack, mark: tuple[int, int, int] = (30, 30, 30)) -> str:
 
 
 def ended(stack: Stack, jobs: list[str]) -> list[dict[str, Any]]:
-    """The jobs, once all of them have ended; the stack's supervisor starts again what dies meanwhile."""
+    """The jobs, once all of them have finished; the stack's supervisor restarts crashed processes meanwhile."""
     supervised(stack, lambda: all(status(stack, job) not in {"queued", "running", "unknown"} for job in jobs))
     return [requests.get(f"{stack.url}/v1/jobs/{job}", timeout=10).json() for job in jobs]
 
@@ -66,7 +66,7 @@ def test_an_input_that_kills_its_worker_fails_alone(poisoned: Stack, log: list[s
     readable(log)
 
 
-def test_two_such_inputs_at_once_take_nobody_with_them_either(poisoned: Stack) -> None:
+def test_two_such_inputs_at_once_fail_no_other_job_either(poisoned: Stack) -> None:
     poison = [submit(poisoned, KILLS) for _ in range(2)]
     ordinary = [submit(poisoned, SLOW) for _ in range(4)]
     *failed, a, b, c, d = ended(poisoned, [*poison, *ordinary])
@@ -74,9 +74,7 @@ def test_two_such_inputs_at_once_take_nobody_with_them_either(poisoned: Stack) -
     assert [(job["status"], job["attempts"] <= 2) for job in (a, b, c, d)] == [("succeeded", True)] * 4
 
 
-def test_an_input_that_hangs_its_worker_times_out_and_costs_the_others_no_start(
-    poisoned: Stack, log: list[str]
-) -> None:
+def test_an_input_that_hangs_its_worker_times_out_and_costs_others_nothing(poisoned: Stack, log: list[str]) -> None:
     hanging = submit(poisoned, HANGS)
     others = [submit(poisoned, SLOW) for _ in range(6)]
     failed, *rest = ended(poisoned, [hanging, *others])

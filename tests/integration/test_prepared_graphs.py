@@ -1,4 +1,4 @@
-"""The prepared graphs of the real pack do what its models do, for every face, size and batch."""
+"""The prepared graphs of the real pack agree with its models for every face, size and batch."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -87,7 +87,7 @@ def test_setup_leaves_the_pack_prepared(manifest: Manifest) -> None:
     assert unprepared(FOLDER, manifest) == []
 
 
-def test_every_face_embeds_as_before(both: Both, crops: Floats) -> None:
+def test_every_face_embeds_as_with_the_original(both: Both, crops: Floats) -> None:
     original, ready = both("recognition")
     assert len(crops) == 6
     for crop in crops:
@@ -110,7 +110,7 @@ def test_the_detector_gives_the_same_candidates_at_its_own_size(both: Both, phot
 
 
 @pytest.mark.parametrize(("height", "width"), [(320, 320), (448, 640), (640, 448)])
-def test_the_detector_at_another_size_is_the_original_exported_for_it(
+def test_the_detector_at_another_size_equals_the_original_exported_for_it(
     both: Both, manifest: Manifest, photograph: NDArray[np.uint8], height: int, width: int
 ) -> None:
     _, ready = both("detection")
@@ -132,7 +132,7 @@ def test_pictures_of_a_batch_are_detected_as_alone(both: Both, photograph: NDArr
             np.testing.assert_array_equal(rows[number], alone[0])
 
 
-def test_liveness_reads_as_before_alone_and_in_a_batch(
+def test_liveness_is_unchanged_alone_and_in_a_batch(
     both: Both, photograph: NDArray[np.uint8], faces: list[Detection]
 ) -> None:
     original, ready = both("liveness")
@@ -145,7 +145,7 @@ def test_liveness_reads_as_before_alone_and_in_a_batch(
 
 
 @pytest.mark.parametrize(("role", "planes", "side"), [("pose", 3, 224), ("points_68", 1, 64), ("eyes", 1, 24)])
-def test_pose_points_and_eyes_read_as_before_alone_and_in_a_batch(
+def test_pose_points_and_eyes_are_unchanged_alone_and_in_a_batch(
     both: Both, photograph: NDArray[np.uint8], faces: list[Detection], role: manifests.Role, planes: int, side: int
 ) -> None:
     original, ready = both(role)
@@ -170,7 +170,7 @@ def _fitted(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
 
 
 def _exported_for(path: Path, height: int, width: int) -> onnx.ModelProto:
-    """The original model with the numbers of another size in place of its own: no axis is free."""
+    """The original model with the numbers of another size in place of its own: no axis is dynamic."""
     model = onnx.load(path)
     for axis, side in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], (height, width), strict=True):
         axis.dim_value = side

@@ -1,4 +1,4 @@
-"""The gates of a registration with the compact pack: labelled pictures, and some that were spoiled on purpose."""
+"""The gates of a registration with the compact pack: labelled pictures, and some that were damaged on purpose."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -53,7 +53,7 @@ def test_a_good_portrait_passes_the_standard_profile(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["obama_partial_face.jpg", "obama_partial_face2.jpg"])
-def test_a_face_that_the_border_cuts_is_told_so(name: str) -> None:
+def test_a_face_cut_off_by_the_border_gets_that_reason(name: str) -> None:
     assert "border" in failed(picture(f"{FACE_RECOGNITION}/{name}"))
 
 
@@ -78,7 +78,7 @@ def leaning(image: Pixels) -> Pixels:
 @pytest.mark.parametrize(
     ("spoil", "check"), [(blurred, "sharpness"), (dim, "brightness"), (hazy, "contrast"), (leaning, "roll")]
 )
-def test_a_spoiled_portrait_fails_the_check_for_it(spoil: Callable[[Pixels], Pixels], check: str) -> None:
+def test_a_damaged_portrait_fails_the_matching_check(spoil: Callable[[Pixels], Pixels], check: str) -> None:
     whole = picture(f"{FACE_RECOGNITION}/obama.jpg")
     assert check not in failed(whole, skip_liveness=True)
     assert check in failed(spoil(whole), skip_liveness=True, det_threshold=0.3)
@@ -90,7 +90,7 @@ def test_a_head_that_is_turned_away_fails_by_its_angle() -> None:
     assert failed(aside, skip_liveness=True, quality="strict") >= {"yaw"}
 
 
-def test_dark_glasses_read_as_shut_eyes_on_every_portrait_and_few_bare_ones_do() -> None:
+def test_dark_glasses_are_reported_as_shut_eyes_and_bare_eyes_rarely() -> None:
     def glasses(name: str, image: Pixels) -> Pixels:
         points = np.array(told(image, largest(name)[0]).points_68)
         worn = image.copy()

@@ -78,7 +78,7 @@ def test_the_javascript_client_of_jobs_works(stack: Stack, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("text", "count"), [(README, 5), (CLIENTS, 7)], ids=["README", "clients"])
-def test_every_curl_names_a_route_that_answers(stack: Stack, text: str, count: int) -> None:
+def test_every_curl_names_an_existing_route(stack: Stack, text: str, count: int) -> None:
     calls = re.findall(r"^curl (.+)$", text, flags=re.MULTILINE)
     job_id = ""
     for call in calls:

@@ -1,4 +1,4 @@
-"""Faces that cannot be recognised, with the real models: strangers no longer match, and good pictures stay good."""
+"""Unrecognizable faces with the real models: strangers no longer match, and good pictures stay good."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -35,7 +35,7 @@ REFUSED: tuple[Kind, ...] = (
     "turned_180", "turned_90", "turned_270", "light_5", "light_2", "blur_4", "blur_7", "blur_10", "blur_12",
     "motion_blur",
 )  # fmt: skip
-"""Damage after which next to no face may pass; of the other kinds some faces stay recognisable, and rightly."""
+"""Damage after which almost no face may pass; with other kinds some faces rightly remain recognizable."""
 OTHERS: tuple[Kind, ...] = (
     "light_5_noisy", "face_24_px", "face_20_px", "jpeg_5", "overexposed", "lower_half_covered", "eyes_covered",
 )  # fmt: skip
@@ -51,7 +51,7 @@ def work(image: Image, reference: Image | None = None) -> Work:
 
 
 def cut_out(image: Image) -> list[Portrait]:
-    """Each face with a face's width of surroundings."""
+    """Each face with one face width of surroundings."""
     portraits = []
     for face in engine().detect(image):
         left, top, right, bottom = map(round, face.box)
@@ -63,7 +63,7 @@ def cut_out(image: Image) -> list[Portrait]:
 
 @cache
 def actors() -> list[Portrait]:
-    """Six people whom no centroid has seen."""
+    """Six people who are not in any centroid."""
     return cut_out(decode(SIX_FACES.read_bytes(), max_pixels=40_000_000).pixels)
 
 
@@ -73,7 +73,7 @@ def labelled_people() -> list[Portrait]:
 
 
 def embeddings(people: Sequence[Portrait], kind: Kind) -> list[Embedding]:
-    """What a job makes of the damaged pictures; a picture without a face is left out."""
+    """The embeddings that a job computes for the damaged pictures; a picture without a face is left out."""
     found: list[Embedding] = []
     for portrait in people:
         job = work(degraded(portrait.image, portrait.face, kind))
@@ -126,7 +126,7 @@ def test_a_registration_of_an_unrecognizable_face_is_refused(kind: Kind) -> None
     assert (result.registered, result.reason) == (False, "recognisability")
 
 
-def test_every_undamaged_labelled_portrait_can_be_recognised() -> None:
+def test_every_undamaged_labelled_portrait_is_recognizable() -> None:
     refused = {}
     for name, entry in expected().items():
         if "error" in entry or not entry["faces"]:
@@ -141,7 +141,7 @@ def test_every_undamaged_labelled_portrait_can_be_recognised() -> None:
     assert refused == {}
 
 
-def test_the_committed_centroids_are_those_that_are_measured() -> None:
+def test_the_committed_centroids_match_the_measured_ones() -> None:
     manifest = installed(models_dir(), "compact")
     result = measured(models_dir() / "compact", manifest, cache=models_dir() / ".cache")
     committed = known(manifest.recogniser.sha256)

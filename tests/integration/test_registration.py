@@ -21,7 +21,7 @@ def pictures(*names: str) -> list[Path]:
 
 
 def registered(stack: Stack, images: list[Path], **params: Any) -> dict[str, Any]:
-    """The job of a registration of these images, at its end."""
+    """The finished job of a registration of these images."""
     parts = [("image", (path.name, path.read_bytes())) for path in images]
     data = {"operation": "register", "params": json.dumps(params)}
     answer = requests.post(f"{stack.url}/v1/jobs", data=data, files=parts, headers={"Prefer": "wait=30"}, timeout=60)
@@ -40,7 +40,7 @@ def test_several_images_become_one_embedding_and_are_all_erased(stack: Stack) ->
         assert ledger.exists(*[key(0, job["id"]) for key in made]) == 0
 
 
-def test_a_stranger_and_a_picture_without_a_face_are_refused_by_their_index(stack: Stack) -> None:
+def test_a_stranger_and_a_missing_face_are_refused_by_index(stack: Stack) -> None:
     images = [*pictures(OBAMA[0], BIDEN, OBAMA[2]), NO_FACE]
     result = registered(stack, images)["result"]
     assert (result["registered"], result["accepted"]) == (True, 2)
@@ -48,7 +48,7 @@ def test_a_stranger_and_a_picture_without_a_face_are_refused_by_their_index(stac
     assert registered(stack, images, min_images=3)["result"]["reason"] == "too_few_images"
 
 
-def test_the_template_is_nearer_to_another_picture_than_the_images_are_on_average(stack: Stack) -> None:
+def test_the_template_is_closer_to_another_picture_than_single_images(stack: Stack) -> None:
     another = registered(stack, pictures("examples/knn_examples/test/obama1.jpg"), skip_liveness=True)["result"]
     alone = [registered(stack, pictures(name), skip_liveness=True)["result"] for name in OBAMA]
     together = registered(stack, pictures(*OBAMA), skip_liveness=True)["result"]
@@ -60,7 +60,7 @@ def test_the_template_is_nearer_to_another_picture_than_the_images_are_on_averag
     assert near(together) > sum(near(result) for result in alone) / len(alone)
 
 
-def test_who_is_known_is_refused_by_index_and_who_is_not_registers(stack: Stack) -> None:
+def test_a_known_person_is_refused_by_index_and_a_new_one_registers(stack: Stack) -> None:
     known = [registered(stack, pictures(name))["result"]["embedding"] for name in (BIDEN, OBAMA[0])]
     known = [{"vector": each["vector"], "contract": each["contract"]} for each in known]
     again = registered(stack, pictures(OBAMA[2]), known_embeddings=known)["result"]

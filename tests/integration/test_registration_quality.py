@@ -1,4 +1,4 @@
-"""Registration with the compact pack: undamaged portraits pass `standard`, and what does not match does not pass."""
+"""Registration with the compact pack: undamaged portraits pass `standard`, and pictures that do not match fail."""
 
 from collections.abc import Callable
 from functools import cache
@@ -40,7 +40,7 @@ PORTRAITS: Final = {
     f"{SILENT_FACE}/image_T1.jpg": "T",
     "pypi+scikit_image==0.26.0/skimage/data/astronaut.png": "Collins",
 }
-"""Undamaged portraits: one person is meant, the whole head is in the picture, and the person sat for the camera."""
+"""Undamaged portraits: one main person, the whole head in the picture, posed for the camera."""
 EXCLUDED: Final = {
     **{f"{FACE_RECOGNITION}/{name}": "the border cuts the face" for name in
        ("obama_partial_face.jpg", "obama_partial_face2.jpg")},
@@ -54,7 +54,7 @@ EXCLUDED: Final = {
     "pypi+scrfd==0.3.0/images/newton.png": "a painting",
     "pypi+scrfd==0.3.0/images/solvay_conference_1927.jpg": "a group",
 }  # fmt: skip
-"""Every other labelled picture that can be decoded, and why it is no undamaged portrait."""
+"""Every other labelled picture that can be decoded, and why it is not an undamaged portrait."""
 
 Change = Callable[[Pixels, Detection], Pixels]
 
@@ -69,7 +69,7 @@ def frugal(image: Pixels, face: Detection) -> Pixels:
 
 
 def soft(image: Pixels, face: Detection) -> Pixels:
-    """The same with a lens slightly out of focus: a blur of 1 % of the face's width before."""
+    """The same with a lens slightly out of focus: first a blur of 1 % of the face's width."""
     return resampled(blurred(image, face, 0.01), face)
 
 
@@ -79,12 +79,12 @@ def covered(image: Pixels, face: Detection) -> Pixels:
 
 @cache
 def registration(name: str, change: Change) -> RegisterResult:
-    """Registered as jobs are by default; passive liveness is out of the question for pictures that code changed."""
+    """Registered with the default parameters; passive liveness is not checked, because code changed the pictures."""
     return registered(change(picture(name), largest(name)[0]), skip_liveness=change not in {as_is, frugal})
 
 
 def refused(change: Change) -> dict[str, list[str]]:
-    """Portraits that `standard` refuses, with the checks that fail."""
+    """Portraits that `standard` refuses, with the failing checks."""
     results = {name: registration(name, change) for name in PORTRAITS}
     return {
         name: [check.name for check in result.checks if not check.passed]

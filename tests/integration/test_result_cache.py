@@ -1,4 +1,4 @@
-"""The result cache against real servers: it helps where it is on, it never fails a job, and it can be erased."""
+"""The result cache against real servers: it helps if it is on, never fails a job, and can be erased."""
 
 import base64
 import time
@@ -34,7 +34,7 @@ def client(ledger_server: Server) -> Iterator[redis.Redis]:
         yield client
 
 
-def test_a_result_is_found_by_its_digest_until_its_time_is_over(client: redis.Redis) -> None:
+def test_a_result_is_found_by_its_digest_until_it_expires(client: redis.Redis) -> None:
     results = Results(client, shards=1)
     assert results.find(DIGEST) is None
     results.keep(DIGEST, {"faces": [1.5]}, good_for=timedelta(seconds=0.3))
@@ -44,24 +44,24 @@ def test_a_result_is_found_by_its_digest_until_its_time_is_over(client: redis.Re
     assert results.find(DIGEST) is None
 
 
-def test_a_result_lies_in_the_slot_that_its_digest_names(client: redis.Redis) -> None:
+def test_a_result_is_in_the_slot_that_its_digest_selects(client: redis.Redis) -> None:
     Results(client, shards=3).keep(DIGEST, {}, good_for=HOUR)
     assert list(client.scan_iter("*")) == [f"vultus:{{2}}:result:{DIGEST}".encode()]
 
 
 @pytest.mark.parametrize("kept", [b"{", b"[1]", b"\xff", b""])
-def test_what_cannot_be_read_is_a_miss(client: redis.Redis, kept: bytes) -> None:
+def test_an_unreadable_entry_is_a_miss(client: redis.Redis, kept: bytes) -> None:
     client.set(keys.result(0, DIGEST), kept)
     assert Results(client, shards=1).find(DIGEST) is None
 
 
-def test_a_key_of_another_kind_is_an_error_that_the_worker_knows(client: redis.Redis) -> None:
+def test_a_key_of_another_type_is_an_error_that_the_worker_handles(client: redis.Redis) -> None:
     client.lpush(keys.result(0, DIGEST), "x")
     with pytest.raises(UnavailableError):
         Results(client, shards=1).find(DIGEST)
 
 
-def test_a_full_store_refuses_to_keep_and_still_finds(client: redis.Redis, ledger_server: Server) -> None:
+def test_a_full_store_refuses_writes_and_still_reads(client: redis.Redis, ledger_server: Server) -> None:
     results = Results(client, shards=1)
     results.keep(DIGEST, {"a": 1}, good_for=HOUR)
     with ledger_server.store.client() as server:
@@ -71,7 +71,7 @@ def test_a_full_store_refuses_to_keep_and_still_finds(client: redis.Redis, ledge
     assert results.find(DIGEST) == {"a": 1}
 
 
-def test_a_job_erases_what_was_kept_of_it_in_whichever_shard(ledger_server: Server) -> None:
+def test_erasing_a_job_erases_its_cached_result_on_any_shard(ledger_server: Server) -> None:
     with connect(ledger_server.url) as client:
         stores = open_stores(client, shards=3, lease=timedelta(seconds=5))
         job_id = accept(stores.jobs, job_id=new_job_id(shard=1, now_ms=1))
@@ -104,7 +104,7 @@ def job(stack: Stack, image: bytes, **params: Any) -> dict[str, Any]:
     return done
 
 
-def test_a_repeated_image_is_answered_from_the_cache_and_says_so(caching: Stack) -> None:
+def test_a_repeated_image_is_answered_from_the_cache_and_marked(caching: Stack) -> None:
     image = encoded(one_face())
     first, again = job(caching, image), job(caching, image)
     assert (first["provenance"]["cached"], again["provenance"]["cached"]) == (False, True)
@@ -119,7 +119,7 @@ def test_a_repeated_image_is_answered_from_the_cache_and_says_so(caching: Stack)
     assert job(caching, image)["provenance"]["cached"] is False
 
 
-def test_a_failure_is_never_kept(caching: Stack) -> None:
+def test_a_failure_is_never_cached(caching: Stack) -> None:
     asked = {
         "operation": "verify",
         "image": {"base64": base64.b64encode(encoded(one_face())).decode()},
@@ -133,8 +133,8 @@ def test_a_failure_is_never_kept(caching: Stack) -> None:
         assert client.keys("*result*") == []
 
 
-def test_a_cache_that_may_not_be_used_fails_no_job(caching: Stack) -> None:
-    allowed = ["{[^0]*", "{0}:[^r]*", "{0}:reference:*"]  # every key of the ledger but `result:`
+def test_a_cache_without_permission_fails_no_job(caching: Stack) -> None:
+    allowed = ["{[^0]*", "{0}:[^r]*", "{0}:reference:*"]  # every key of the ledger except `result:`
     with caching.ledger.client() as client:
         client.execute_command("ACL", "SETUSER", "default", "resetkeys", *(f"~vultus:{name}" for name in allowed))
     done = job(caching, encoded(one_face()))

@@ -1,4 +1,4 @@
-"""The compact pack on labelled pictures: groups are refused, and a bystander does not refuse the person."""
+"""The compact pack on labelled pictures: groups are refused, and a bystander does not affect the person."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -47,7 +47,7 @@ def somebody() -> Pixels:
 
 
 def with_bystander(image: Pixels, box: Box, *, share: float) -> Iterator[Pixels]:
-    """The picture with somebody's face in a corner, `share` of the person's face wide."""
+    """The picture with another person's face in a corner, `share` of the main face's width."""
     side = round(2.5 * share * (box[2] - box[0]))
     patch = cv2.resize(somebody(), (side, side), interpolation=cv2.INTER_AREA)
     high, wide = image.shape[:2]
@@ -59,7 +59,7 @@ def with_bystander(image: Pixels, box: Box, *, share: float) -> Iterator[Pixels]
             yield crowded
 
 
-def test_labelled_groups_are_refused_and_say_whom_they_show() -> None:
+def test_labelled_groups_are_refused_and_list_their_faces() -> None:
     groups = [row for row in rows("detection.csv") if row["kind"] == "group"]
     assert len(groups) > 8
 
@@ -72,7 +72,7 @@ def test_labelled_groups_are_refused_and_say_whom_they_show() -> None:
     assert wrong((row["path"], refused(row)) for row in groups) == []
 
 
-def test_a_bystander_in_a_corner_neither_refuses_nor_is_chosen() -> None:
+def test_a_bystander_in_a_corner_is_ignored() -> None:
     alone = {name for name, entry in expected().items() if len(entry.get("faces", ())) == 1}
     tried = []
     for name, image, face in portraits():

@@ -1,4 +1,4 @@
-"""The ledger behind sentinels: its primary dies, its replica takes over, and whoever uses it finds the way."""
+"""The ledger behind sentinels: its primary dies, its replica takes over, and every client finds it."""
 
 import signal
 import time
@@ -43,7 +43,7 @@ def takes(ledger: Ledger) -> bool:
     return True
 
 
-def test_what_the_replica_had_survives_its_primary(ledger: Ledger, watched: Watched) -> None:
+def test_the_replicas_data_survives_its_primary(ledger: Ledger, watched: Watched) -> None:
     jobs = [accept(ledger, image=b"x" * 10_000) for _ in range(20)]
     claim = ledger.claim("w")
     assert claim is not None
@@ -55,12 +55,12 @@ def test_what_the_replica_had_survives_its_primary(ledger: Ledger, watched: Watc
     assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
     patient(lambda: takes(ledger))
     assert watched.primary() is not old
-    assert ledger.finish(claim.job.id, claim.token, Outcome(result={}))  # the lease and its token came along
+    assert ledger.finish(claim.job.id, claim.token, Outcome(result={}))  # the lease and its token were replicated
     rest = [ledger.claim("w") for _ in jobs[1:]]
     assert [(found.job.id, found.image) for found in rest if found] == [(job, b"x" * 10_000) for job in jobs[1:]]
 
 
-def test_a_primary_that_comes_back_follows_and_nothing_is_undone(ledger: Ledger, watched: Watched) -> None:
+def test_a_primary_that_comes_back_follows_and_undoes_nothing(ledger: Ledger, watched: Watched) -> None:
     patient(watched.copied)
     old = watched.primary()
     old.kill()
@@ -73,7 +73,7 @@ def test_a_primary_that_comes_back_follows_and_nothing_is_undone(ledger: Ledger,
     assert all(ledger.read(job) for job in new)
 
 
-def test_a_frozen_primary_is_replaced_and_its_thaw_takes_nothing_back(ledger: Ledger, watched: Watched) -> None:
+def test_a_frozen_primary_is_replaced_and_undoes_nothing_when_it_thaws(ledger: Ledger, watched: Watched) -> None:
     job = accept(ledger)
     patient(watched.copied)
     old = watched.primary()
@@ -87,7 +87,7 @@ def test_a_frozen_primary_is_replaced_and_its_thaw_takes_nothing_back(ledger: Le
     assert ledger.read(new)
 
 
-def test_a_primary_without_a_replica_takes_nothing_where_one_is_asked_for(ledger: Ledger, watched: Watched) -> None:
+def test_a_primary_without_its_required_replica_accepts_nothing(ledger: Ledger, watched: Watched) -> None:
     with watched.primary().store.client() as client:
         client.config_set("min-replicas-max-lag", "1")
         client.config_set("min-replicas-to-write", "1")
@@ -98,12 +98,12 @@ def test_a_primary_without_a_replica_takes_nothing_where_one_is_asked_for(ledger
     with pytest.raises(UnavailableError) as refused:
         accept(ledger)
     assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
-    assert ledger.read(job)  # what is there can still be read
+    assert ledger.read(job)  # existing data can still be read
     replica.start()
     patient(lambda: takes(ledger))
 
 
-def test_the_primary_of_the_moment_must_keep_what_is_promised(watched: Watched) -> None:
+def test_the_current_primary_must_meet_the_durability_promise(watched: Watched) -> None:
     with connect(watched.url) as client, watched.primary().store.client() as server:
         verify_durability(client, "always")
         server.config_set("appendfsync", "everysec")
@@ -136,13 +136,13 @@ def submit(stack: Stack, **headers: str) -> requests.Response:
 
 
 def heard_in_time(stack: Stack) -> bool:
-    """A job was done, and its end heard of: what is not heard is read again every 1.5 s only."""
+    """A job finished and its completion was announced: without the announcement it is read again only every 1.5 s."""
     begin = time.monotonic()
     answer = submit(stack, Prefer="wait=20")
     return answer.status_code == 200 and time.monotonic() - begin < 0.7
 
 
-def test_the_service_comes_through_a_fail_over_with_every_job_and_hears_again(service: Stack, watched: Watched) -> None:
+def test_the_service_survives_a_failover_with_every_job_and_event(service: Stack, watched: Watched) -> None:
     until(lambda: heard_in_time(service))
     jobs = [submit(service).json()["id"] for _ in range(10)]
     patient(watched.copied)

@@ -1,4 +1,4 @@
-"""Liveness sessions in a real store: one record, one step each, nothing of a face beyond the end."""
+"""Liveness sessions in a real store: one record, one script per step, nothing of a face after the end."""
 
 import time
 from datetime import timedelta
@@ -41,7 +41,7 @@ def opened(stores: Stores, *, length: float = 60.0, step: float = 30.0, frames: 
         memory=FACE,
     )
     stores.sessions.open(new)
-    stores.sessions.open(new)  # said twice, it is one
+    stores.sessions.open(new)  # submitted twice, it is one session
     return read(stores, new.id)
 
 
@@ -71,7 +71,7 @@ def taken(stores: Stores, session: Session, one: FrameInWork, *, limits: Limits 
 
 
 def everything(server: Server) -> bytes:
-    """All that the store holds, as text."""
+    """Everything in the store, as text."""
     with server.store.client() as client:
         held = b""
         for key in client.scan_iter("*"):
@@ -79,7 +79,7 @@ def everything(server: Server) -> bytes:
         return held
 
 
-def test_a_session_is_kept_as_it_was_opened(stores: Stores) -> None:
+def test_a_session_is_stored_as_it_was_opened(stores: Stores) -> None:
     session = opened(stores)
     assert (session.status, session.frames, session.version, session.frame) == (SessionStatus.RUNNING, 0, 0, None)
     assert session.steps == (Step.LOOK_STRAIGHT, Step.TURN_LEFT, Step.LOOK_STRAIGHT)
@@ -88,7 +88,7 @@ def test_a_session_is_kept_as_it_was_opened(stores: Stores) -> None:
     assert (session.metadata, session.memory, session.tenant) == ({"case": 7}, FACE, "default")
 
 
-def test_a_frame_is_a_job_that_no_list_shows_and_the_first_one_starts_the_clock(stores: Stores) -> None:
+def test_a_frame_is_an_unlisted_job_and_the_first_one_starts_the_clock(stores: Stores) -> None:
     session = opened(stores)
     one = frame()
     assert taken(stores, session, one)
@@ -102,7 +102,7 @@ def test_a_frame_is_a_job_that_no_list_shows_and_the_first_one_starts_the_clock(
     assert (claim.job.id, claim.image) == (one.job_id, b"pixels-that-must-vanish")
 
 
-def test_only_one_frame_is_in_work_and_only_the_session_that_was_read_takes_one(stores: Stores) -> None:
+def test_a_session_accepts_one_frame_at_a_time_and_only_if_unchanged(stores: Stores) -> None:
     session = opened(stores)
     assert taken(stores, session, frame())
     with pytest.raises(RequestError) as refused:
@@ -113,7 +113,7 @@ def test_only_one_frame_is_in_work_and_only_the_session_that_was_read_takes_one(
     assert taken(stores, read(stores, session.id), frame(4))
 
 
-def test_a_full_queue_takes_no_frame_and_leaves_the_session_as_it_is(stores: Stores) -> None:
+def test_a_full_queue_accepts_no_frame_and_leaves_the_session_unchanged(stores: Stores) -> None:
     session = opened(stores)
     name = new_job_id(shard=0, now_ms=1)
     other = NewJob(id=name, operation=Operation.DETECT, params={}, result_ttl=timedelta(1))
@@ -141,7 +141,7 @@ def test_a_step_is_written_once_and_erases_the_job_of_its_frame(stores: Stores, 
     assert stores.listing.page(JobFilter(), limit=10).jobs == []
 
 
-def test_the_job_of_a_frame_tells_nobody_and_keeps_no_image_for_a_retry(stores: Stores, ledger_server: Server) -> None:
+def test_the_job_of_a_frame_notifies_nobody_and_keeps_no_image(stores: Stores, ledger_server: Server) -> None:
     session = opened(stores)
     one = frame()
     taken(stores, session, one)
@@ -154,7 +154,7 @@ def test_the_job_of_a_frame_tells_nobody_and_keeps_no_image_for_a_retry(stores: 
 
 
 @pytest.mark.parametrize("status", [SessionStatus.PASSED, SessionStatus.FAILED])
-def test_an_end_is_written_once_told_once_and_leaves_nothing_of_a_face(
+def test_a_session_ends_once_notifies_once_and_keeps_no_face_data(
     stores: Stores, ledger_server: Server, status: SessionStatus
 ) -> None:
     session = opened(stores)
@@ -177,7 +177,7 @@ def test_an_end_is_written_once_told_once_and_leaves_nothing_of_a_face(
         assert client.ttl(keys.session(0, session.id)) > 0
 
 
-def test_a_frame_that_comes_when_its_step_is_over_ends_the_session_as_late(stores: Stores) -> None:
+def test_a_frame_after_the_time_of_its_step_ends_the_session_as_late(stores: Stores) -> None:
     session = opened(stores, step=0.05)
     taken(stores, session, frame())
     stores.sessions.step(read(stores, session.id), progress="", memory="", next_step=False)
@@ -187,7 +187,7 @@ def test_a_frame_that_comes_when_its_step_is_over_ends_the_session_as_late(store
     assert (after.status, after.reason) == (SessionStatus.FAILED, Reason.LATE_FRAME)
 
 
-def test_a_frame_too_many_ends_the_session(stores: Stores) -> None:
+def test_one_frame_too_many_ends_the_session(stores: Stores) -> None:
     session = opened(stores, frames=1)
     taken(stores, session, frame())
     stores.sessions.step(read(stores, session.id), progress="", memory="", next_step=False)
@@ -195,7 +195,7 @@ def test_a_frame_too_many_ends_the_session(stores: Stores) -> None:
     assert read(stores, session.id).reason is Reason.TOO_MANY_FRAMES
 
 
-def test_the_sweep_ends_what_ran_out_of_time_but_never_a_step_whose_frame_is_in_work(stores: Stores) -> None:
+def test_the_sweep_ends_overdue_sessions_except_with_a_frame_in_progress(stores: Stores) -> None:
     idle = opened(stores, length=0.05)
     slow = opened(stores, step=0.05)
     waits = opened(stores, step=0.05)
@@ -214,7 +214,7 @@ def test_the_sweep_ends_what_ran_out_of_time_but_never_a_step_whose_frame_is_in_
     assert read(stores, waits.id).status is SessionStatus.RUNNING
 
 
-def test_a_session_that_waits_for_its_frame_beyond_its_time_expires_with_it(stores: Stores) -> None:
+def test_a_session_whose_frame_never_finishes_expires_with_it(stores: Stores) -> None:
     session = opened(stores, length=0.05)
     one = frame()
     taken(stores, session, one)
@@ -225,7 +225,7 @@ def test_a_session_that_waits_for_its_frame_beyond_its_time_expires_with_it(stor
     assert stores.jobs.read(one.job_id) is None
 
 
-def test_cancel_and_delete_take_the_frame_in_work_with_them(stores: Stores, ledger_server: Server) -> None:
+def test_cancel_and_delete_remove_the_frame_in_progress(stores: Stores, ledger_server: Server) -> None:
     canceled, deleted = opened(stores), opened(stores)
     one, other = frame(), frame()
     taken(stores, canceled, one)
@@ -244,14 +244,14 @@ def test_cancel_and_delete_take_the_frame_in_work_with_them(stores: Stores, ledg
     assert [row.event.status for row in stores.deliveries.rows(0, most=10)] == ["canceled"]
 
 
-def test_whoever_waits_hears_of_the_end(stores: Stores) -> None:
+def test_waiting_clients_learn_that_the_session_ended(stores: Stores) -> None:
     running, ended = opened(stores), opened(stores)
     taken(stores, ended, frame())
     stores.sessions.finish(read(stores, ended.id), status=SessionStatus.PASSED, reason=None, progress="")
     assert stores.jobs.statuses([running.id, ended.id]) == [Status.RUNNING, None]
 
 
-def test_a_session_of_a_shard_that_is_not_there_is_none(stores: Stores) -> None:
+def test_a_session_id_of_an_unknown_shard_is_not_found(stores: Stores) -> None:
     elsewhere = new_session_id(shard=9, now_ms=1)
     assert stores.sessions.read(elsewhere) is None
     assert not stores.sessions.delete(elsewhere)

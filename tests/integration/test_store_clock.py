@@ -1,7 +1,7 @@
-"""The clock of the ledger's server jumps: work goes on, dead workers' jobs come back, and no result doubles.
+"""The clock of the ledger's server jumps: work continues, dead workers' jobs come back, and no result is duplicated.
 
-A clock that is set back by an hour is the same as every time on record being an hour later, which is how these tests
-do it: they need no right to set a clock.
+Setting a clock back by an hour is the same as moving every stored time forward by an hour. The tests do the latter,
+which needs no permission to set a clock.
 """
 
 import time
@@ -33,7 +33,7 @@ WORKER = WorkerInfo("w", "fake", "contract", 512, "CPU", 1)
 
 @pytest.fixture
 def ledger(ledger_server: Server) -> Iterator[Ledger]:
-    """One whose leases outlast a slow test: only a repaired score lets them end."""
+    """A ledger whose leases outlast a slow test: only a repaired score lets them expire."""
     client = connect(ledger_server.url)
     yield Ledger(client, shards=1, lease=LEASE)
     client.close()
@@ -47,7 +47,7 @@ def store(ledger_server: Server) -> Iterator[redis.Redis]:
 
 
 def set_clock(store: redis.Redis, *, by: float) -> None:
-    """Move every time on record the other way."""
+    """Shift every stored time in the opposite direction."""
     for key in list(store.scan_iter("vultus:*")):
         kind = store.type(key)
         if kind == b"zset":
@@ -136,7 +136,7 @@ def test_a_clock_set_forward_fences_the_first_worker_and_gives_one_result(ledger
     assert (job.status, job.result) == (Status.SUCCEEDED, {"by": "second"})
 
 
-def test_jobs_of_before_a_clock_set_back_keep_their_order_and_go_first(ledger: Ledger, store: redis.Redis) -> None:
+def test_queued_jobs_keep_their_order_after_a_clock_set_back(ledger: Ledger, store: redis.Redis) -> None:
     before = [accept(ledger) for _ in range(20)]
     set_clock(store, by=-HOUR)
     ledger.reap(max_attempts=3)
@@ -177,7 +177,7 @@ def test_a_clock_set_back_twice_moves_a_deadline_once_each(ledger: Ledger, store
     assert ledger.reap(max_attempts=3).expired == (job_id,)
 
 
-def test_a_held_fetch_of_before_a_clock_set_back_is_offered_again(stores: Stores, store: redis.Redis) -> None:
+def test_a_held_fetch_is_offered_again_after_a_clock_set_back(stores: Stores, store: redis.Redis) -> None:
     job_id = accept(stores.jobs, urls={"image": "https://images.test/a"})
     hold = timedelta(seconds=30)
     assert [fetch.job_id for fetch in stores.fetches.take(most=5, hold=hold)] == [job_id]
@@ -187,7 +187,7 @@ def test_a_held_fetch_of_before_a_clock_set_back_is_offered_again(stores: Stores
     assert [fetch.job_id for fetch in stores.fetches.take(most=5, hold=hold)] == [job_id]
 
 
-def test_a_session_of_before_a_clock_set_back_ends(stores: Stores, store: redis.Redis) -> None:
+def test_a_session_from_before_a_clock_set_back_ends(stores: Stores, store: redis.Redis) -> None:
     session = NewSession(
         id=new_session_id(shard=0, now_ms=1),
         steps=(Step.LOOK_STRAIGHT,),
@@ -215,7 +215,7 @@ def test_a_worker_that_died_before_a_clock_set_back_is_not_alive(store: redis.Re
     assert presence.alive() == [WORKER]
 
 
-def test_deliveries_of_a_courier_that_died_before_a_clock_set_back_are_sent(stores: Stores, store: redis.Redis) -> None:
+def test_deliveries_of_a_dead_courier_are_sent_after_a_clock_set_back(stores: Stores, store: redis.Redis) -> None:
     deliveries, hold = stores.deliveries, timedelta(seconds=10)
     planned(stores, "d")
     (first,) = deliveries.take(most=5, hold=hold, per_destination=1)

@@ -1,4 +1,4 @@
-"""Stores that freeze, forget, are away for long, or lost the end of their file: what was accepted is still done."""
+"""Stores that freeze, lose data, are down for long, or lost the end of their file: accepted jobs are still done."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ from tools.stack import Stack
 
 
 def outage(stack: Stack, number: int, *, seconds: float) -> None:
-    """A store is killed, and started again only after so long."""
+    """A store is killed, and restarted only after this time."""
     kill(stack.stores[number])
     time.sleep(seconds)
     stack.stores[number].start()
@@ -41,7 +41,7 @@ def all_succeeded(stack: Stack, jobs: list[str]) -> bool:
     return all(status(stack, job) == "succeeded" for job in jobs)
 
 
-def test_a_broker_that_forgets_everything_loses_no_job(tmp_path: Path) -> None:
+def test_a_broker_that_loses_all_data_loses_no_job(tmp_path: Path) -> None:
     with breakable(tmp_path) as stack, stack.broker.client() as broker:
         jobs = []
         for number in range(20):
@@ -52,7 +52,7 @@ def test_a_broker_that_forgets_everything_loses_no_job(tmp_path: Path) -> None:
         assert all(history(stack, job) == ["queued", "running", "succeeded"] for job in jobs)
 
 
-def test_a_doorbell_that_is_lost_costs_a_moment(tmp_path: Path) -> None:
+def test_a_lost_doorbell_costs_a_moment(tmp_path: Path) -> None:
     with breakable(tmp_path) as stack, stack.broker.client() as broker:
         stack.workers[0].signal(signal.SIGSTOP)
         job = submit(stack)
@@ -64,7 +64,7 @@ def test_a_doorbell_that_is_lost_costs_a_moment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["ledger", "broker"])
-def test_a_store_that_is_away_for_ten_seconds_loses_no_job(tmp_path: Path, number: int, log: list[str]) -> None:
+def test_a_store_that_is_down_for_ten_seconds_loses_no_job(tmp_path: Path, number: int, log: list[str]) -> None:
     with breakable(tmp_path, workers=2, log=log) as stack:
         jobs = [submit(stack, SLOW) for _ in range(8)]
         until(lambda: any(status(stack, job) == "running" for job in jobs))
@@ -114,7 +114,7 @@ def test_a_frozen_broker_slows_no_submission_and_blocks_no_other_call(tmp_path: 
         supervised(stack, lambda: all_succeeded(stack, jobs))
 
 
-def test_a_frozen_ledger_is_a_503_in_bounded_time_and_the_loop_goes_on(tmp_path: Path) -> None:
+def test_a_frozen_ledger_is_a_503_in_bounded_time_and_the_loop_continues(tmp_path: Path) -> None:
     with breakable(tmp_path) as stack:
         stack.stores[0].signal(signal.SIGSTOP)
         try:
@@ -143,9 +143,7 @@ def test_a_frozen_ledger_is_a_503_in_bounded_time_and_the_loop_goes_on(tmp_path:
         supervised(stack, lambda: status(stack, job) == "succeeded")
 
 
-def test_a_ledger_file_that_lost_its_last_bytes_costs_the_last_step_and_nothing_else(
-    ledger: Ledger, ledger_server: Server
-) -> None:
+def test_a_truncated_ledger_file_costs_only_the_last_step(ledger: Ledger, ledger_server: Server) -> None:
     jobs = [accept(ledger, image=b"x" * 500) for _ in range(20)]
     claim = ledger.claim("w")
     assert claim is not None
@@ -159,7 +157,7 @@ def test_a_ledger_file_that_lost_its_last_bytes_costs_the_last_step_and_nothing_
     ledger_server.start()
     assert kept_status(ledger, jobs[0]) == "succeeded"
     assert {kept_status(ledger, job) for job in jobs[1:]} == {"queued"}
-    assert ledger.read(last) is None  # whole or not at all: no half of a job
+    assert ledger.read(last) is None  # all or nothing: no partial job
     with ledger_server.store.client() as client:
         assert client.exists(keys.image(0, last)) == 0
     assert [claim.job.id for claim in iter(lambda: ledger.claim("w"), None)] == jobs[1:]
@@ -174,7 +172,7 @@ def test_a_gateway_that_starts_while_its_ledger_loads_waits_for_it(tmp_path: Pat
             for number in range(4000):
                 written.set(f"key-{number}", b"x")
             written.execute()
-            client.bgrewriteaof()  # the delay is for a file that was written anew
+            client.bgrewriteaof()  # the delay applies to a rewritten file
             until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
         server.kill()
         server.service.start()
@@ -186,7 +184,7 @@ def test_a_gateway_that_starts_while_its_ledger_loads_waits_for_it(tmp_path: Pat
 
 
 def loads(server: Server) -> bool:
-    """Whether the server is there and reads its file; the driver by itself would ask until it does not."""
+    """Whether the server is up and reading its file; the driver itself would retry until it is done."""
     try:
         with redis.Redis.from_url(server.store.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
             client.ping()
@@ -197,7 +195,7 @@ def loads(server: Server) -> bool:
     return False
 
 
-def test_running_jobs_end_in_a_full_ledger_and_submissions_are_refused(tmp_path: Path) -> None:
+def test_running_jobs_finish_in_a_full_ledger_and_submissions_are_refused(tmp_path: Path) -> None:
     with breakable(tmp_path) as stack, stack.ledger.client() as ledger:
         jobs = [submit(stack, SLOW) for _ in range(4)]
         until(lambda: any(status(stack, job) == "running" for job in jobs))
@@ -219,7 +217,7 @@ def submit_again(stack: Stack) -> bool:
     return answer.status_code == 202
 
 
-def test_the_image_of_a_waiting_job_has_no_clock_and_a_job_without_its_image_says_so(tmp_path: Path) -> None:
+def test_images_of_queued_jobs_never_expire_and_a_missing_one_is_reported(tmp_path: Path) -> None:
     with breakable(tmp_path, settings={"VULTUS_WORKER_THREADS": "1"}) as stack, stack.ledger.client() as ledger:
         stack.workers[0].signal(signal.SIGSTOP)
         jobs = [submit(stack) for _ in range(3)]
@@ -240,7 +238,7 @@ def test_a_hanging_job_of_a_dead_worker_survives_a_killed_ledger_too(tmp_path: P
         supervised(stack, lambda: status(stack, job) == "running" and job_of(stack, job)["attempts"] == 2)
 
 
-def test_a_broker_that_dies_while_a_job_runs_takes_no_worker_with_it(tmp_path: Path, log: list[str]) -> None:
+def test_a_broker_that_dies_during_a_job_stops_no_worker(tmp_path: Path, log: list[str]) -> None:
     with breakable(tmp_path, log=log) as stack:
         before = stack.workers[0].pid
         jobs = [submit(stack, SLOW)]  # the other thread is free: the worker listens for doorbells
@@ -255,7 +253,7 @@ def test_a_broker_that_dies_while_a_job_runs_takes_no_worker_with_it(tmp_path: P
 
 
 @pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP])
-def test_jobs_are_done_without_a_broker_too_only_later(tmp_path: Path, fate: signal.Signals, log: list[str]) -> None:
+def test_jobs_finish_even_without_a_broker_only_later(tmp_path: Path, fate: signal.Signals, log: list[str]) -> None:
     with breakable(tmp_path, log=log) as stack:
         stack.stores[1].signal(fate)
         jobs = [submit(stack) for _ in range(5)]

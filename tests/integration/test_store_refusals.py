@@ -1,4 +1,4 @@
-"""Each way in which a ledger refuses ends the start with one line that says what to do."""
+"""Every way in which a ledger refuses ends the start with one line that says what to do."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""A tenant with everything there is, given out and erased; then its traces are looked for in all of the store."""
+"""A tenant with everything a tenant can have is exported and erased; then the whole store is searched for traces."""
 
 import json
 import threading
@@ -48,7 +48,7 @@ def made(client: redis.Redis, tenant: str, *scopes: Scope) -> dict[str, str]:
 
 
 def furnish(url: str, headers: dict[str, str], tenant: str) -> str:
-    """One of everything, with a mark in it; the id of a job that has ended."""
+    """Create one of everything, with a mark in it; return the id of a finished job."""
 
     def post(path: str, **more: Any) -> dict[str, Any]:
         answer = httpx.post(f"{url}{path}", headers={**headers, **more.pop("headers", {})}, timeout=30, **more)
@@ -75,7 +75,7 @@ def furnish(url: str, headers: dict[str, str], tenant: str) -> str:
 
 
 def everything(client: redis.Redis, *, but: str) -> str:
-    """All names and values of the store, without the audit log of whoever erased."""
+    """All names and values of the store, without the audit log of the tenant that requested the erasure."""
     readers: dict[Any, Any] = {
         b"string": client.get,
         b"hash": client.hgetall,
@@ -88,7 +88,7 @@ def everything(client: redis.Redis, *, but: str) -> str:
     return repr([(key, readers[client.type(key)](key)) for key in names if client.exists(key)])
 
 
-def test_nothing_of_an_erased_tenant_is_left_and_nothing_of_another_is_lost(stack: Stack) -> None:
+def test_an_erased_tenant_leaves_nothing_and_no_other_loses_anything(stack: Stack) -> None:
     url = stack.url
     with stack.ledger.client() as client:
         callers = {tenant: made(client, tenant, *(set(Scope) - {Scope.ADMIN})) for tenant in TENANTS}
@@ -133,7 +133,7 @@ def test_nothing_of_an_erased_tenant_is_left_and_nothing_of_another_is_lost(stac
 
 
 def _keep_submitting(url: str, headers: dict[str, str]) -> None:
-    """A client that has not heard of it, until it is let in no more."""
+    """A client that does not know about the erasure, until it is refused."""
     until = time.monotonic() + 20
     while time.monotonic() < until:
         answer = httpx.post(

@@ -1,4 +1,4 @@
-"""Every call of the OpenAPI document, made by one tenant at what is another's: it is as if it were not there."""
+"""Every call of the OpenAPI document, made by one tenant on another's records: they appear not to exist."""
 
 import json
 import queue
@@ -40,7 +40,7 @@ EVERY = frozenset(Scope) - {Scope.ADMIN}
 
 @dataclass
 class Site:
-    """A closed service with two tenants; `held` is what the first has."""
+    """A closed service with two tenants; `held` has the records of the first."""
 
     url: str
     keys: dict[str, str]
@@ -102,19 +102,19 @@ def furnish(site: Site) -> None:
 
 
 def told(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
-    """An answer without what is new in each."""
+    """A response without the parts that are always new."""
     return answer.status_code, {**answer.json(), "request_id": ""}
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if names_what_is_held(name)])
-def test_what_is_anothers_is_answered_word_for_word_as_what_is_not_there(site: Site, name: str) -> None:
+def test_another_tenants_record_is_answered_exactly_like_a_missing_one(site: Site, name: str) -> None:
     body = {"json": BODIES[name]} if name in BODIES else {}
     foreign = told(site.call(name, "other", site.held, **body))
     assert foreign == told(site.call(name, "other", ABSENT, **body))
     assert foreign[0] == 404
 
 
-def test_after_all_of_that_its_owner_has_everything(site: Site) -> None:
+def test_afterwards_its_owner_still_has_everything(site: Site) -> None:
     for name in ("/v1/jobs/{job_id}", "/v1/batches/{batch_id}", "/v1/webhook-endpoints/{endpoint_id}"):
         assert site.call(f"GET {name}", "acme", site.held).status_code == 200
     assert site.call("GET /v1/webhook-deliveries/{delivery_id}", "acme", site.held).status_code == 200
@@ -129,7 +129,7 @@ def test_a_list_shows_nothing_of_another_tenant(site: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MAKES - {"POST /v1/webhook-endpoints"}))
-def test_what_a_tenant_makes_is_its_own(site: Site, name: str) -> None:
+def test_a_tenants_new_records_are_its_own(site: Site, name: str) -> None:
     answer = submit(site, "other", name)
     assert answer.status_code in {200, 201, 202}, answer.text  # a batch may be completed already
     path = answer.headers["location"]
@@ -137,7 +137,7 @@ def test_what_a_tenant_makes_is_its_own(site: Site, name: str) -> None:
     assert site.call(f"GET {path}", "acme", {}).status_code == 404
 
 
-def test_an_idempotency_key_is_its_tenants(site: Site) -> None:
+def test_an_idempotency_key_belongs_to_its_tenant(site: Site) -> None:
     def submitted(who: str) -> str:
         headers = {"Authorization": f"Bearer {site.keys[who]}", "Idempotency-Key": "one"}
         answer = httpx.post(
@@ -149,7 +149,7 @@ def test_an_idempotency_key_is_its_tenants(site: Site) -> None:
     assert submitted("acme") == submitted("acme") != submitted("other")
 
 
-def test_the_job_behind_a_classic_call_is_its_tenants(site: Site) -> None:
+def test_the_job_behind_a_classic_call_belongs_to_its_tenant(site: Site) -> None:
     before = {job["id"] for job in site.call("GET /v1/jobs", "other", {}).json()["jobs"]}
     answer = site.call("POST /detect", "other", {}, files={"file": PICTURE})
     assert answer.status_code == 200, answer.text
@@ -158,7 +158,7 @@ def test_the_job_behind_a_classic_call_is_its_tenants(site: Site) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name not in PUBLIC])
-def test_without_a_key_and_without_the_scope_there_is_no_answer(site: Site, name: str) -> None:
+def test_no_answer_without_a_key_or_without_the_scope(site: Site, name: str) -> None:
     ids = {**ABSENT, "tenant_id": "acme", "key_id": "0" * 12}
     body: dict[str, Any] = {"json": {}} if name.startswith(("POST", "PATCH")) and name not in ANSWERS else {}
     assert (site.call(name, None, ids, **body).status_code, site.call(name, "nothing", ids, **body).status_code) == (
@@ -168,20 +168,20 @@ def test_without_a_key_and_without_the_scope_there_is_no_answer(site: Site, name
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if is_admin(name)])
-def test_keeping_tenants_and_keys_needs_the_scope_for_it(site: Site, name: str) -> None:
+def test_managing_tenants_and_keys_needs_its_own_scope(site: Site, name: str) -> None:
     ids = {"tenant_id": "acme", "key_id": "0" * 12}
     assert (
         site.call(name, "acme", ids, **({"json": {}} if name.startswith(("POST", "PATCH")) else {})).status_code == 403
     )
 
 
-def test_the_audit_log_of_another_tenant_needs_the_scope_for_it(site: Site) -> None:
+def test_the_audit_log_of_another_tenant_needs_its_own_scope(site: Site) -> None:
     assert site.call("GET /v1/audit?tenant=acme", "other", {}).status_code == 403
     time.sleep(0.5)
     assert site.held["job_id"] in site.call("GET /v1/audit?tenant=acme", "admin", {}).text
 
 
-def test_ends_are_told_to_endpoints_of_their_tenant_alone(site: Site) -> None:
+def test_completions_go_only_to_endpoints_of_their_tenant(site: Site) -> None:
     other = submit(site, "other").json()["id"]
     site.call(f"GET /v1/jobs/{other}?wait=20", "other", {})
     own = f"GET /v1/jobs/{site.held['job_id']}/deliveries"
@@ -194,7 +194,7 @@ def test_ends_are_told_to_endpoints_of_their_tenant_alone(site: Site) -> None:
 
 
 @pytest.mark.parametrize("whose", ["acme", "other", "the operator"])
-def test_an_address_that_came_with_a_job_is_signed_by_its_tenants_secret_alone(site: Site, whose: str) -> None:
+def test_a_jobs_own_url_is_signed_only_with_its_tenants_secret(site: Site, whose: str) -> None:
     if whose == "the operator":
         secret = OPERATORS
     else:

@@ -1,4 +1,4 @@
-"""Two tenants in one ledger: neither reads, changes, ends, erases or hears of what is the other's."""
+"""Two tenants in one ledger: neither reads, changes, ends, erases or hears of the other's records."""
 
 import time
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def counts(found: Batch | None) -> dict[Status, int]:
 
 
 @pytest.mark.parametrize("stranger", ["other", DEFAULT])
-def test_nobody_ends_or_erases_a_job_of_another_tenant(ledger: Ledger, stranger: str) -> None:
+def test_no_tenant_ends_or_erases_a_job_of_another(ledger: Ledger, stranger: str) -> None:
     job_id = accept(ledger, "acme")
     acts: list[Callable[[], object]] = [
         lambda: ledger.cancel(job_id, tenant=stranger),
@@ -91,7 +91,7 @@ def test_nobody_ends_or_erases_a_job_of_another_tenant(ledger: Ledger, stranger:
     assert ledger.delete(job_id, tenant="acme")
 
 
-def test_a_retried_job_stays_its_tenants(stores: Stores) -> None:
+def test_a_retried_job_stays_with_its_tenant(stores: Stores) -> None:
     accept(stores.jobs, "acme")
     failed = end(stores.jobs, CRASHED)
     again = stores.jobs.retry(failed, new_id=new_job_id(shard=0, now_ms=1), limits=LIMITS, tenant="acme")
@@ -99,7 +99,7 @@ def test_a_retried_job_stays_its_tenants(stores: Stores) -> None:
     assert listed(stores, "acme") == [again.id, failed]
 
 
-def test_a_list_shows_the_jobs_of_its_tenant_alone_through_all_their_states(stores: Stores) -> None:
+def test_a_list_shows_only_the_jobs_of_its_tenant_in_every_state(stores: Stores) -> None:
     ids = {tenant: [accept(stores.jobs, tenant) for _ in range(3)] for tenant in ("acme", "other", DEFAULT)}
     end(stores.jobs)
     end(stores.jobs, CRASHED)
@@ -110,7 +110,7 @@ def test_a_list_shows_the_jobs_of_its_tenant_alone_through_all_their_states(stor
     assert listed(stores, "nobody") == []
 
 
-def test_nobody_reads_ends_or_erases_a_batch_of_another_tenant(stores: Stores) -> None:
+def test_no_tenant_reads_ends_or_erases_a_batch_of_another(stores: Stores) -> None:
     name = batch(stores, "acme")
     for stranger in ("other", DEFAULT):
         assert stores.batches.read(name, tenant=stranger) is None
@@ -121,7 +121,7 @@ def test_nobody_reads_ends_or_erases_a_batch_of_another_tenant(stores: Stores) -
     assert stores.batches.delete(name, tenant="acme")
 
 
-def test_an_endpoint_hears_of_the_ends_of_its_tenant_alone(stores: Stores) -> None:
+def test_an_endpoint_hears_only_of_completions_of_its_tenant(stores: Stores) -> None:
     own, others, of_default = (endpoint(stores, tenant).id for tenant in ("acme", "other", DEFAULT))
     assert stores.endpoints.listening(0, EventType.JOB_SUCCEEDED, tenant="acme") == [own]
     assert stores.endpoints.listening(0, EventType.JOB_SUCCEEDED, tenant="other") == [others]
@@ -139,16 +139,14 @@ def test_an_endpoint_hears_of_the_ends_of_its_tenant_alone(stores: Stores) -> No
     ]
 
 
-def test_an_end_that_only_another_tenant_listens_for_writes_no_row(stores: Stores) -> None:
+def test_a_completion_with_only_foreign_listeners_writes_no_row(stores: Stores) -> None:
     endpoint(stores, "other")
     accept(stores.jobs, "acme")
     end(stores.jobs)
     assert stores.deliveries.rows(0, most=10) == []
 
 
-def test_a_list_of_endpoints_is_its_tenants_and_so_is_its_limit(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endpoints_and_their_limit_belong_to_a_tenant(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.ledger.webhooks.endpoints.MOST", 1)
     own = endpoint(stores, "acme")
     others = endpoint(stores, "other")
@@ -161,7 +159,7 @@ def test_a_list_of_endpoints_is_its_tenants_and_so_is_its_limit(
     assert stores.endpoints.listening(0, EventType.JOB_SUCCEEDED, tenant="acme") == [own.id]
 
 
-def test_nobody_reads_or_resends_a_delivery_of_another_tenant(stores: Stores) -> None:
+def test_no_tenant_reads_or_resends_a_delivery_of_another(stores: Stores) -> None:
     sent = stores.deliveries.send_test(endpoint(stores, "acme"))
     for stranger in ("other", DEFAULT):
         assert stores.deliveries.read(sent.id, tenant=stranger) is None
@@ -169,7 +167,7 @@ def test_nobody_reads_or_resends_a_delivery_of_another_tenant(stores: Stores) ->
     assert stores.deliveries.resend(sent.id, tenant="acme") is not None
 
 
-def test_a_kept_result_is_erased_by_its_tenant_alone(stores: Stores) -> None:
+def test_a_cached_result_is_erased_only_by_its_tenant(stores: Stores) -> None:
     job_id = accept(stores.jobs, "acme")
     claim = stores.jobs.claim("w")
     assert claim is not None

@@ -1,4 +1,4 @@
-"""From submit to callback: one trace over gateway, worker and courier, and lines of the log that join up."""
+"""From submission to callback: one trace across gateway, worker and courier, and log lines that correlate."""
 
 import json
 import secrets
@@ -25,7 +25,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Hostile]:
-    """Where images by URL are."""
+    """A host of images for jobs by URL."""
     server = Hostile()
     yield server
     server.close()
@@ -34,7 +34,7 @@ def web() -> Iterator[Hostile]:
 @pytest.fixture(scope="module")
 def seen(collector: Collector, web: Hostile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     settings = {
-        **DEAD_PROXIES,  # neither fetches nor spans nor callbacks go through a proxy of the environment
+        **DEAD_PROXIES,  # neither fetches nor spans nor callbacks go through a proxy from the environment
         **leave(web),
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
@@ -45,12 +45,12 @@ def seen(collector: Collector, web: Hostile, tmp_path_factory: pytest.TempPathFa
 
 
 def whole(collector: Collector, trace: str, *names: str) -> dict[str, Seen]:
-    """The spans of this trace by name, as soon as those of these names are there: each process sends its own."""
+    """The spans of this trace by name, once all expected ones have arrived: each process sends its own."""
     soon(lambda: {span.name for span in collector.of(trace)} >= set(names))
     return {span.name: span for span in collector.of(trace)}
 
 
-def test_one_trace_goes_from_the_clients_request_to_the_callback(seen: Watched, collector: Collector) -> None:
+def test_one_trace_spans_the_clients_request_and_the_callback(seen: Watched, collector: Collector) -> None:
     trace, client = secrets.token_hex(16), secrets.token_hex(8)
     job = seen.submit(traceparent=f"00-{trace}-{client}-01").json()
     spans = whole(collector, trace, "POST /v1/jobs", "queue", "analyze", "deliver", *FAKE_STAGES)
@@ -71,7 +71,7 @@ def test_one_trace_goes_from_the_clients_request_to_the_callback(seen: Watched, 
 
 
 @pytest.mark.parametrize(("path", "failed"), [("/face.png", None), ("/missing.png", "image_unreachable")])
-def test_the_download_of_an_image_is_part_of_its_jobs_trace_and_names_its_request(
+def test_an_image_download_is_part_of_its_jobs_trace(
     seen: Watched, collector: Collector, web: Hostile, path: str, failed: str | None
 ) -> None:
     trace, request_id = secrets.token_hex(16), f"case-{secrets.token_hex(4)}"
@@ -88,7 +88,7 @@ def test_the_download_of_an_image_is_part_of_its_jobs_trace_and_names_its_reques
     assert (line["request_id"], line["trace_id"], line["job_id"]) == (request_id, trace, job["id"])
 
 
-def test_a_request_without_a_trace_begins_one_and_a_wrong_header_too(seen: Watched, collector: Collector) -> None:
+def test_a_missing_or_invalid_trace_header_starts_a_new_trace(seen: Watched, collector: Collector) -> None:
     before = len(collector.spans)
     for header in ({}, {"traceparent": "00-not-a-trace"}):
         requests.get(f"{seen.stack.url}/v1/jobs", headers=header, timeout=10)
@@ -96,9 +96,7 @@ def test_a_request_without_a_trace_begins_one_and_a_wrong_header_too(seen: Watch
     assert listed[0].parent == ""
 
 
-def test_a_client_that_does_not_sample_is_not_traced_but_goes_on_in_the_log(
-    seen: Watched, collector: Collector
-) -> None:
+def test_an_unsampled_client_is_not_traced_but_is_in_the_log(seen: Watched, collector: Collector) -> None:
     trace = secrets.token_hex(16)
     job = seen.submit(traceparent=f"00-{trace}-{secrets.token_hex(8)}-00").json()
     soon(lambda: [line for line in seen.lines("courier") if line.get("job_id") == job["id"]])
@@ -106,7 +104,7 @@ def test_a_client_that_does_not_sample_is_not_traced_but_goes_on_in_the_log(
     assert {line["trace_id"] for line in seen.lines() if line.get("job_id") == job["id"]} == {trace}
 
 
-def test_a_job_that_fails_fails_its_span_by_its_code(seen: Watched, collector: Collector) -> None:
+def test_a_failed_job_fails_its_span_with_its_code(seen: Watched, collector: Collector) -> None:
     trace = secrets.token_hex(16)
     answer = requests.post(
         f"{seen.stack.url}/v1/jobs",
@@ -121,7 +119,7 @@ def test_a_job_that_fails_fails_its_span_by_its_code(seen: Watched, collector: C
     assert spans["POST /v1/jobs"].failed is None
 
 
-def test_machines_that_ask_for_health_make_no_spans(seen: Watched, collector: Collector) -> None:
+def test_health_checks_create_no_spans(seen: Watched, collector: Collector) -> None:
     for path in ("/livez", "/readyz", "/health"):
         requests.get(seen.stack.url + path, timeout=10)
     seen.submit().json()
@@ -130,7 +128,7 @@ def test_machines_that_ask_for_health_make_no_spans(seen: Watched, collector: Co
     ]
 
 
-def test_every_line_is_json_and_joins_up_from_submit_to_callback(seen: Watched) -> None:
+def test_every_log_line_is_json_and_correlates_from_submit_to_callback(seen: Watched) -> None:
     request_id, trace = f"case-{secrets.token_hex(4)}", secrets.token_hex(16)
     job = seen.submit(**{"X-Request-ID": request_id, "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}).json()
     soon(lambda: [one for one in seen.lines("courier") if one.get("job_id") == job["id"]])
@@ -159,7 +157,7 @@ def test_a_batch_has_one_trace_with_all_its_jobs(seen: Watched, collector: Colle
     assert (told["event"], told["request_id"], told["trace_id"]) == ("delivery.delivered", request_id, trace)
 
 
-def test_no_line_and_no_span_holds_an_image_an_embedding_or_a_secret(seen: Watched, collector: Collector) -> None:
+def test_no_log_line_or_span_holds_an_image_an_embedding_or_a_secret(seen: Watched, collector: Collector) -> None:
     job = requests.post(
         f"{seen.stack.url}/v1/jobs",
         data={"operation": "embed"},
@@ -174,7 +172,7 @@ def test_no_line_and_no_span_holds_an_image_an_embedding_or_a_secret(seen: Watch
         assert forbidden not in told
 
 
-def test_a_collector_that_is_away_costs_nothing_but_its_spans(seen: Watched, collector: Collector) -> None:
+def test_an_unreachable_collector_costs_nothing_but_its_spans(seen: Watched, collector: Collector) -> None:
     collector.close()
     job = seen.submit().json()
     asked = f"{seen.stack.url}/v1/jobs/{job['id']}?wait=10"

@@ -1,4 +1,4 @@
-"""A record that cannot be read hides itself alone: every list shows the rest."""
+"""An unreadable record hides only itself: every list shows the rest."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -53,7 +53,7 @@ KINDS: dict[str, tuple[Callable[[Stores], list[str]], Callable[[str], str], Call
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_list_shows_what_can_be_read(stores: Stores, ledger_server: Server, kind: str) -> None:
+def test_a_list_shows_the_readable_records(stores: Stores, ledger_server: Server, kind: str) -> None:
     make, key, read = KINDS[kind]
     bad, good = make(stores)
     with connect(ledger_server.url) as client:
@@ -90,7 +90,7 @@ def listed(stores: Stores, job_id: str) -> Job:
     return next(job for job in stores.listing.page(JobFilter(), limit=10).jobs if job.id == job_id)
 
 
-def test_a_record_has_an_outline_of_its_embeddings_and_a_claim_has_them(stores: Stores, ledger_server: Server) -> None:
+def test_a_record_outlines_its_embeddings_and_a_claim_has_them(stores: Stores, ledger_server: Server) -> None:
     job_id = with_embeddings(stores.jobs)
     with connect(ledger_server.url) as client:
         record = client.hgetall(keys.job(0, job_id))
@@ -101,7 +101,7 @@ def test_a_record_has_an_outline_of_its_embeddings_and_a_claim_has_them(stores: 
     assert claim.job.params == {"quality": "off", **KNOWN}
 
 
-def test_embeddings_of_parameters_are_erased_with_the_end_of_the_job(ledger: Ledger, ledger_server: Server) -> None:
+def test_embeddings_in_parameters_are_erased_when_the_job_finishes(ledger: Ledger, ledger_server: Server) -> None:
     job_id = with_embeddings(ledger)
     claim = ledger.claim("w")
     assert claim is not None

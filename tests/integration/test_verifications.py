@@ -1,4 +1,4 @@
-"""Verifications with real models: pictures of the right person that are not live, and pictures that tell nothing."""
+"""Verifications with real models: spoofs of the right person, and pictures that prove nothing."""
 
 import base64
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from worker.images import decode
 
 SAMPLES = "minivision-ai+Silent-Face-Anti-Spoofing/images/sample"
 LIVE, SCREEN = f"{SAMPLES}/image_T1.jpg", f"{SAMPLES}/image_F2.jpg"
-"""The same person before the camera, and on a screen."""
+"""The same person in front of the camera, and on a screen."""
 CASES = LABELLED.parent / "cases"
 
 
@@ -41,9 +41,7 @@ def verified(engine: InsightEngine, image: bytes, reference: bytes, **params: An
 
 
 @pytest.mark.parametrize("reference", [LIVE, SCREEN])
-def test_a_screen_that_shows_the_right_person_matches_unless_liveness_is_required(
-    engine: InsightEngine, reference: str
-) -> None:
+def test_a_screen_of_the_person_matches_unless_liveness_is_required(engine: InsightEngine, reference: str) -> None:
     screen, other = labelled(SCREEN).read_bytes(), labelled(reference).read_bytes()
     observed = verified(engine, screen, other, liveness="observe")
     assert (observed.decision, observed.liveness.outcome) == ("match", "spoof")
@@ -52,7 +50,7 @@ def test_a_screen_that_shows_the_right_person_matches_unless_liveness_is_require
     assert required.advice == "Use a live camera, not a picture of a picture."
 
 
-def test_a_live_person_matches_a_picture_on_a_screen_as_reference(engine: InsightEngine) -> None:
+def test_a_live_person_matches_a_reference_on_a_screen(engine: InsightEngine) -> None:
     live, screen = labelled(LIVE).read_bytes(), labelled(SCREEN).read_bytes()
     result = verified(engine, live, screen, liveness="require")
     assert (result.decision, result.liveness.outcome) == ("match", "live")
@@ -91,7 +89,7 @@ def strangers(case: str) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("case", ["01-upside-down-different-people", "02-dark-different-people"])
-def test_strangers_in_pictures_that_tell_nothing_are_inconclusive(engine: InsightEngine, case: str) -> None:
+def test_strangers_in_unrecognizable_pictures_are_inconclusive(engine: InsightEngine, case: str) -> None:
     result = verified(engine, *strangers(case), auto_orient=False)
     assert (result.decision, result.verified) == ("inconclusive", False)
     assert result.reasons == ["unrecognisable", "reference_unrecognisable"]
@@ -100,7 +98,7 @@ def test_strangers_in_pictures_that_tell_nothing_are_inconclusive(engine: Insigh
     assert result.estimated_fmr is None
 
 
-def test_strangers_upside_down_are_turned_and_told_apart(engine: InsightEngine) -> None:
+def test_strangers_upside_down_are_turned_and_distinguished(engine: InsightEngine) -> None:
     result = verified(engine, *strangers("01-upside-down-different-people"))
     assert (result.decision, result.orientation, result.reference_orientation) == ("no_match", 180, 180)
 
@@ -114,7 +112,7 @@ def submitted(stack: Stack, reference: dict[str, Any], **params: Any) -> dict[st
     return dict(answer.json()["result"])
 
 
-def test_an_embedding_goes_back_as_it_came_and_liveness_is_read_in_the_same_job(stack: Stack) -> None:
+def test_a_returned_embedding_is_accepted_and_liveness_read_in_one_job(stack: Stack) -> None:
     with ASTRONAUT.open("rb") as image:
         answer = requests.post(
             f"{stack.url}/v1/jobs",
@@ -132,7 +130,7 @@ def test_an_embedding_goes_back_as_it_came_and_liveness_is_read_in_the_same_job(
     assert (general["population"], general["fmr"]) == ("general", result["estimated_fmr"])
 
 
-def test_another_person_is_no_match(stack: Stack) -> None:
+def test_a_different_person_is_no_match(stack: Stack) -> None:
     reference = {"base64": base64.b64encode(SIX_FACES.read_bytes()).decode()}
     result = submitted(stack, reference, select="largest")
     assert (result["decision"], result["verified"], result["reason"]) == ("no_match", False, "below_threshold")

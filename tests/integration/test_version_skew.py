@@ -1,4 +1,4 @@
-"""Workers and gateways of two versions beside each other: what one does not know it leaves to the other."""
+"""Workers and gateways of two versions side by side: each leaves to the other what it does not know."""
 
 from pathlib import Path
 
@@ -14,15 +14,13 @@ from tests.integration.test_poison import submit
 
 
 def rewrite(server: Server, job_id: str, **fields: str) -> None:
-    """Make the record what another version would have written."""
+    """Rewrite the record as another version would have written it."""
     with server.store.client() as client:
         for name, value in fields.items():
             client.hset(keys.job(0, job_id), name, value)
 
 
-def test_a_worker_leaves_a_job_of_an_operation_that_it_does_not_know_and_takes_the_next(
-    ledger: Ledger, ledger_server: Server
-) -> None:
+def test_a_worker_skips_a_job_of_an_unknown_operation(ledger: Ledger, ledger_server: Server) -> None:
     unknown, known = accept(ledger), accept(ledger)
     rewrite(ledger_server, unknown, operation="estimate_age")
     claim = ledger.claim("older")
@@ -34,9 +32,7 @@ def test_a_worker_leaves_a_job_of_an_operation_that_it_does_not_know_and_takes_t
         assert client.zscore(keys.queue(0), unknown) is not None
 
 
-def test_a_job_that_waits_for_a_newer_worker_still_expires_at_its_deadline(
-    ledger: Ledger, ledger_server: Server
-) -> None:
+def test_a_job_that_waits_for_a_newer_worker_still_expires(ledger: Ledger, ledger_server: Server) -> None:
     unknown = accept(ledger)
     rewrite(ledger_server, unknown, operation="estimate_age", start_by="1.0")
     with connect(ledger_server.url) as client:
@@ -46,7 +42,7 @@ def test_a_job_that_waits_for_a_newer_worker_still_expires_at_its_deadline(
         assert client.hget(keys.job(0, unknown), "status") == b"expired"
 
 
-def test_fields_that_a_newer_version_added_do_not_disturb(ledger: Ledger, ledger_server: Server) -> None:
+def test_fields_from_a_newer_version_are_ignored(ledger: Ledger, ledger_server: Server) -> None:
     job_id = accept(ledger)
     rewrite(ledger_server, job_id, colour="blue", provenance='{"model_pack": "p", "colour": "blue"}')
     with connect(ledger_server.url) as client:
@@ -56,9 +52,7 @@ def test_fields_that_a_newer_version_added_do_not_disturb(ledger: Ledger, ledger
     assert claim.job.id == job_id
 
 
-def test_a_failure_with_a_code_that_this_version_does_not_know_is_an_internal_error_with_its_sentence(
-    ledger: Ledger, ledger_server: Server
-) -> None:
+def test_an_unknown_failure_code_becomes_internal_error_with_its_detail(ledger: Ledger, ledger_server: Server) -> None:
     job_id = accept(ledger)
     rewrite(
         ledger_server,
@@ -76,7 +70,7 @@ def test_a_failure_with_a_code_that_this_version_does_not_know_is_an_internal_er
     )
 
 
-def test_a_running_worker_fails_what_it_cannot_read_and_leaves_what_it_does_not_know(tmp_path: Path) -> None:
+def test_a_worker_fails_unreadable_jobs_and_leaves_unknown_ones(tmp_path: Path) -> None:
     log: list[str] = []
     with breakable(tmp_path, log=log) as stack, stack.ledger.client() as client:
         stack.stores[1].signal(9)

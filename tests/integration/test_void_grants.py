@@ -1,4 +1,4 @@
-"""What a caller was granted is checked again in the step that accepts its work, however long ago it was let in."""
+"""A caller's grant is checked again in the step that accepts its work, however long ago it was authenticated."""
 
 import time
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def refused(stores: Stores, step: str, grant: Grant) -> ErrorCode:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_nothing_is_accepted_for_a_tenant_that_was_disabled_since(stores: Stores, step: str) -> None:
+def test_nothing_is_accepted_for_a_tenant_disabled_meanwhile(stores: Stores, step: str) -> None:
     grant = acme(stores)
     stores.tenants.change("acme", {"disabled": True})
     assert refused(stores, step, grant) is ErrorCode.FORBIDDEN
@@ -97,7 +97,7 @@ def test_nothing_is_accepted_for_a_tenant_that_was_disabled_since(stores: Stores
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_nothing_is_accepted_with_a_key_that_was_revoked_since(stores: Stores, step: str) -> None:
+def test_nothing_is_accepted_with_a_key_revoked_meanwhile(stores: Stores, step: str) -> None:
     grant = acme(stores)
     assert stores.api_keys.revoke(KEY)
     assert refused(stores, step, grant) is ErrorCode.UNAUTHENTICATED
@@ -105,7 +105,7 @@ def test_nothing_is_accepted_with_a_key_that_was_revoked_since(stores: Stores, s
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_nothing_is_accepted_for_a_tenant_that_was_erased_since(stores: Stores, step: str) -> None:
+def test_nothing_is_accepted_for_a_tenant_erased_meanwhile(stores: Stores, step: str) -> None:
     grant = Grant(since=acme(stores).since)
     stores.tenants.delete("acme")
     assert refused(stores, step, grant) is ErrorCode.FORBIDDEN
@@ -115,7 +115,7 @@ def test_nothing_is_accepted_for_a_tenant_that_was_erased_since(stores: Stores, 
     STEPS[step](stores, Grant(since=namesake.created_at))
 
 
-def test_a_tenant_that_was_disabled_since_registers_no_endpoint(stores: Stores) -> None:
+def test_a_tenant_disabled_meanwhile_registers_no_endpoint(stores: Stores) -> None:
     grant = acme(stores)
     stores.tenants.change("acme", {"disabled": True})
     with pytest.raises(RequestError) as caught:
@@ -123,13 +123,13 @@ def test_a_tenant_that_was_disabled_since_registers_no_endpoint(stores: Stores) 
     assert caught.value.code is ErrorCode.FORBIDDEN
 
 
-def test_the_default_tenant_works_on_after_its_erasure(stores: Stores) -> None:
+def test_the_default_tenant_works_after_its_erasure(stores: Stores) -> None:
     stores.tenants.change(DEFAULT, {"disabled": True})
     stores.tenants.delete(DEFAULT)
     stores.jobs.accept(new_job(DEFAULT), limits=Limits(10, grant=Grant(since=0.0)))
 
 
-def test_where_nobody_authenticates_nothing_is_checked(stores: Stores) -> None:
+def test_nothing_is_checked_without_authentication(stores: Stores) -> None:
     acme(stores)
     stores.tenants.change("acme", {"disabled": True})
     job(stores, Grant())

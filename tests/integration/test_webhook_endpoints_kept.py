@@ -1,4 +1,4 @@
-"""Webhook endpoints in a real store: what is kept, who listens, and what a crash between two steps leaves."""
+"""Webhook endpoints in a real store: what is stored, which listen, and what a crash between two steps leaves."""
 
 import json
 from dataclasses import replace
@@ -56,7 +56,7 @@ def end(ledger: Ledger) -> str:
     return job_id
 
 
-def test_what_was_registered_is_read_again(stores: Stores) -> None:
+def test_a_registered_endpoint_can_be_read(stores: Stores) -> None:
     asked = endpoint(EventType.JOB_FAILED, EventType.BATCH_COMPLETED)
     created = stores.endpoints.create(asked)
     assert created.created_at > 1_700_000_000
@@ -68,19 +68,19 @@ def test_what_was_registered_is_read_again(stores: Stores) -> None:
     assert stores.endpoints.read(new_endpoint_id()) is None
 
 
-def test_endpoints_are_listed_the_newest_first(stores: Stores) -> None:
+def test_endpoints_are_listed_newest_first(stores: Stores) -> None:
     made = [stores.endpoints.create(endpoint()).id for _ in range(5)]
     assert [found.id for found in stores.endpoints.all()] == made[::-1]
 
 
-def test_no_secret_and_no_address_stands_in_a_repr(stores: Stores) -> None:
+def test_no_secret_or_url_is_in_a_repr(stores: Stores) -> None:
     text = repr(stores.endpoints.create(endpoint()))
     assert "whsec_" not in text
     assert "token" not in text
     assert "X-Office" not in text
 
 
-def test_there_is_a_most(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_endpoints_is_limited(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "MOST", 2)
     for _ in range(2):
         stores.endpoints.create(endpoint())
@@ -89,7 +89,7 @@ def test_there_is_a_most(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Non
     assert refused.value.code is ErrorCode.TOO_MANY_ENDPOINTS
 
 
-def test_an_end_is_told_only_where_somebody_listens_to_its_type(stores: Stores, ledger_server: Server) -> None:
+def test_a_completion_writes_a_row_only_if_an_endpoint_listens(stores: Stores, ledger_server: Server) -> None:
     end(stores.jobs)
     assert rows(ledger_server) == []
     failed = stores.endpoints.create(endpoint(EventType.JOB_FAILED))
@@ -111,19 +111,19 @@ def test_an_end_is_told_only_where_somebody_listens_to_its_type(stores: Stores, 
     assert len(rows(ledger_server)) == 2
 
 
-def test_an_erased_job_is_not_told_of(stores: Stores, ledger_server: Server) -> None:
+def test_an_erased_job_is_not_reported(stores: Stores, ledger_server: Server) -> None:
     stores.endpoints.create(endpoint())
     assert stores.jobs.delete(accept(stores.jobs))
     assert rows(ledger_server) == []
 
 
-def test_a_cancel_is_told_of(stores: Stores, ledger_server: Server) -> None:
+def test_a_cancel_is_reported(stores: Stores, ledger_server: Server) -> None:
     stores.endpoints.create(endpoint())
     assert stores.jobs.cancel(accept(stores.jobs)).status is Status.CANCELED
     assert [row["type"] for row in rows(ledger_server)] == ["job.canceled"]
 
 
-def test_a_disabled_endpoint_says_why_and_since_when_and_an_enabled_one_starts_anew(stores: Stores) -> None:
+def test_a_disabled_endpoint_has_a_reason_and_an_enabled_one_starts_fresh(stores: Stores) -> None:
     name = stores.endpoints.create(endpoint()).id
     stores.endpoints.failed(name)
     off = stores.endpoints.disable(name, DisabledReason.GONE)
@@ -136,7 +136,7 @@ def test_a_disabled_endpoint_says_why_and_since_when_and_an_enabled_one_starts_a
     assert (on.enabled, on.disabled_reason, on.disabled_at, on.failing_since) == (True, None, None, None)
 
 
-def test_failures_count_from_the_first_that_no_success_followed(stores: Stores) -> None:
+def test_failures_count_from_the_first_after_the_last_success(stores: Stores) -> None:
     name = stores.endpoints.create(endpoint()).id
     first = stores.endpoints.failed(name)
     second = stores.endpoints.failed(name)
@@ -147,7 +147,7 @@ def test_failures_count_from_the_first_that_no_success_followed(stores: Stores) 
     assert stores.endpoints.failed(name) == timedelta(0)
 
 
-def test_a_rotated_secret_signs_beside_the_one_before_until_the_overlap_ends(stores: Stores) -> None:
+def test_rotated_and_previous_secret_both_sign_until_the_overlap_ends(stores: Stores) -> None:
     name = stores.endpoints.create(endpoint()).id
     other, third = "whsec_" + "REVG" * 11, "whsec_" + "R0hJ" * 11
     turned = stores.endpoints.rotate(name, other, overlap=timedelta(hours=1))
@@ -161,7 +161,7 @@ def test_a_rotated_secret_signs_beside_the_one_before_until_the_overlap_ends(sto
     assert len(again.secrets) == 1
 
 
-def test_nothing_is_made_of_an_endpoint_that_is_not_there(stores: Stores, ledger_server: Server) -> None:
+def test_a_missing_endpoint_is_not_changed(stores: Stores, ledger_server: Server) -> None:
     name = new_endpoint_id()
     assert stores.endpoints.enable(name) is None
     assert stores.endpoints.disable(name, DisabledReason.GONE) is None
@@ -181,7 +181,7 @@ def test_a_deleted_endpoint_leaves_nothing(stores: Stores, ledger_server: Server
         assert [key for key in _scan(client) if b"endpoint" in key or b"listeners" in key] == []
 
 
-def test_mending_heals_both_what_a_crash_left_out_and_what_it_left_in(stores: Stores, ledger_server: Server) -> None:
+def test_repair_fixes_missing_and_leftover_entries_after_a_crash(stores: Stores, ledger_server: Server) -> None:
     kept = stores.endpoints.create(endpoint(EventType.JOB_FAILED))
     stranger = new_endpoint_id()
     with connect(ledger_server.url) as client:

@@ -33,7 +33,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 class Api:
-    """A caller of the service."""
+    """A client of the service."""
 
     def __init__(self, service: Stack) -> None:
         self.service = service
@@ -74,7 +74,7 @@ def api(service: Stack) -> Iterator[Api]:
         caller("DELETE", f"/v1/webhook-endpoints/{endpoint['id']}", 204)
 
 
-def test_an_address_that_came_with_a_job_is_told_of_its_end_and_can_verify_it(api: Api) -> None:
+def test_a_jobs_own_url_gets_its_completion_and_can_verify_it(api: Api) -> None:
     heard: queue.Queue[Callback] = queue.Queue()
     with receiving(secret=SECRET, heard=heard.put) as url:
         job = api.submit(webhook=json.dumps({"url": f"{url}hook?token=abc", "headers": {"X-Case": "secret-7"}}))
@@ -94,7 +94,7 @@ def test_an_address_that_came_with_a_job_is_told_of_its_end_and_can_verify_it(ap
     assert "secret-7" not in json.dumps(found)
 
 
-def test_an_endpoint_is_told_of_what_it_asked_for_signed_with_its_own_secret(api: Api) -> None:
+def test_an_endpoint_gets_its_events_signed_with_its_own_secret(api: Api) -> None:
     heard: queue.Queue[Callback] = queue.Queue()
     port = free_port()
     endpoint = api.register(f"http://127.0.0.1:{port}/", events=["job.succeeded"], payload="full")
@@ -112,7 +112,7 @@ def test_an_endpoint_is_told_of_what_it_asked_for_signed_with_its_own_secret(api
     }
 
 
-def test_a_test_arrives_and_a_rotated_secret_signs_beside_the_old(api: Api) -> None:
+def test_a_test_event_arrives_and_a_rotated_secret_signs_with_the_old_one(api: Api) -> None:
     heard: queue.Queue[Callback] = queue.Queue()
     port = free_port()
     endpoint = api.register(f"http://127.0.0.1:{port}/")
@@ -120,7 +120,7 @@ def test_a_test_arrives_and_a_rotated_secret_signs_beside_the_old(api: Api) -> N
     turned = api("POST", f"{path}/rotate-secret", 200, json={"overlap_seconds": 600})
     assert turned["secret"] != endpoint["secret"]
     for secret in (endpoint["secret"], turned["secret"]):
-        time.sleep(1.1)  # an endpoint that was read is taken for a second as it was
+        time.sleep(1.1)  # a cached endpoint is used for up to a second
         with receiving(secret=secret, port=port, heard=heard.put):
             delivery = api("POST", f"{path}/test", 202)
             callback = heard.get(timeout=10)
@@ -128,7 +128,7 @@ def test_a_test_arrives_and_a_rotated_secret_signs_beside_the_old(api: Api) -> N
             assert api.settled(delivery["id"], "delivered")["webhook_id"] == callback.id
 
 
-def test_what_fails_is_tried_again_then_fails_and_can_be_sent_again_under_its_id(api: Api) -> None:
+def test_a_failed_delivery_is_retried_fails_and_can_be_resent_under_its_id(api: Api) -> None:
     heard: queue.Queue[Callback] = queue.Queue()
     port = free_port()
     endpoint = api.register(f"http://127.0.0.1:{port}/", events=["job.succeeded"])
@@ -150,7 +150,7 @@ def test_what_fails_is_tried_again_then_fails_and_can_be_sent_again_under_its_id
         assert heard.get(timeout=10).id == failed["webhook_id"]
 
 
-def test_a_batch_tells_once_of_its_completion(api: Api) -> None:
+def test_a_batch_reports_its_completion_once(api: Api) -> None:
     heard: queue.Queue[Callback] = queue.Queue()
     with receiving(secret=SECRET, heard=heard.put) as url:
         batch = api(
@@ -179,13 +179,13 @@ def test_a_batch_tells_once_of_its_completion(api: Api) -> None:
         ("ftp://example.org/", "https"),
     ],
 )
-def test_an_address_that_must_not_be_sent_to_is_refused_at_once(api: Api, url: str, field: str) -> None:
+def test_a_forbidden_url_is_refused_at_once(api: Api, url: str, field: str) -> None:
     said = api("POST", "/v1/webhook-endpoints", 422, json={"url": url})
     assert said["code"] == "webhook_url_refused"
     assert field in said["errors"][0]["detail"]
 
 
-def test_what_is_not_there_is_said_so(api: Api) -> None:
+def test_missing_records_are_not_found(api: Api) -> None:
     nothing = "we_" + "0" * 32
     assert api("GET", f"/v1/webhook-endpoints/{nothing}", 404)["code"] == "endpoint_not_found"
     assert api("GET", f"/v1/webhook-endpoints/{nothing}/deliveries", 404)["code"] == "endpoint_not_found"
@@ -195,7 +195,7 @@ def test_what_is_not_there_is_said_so(api: Api) -> None:
     assert api("GET", f"/v1/batches/batch_{'0' * 34}/deliveries", 404)["code"] == "batch_not_found"
 
 
-def test_a_disabled_endpoint_is_told_nothing_and_an_enabled_one_what_ends_from_then_on(api: Api) -> None:
+def test_a_disabled_endpoint_gets_nothing_and_an_enabled_one_new_events(api: Api) -> None:
     heard: queue.Queue[Callback] = queue.Queue()
     port = free_port()
     endpoint = api.register(f"http://127.0.0.1:{port}/", events=["job.succeeded"])

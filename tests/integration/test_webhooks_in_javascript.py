@@ -1,4 +1,4 @@
-"""What we sign is verified by the library that partners in JavaScript use: the real package, in the real node."""
+"""The library that partners in JavaScript use verifies our signatures: the real package, in the real node."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ BODY: Final = '{"type":"job.succeeded","data":{"name":"Zoë 顔 \\u0000"}}'.enco
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package in it, by the ordinary client and its cache."""
+    """A folder with the package, installed with the ordinary client and its cache."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed, so nothing of JavaScript is tested")
@@ -64,7 +64,7 @@ def headers(*secrets: str, body: bytes = BODY, late: float = 0) -> dict[str, str
     }
 
 
-def test_javascript_verifies_what_we_sign_and_nothing_else(folder: Path) -> None:
+def test_javascript_verifies_our_signatures_and_nothing_else(folder: Path) -> None:
     new, old = new_secret(), new_secret()
     good = headers(new, old)
     found = verified(

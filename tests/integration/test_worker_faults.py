@@ -1,4 +1,4 @@
-"""Workers that freeze, thaw, are told to stop in every way, or have a wrong clock: a job has one visible end."""
+"""Workers that freeze, thaw, are stopped in every way, or have a wrong clock: a job has one visible result."""
 
 import signal
 import statistics
@@ -44,7 +44,7 @@ def test_a_worker_frozen_beyond_its_lease_is_fenced_when_it_thaws(tmp_path: Path
         readable(log)
 
 
-def test_a_worker_that_dies_between_the_end_and_its_doorbell_repeats_nothing(tmp_path: Path) -> None:
+def test_a_worker_that_dies_before_acknowledging_repeats_nothing(tmp_path: Path) -> None:
     with breakable(tmp_path) as stack:
         job = submit(stack, DIES_AFTER)
         until(lambda: stack.workers[0].exit_code() is not None)
@@ -54,7 +54,7 @@ def test_a_worker_that_dies_between_the_end_and_its_doorbell_repeats_nothing(tmp
         assert job_of(stack, job)["attempts"] == 1
 
 
-def test_a_worker_is_one_process_so_no_child_of_it_can_die_alone(tmp_path: Path) -> None:
+def test_a_worker_is_one_process_without_children(tmp_path: Path) -> None:
     with breakable(tmp_path) as stack:
         tasks = Path(f"/proc/{stack.workers[0].pid}/task").iterdir()
         assert [children for task in tasks if (children := (task / "children").read_text())] == []
@@ -62,7 +62,7 @@ def test_a_worker_is_one_process_so_no_child_of_it_can_die_alone(tmp_path: Path)
 
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGQUIT])
 @pytest.mark.parametrize("remap", [{}, {"REMAP_SIGTERM": "SIGQUIT"}], ids=["plain", "remapped"])
-def test_a_worker_that_is_told_to_stop_in_any_way_loses_no_job(
+def test_a_worker_that_is_stopped_in_any_way_loses_no_job(
     tmp_path: Path, asked: signal.Signals, remap: dict[str, str]
 ) -> None:
     with breakable(tmp_path, workers=1, oddities={0: remap}) as stack:
@@ -86,9 +86,7 @@ def test_a_worker_that_is_killed_while_it_drains_loses_no_job(tmp_path: Path) ->
         assert job_of(stack, job)["attempts"] == 2
 
 
-def test_a_drain_that_takes_too_long_gives_the_job_back_and_its_start_does_not_count(
-    tmp_path: Path, log: list[str]
-) -> None:
+def test_a_drain_that_takes_too_long_releases_the_job_without_counting(tmp_path: Path, log: list[str]) -> None:
     with breakable(tmp_path, settings={"VULTUS_DRAIN": "0.5"}, log=log) as stack:
         job = submit(stack, HANGS)
         until(lambda: status(stack, job) == "running")
@@ -100,9 +98,7 @@ def test_a_drain_that_takes_too_long_gives_the_job_back_and_its_start_does_not_c
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_a_worker_whose_clock_is_wrong_by_an_hour_does_its_work_and_disturbs_nobodys(
-    tmp_path: Path, hours: int
-) -> None:
+def test_a_worker_with_a_clock_off_by_an_hour_works_normally(tmp_path: Path, hours: int) -> None:
     with breakable(tmp_path, workers=2, worker=ODD, oddities={0: {"ODD_CLOCK_AHEAD": str(hours * 3600)}}) as stack:
         jobs = [submit(stack, SLOW) for _ in range(10)]
         until(lambda: all(status(stack, job) == "succeeded" for job in jobs))
@@ -113,10 +109,10 @@ def test_a_worker_whose_clock_is_wrong_by_an_hour_does_its_work_and_disturbs_nob
         assert all(history(stack, job) == ["queued", "running", "succeeded"] for job in jobs)
 
 
-def test_models_that_load_slowly_hold_up_jobs_and_lose_none_at_the_first_start_and_at_every_other(
+def test_models_that_load_slowly_delay_jobs_and_lose_none(
     tmp_path: Path,
 ) -> None:
-    loading = 6.0  # longer than what a pool of processes is given by default
+    loading = 6.0  # longer than the default limit of a process pool
     with breakable(tmp_path, worker=ODD, oddities={0: {"ODD_LOADING": str(loading)}}, ready=False) as stack:
         first = submit(stack)
         assert requests.get(f"{stack.url}/health", timeout=10).status_code == 503
@@ -129,7 +125,7 @@ def test_models_that_load_slowly_hold_up_jobs_and_lose_none_at_the_first_start_a
         ] * 2
 
 
-def test_a_busy_worker_hoards_nothing_that_a_free_one_could_do(tmp_path: Path) -> None:
+def test_a_busy_worker_hoards_no_jobs(tmp_path: Path) -> None:
     with breakable(tmp_path, workers=2, settings={"VULTUS_WORKER_THREADS": "1", "VULTUS_DRAIN": "1"}) as stack:
         hanging = submit(stack, HANGS)
         until(lambda: status(stack, hanging) == "running")
@@ -148,7 +144,7 @@ def test_a_busy_worker_hoards_nothing_that_a_free_one_could_do(tmp_path: Path) -
         assert max(waits) < 500  # the sweep rings again after a second: none of them had to wait for it
 
 
-def test_a_doorbell_that_rings_ten_times_for_each_job_starts_each_job_once(tmp_path: Path) -> None:
+def test_a_doorbell_that_rings_ten_times_starts_each_job_once(tmp_path: Path) -> None:
     with breakable(tmp_path, workers=2) as stack:
         bell = Doorbell(celery_app(SecretStr(stack.broker.url)))
         try:
@@ -163,7 +159,7 @@ def test_a_doorbell_that_rings_ten_times_for_each_job_starts_each_job_once(tmp_p
             bell.close()
 
 
-def test_where_no_worker_is_left_the_gateway_puts_the_jobs_of_the_dead_back_in_line(tmp_path: Path) -> None:
+def test_without_a_worker_the_gateway_requeues_the_jobs_of_the_dead(tmp_path: Path) -> None:
     with breakable(tmp_path) as stack:
         job = submit(stack, HANGS)
         until(lambda: status(stack, job) == "running")
@@ -173,12 +169,12 @@ def test_where_no_worker_is_left_the_gateway_puts_the_jobs_of_the_dead_back_in_l
         assert worker.exit_code() is not None
 
 
-def test_a_ready_worker_that_stopped_listening_does_its_work_all_the_same(tmp_path: Path, log: list[str]) -> None:
+def test_a_ready_worker_that_stopped_listening_works_all_the_same(tmp_path: Path, log: list[str]) -> None:
     with breakable(tmp_path, log=log) as stack:
         with celery_app(SecretStr(stack.broker.url)) as app:
             until(
                 lambda: bool(app.control.cancel_consumer(QUEUE, reply=True, timeout=3))
-            )  # it may not listen to us yet
+            )  # it may not be listening yet
         jobs = [submit(stack) for _ in range(3)]
         time.sleep(2)
         assert {status(stack, job) for job in jobs} == {"queued"}

@@ -1,4 +1,4 @@
-"""Tenants in one line: each has its turn, and none has more jobs open than its quota."""
+"""Tenants in one queue: each takes its turn, and none has more open jobs than its quota."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -42,12 +42,12 @@ def put(ledger: Ledger, tenant: str, count: int, *, quota: int | None = None) ->
 
 
 def taken(ledger: Ledger, count: int) -> list[str]:
-    """Whose jobs are claimed, in turn."""
+    """The tenants of the claimed jobs, in order."""
     claims = [ledger.claim("w") for _ in range(count)]
     return [claim.job.tenant for claim in claims if claim]
 
 
-def test_a_long_line_holds_up_its_own_tenant_alone(ledger: Ledger) -> None:
+def test_a_long_queue_delays_only_its_own_tenant(ledger: Ledger) -> None:
     put(ledger, "long", 500)
     put(ledger, "short", 3)
     put(ledger, DEFAULT, 3)
@@ -55,7 +55,7 @@ def test_a_long_line_holds_up_its_own_tenant_alone(ledger: Ledger) -> None:
     assert found.count("short") == found.count(DEFAULT) == 3
 
 
-def test_tenants_that_all_have_long_lines_are_served_alike(ledger: Ledger) -> None:
+def test_tenants_with_long_queues_are_served_alike(ledger: Ledger) -> None:
     for tenant, count in (("a", 400), ("b", 40), ("c", 40)):
         put(ledger, tenant, count)
     found = taken(ledger, 80)
@@ -70,7 +70,7 @@ def test_jobs_of_one_tenant_keep_their_order_and_their_priorities(ledger: Ledger
     assert [claim.job.id for claim in claims if claim] == [high.id, first, second]
 
 
-def test_everything_in_line_is_taken_once_and_leaves_nothing_behind(ledger: Ledger, ledger_server: Server) -> None:
+def test_every_queued_job_is_claimed_once_and_leaves_nothing_behind(ledger: Ledger, ledger_server: Server) -> None:
     ids = {*put(ledger, "a", 30), *put(ledger, "b", 5), *put(ledger, DEFAULT, 5)}
     gone = put(ledger, "c", 2)
     ledger.cancel(gone[0], tenant="c")
@@ -83,7 +83,7 @@ def test_everything_in_line_is_taken_once_and_leaves_nothing_behind(ledger: Ledg
         assert list(client.scan_iter("*queue*")) == []
 
 
-def test_a_job_that_goes_back_in_line_is_in_both_lines_again(ledger: Ledger) -> None:
+def test_a_requeued_job_is_in_both_queues_again(ledger: Ledger) -> None:
     put(ledger, "a", 1)
     claim = ledger.claim("w")
     assert claim is not None
@@ -91,7 +91,7 @@ def test_a_job_that_goes_back_in_line_is_in_both_lines_again(ledger: Ledger) -> 
     assert taken(ledger, 2) == ["a"]
 
 
-def test_jobs_of_before_there_were_lines_are_found(ledger: Ledger, ledger_server: Server) -> None:
+def test_jobs_without_a_tenant_queue_are_found(ledger: Ledger, ledger_server: Server) -> None:
     put(ledger, DEFAULT, 3)
     with connect(ledger_server.url) as client:
         client.delete(f"{keys.prefix(0)}queue:{DEFAULT}", keys.queued_tenants(0))
@@ -99,7 +99,7 @@ def test_jobs_of_before_there_were_lines_are_found(ledger: Ledger, ledger_server
     assert taken(ledger, 32).count(DEFAULT) == 3
 
 
-def test_a_tenant_has_no_more_jobs_open_than_its_quota(ledger: Ledger) -> None:
+def test_a_tenant_has_no_more_open_jobs_than_its_quota(ledger: Ledger) -> None:
     put(ledger, "a", 3, quota=3)
     with pytest.raises(UnavailableError) as refused:
         put(ledger, "a", 1, quota=3)
@@ -107,7 +107,7 @@ def test_a_tenant_has_no_more_jobs_open_than_its_quota(ledger: Ledger) -> None:
     put(ledger, "b", 1, quota=3)
     claim = ledger.claim("w")
     assert claim is not None
-    with pytest.raises(UnavailableError):  # what runs counts as well
+    with pytest.raises(UnavailableError):  # running jobs count as well
         put(ledger, "a", 1, quota=3)
     ledger.finish(claim.job.id, claim.token, Outcome(result={}))
     put(ledger, "a", 1, quota=3)
