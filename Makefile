@@ -102,7 +102,7 @@ effects: setup  ## what damage and quality gates do to decisions on labelled pic
 snapshot: dev-setup  ## write the OpenAPI document that the contract test compares with
 	@$(VENV)/python -m tests.contract.snapshot
 
-lock: dev-setup  ## resolve the dependencies anew into requirements/
+lock: dev-setup  ## resolve the dependencies again into requirements/
 	@$(LOCK) --extra api --extra worker --extra cpu --extra openvino --extra local --extra dev -o requirements/dev.txt
 	@$(LOCK) --extra api --extra worker --extra cpu --extra local -o requirements/local.txt
 	@$(LOCK) --extra api -o requirements/api.txt

@@ -42,7 +42,7 @@ COLUMN: Final = "200 KB"
 
 
 class Window:
-    """Clients that hand jobs to a ledger, one after the other, for so many seconds."""
+    """Clients that submit jobs to a ledger, one after the other, for this many seconds."""
 
     def __init__(self, ledger: Ledger, *, seconds: float) -> None:
         self._ledger = ledger

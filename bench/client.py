@@ -26,7 +26,7 @@ class Target:
 
 @dataclass(slots=True)
 class Load:
-    """What came of a load."""
+    """The outcome of a load."""
 
     seconds: float
     latencies: list[float] = field(default_factory=list)

@@ -66,7 +66,7 @@ class Contender:
         self._child.stdin.flush()
 
     def answer(self) -> dict[str, float]:
-        """What came of it: `cpu` seconds, and with threads `rate` per second and `count`.
+        """Its outcome: `cpu` seconds, and with threads `rate` per second and `count`.
 
         Raises:
             RuntimeError: the child ended; its own error is above, on standard error.

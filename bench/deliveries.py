@@ -124,7 +124,7 @@ class Office:
         self._courier.start()
 
     def end_a_job(self, number: int) -> str:
-        """A job is accepted, claimed and finished, and the partner of this number is to be told; its id."""
+        """Accept, claim and finish a job whose completion goes to the partner of this number; return its id."""
         job = NewJob(
             id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
             operation=Operation.DETECT,
@@ -150,7 +150,7 @@ class Office:
 
 @contextmanager
 def office(hanging: int) -> Iterator[tuple[Office, Partners]]:
-    """Partners of whom so many hang, and who tells them."""
+    """Partners, some of which hang, and the courier that sends to them."""
     partners = Partners(frozenset(host(number) for number in range(hanging)))
     with tempfile.TemporaryDirectory(prefix="vultus-deliveries-") as folder, listening(partners):
         opened = Office(Path(folder), partners)
@@ -189,7 +189,7 @@ def delays(*, hanging: int, seconds: float) -> list[float]:
 
 
 def wait_for(partners: Partners, count: int) -> None:
-    """Until so many have arrived.
+    """Wait until this many have arrived.
 
     Raises:
         TimeoutError: they have not.

@@ -39,7 +39,7 @@ def result(faces: int, *, embedding: bool) -> dict[str, Any]:
 
 
 def fill(ledger: Ledger, jobs: int, *, operation: Operation, outcome: dict[str, Any]) -> None:
-    """So many jobs from acceptance to end; one in fifty fails."""
+    """This many jobs from acceptance to completion; one in fifty fails."""
     for number in range(jobs):
         job = NewJob(
             id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
@@ -62,7 +62,7 @@ def fill(ledger: Ledger, jobs: int, *, operation: Operation, outcome: dict[str, 
 
 
 def pages(stores: Stores, wanted: JobFilter, *, limit: int, count: int) -> list[float]:
-    """Milliseconds of each of so many pages, one after the other."""
+    """Milliseconds of each of this many pages, one after the other."""
     spent, after = [], None
     for _ in range(count):
         begin = time.perf_counter()

@@ -60,7 +60,7 @@ def vultus(*, workers: int = 1, app: str = WORKER, **settings: str) -> Iterator[
 
 @contextmanager
 def classic() -> Iterator[Classic]:
-    """The synchronous service over the original models of a pack, with the options that uvicorn has by itself."""
+    """The synchronous service over the original models of a pack, with uvicorn's default options."""
     port = free_port()
     pack = library_pack(models_dir(), os.environ.get("VULTUS_PACK", "compact"), roles=NEEDED)
     with pack.opened() as models:

@@ -34,7 +34,7 @@ DOCKER: Final = next((path for path in ("/usr/bin/docker", shutil.which("docker"
 
 
 class ContainersError(Exception):
-    """No containers can be had; the message says what to do."""
+    """Containers are unavailable; the message says what to do."""
 
 
 def docker(*arguments: str, environment: Mapping[str, str]) -> str:

@@ -41,13 +41,13 @@ def photo() -> Path:
     """The photo to show: `IMAGE`, or the group picture that the insightface package ships.
 
     Raises:
-        DemoError: there is no such file.
+        DemoError: the file does not exist.
     """
     asked = os.environ.get("IMAGE")
     if asked:
         path = Path(asked).expanduser()
         if not path.is_file():
-            msg = f"IMAGE={asked}: there is no such file"
+            msg = f"IMAGE={asked}: file not found"
             raise DemoError(msg)
         return path
     package = find_spec("insightface")
@@ -59,7 +59,7 @@ def photo() -> Path:
 
 @contextmanager
 def step(name: str) -> Iterator[list[str]]:
-    """Print a step with what came of it and how long it took."""
+    """Print a step with its outcome and duration."""
     begin, said = time.monotonic(), [""]
     if sys.stdout.isatty():
         print(f"  {name:<14} ...", end="", flush=True)

@@ -30,10 +30,10 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> range:
-    """So many ports in a row, each as `free_port` gives it.
+    """Return this many consecutive ports, each as `free_port` returns it.
 
     Raises:
-        OSError: there are none.
+        OSError: no port is free.
     """
     ports = candidates()
     with _turn() as counter:

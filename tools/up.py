@@ -83,9 +83,9 @@ def _welcome(stack: Stack, health: dict[str, object], seconds: float) -> None:
 
 
 def _access(stack: Stack) -> str:
-    """Who may use it; where keys are asked for and there is none, a first one, shown this once."""
+    """Describe who may use it; if keys are required and none exists, create the first one and show it this once."""
     if stack.environment.get("VULTUS_AUTH", "off") == "off":
-        return "NO AUTHENTICATION: whoever reaches this port may do everything; it listens on this machine only"
+        return "NO AUTHENTICATION: anyone who reaches this port may do anything; it listens on this machine only"
     with stack.ledger.client() as client:
         keys = ApiKeys(client, shards=1)
         if "keys" not in stack.environment["VULTUS_AUTH"] or keys.of(DEFAULT):

@@ -45,7 +45,7 @@ class Plant:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What comes in."""
+    """The arrivals."""
 
     times: Sequence[float]
     """When jobs arrive, in seconds, rising."""

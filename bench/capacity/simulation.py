@@ -38,7 +38,7 @@ Journey = tuple[Leg, ...]
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """From this time on a station has so many servers. What is being served when they go is still finished."""
+    """From this time on a station has this many servers. Work in progress at removed servers is still finished."""
 
     at: float
     station: str

@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="one storm for each; none: only the table")
     parser.add_argument("--seconds", type=float, default=30.0, help="of many faults at once, after the single ones")
     parser.add_argument("--only", nargs="+", metavar="FAULT", help="these faults, one by one, and nothing else")
-    parser.add_argument("--into", type=Path, help="folder where each storm is kept, to be joined with those of before")
+    parser.add_argument("--into", type=Path, help="folder where each storm is kept, to be combined with earlier ones")
     parser.add_argument("--enough", action="store_true", help=f"fail with less than {JOBS} jobs or {FAULTS} faults")
     parser.add_argument("--keep", type=Path, help="folder for a dated result of all storms that are kept")
     return parser

@@ -196,7 +196,7 @@ def lines() -> Iterator[Exchange]:
         "a folded header": b"GET /livez HTTP/1.1\r\n" + HOST + b"X-A: b\r\n c\r\n\r\n",
         "an absolute address": b"GET http://[::1 HTTP/1.1\r\n" + HOST + b"\r\n",
         "a tunnel": b"CONNECT 127.0.0.1:6379 HTTP/1.1\r\n" + HOST + b"\r\n",
-        "letters that are none": "GET /ümlaut HTTP/1.1\r\n".encode() + HOST + b"\r\n",
+        "letters beyond ASCII in the target": "GET /ümlaut HTTP/1.1\r\n".encode() + HOST + b"\r\n",
         "1,000 headers": b"GET /livez HTTP/1.1\r\n"
         + HOST
         + b"".join(b"X-%d: y\r\n" % n for n in range(1000))

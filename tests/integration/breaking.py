@@ -92,5 +92,5 @@ def until(promise: Callable[[], bool], *, seconds: float = 20) -> None:
     """Wait without restarting exited processes."""
     deadline = time.monotonic() + seconds
     while not promise():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.02)

@@ -66,7 +66,7 @@ class Site:
     def claim(self, *, within: float = 10) -> Claim:
         deadline = time.monotonic() + within
         while (claim := self.ledger.claim("the-test")) is None:
-            assert time.monotonic() < deadline, "no job came in line for a worker"
+            assert time.monotonic() < deadline, "no job was queued for a worker"
             time.sleep(0.02)
         return claim
 

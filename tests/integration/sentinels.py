@@ -97,5 +97,5 @@ def patient(promise: Callable[[], bool], *, seconds: float = 30) -> None:
         except redis.RedisError:
             pass
         if time.monotonic() > deadline:
-            pytest.fail("it did not come true in time")
+            pytest.fail("the condition did not hold in time")
         time.sleep(0.05)

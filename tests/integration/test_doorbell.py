@@ -29,7 +29,7 @@ def messages(server: Server) -> int:
 def eventually(promise: Callable[[], bool], *, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while not promise():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.02)
 
 

@@ -44,7 +44,7 @@ def own(tmp_path: Path, log: list[str]) -> Iterator[Stack]:
 def supervised(stack: Stack, promise: Callable[[], bool], *, seconds: float = 100) -> None:
     deadline = time.monotonic() + seconds
     while not promise():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         stack.supervise_once()
         time.sleep(0.05)
 

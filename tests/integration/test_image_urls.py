@@ -41,7 +41,7 @@ def _nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
         assert site.ledger.depth() == (0, 0)
 
 
-# --- what comes of a good image ------------------------------------------------------------------------------------
+# --- a valid image -----------------------------------------------------------------------------------------------
 
 
 def test_a_fetched_image_reaches_the_worker_unchanged_without_its_url(site: Site, hostile: Hostile) -> None:
@@ -91,7 +91,7 @@ def test_an_uploaded_image_waits_for_the_reference_that_is_fetched(site: Site, h
     site.ledger.finish(claim.job.id, claim.token, Outcome(result=RESULT))
 
 
-# --- what comes of the others --------------------------------------------------------------------------------------
+# --- other images --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

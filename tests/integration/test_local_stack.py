@@ -178,7 +178,7 @@ def test_the_demo_shows_a_face_and_leaves_no_process() -> None:
 def test_the_demo_reports_what_is_wrong_with_a_photo(tmp_path: Path) -> None:
     missing, text = tmp_path / "missing.jpg", tmp_path / "letter.jpg"
     text.write_text("Dear reader", encoding="utf-8")
-    for path, words in ((missing, "there is no such file"), (text, "unsupported_image_type")):
+    for path, words in ((missing, "file not found"), (text, "unsupported_image_type")):
         done = subprocess.run(
             [sys.executable, "-m", "tools.demo"],
             cwd=ROOT,

@@ -133,7 +133,7 @@ def test_a_step_is_written_once_and_erases_the_job_of_its_frame(stores: Stores, 
     assert b"pixels-that-must-vanish" not in everything(ledger_server)
     held = read(stores, session.id)
     assert stores.sessions.step(held, progress='"p"', memory='"m"', next_step=True)
-    assert not stores.sessions.step(held, progress="no", memory="no", next_step=True), "somebody was faster"
+    assert not stores.sessions.step(held, progress="no", memory="no", next_step=True), "another call was faster"
     after = read(stores, session.id)
     assert (after.progress, after.memory, after.frame) == ('"p"', '"m"', None)
     assert stores.jobs.read(one.job_id) is None

@@ -107,7 +107,7 @@ def soon(promise: Callable[[], Any], *, within: float = 20) -> Any:
     """The function's result, as soon as it is truthy."""
     deadline = time.monotonic() + within
     while not (found := promise()):
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.05)
     return found
 

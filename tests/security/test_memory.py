@@ -42,7 +42,7 @@ def read(stack: Stack, job: str) -> dict[str, Any]:
     return said
 
 
-def test_a_picture_that_exhausts_memory_becomes_a_dead_letter_and_the_others_are_done(stack: Stack) -> None:
+def test_a_picture_that_exhausts_memory_fails_alone_as_a_dead_letter(stack: Stack) -> None:
     worker = stack.workers[0].pid
     before = [submit(stack, encoded(one_face())) for _ in range(3)]
     bomb = submit(stack, png(SIDE, SIDE, depth=16, colour=6))
