@@ -29,7 +29,7 @@ class MemoryPressure(Pressure):
     def __init__(self) -> None:
         self.high = False
 
-    def refuse_where_high(self) -> None:
+    def refuse_if_high(self) -> None:
         if self.high:
             raise UnavailableError(ErrorCode.QUEUE_FULL, "The job store's memory is full. Nothing was accepted.")
 

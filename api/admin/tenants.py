@@ -36,7 +36,7 @@ from api.webhooks.schemas import endpoint_content
 from shared.errors import ErrorCode, FieldError, RequestError
 from shared.job_content import job_content
 from shared.jobs import Batch, Job
-from shared.ledger.tenant_data import Belonging
+from shared.ledger.tenant_data import Record
 from shared.liveness_sessions import Session
 from shared.operations import field_errors
 from shared.quality import QualityPolicy
@@ -196,7 +196,7 @@ def _lines(backend: Backend, tenant: Tenant) -> Iterator[bytes]:
         before = page[-1].id
 
 
-def _exported(record: Belonging) -> tuple[str, dict[str, Any]]:
+def _exported(record: Record) -> tuple[str, dict[str, Any]]:
     if isinstance(record, Job):
         return "job", job_content(record)
     if isinstance(record, Batch):

@@ -132,7 +132,7 @@ class Fetcher:
             task.add_done_callback(self._forget)
 
     def _due(self, room: int, held: list[Fetch]) -> list[Fetch]:
-        self._pressure.refuse_where_high()
+        self._pressure.refuse_if_high()
         return self._fetches.take(most=room, hold=self._hold, held=held)
 
     def _forget(self, task: asyncio.Task[None]) -> None:

@@ -100,7 +100,7 @@ def _ready(backend: Backend, drain: Drain, queue_limit: int) -> ReadyAnswer:
     accepts = False
     if state is Readiness.READY:
         try:
-            backend.stores.pressure.refuse_where_high()
+            backend.stores.pressure.refuse_if_high()
             accepts = backend.stores.jobs.depth()[0] < queue_limit
         except UnavailableError:
             pass

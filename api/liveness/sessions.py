@@ -126,7 +126,7 @@ def _new_session(
 
 
 def _store(new: NewSession, grant: Grant, backend: Backend) -> Session:
-    backend.stores.pressure.refuse_where_high()
+    backend.stores.pressure.refuse_if_high()
     backend.stores.sessions.open(new, grant=grant)
     return read(backend, new.id)
 

@@ -1,1 +1,1 @@
-"""Everything that is kept in Valkey or Redis; the only code that speaks to it."""
+"""The stores in Valkey or Redis. Only this package talks to the server."""

@@ -1,4 +1,4 @@
-"""How we connect to the ledger: short time-outs, one retry, and our own errors instead of the driver's."""
+"""Connections to the ledger: short timeouts, one retry, and Vultus errors instead of the driver's."""
 
 import itertools
 import threading
@@ -27,9 +27,9 @@ CONNECT_TIMEOUT: Final = 2.0
 READ_TIMEOUT: Final = 5.0
 """Seconds; covers a 2 x 5 MB accept with an fsync on a slow disk."""
 SENTINEL_TIMEOUT: Final = 1.0
-"""Seconds; a sentinel answers at once, and there are others."""
+"""Seconds; a healthy sentinel answers at once, and there are others."""
 LISTEN: Final = timedelta(seconds=1)
-"""How often whoever listens looks up, to see whether it is to stop."""
+"""How often a subscriber checks whether it should stop."""
 PASSING: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -38,19 +38,19 @@ PASSING: Final = (
     exceptions.TryAgainError,
     exceptions.ReadOnlyError,
 )
-"""What a store says that is gone, loads, or has its slots or its primary moved just now."""
+"""Errors of a store that is down, is loading, or whose slots or primary are moving."""
 PASSING_WORDS: Final = frozenset({"NOREPLICAS", "MISCONF"})
-"""The same, where the driver has no error of its own: too few replicas follow; the disk takes nothing."""
+"""Error prefixes with the same meaning but no class in the driver: too few replicas; the disk is not writable."""
 
 
 def connect(url: SecretStr) -> redis.Redis:
-    """A client for threads. Of a cluster it asks for the layout at once, of others nothing yet.
+    """Return a client for threads. For a cluster, query its layout; otherwise do not connect yet.
 
-    Its one retry covers pooled connections that a restarted server has forgotten. Every step is safe to run twice:
-    `accept` knows the id, a `claim` whose answer was lost runs out, `finish` is fenced.
+    The client retries once, for pooled connections that a restarted server has dropped. Every step is safe to run
+    twice: `accept` recognizes the id, a `claim` whose reply was lost expires, and `finish` is fenced.
 
     Raises:
-        SettingsError: the address is wrong.
+        SettingsError: the address is invalid.
         UnavailableError: no node of the cluster answers.
     """
     address = read_address(url)
@@ -67,30 +67,30 @@ def connect(url: SecretStr) -> redis.Redis:
     options["retry_on_error"] = [exceptions.ConnectionError]
     if address.kind is Kind.SERVER:
         return redis.Redis.from_url(address.url, **options)
-    asked = _of_sentinels(address.sentinel_options, retry)
-    sentinels = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    sentinel_options = _sentinel_options(address.sentinel_options, retry)
+    sentinels = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
     return redis.Redis.from_pool(SentinelPool(address.service, sentinels, **options))  # type: ignore[no-untyped-call]
 
 
 def _cluster(nodes: Sequence[tuple[str, int]], options: Mapping[str, Any]) -> redis.Redis:
-    """A client of a cluster: another class, but all that we use of a client is there too."""
+    """Return a cluster client. Its class differs, but it has all methods that are used here."""
     startup = [ClusterNode(*node) for node in nodes]  # type: ignore[no-untyped-call]
     try:
-        with _told_from_a_wrong_password(), store_errors():
+        with _distinguish_wrong_password(), store_errors():
             cluster: object = redis.RedisCluster(startup_nodes=startup, require_full_coverage=False, **options)
-    except exceptions.RedisClusterException as error:  # none of its nodes answers as one
-        msg = "VULTUS_LEDGER_URL names a cluster, but the server there is no node of one, or hides it from its user"
+    except exceptions.RedisClusterException as error:  # no node answers as part of a cluster
+        msg = "VULTUS_LEDGER_URL names a cluster, but the server is not a cluster node, or its user may not see that"
         raise SettingsError(msg) from error
     return cast("redis.Redis", cluster)
 
 
 def connect_async(url: SecretStr) -> redis.asyncio.Redis:
-    """A client for the gateway's one subscription; it may listen for ever.
+    """Return a client for the gateway's subscription, without a read timeout.
 
-    Of a cluster it hears any one node: what is published at one is passed on to all.
+    In a cluster it subscribes to any node, because a message published on one node reaches all.
 
     Raises:
-        SettingsError: the address is wrong.
+        SettingsError: the address is invalid.
     """
     address = read_address(url)
     timed: dict[str, Any] = {
@@ -107,13 +107,13 @@ def connect_async(url: SecretStr) -> redis.asyncio.Redis:
             connection_class=connection_class, nodes=itertools.cycle(address.nodes), **timed, **options
         )
         return redis.asyncio.Redis.from_pool(pool)
-    asked = _of_sentinels(address.sentinel_options, AsyncRetry(NoBackoff(), 1))
-    sentinels = redis.asyncio.sentinel.Sentinel(address.nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    sentinel_options = _sentinel_options(address.sentinel_options, AsyncRetry(NoBackoff(), 1))
+    sentinels = redis.asyncio.sentinel.Sentinel(address.nodes, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
     pool = AsyncSentinelPool(address.service, sentinels, **timed, **address.options)  # type: ignore[no-untyped-call]
     return redis.asyncio.Redis.from_pool(pool)
 
 
-def _of_sentinels(options: Mapping[str, Any], retry: Retry | AsyncRetry) -> dict[str, Any]:
+def _sentinel_options(options: Mapping[str, Any], retry: Retry | AsyncRetry) -> dict[str, Any]:
     return {
         "socket_connect_timeout": SENTINEL_TIMEOUT,
         "socket_timeout": SENTINEL_TIMEOUT,
@@ -125,43 +125,43 @@ def _of_sentinels(options: Mapping[str, Any], retry: Retry | AsyncRetry) -> dict
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn the driver's errors that pass into ours.
+    """Convert the driver's temporary errors.
 
     Raises:
-        UnavailableError: `store_unavailable`: the ledger is gone, frozen, loading, out of memory, or a part of it is
-            being replaced by its replica.
+        UnavailableError: `store_unavailable`: the ledger is down, frozen, loading or out of memory, or a failover is
+            in progress.
     """
     try:
         yield
     except PASSING as error:
-        raise _away() from error
+        raise _unavailable() from error
     except exceptions.RedisClusterException as error:
-        # Stands outside the driver's tree of errors. Without a cause it is no outage but a mistake of ours.
+        # Not part of the driver's tree of errors. Without a cause it is not an outage but a bug.
         if not isinstance(error.__cause__, exceptions.RedisError | OSError):
             raise
-        raise _away() from error
+        raise _unavailable() from error
     except exceptions.OutOfMemoryError as error:
         raise UnavailableError(
-            ErrorCode.STORE_UNAVAILABLE, "The job store has no memory left; try again when jobs have ended."
+            ErrorCode.STORE_UNAVAILABLE, "The job store is out of memory. Try again when jobs have finished."
         ) from error
     except exceptions.ResponseError as error:
         if str(error).split(" ", 1)[0] not in PASSING_WORDS:
             raise
-        raise _away() from error
+        raise _unavailable() from error
 
 
 def still_loads(error: UnavailableError) -> bool:
-    """True where a store is there and reads its file: it comes by itself, however long that takes."""
+    """Return whether the store is running but still loading its file. It becomes available when it has finished."""
     return isinstance(error.__cause__, exceptions.BusyLoadingError)
 
 
-def _away() -> UnavailableError:
-    return UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The job store cannot be reached just now; try again.")
+def _unavailable() -> UnavailableError:
+    return UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The job store is unavailable. Try again.")
 
 
 @contextmanager
-def _told_from_a_wrong_password() -> Iterator[None]:
-    """To the driver it is one more connection that failed; at start it is worth a line of its own."""
+def _distinguish_wrong_password() -> Iterator[None]:
+    """Raise a SettingsError for a wrong password, which the driver treats like any failed connection."""
     try:
         yield
     except UnavailableError as error:
@@ -173,22 +173,22 @@ def _told_from_a_wrong_password() -> Iterator[None]:
 
 
 def is_cluster(client: object) -> bool:
-    """True for a client of a cluster: the types say that it is one for a single server, its commands being the same."""
+    """Return whether the client is one of a cluster. Its declared type is that of a single server."""
     return isinstance(client, redis.RedisCluster)
 
 
 def primaries(client: redis.Redis) -> dict[str, redis.Redis]:
-    """Every server that takes jobs, by its address in a cluster, which may have changed a moment later."""
+    """Return every primary by its address in a cluster, at this moment; a single server has an empty address."""
     if not is_cluster(client):
         return {"": client}
     cluster: Any = client
     return {node.name: cluster.get_redis_connection(node) for node in cluster.get_primaries()}
 
 
-def heard(
+def subscribe(
     client: redis.Redis, channels: Sequence[str], stop: threading.Event, *, every: timedelta = LISTEN
 ) -> Iterator[str]:
-    """What is said in these channels from now on, until `stop`, which is looked at so often; no gap is made up for."""
+    """Yield messages of these channels from now on, until `stop`. Messages during a lost connection are lost."""
     while not stop.is_set():
         try:
             with client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
@@ -202,38 +202,40 @@ def heard(
 
 
 def verify_durability(client: redis.Redis, promised: str) -> None:
-    """Refuse a ledger that would lose what we said is kept: swapping two URLs must not pass unseen.
+    """Refuse a ledger that could lose accepted jobs, for example because two URLs were swapped.
 
-    Of a cluster every primary is asked, of a service that sentinels watch its primary of this moment. Replicas are not:
-    give them the same configuration.
+    In a cluster every primary is checked; with sentinels, the current primary. Replicas are not checked: give them the
+    same configuration.
 
     Raises:
-        SettingsError: the append-only file, its fsync policy or the eviction policy break the promise; or the server is
-            a node of a cluster and the address does not say so, a read-only replica, in protected mode, or it refuses
-            the password.
+        SettingsError: the append-only file, its fsync policy or the eviction policy do not give the promised
+            durability; or the server is a cluster node but the address is not that of a cluster, is a read-only
+            replica, is in protected mode, or refuses the password.
         UnavailableError: the server cannot be reached.
     """
     if promised == "unchecked":
         return
     try:
-        with _told_from_a_wrong_password(), store_errors():
+        with _distinguish_wrong_password(), store_errors():
             wrong = [
-                f"{name} {what}".lstrip() for name, one in primaries(client).items() for what in _broken(one, promised)
+                f"{name} {problem}".lstrip()
+                for name, primary in primaries(client).items()
+                for problem in _problems(primary, promised)
             ]
-            lonely = not is_cluster(client) and client.info("cluster").get("cluster_enabled")
+            single_node = not is_cluster(client) and client.info("cluster").get("cluster_enabled")
             replica = _is_fixed_replica(client)
     except exceptions.ResponseError as error:
         raise SettingsError(_refusal(error)) from error
     if replica:
         msg = "VULTUS_LEDGER_URL names a read-only replica: name its primary, or the sentinels that know it"
         raise SettingsError(msg)
-    if lonely:
-        msg = "VULTUS_LEDGER_URL names one server, but it is a node of a cluster: write redis+cluster://"
+    if single_node:
+        msg = "VULTUS_LEDGER_URL names one server, but it is a cluster node: write redis+cluster://"
         raise SettingsError(msg)
     if wrong:
         msg = (
-            f"VULTUS_LEDGER_URL points at a server that would lose accepted jobs ({', '.join(wrong)}); "
-            f"durability {promised} needs appendonly yes, appendfsync {promised}, maxmemory-policy noeviction"
+            f"VULTUS_LEDGER_URL names a server that could lose accepted jobs ({', '.join(wrong)}); "
+            f"durability {promised} requires appendonly yes, appendfsync {promised}, maxmemory-policy noeviction"
         )
         raise SettingsError(msg)
 
@@ -251,13 +253,13 @@ def _refusal(error: exceptions.ResponseError) -> str:
     if "protected mode" in reply:
         return (
             "The ledger runs in protected mode and refuses connections from other hosts: "
-            "give it a password and put that into VULTUS_LEDGER_URL, or start it with --protected-mode no "
-            "on a network that nobody else reaches"
+            "set a password and put it into VULTUS_LEDGER_URL, or start it with --protected-mode no "
+            "on a private network"
         )
     return f"The ledger hides its configuration ({reply}); VULTUS_DURABILITY=unchecked skips the check"
 
 
-def _broken(primary: redis.Redis, promised: str) -> list[str]:
+def _problems(primary: redis.Redis, promised: str) -> list[str]:
     allowed = {"appendonly": {"yes"}, "appendfsync": {"always", promised}, "maxmemory-policy": {"noeviction"}}
-    found = {name: primary.config_get(name)[name] for name in allowed}
-    return [f"{name} is {value}" for name, value in found.items() if value not in allowed[name]]
+    values = {name: primary.config_get(name)[name] for name in allowed}
+    return [f"{name} is {value}" for name, value in values.items() if value not in allowed[name]]

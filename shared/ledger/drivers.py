@@ -1,4 +1,4 @@
-"""Connections that the driver lacks: to any node of a cluster, and to sentinels that are let go with their pool."""
+"""Connections that the driver lacks: to any node of a cluster, and to sentinels that are closed with their pool."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import redis.sentinel
 
 
 class AnyNode(redis.asyncio.Connection):
-    """A connection that tries one node after the other each time it reconnects."""
+    """A connection that goes to the next node each time it reconnects."""
 
     def __init__(self, *, nodes: Iterator[tuple[str, int]], **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
@@ -26,10 +26,10 @@ class AnyNodeOverTls(AnyNode, redis.asyncio.SSLConnection):
 
 
 class SentinelPool(redis.sentinel.SentinelConnectionPool):
-    """Connections to the primary that the sentinels name; closing it closes those to the sentinels too."""
+    """Connections to the primary that the sentinels name. Closing the pool also closes those to the sentinels."""
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         super().close()
         for sentinel in self.sentinel_manager.sentinels:
             sentinel.close()
@@ -39,7 +39,7 @@ class AsyncSentinelPool(redis.asyncio.sentinel.SentinelConnectionPool):
     """The same, for the event loop."""
 
     async def aclose(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         await super().aclose()
         for sentinel in self.sentinel_manager.sentinels:
             await sentinel.aclose()

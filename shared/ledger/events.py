@@ -1,4 +1,4 @@
-"""The channels on which the ledger announces every transition, and what their messages say."""
+"""The channels on which the ledger publishes transitions, and their messages."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,24 +10,24 @@ STATUSES: Final = frozenset(Status)
 
 
 def event(message: bytes) -> tuple[str, Status | None]:
-    """Read one message: the id of a job, batch or session, and the new status of the job.
+    """Parse a message: the id of a job, batch or session, and the new status of the job.
 
-    The status is None where the message is about no job, or about a job that was erased.
+    The status is None if the subject is not a job or is a job that was erased.
     """
-    about, word = message.decode().split(" ", 1)
-    return about, read_status(word)
+    subject, word = message.decode().split(" ", 1)
+    return subject, read_status(word)
 
 
 def read_status(word: str) -> Status | None:
-    """The status of a job, or None for any other word."""
+    """Return the status of a job, or None for any other word."""
     return Status(word) if word in STATUSES else None
 
 
 def completion_channels(shards: int) -> Sequence[str]:
-    """The channels that carry every end."""
+    """Return the channels with every completion."""
     return [keys.completions(shard) for shard in range(shards)]
 
 
 def transition_channels(shards: int) -> Sequence[str]:
-    """The channels that carry every transition, ends included."""
+    """Return the channels with every transition, including completions."""
     return [keys.transitions(shard) for shard in range(shards)]

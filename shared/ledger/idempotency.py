@@ -1,4 +1,4 @@
-"""Idempotency keys: who is about to use one, and what it led to."""
+"""Idempotency keys: reservations of submissions in progress, and the jobs that keys led to."""
 
 import hashlib
 import secrets
@@ -14,7 +14,7 @@ from shared.ledger import keys, scripts
 from shared.ledger.connection import store_errors
 
 RECEIVING: Final = timedelta(seconds=60)
-"""How long a submission may hold its key before it is on record; a gateway that died holds it no longer."""
+"""How long a submission may hold its key before it is accepted. The key of a gateway that died is free after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A key in a submission's hands; `known` is set where it was used before, and then it is in nobody's."""
+    """A submission's hold on a key. If the key was used before, `known` is set and the submission does not hold it."""
 
     shard: int
     digest: str
@@ -36,23 +36,23 @@ class Reservation:
     fingerprint: str = ""
 
     def sealed(self, fingerprint: str) -> "Reservation":
-        """With the fingerprint of the submission, ready to be settled by its acceptance."""
+        """Return a copy with the fingerprint of the submission, which acceptance stores with the key."""
         return replace(self, fingerprint=fingerprint)
 
     @property
     def arguments(self) -> tuple[str, str, str]:
-        """As the scripts take it."""
+        """The arguments for the scripts."""
         return self.digest, self.token, self.fingerprint
 
 
 NO_KEY: Final = Reservation(shard=0, digest="", token="")
-"""A submission without a key."""
+"""The reservation of a submission without a key."""
 
 
 class Idempotency:
-    """The keys that submissions carry. Safe to share between threads.
+    """The store of idempotency keys. Thread-safe.
 
-    A key's shard follows from the key, and its job is put on that shard: so one script settles both.
+    The key determines the shard, and the job goes to the same shard, so that one script can write both.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -64,35 +64,35 @@ class Idempotency:
         self._abandon = scripts.register(client, "abandon", beside=__package__, parts=())
 
     def begin(self, scope: str, key: str) -> Reservation:
-        """Take a key, before the submission is read; where it was used before, `known` says for what.
+        """Reserve a key before the submission is read. If it was used before, `known` says for what.
 
         Args:
-            scope: whose key it is, and for which call: equal keys of others do not meet.
+            scope: caller and call. Equal keys in different scopes are independent.
             key: as the caller sent it.
 
         Raises:
-            RequestError: `idempotency_in_progress`: a submission with this key is being received just now.
+            RequestError: `idempotency_in_progress`: another submission with this key is being received.
         """
         digest = hashlib.sha256(f"{scope}\n{key}".encode()).hexdigest()
         shard = int(digest[:8], 16) % self._shards
         token = secrets.token_hex(8)
         with store_errors():
-            held = cast(
+            holder = cast(
                 "bytes | None",
                 self._client.set(
                     keys.idempotency(shard, digest), f"receiving {token}", nx=True, get=True, px=RECEIVING
                 ),
             )
-        # Our own: the answer to the first try was lost, and the driver has tried again.
-        if held is None or held == f"receiving {token}".encode():
+        # If the holder is this reservation, the reply to the first try was lost and the driver has tried again.
+        if holder is None or holder == f"receiving {token}".encode():
             return Reservation(shard=shard, digest=digest, token=token)
-        first, rest = held.decode().split(" ", 1)
+        first, rest = holder.decode().split(" ", 1)
         if first == "receiving":
             raise in_progress()
         return Reservation(shard=shard, digest=digest, token="", known=Known(first, rest))
 
     def abandon(self, reservation: Reservation) -> None:
-        """Give a key back: its submission came to nothing."""
+        """Release a key whose submission was not accepted."""
         if reservation.token:
             with store_errors():
                 self._abandon(
@@ -102,18 +102,18 @@ class Idempotency:
 
 
 def in_progress() -> RequestError:
-    """What is said while another submission holds the key."""
+    """Return the error for a key that another submission holds."""
     return RequestError(
         ErrorCode.IDEMPOTENCY_IN_PROGRESS,
-        "A submission with this Idempotency-Key is being received just now; send it again in a moment.",
+        "Another request with this Idempotency-Key is still being received. Send the request again in a moment.",
     )
 
 
-def refuse_where_lost(answer: Sequence[Any]) -> None:
-    """Read what a script says that settles a key.
+def refuse_if_lost(reply: Sequence[Any]) -> None:
+    """Raise an error if the reply of an accepting script says that the reservation was lost.
 
     Raises:
-        RequestError: `idempotency_in_progress`: the key is another's now.
+        RequestError: `idempotency_in_progress`: another submission holds the key.
     """
-    if answer[0] == b"lost":
+    if reply[0] == b"lost":
         raise in_progress()

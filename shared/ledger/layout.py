@@ -1,4 +1,4 @@
-"""The layout of the ledger: with how many shards its keys were written. Every process must agree on it."""
+"""The layout of the ledger: its number of shards, which every process must agree on."""
 
 import redis
 from redis import exceptions
@@ -8,11 +8,11 @@ from shared.ledger import keys, scripts
 from shared.ledger.connection import store_errors
 
 IN_USE = ("queue", "fetch", "leases", "expiry", "sessions", "outbox", "due")
-"""Keys of a shard; where none of them exists, nothing is kept there that another layout would lose sight of."""
+"""Keys of a shard. If none of them exists, the shard contains nothing that a different layout would lose."""
 
 
 class Layout:
-    """The layout that the ledger keeps. Safe to share between threads."""
+    """The layout stored in the ledger. Thread-safe."""
 
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
@@ -20,25 +20,25 @@ class Layout:
         self._layout = scripts.register(client, "layout", beside=__package__, parts=())
 
     def check(self) -> None:
-        """Return if the ledger takes writes and has the layout of this process.
+        """Check that the ledger accepts writes and has the layout of this process.
 
         Raises:
             UnavailableError: `store_unavailable`.
         """
-        kept = self._read()
-        if kept != self._shards:
-            detail = f"The job store was set up with {kept} shards; this process is set to {self._shards}."
+        stored = self._read()
+        if stored != self._shards:
+            detail = f"The job store was set up with {stored} shards; this process is configured for {self._shards}."
             raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, detail)
 
     def settle(self) -> None:
-        """Agree on the layout at the start of a process; an empty ledger takes that of whoever comes first.
+        """Agree on the layout at process start. An empty ledger takes the layout of the first process.
 
         Raises:
-            SettingsError: the ledger keeps data in another layout, or takes no writes; one line says what to do.
+            SettingsError: the ledger has data in a different layout or accepts no writes; one line says what to do.
             UnavailableError: `store_unavailable`.
         """
         try:
-            kept = self._read()
+            stored = self._read()
         except UnavailableError as error:
             if isinstance(error.__cause__, exceptions.ReadOnlyError):
                 msg = "VULTUS_LEDGER_URL names a read-only replica; name its primary, or use redis+sentinel://"
@@ -47,12 +47,12 @@ class Layout:
                 msg = "The ledger cannot write to its disk; free space or repair the disk, then start again"
                 raise SettingsError(msg) from error
             raise
-        if kept == self._shards:
+        if stored == self._shards:
             return
-        if self._in_use(kept):
+        if self._in_use(stored):
             msg = (
-                f"VULTUS_SHARDS is {self._shards}, but the ledger keeps data of {kept} shards: "
-                f"set VULTUS_SHARDS={kept} on every process, or start with an empty ledger"
+                f"VULTUS_SHARDS is {self._shards}, but the ledger has data of {stored} shards: "
+                f"set VULTUS_SHARDS={stored} on every process, or start with an empty ledger"
             )
             raise SettingsError(msg)
         with store_errors():

@@ -1,4 +1,4 @@
-"""What the ledger says of itself: how much waits, since when, how often what happened, how its servers are."""
+"""Measurements of the ledger: queue lengths and ages, event counters, and the state of its servers."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from shared.ledger import keys, scripts
 from shared.ledger.connection import primaries, store_errors
 
 MOST_DESTINATIONS: Final = 500
-"""Destinations of one shard whose deliveries are counted; more would hold the server for too long."""
+"""Maximum number of destinations per shard whose deliveries are counted. More would block the server for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +19,20 @@ class Shard:
     """One shard at one moment."""
 
     jobs: Mapping[str, int]
-    """Jobs that wait, by queue: `high`, `normal`, `low`, and `fetch` for those whose image is still to come."""
+    """Waiting jobs by queue: `high`, `normal`, `low`, and `fetch` for jobs whose image has not been fetched yet."""
     oldest: Mapping[str, float]
-    """For how many seconds the first of each queue has waited."""
+    """Waiting time of the first job in each queue, in seconds."""
     running: int = 0
     outbox: int = 0
-    """Ends that nobody has made deliveries of yet."""
+    """Events that no courier has taken yet."""
     destinations: int = 0
     deliveries: int = 0
-    """Deliveries that wait or are in hand, of the first `MOST_DESTINATIONS` destinations."""
+    """Deliveries that are waiting or in progress, for the first `MOST_DESTINATIONS` destinations."""
     resting: int = 0
-    """Destinations that nothing is sent to just now, because they failed."""
+    """Destinations that are paused because they failed."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """How often what happened, since the store was made: words with blanks between them, the first of them the kind:
-    `accepted OPERATION`, `started OPERATION`, `ended OPERATION STATUS CODE`, `requeued`, `released`."""
+    """Event counters since the store was created. Names are words separated by spaces: `accepted OPERATION`,
+    `started OPERATION`, `ended OPERATION STATUS CODE`, `requeued`, `released`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Server:
 
     memory: int
     memory_limit: int
-    """Bytes; 0 = none."""
+    """Bytes; 0 = no limit."""
     append_only: bool
     writes_well: bool
-    """False where its last write to the append-only file failed."""
+    """False if the last write to the append-only file failed."""
     delayed_syncs: int
 
 
@@ -54,11 +54,11 @@ class Measured:
 
     shards: tuple[Shard, ...]
     servers: Mapping[str, Server]
-    """By address in a cluster; the only one is named by nothing."""
+    """By address in a cluster; a single server has an empty address."""
 
 
 class Measures:
-    """Measures the ledger. Safe to share between threads."""
+    """Measures the ledger. Thread-safe."""
 
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
@@ -66,27 +66,27 @@ class Measures:
         self._measure = scripts.register(client, "measure", beside=__package__)
 
     def take(self) -> Measured:
-        """Every shard and every server, now.
+        """Measure every shard and every server.
 
         Raises:
             UnavailableError: `store_unavailable`.
         """
         with store_errors():
             shards = tuple(self._shard(shard) for shard in range(self._shards))
-            servers = {name: _server(one) for name, one in primaries(self._client).items()}
+            servers = {name: _server(primary) for name, primary in primaries(self._client).items()}
         return Measured(shards, servers)
 
     def _shard(self, shard: int) -> Shard:
-        said = self._measure(keys=[keys.queue(shard)], args=[keys.prefix(shard), MOST_DESTINATIONS])
-        return Shard(**json.loads(said))
+        reply = self._measure(keys=[keys.queue(shard)], args=[keys.prefix(shard), MOST_DESTINATIONS])
+        return Shard(**json.loads(reply))
 
 
 def _server(server: redis.Redis) -> Server:
-    found: dict[str, Any] = {**server.info("memory"), **server.info("persistence")}
+    info: dict[str, Any] = {**server.info("memory"), **server.info("persistence")}
     return Server(
-        memory=int(found["used_memory"]),
-        memory_limit=int(found["maxmemory"]),
-        append_only=bool(found["aof_enabled"]),
-        writes_well=found.get("aof_last_write_status", "ok") == "ok",
-        delayed_syncs=int(found.get("aof_delayed_fsync", 0)),
+        memory=int(info["used_memory"]),
+        memory_limit=int(info["maxmemory"]),
+        append_only=bool(info["aof_enabled"]),
+        writes_well=info.get("aof_last_write_status", "ok") == "ok",
+        delayed_syncs=int(info.get("aof_delayed_fsync", 0)),
     )

@@ -1,4 +1,4 @@
-"""Which workers are alive with their models loaded: what readiness depends on."""
+"""The workers that are alive with their models loaded. Readiness depends on them."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +12,7 @@ from shared.ledger.connection import store_errors
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a warmed worker says of itself."""
+    """What a warm worker announces about itself."""
 
     worker: str
     model_pack: str
@@ -21,11 +21,11 @@ class WorkerInfo:
     provider: str
     threads: int
     attributes: tuple[str, ...] = ()
-    """What its pack tells of a face beyond embedding and liveness."""
+    """Attributes that its pack supports in addition to embedding and liveness."""
 
 
 class Presence:
-    """The roll call of workers. Safe to share between threads.
+    """The registry of live workers. Thread-safe.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -37,7 +37,7 @@ class Presence:
         self._present = scripts.register(client, "present", beside=__package__, parts=())
 
     def announce(self, info: WorkerInfo, *, good_for: timedelta) -> None:
-        """Say that this worker is warmed and alive for `good_for` from now."""
+        """Announce that this worker is warm and counts as alive for `good_for` from now."""
         with store_errors():
             self._announce(
                 keys=[keys.WORKERS_SEEN, keys.WORKERS_INFO],
@@ -45,20 +45,20 @@ class Presence:
             )
 
     def leave(self, worker: str) -> None:
-        """Say that this worker stops: the gateway need not wait for it to fall silent."""
+        """Remove this worker at once instead of waiting until its announcement expires."""
         with store_errors():
             self._client.zrem(keys.WORKERS_SEEN, worker)
             self._client.hdel(keys.WORKERS_INFO, worker)
 
     def alive(self) -> list[WorkerInfo]:
-        """Every warmed worker that is alive now."""
+        """Return every warm worker that is alive now."""
         with store_errors():
             rows = self._present(keys=[keys.WORKERS_SEEN, keys.WORKERS_INFO])
         return sorted(map(_read, rows), key=lambda info: info.worker)
 
 
 def _read(row: bytes) -> WorkerInfo:
-    """What a worker says of itself; what a newer one says beyond ours is left out."""
-    found = json.loads(row)
-    said = {field.name: found[field.name] for field in fields(WorkerInfo) if field.name in found}
-    return WorkerInfo(**{**said, "attributes": tuple(said.get("attributes", ()))})
+    """Decode an announcement. Fields of newer versions are ignored."""
+    record = json.loads(row)
+    values = {field.name: record[field.name] for field in fields(WorkerInfo) if field.name in record}
+    return WorkerInfo(**{**values, "attributes": tuple(values.get("attributes", ()))})

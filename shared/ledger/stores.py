@@ -25,7 +25,7 @@ from shared.ledger.webhooks.endpoints import Endpoints
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """The stores that a gateway needs: all of them. Other processes construct the few that they use."""
+    """All stores, as the gateway needs them. Other processes construct the few that they use."""
 
     jobs: Ledger
     listing: Listing
@@ -48,7 +48,7 @@ class Stores:
 def open_stores(
     client: redis.Redis, *, shards: int, lease: timedelta, retry_window: timedelta = RETRY_WINDOW
 ) -> Stores:
-    """Open every store over this connection, which stays the caller's to close."""
+    """Open every store over this connection. The caller closes the connection."""
     pressure = Pressure(client)
     jobs = Ledger(client, shards=shards, lease=lease, retry_window=retry_window, pressure=pressure)
     batches = Batches(client, shards=shards)

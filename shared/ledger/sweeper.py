@@ -1,4 +1,4 @@
-"""The one place that heals a crash between two steps: every gateway and every worker sweeps, once a second."""
+"""Repairs what a crash left between two steps. Every gateway and every worker sweeps once per second."""
 
 from datetime import timedelta
 from typing import Final
@@ -15,10 +15,10 @@ log = structlog.get_logger(__name__)
 
 
 def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
-    """One pass: requeue jobs with expired leases, and ring for jobs that wait unnoticed.
+    """Do one pass: requeue jobs with expired leases, and ring for queued jobs without a doorbell.
 
     Raises:
-        UnavailableError: the ledger cannot be reached, or a part of it; the rest has been healed.
+        UnavailableError: the ledger or a shard of it is unavailable; the other shards have been swept.
     """
     reaped = ledger.reap(max_attempts=max_attempts)
     for job_id in reaped.requeued:
@@ -28,9 +28,9 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
     for job_id in reaped.lost:
         log.error("job.lost", job_id=job_id)
     if reaped.queued:
-        rung = doorbell.outstanding()
-        if rung is not None:
-            missing = min(reaped.queued, ENOUGH) - rung
+        outstanding = doorbell.outstanding()
+        if outstanding is not None:
+            missing = min(reaped.queued, ENOUGH) - outstanding
             if missing > 0:
                 doorbell.ring(times=missing)
     if reaped.away:
@@ -38,7 +38,7 @@ def sweep(ledger: Ledger, doorbell: Doorbell, *, max_attempts: int) -> None:
 
 
 class Sweeper(PeriodicThread):
-    """Sweeps until stopped. A store that is away is reported once, and once when it is back."""
+    """Sweeps until stopped. An outage of the store is logged once at its start and once at its end."""
 
     def __init__(
         self, ledger: Ledger, doorbell: Doorbell, *, max_attempts: int, interval: timedelta = INTERVAL

@@ -1,4 +1,4 @@
-"""All data of one tenant: found by walking through the whole store, exported, or erased."""
+"""Finds all data of one tenant by walking through the whole store, to export or erase it."""
 
 import re
 from collections import Counter
@@ -24,7 +24,7 @@ from shared.tenants import ApiKey
 from shared.webhooks.schemas import Endpoint
 
 AT_ONCE: Final = 500
-"""Keys of the store that are looked at in one go."""
+"""Keys to examine per request to the store."""
 
 KEY: Final = re.compile(rf"{keys.ROOT}:\{{(\d+)\}}:(\w+):(.+)".encode(), re.DOTALL)
 """Shard, kind and the rest of a key."""
@@ -32,17 +32,17 @@ KEY: Final = re.compile(rf"{keys.ROOT}:\{{(\d+)\}}:(\w+):(.+)".encode(), re.DOTA
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is kept on a shard."""
+    """A record or result on a shard, found by its key."""
 
     shard: int
     kind: str
     id: str
-    """Its id as its record has it; of a result, the rest of its key."""
+    """Id in the record; for a result, the rest of its key."""
     name: bytes
-    """Its key."""
+    """The full key."""
 
 
-Belonging = Job | Batch | Session | Endpoint | ApiKey
+Record = Job | Batch | Session | Endpoint | ApiKey
 
 
 class TenantData:
@@ -72,7 +72,7 @@ class TenantData:
         self._api_keys = api_keys
         self._forget_event = scripts.register(client, "forget_event", beside=__package__)
 
-    def all(self, tenant: str) -> Iterator[Belonging]:
+    def all(self, tenant: str) -> Iterator[Record]:
         """Yield API keys, endpoints, batches, sessions and jobs; what is created meanwhile may be missing."""
         yield from self._api_keys.of(tenant)
         yield from self._endpoints.all(tenant=tenant)
@@ -84,7 +84,7 @@ class TenantData:
         """Erase all data of the tenant and stop work on it.
 
         The tenant's record and audit log stay. Data that is created meanwhile may stay too: disable the tenant first,
-        and repeat until nothing is found.
+        and repeat until nothing is left.
 
         Returns:
             How many items of each kind were erased; empty if there were none.
@@ -102,7 +102,7 @@ class TenantData:
         for item in self._owned(tenant, "job"):
             erased["jobs"] += self._jobs.delete(item.id, tenant=tenant)
         for shard in range(self._jobs.shards):
-            erased["untold"] += self._drop_outbox_rows(shard, tenant)
+            erased["outbox_rows"] += self._drop_outbox_rows(shard, tenant)
         for item in self._owned(tenant, "event", "result"):
             if item.kind == "event":
                 erased["events"] += self._forget(item.shard, item.id)
@@ -158,8 +158,8 @@ class TenantData:
                 with store_errors():
                     cursor, names = cast("tuple[int, list[bytes]]", server.scan(cursor, match=pattern, count=AT_ONCE))
                 items = [_item(match) for name in names if (match := KEY.fullmatch(name))]
-                if wanted := [item for item in items if item.kind in kinds]:
-                    yield wanted
+                if matches := [item for item in items if item.kind in kinds]:
+                    yield matches
                 if cursor == 0:
                     break
 

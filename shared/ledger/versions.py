@@ -1,4 +1,4 @@
-"""Changes of one record in one atomic step, refused where the caller saw an older version."""
+"""Atomic changes of a record, refused if the caller's version is out of date."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from shared.ledger.jobs.records import pairs
 
 
 class Changes:
-    """Runs the script that changes fields of a record. Safe to share between threads."""
+    """Runs the script that changes fields of a record. Thread-safe."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._change = scripts.register(client, "record_change", beside=__package__, parts=())
@@ -27,10 +27,10 @@ class Changes:
         stamped: Sequence[str] = (),
         versions: Collection[int] | None = None,
     ) -> dict[bytes, bytes] | None:
-        """Set, remove, or set to the present moment, fields of the record at `key`; return it, None if there is none.
+        """Set, remove or timestamp fields of the record at `key`. Return the record, or None if it does not exist.
 
         Raises:
-            RequestError: `precondition_failed`: its version is not among `versions`, where those are given.
+            RequestError: `precondition_failed`: `versions` are given and do not include the record's.
             UnavailableError: `store_unavailable`.
         """
         with store_errors():
@@ -48,17 +48,17 @@ class Changes:
 
 
 def written(record: object, write: Mapping[str, Callable[[Any], str]]) -> dict[str, str]:
-    """The fields of a record as texts, each by its own rule."""
+    """Convert the fields of a record to texts, each with its own function."""
     return {name: to_text(getattr(record, name)) for name, to_text in write.items()}
 
 
 def expected(versions: Collection[int] | None) -> str:
-    """The versions that a change may meet, as the scripts read them."""
+    """Encode the expected versions for the scripts."""
     return "" if versions is None else json.dumps(sorted(versions))
 
 
 def refuse_stale(reply: Any) -> None:
-    """Return unless a script refused a change because of the version of the record.
+    """Raise an error if a script refused a change because of the record's version.
 
     Raises:
         RequestError: `precondition_failed`.

@@ -1,4 +1,4 @@
-"""Batches: many jobs that are accepted in one step, counted together, and end with one event."""
+"""Batches: jobs that are accepted in one step, counted together, and complete with one event."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ import redis
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Batch, Job, NewJob, shard_of
 from shared.ledger import keys, scripts
-from shared.ledger.admission import Limits, refuse_where_full
+from shared.ledger.admission import Limits, refuse_if_full
 from shared.ledger.connection import store_errors
-from shared.ledger.idempotency import NO_KEY, Reservation, refuse_where_lost
+from shared.ledger.idempotency import NO_KEY, Reservation, refuse_if_lost
 from shared.ledger.jobs.records import new_job_json, read_batch, read_job, readable
 from shared.ledger.jobs.result_cache import Results
 from shared.observability.request_context import UNKNOWN, RequestContext
@@ -20,13 +20,13 @@ from shared.tenants import DEFAULT
 from shared.webhooks.schemas import Webhook, webhook_json
 
 STAGED: Final = timedelta(minutes=10)
-"""How long images stay that were put there for a batch which then was not accepted: a gateway died in between."""
+"""Lifetime of staged images. They expire if the gateway dies before the batch is accepted."""
 AT_ONCE: Final = 8 * 1024 * 1024
-"""Bytes of images sent in one go, so that no other client waits long for the server."""
+"""Bytes of images per request, so that other clients do not wait long for the server."""
 
 
 class Batches:
-    """Batches of jobs, each on one shard with all its jobs. Safe to share between threads.
+    """The store of batches. A batch and its jobs are on one shard. Thread-safe.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -53,37 +53,25 @@ class Batches:
         under: Reservation = NO_KEY,
         tenant: str = DEFAULT,
     ) -> float:
-        """Put all jobs of a batch on record in one step, or none; its time of acceptance.
+        """Store all jobs of a batch in one step, or none. Return the time of acceptance.
 
-        A batch is accepted whole if one more job would be: it may make the queue longer than its limit.
+        A batch is accepted if one more job would be, so it may make the queue longer than its limit.
 
         Raises:
             UnavailableError: `queue_full`.
             RequestError: `idempotency_in_progress`.
         """
         shard = shard_of(batch_id)
-        for part in _parts(jobs):
-            with store_errors(), self._client.pipeline(transaction=False) as staged:
-                for job in part:
-                    if job.image:
-                        staged.set(keys.image(shard, job.id), job.image, px=STAGED)
-                    if job.reference:
-                        staged.set(keys.reference(shard, job.id), job.reference, px=STAGED)
-                    if job.extra_images:
-                        staged.delete(keys.extra_images(shard, job.id))
-                        staged.rpush(keys.extra_images(shard, job.id), *job.extra_images)
-                        staged.pexpire(keys.extra_images(shard, job.id), STAGED)
-                staged.execute()
+        self._stage(shard, jobs)
         fields = {
             "metadata": json.dumps(dict(metadata)),
             "tenant": tenant,
             "ttl": str(max(1, round(result_ttl.total_seconds()))),
             **context.texts,
+            **({} if webhook is None else {"webhook": webhook_json(webhook)}),
         }
-        if webhook is not None:
-            fields["webhook"] = webhook_json(webhook)
         with store_errors():
-            answer = self._accept(
+            reply = self._accept(
                 keys=[keys.batch(shard, batch_id)],
                 args=[
                     keys.prefix(shard),
@@ -94,17 +82,17 @@ class Batches:
                     *under.arguments,
                 ],
             )
-        if answer[0] not in {b"accepted", b"known"}:
+        if reply[0] not in {b"accepted", b"known"}:
             self._unstage(shard, jobs)
-        refuse_where_full(answer, limits.of_one(self._shards))
-        refuse_where_lost(answer)
-        if answer[0] == b"unstaged":
-            detail = "The images of the batch took too long to get to the job store; nothing was accepted."
+        refuse_if_full(reply, limits.of_one(self._shards))
+        refuse_if_lost(reply)
+        if reply[0] == b"unstaged":
+            detail = "Storing the images of the batch took too long. Nothing was accepted."
             raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, detail)
-        return float(answer[1])
+        return float(reply[1])
 
     def read(self, batch_id: str, *, tenant: str = DEFAULT) -> Batch | None:
-        """The batch, or None where the tenant has none of this id, or no more."""
+        """Return the batch, or None if the tenant has no batch with this id."""
         shard = shard_of(batch_id)
         if shard >= self._shards:
             return None
@@ -114,22 +102,22 @@ class Batches:
         return batch if batch is not None and batch.tenant == tenant else None
 
     def jobs(self, batch_id: str, *, start: int, count: int) -> list[tuple[int, Job]]:
-        """So many of its jobs with their numbers, in the order of the items; those that are gone are left out."""
+        """Return up to `count` jobs with their positions, in the order of the items. Erased jobs are omitted."""
         shard = shard_of(batch_id)
         with store_errors():
             ids = cast(
                 "list[bytes]",
                 self._client.lrange(keys.batch_jobs(shard, batch_id), start, start + count - 1) if count else [],
             )
-            with self._client.pipeline(transaction=False) as asked:
+            with self._client.pipeline(transaction=False) as pipeline:
                 for job_id in ids:
-                    asked.hgetall(keys.job(shard, job_id.decode()))
-                rows = cast("list[dict[bytes, bytes]]", asked.execute())
-        present = ((number, row) for number, row in enumerate(rows, start) if row)
-        return list(readable("job", present, lambda numbered: (numbered[0], read_job(numbered[1]))))
+                    pipeline.hgetall(keys.job(shard, job_id.decode()))
+                rows = cast("list[dict[bytes, bytes]]", pipeline.execute())
+        present = ((position, row) for position, row in enumerate(rows, start) if row)
+        return list(readable("job", present, lambda item: (item[0], read_job(item[1]))))
 
     def cancel(self, batch_id: str, *, tenant: str = DEFAULT) -> Batch | None:
-        """End what has not ended; the batch then, or None where there is none."""
+        """Cancel all unfinished jobs of a batch. Return the batch, or None if it does not exist."""
         shard = shard_of(batch_id)
         if shard >= self._shards:
             return None
@@ -138,7 +126,7 @@ class Batches:
         return self.read(batch_id, tenant=tenant)
 
     def delete(self, batch_id: str, *, tenant: str = DEFAULT) -> bool:
-        """Erase a batch with all its jobs, whatever their state; False where there was none."""
+        """Erase a batch with all its jobs, in any state. Return False if it does not exist."""
         shard = shard_of(batch_id)
         if shard >= self._shards:
             return False
@@ -149,16 +137,32 @@ class Batches:
         with store_errors():
             return bool(self._delete(keys=[keys.batch(shard, batch_id)], args=[keys.prefix(shard), batch_id, tenant]))
 
+    def _stage(self, shard: int, jobs: Sequence[NewJob]) -> None:
+        """Store the images of the jobs ahead of acceptance. They expire unless the batch is accepted."""
+        for part in _parts(jobs):
+            with store_errors(), self._client.pipeline(transaction=False) as pipeline:
+                for job in part:
+                    if job.image:
+                        pipeline.set(keys.image(shard, job.id), job.image, px=STAGED)
+                    if job.reference:
+                        pipeline.set(keys.reference(shard, job.id), job.reference, px=STAGED)
+                    if job.extra_images:
+                        pipeline.delete(keys.extra_images(shard, job.id))
+                        pipeline.rpush(keys.extra_images(shard, job.id), *job.extra_images)
+                        pipeline.pexpire(keys.extra_images(shard, job.id), STAGED)
+                pipeline.execute()
+
     def _unstage(self, shard: int, jobs: Sequence[NewJob]) -> None:
-        with store_errors(), self._client.pipeline(transaction=False) as undone:
+        with store_errors(), self._client.pipeline(transaction=False) as pipeline:
             for job in jobs:
-                undone.delete(keys.image(shard, job.id))  # one by one: in a cluster's pipeline a DEL has one key
-                undone.delete(keys.reference(shard, job.id))
-                undone.delete(keys.extra_images(shard, job.id))
-            undone.execute()
+                pipeline.delete(keys.image(shard, job.id))  # one by one: a cluster pipeline allows one key per DEL
+                pipeline.delete(keys.reference(shard, job.id))
+                pipeline.delete(keys.extra_images(shard, job.id))
+            pipeline.execute()
 
 
 def _parts(jobs: Sequence[NewJob]) -> list[list[NewJob]]:
+    """Split the jobs so that each part exceeds `AT_ONCE` bytes by at most one job."""
     parts: list[list[NewJob]] = [[]]
     size = 0
     for job in jobs:

@@ -1,4 +1,4 @@
-"""Jobs whose images must still be fetched: the queue before the queue of jobs."""
+"""The queue of jobs whose images must be fetched before they are queued for a worker."""
 
 import itertools
 import json
@@ -18,26 +18,26 @@ from shared.ledger.jobs.records import failure_json
 from shared.observability.request_context import UNKNOWN, RequestContext
 
 LOOKS: Final = 20
-"""Steps in one search of a shard's queue. Each skips some 800 jobs of hosts and tenants that have their share."""
+"""Attempts per search of a shard's queue. Each skips about 800 jobs of hosts and tenants that have used their share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """What a job waits for."""
+    """The images that a job waits for."""
 
     job_id: str
     image_url: str | None = field(repr=False)
     reference_url: str | None = field(repr=False)
     context: RequestContext = UNKNOWN
-    """The request that the job is owed to."""
+    """The request that submitted the job."""
     shares: tuple[str, ...] = ()
-    """The names of its tenant and its hosts: each of them has a share of the places."""
+    """Names of its tenant and hosts. Each of them has a share of the slots."""
 
 
 class Fetches:
-    """The queue of jobs that wait for their images. Safe to share between threads.
+    """The queue of jobs that wait for their images. Thread-safe.
 
-    Taking one twice is harmless: whoever comes first supplies it.
+    Taking a job twice is harmless: the first to supply its images wins.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -46,19 +46,19 @@ class Fetches:
     def __init__(self, client: redis.Redis, *, shards: int, retry_window: timedelta) -> None:
         self._client = client
         self._shards = shards
-        self._kept = round(retry_window.total_seconds())
+        self._keep_seconds = round(retry_window.total_seconds())
         self._turns = itertools.count()
         self._take = scripts.register(client, "take_fetches", beside=__package__)
         self._supply = scripts.register(client, "supply", beside=__package__)
         self._refuse = scripts.register(client, "refuse", beside=__package__)
 
     def take(self, *, most: int, hold: timedelta, held: Iterable[Fetch] = ()) -> list[Fetch]:
-        """At most so many jobs, the longest-waiting of each shard; nobody else is offered them for `hold`.
+        """Take up to `most` jobs, the longest-waiting of each shard. No other caller gets them for `hold`.
 
-        `held` are those that the caller has in hand already. A host gets no more of the caller's places than it
-        leaves free, and a tenant no more than three times as many: what hangs holds up its own jobs alone.
+        `held` are jobs that the caller already has. A host may use at most as many of the caller's slots as stay
+        free, and a tenant three times as many, so that a host that hangs delays only its own jobs.
 
-        A shard of a cluster that is away has none to offer: the others go on.
+        An unavailable shard of a cluster is skipped.
         """
         taken: list[Fetch] = []
         shares = Counter(name for fetch in held for name in fetch.shares)
@@ -78,7 +78,7 @@ class Fetches:
         return taken
 
     def _due(self, shard: int, *, most: int, hold: timedelta, shares: Mapping[str, int]) -> list[Fetch]:
-        """Take jobs of one shard, with a few attempts if many jobs of hosts and tenants at their share come first."""
+        """Take jobs of one shard. Try again a few times if the first jobs belong to hosts or tenants at their share."""
         for _ in range(LOOKS):
             with store_errors():
                 rows, more = self._take(
@@ -93,29 +93,34 @@ class Fetches:
         """Store the images of a job and queue it for a worker; False if the job does not wait for images."""
         shard = shard_of(job_id)
         with store_errors():
-            taken = self._supply(
+            supplied = self._supply(
                 keys=[keys.fetch(shard)], args=[keys.prefix(shard), job_id, image or b"", reference or b""]
             )
-        return bool(taken)
+        return bool(supplied)
 
     def refuse(self, job_id: str, failure: JobFailure) -> bool:
-        """Fail a job whose images cannot be had; False where it waits for none."""
+        """Fail a job whose images cannot be fetched. Return False if the job does not wait for images."""
         shard = shard_of(job_id)
         with store_errors():
             refused = self._refuse(
                 keys=[keys.fetch(shard)],
-                args=[keys.prefix(shard), job_id, failure_json(failure), self._kept if failure.retryable else 0],
+                args=[
+                    keys.prefix(shard),
+                    job_id,
+                    failure_json(failure),
+                    self._keep_seconds if failure.retryable else 0,
+                ],
             )
         return bool(refused)
 
     def give_back(self, job_ids: Collection[str]) -> None:
-        """Offer these to the next that takes, before the time that they are held for is over."""
+        """Make these jobs available again before their hold ends."""
         for job_id in job_ids:
             with store_errors():
                 self._client.zadd(keys.fetch(shard_of(job_id)), {job_id: 0}, xx=True)
 
     def waiting(self) -> int:
-        """How many jobs wait for their images."""
+        """Return the number of jobs that wait for their images."""
         with store_errors():
             return sum(int(self._client.zcard(keys.fetch(shard))) for shard in range(self._shards))
 

@@ -1,4 +1,4 @@
-"""Jobs by status, operation and time: the newest first, page by page, however many there are."""
+"""Lists jobs by status, operation and time, newest first and in pages."""
 
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -13,13 +13,13 @@ from shared.operations import SUBMITTABLE, Operation
 from shared.tenants import DEFAULT
 
 DEAD: Final = "dead"
-"""Shelf of the failed jobs that are dead letters; the other index_keys are named by their status."""
+"""Index key of failed jobs that are dead letters. Other index keys are named by status."""
 _ID: Final = LISTED_FIELDS.index("id")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page ended: the time and the id of its last job."""
+    """The end of a page: creation time and id of its last job."""
 
     created_at: float
     job_id: str
@@ -27,21 +27,21 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs of a tenant are meant; None stands for any.
+    """Which jobs of a tenant to list. None matches any value.
 
-    `created_after` is in seconds since the epoch, and not included.
+    `created_after` is in seconds since the epoch, exclusive.
     """
 
     status: Status | None = None
     operation: Operation | None = None
     created_after: float | None = None
     dead_lettered: bool = False
-    """Only those that failed because no worker could finish them."""
+    """If true, only jobs that failed because no worker could finish them."""
     tenant: str = DEFAULT
 
     @property
     def index_keys(self) -> list[str]:
-        """Where the index has them."""
+        """The keys of the index that contain these jobs."""
         statuses = [status.value for status in Status if self.status in {None, status}]
         if self.dead_lettered:
             statuses = [DEAD] if Status.FAILED in statuses else []
@@ -53,14 +53,14 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, without their results, and where the next page begins; None where this is the last."""
+    """Jobs without their results, and the position of the next page; None if this is the last page."""
 
     jobs: list[Job]
     next: Position | None
 
 
 class Listing:
-    """The index of jobs. Safe to share between threads.
+    """The index of jobs. Thread-safe.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -71,15 +71,16 @@ class Listing:
         self._shards = shards
         self._list = scripts.register(client, "list", beside=__package__)
 
-    def page(self, wanted: JobFilter, *, limit: int, after: Position | None = None) -> Page:
-        """At most `limit` jobs, the newest first, those after a position.
+    def page(self, job_filter: JobFilter, *, limit: int, after: Position | None = None) -> Page:
+        """Return up to `limit` jobs after a position, newest first.
 
-        A job that is accepted or ends between two pages shifts nothing: the position is a time, not a count.
+        Jobs that are accepted or completed between two pages do not shift the pages, because a position is a time and
+        not an offset.
         """
-        index_keys = wanted.index_keys
+        index_keys = job_filter.index_keys
         if not index_keys:
             return Page([], None)
-        found: list[tuple[float, str]] = []
+        entries: list[tuple[float, str]] = []
         for shard in range(self._shards):
             with store_errors():
                 rows = self._list(
@@ -87,24 +88,24 @@ class Listing:
                     args=[
                         keys.prefix(shard),
                         limit + 1,
-                        "-inf" if wanted.created_after is None else f"({wanted.created_after!r}",
+                        "-inf" if job_filter.created_after is None else f"({job_filter.created_after!r}",
                         "+inf" if after is None else repr(after.created_at),
                         "" if after is None else after.job_id,
                         *index_keys,
                     ],
                 )
-            found += [(float(at), job_id.decode()) for job_id, at in rows]
-        found.sort(reverse=True)
-        shown = found[:limit]
-        more = Position(*shown[-1]) if len(found) > limit else None
-        return Page(self._read([job_id for _, job_id in shown]), more)
+            entries += [(float(created_at), job_id.decode()) for job_id, created_at in rows]
+        entries.sort(reverse=True)
+        page = entries[:limit]
+        next_position = Position(*page[-1]) if len(entries) > limit else None
+        return Page(self._read([job_id for _, job_id in page]), next_position)
 
     def _read(self, job_ids: list[str]) -> list[Job]:
-        with store_errors(), self._client.pipeline(transaction=False) as asked:
+        with store_errors(), self._client.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
-                asked.hmget(keys.job(shard_of(job_id), job_id), *LISTED_FIELDS)
-            rows = cast("list[list[Any]]", asked.execute())
-        # One that expired a moment ago may still be in the index.
+                pipeline.hmget(keys.job(shard_of(job_id), job_id), *LISTED_FIELDS)
+            rows = cast("list[list[Any]]", pipeline.execute())
+        # A job that has just expired may still be in the index.
         records = (
             {name.encode(): value for name, value in zip(LISTED_FIELDS, row, strict=True) if value is not None}
             for row in rows

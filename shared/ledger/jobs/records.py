@@ -1,4 +1,4 @@
-"""The record of a job: one codec that writes and reads each field of `Job` by its name and type."""
+"""The record of a job: a codec that writes and reads each field of `Job` by its name and type."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 def readable(kind: str, rows: Iterable[R], read: Callable[[R], T]) -> Iterator[T]:
-    """Read each row that can be read; log the others, so that one bad record does not hide the rest of a list."""
+    """Yield the rows that can be read. Log the others, so that one bad record does not hide the rest of a list."""
     for row in rows:
         try:
             yield read(row)
@@ -43,29 +43,29 @@ def readable(kind: str, rows: Iterable[R], read: Callable[[R], T]) -> Iterator[T
 
 
 def failure_json(failure: JobFailure | None) -> str:
-    """A failure, or `null`."""
+    """Encode a failure, or None as `null`."""
     return json.dumps(asdict(failure) if failure else None)
 
 
 def provenance_json(provenance: Provenance | None) -> str:
-    """A provenance, or `null`."""
+    """Encode a provenance, or None as `null`."""
     return json.dumps(asdict(provenance) if provenance else None)
 
 
 def result_json(result: Mapping[str, Any] | None) -> bytes:
-    """A result, or `null`. pydantic's writer takes a tenth of the standard one's time on embeddings."""
+    """Encode a result, or None as `null`. For embeddings, pydantic takes a tenth of the time of `json`."""
     return to_json(result)
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """What a script gives of a hash, as one."""
+    """Convert a hash from a script's reply, a flat list of names and values, to a dict."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def new_job_json(job: NewJob, *, staged: bool = False) -> str:
-    """A new job as `scripts/common.lua` reads it: the fields of its record as texts, and what the record leaves out.
+    """Encode a new job for `scripts/common.lua`: the fields of its record as texts, and data that is stored elsewhere.
 
-    `staged` names its images, for a step that finds them in the store already.
+    With `staged`, include the names of its images, which are already in the store.
     """
     record = {name: write(value) for name, write in _BIRTH if (value := getattr(job, name)) is not None}
     record["ttl"] = str(max(1, round(job.result_ttl.total_seconds())))
@@ -77,14 +77,14 @@ def new_job_json(job: NewJob, *, staged: bool = False) -> str:
     images = {"image": job.image, "reference": job.reference, "extra_images": job.extra_images}
     urls = _without_none({"image": job.image_url, "reference": job.reference_url})
     embeddings = {name: job.params[name] for name in EMBEDDINGS if job.params.get(name)}
-    more = {
+    others = {
         "embeddings": json.dumps(embeddings) if embeddings else None,
         "urls": urls or None,
         "start_within": None if job.start_within is None else job.start_within.total_seconds(),
         "refused": None if job.refused is None else failure_json(job.refused),
         "staged": [kind for kind, data in images.items() if data] if staged else None,
     }
-    return json.dumps({"fields": record, **_without_none(more)})
+    return json.dumps({"fields": record, **_without_none(others)})
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_job(raw: Mapping[bytes, bytes]) -> Job:
-    """The job of this record. Fields that only a newer version knows are left out.
+    """Decode the record of a job. Fields of newer versions are ignored.
 
     Raises:
-        ValueError: a field cannot be read, such as an operation that only a newer version knows.
-        LookupError: a field that every record has is missing.
+        ValueError: a field cannot be read, such as an operation of a newer version.
+        LookupError: a required field is missing.
     """
     request_id, traceparent = raw.get(b"request_id"), raw.get(b"traceparent")
     return Job(
@@ -109,23 +109,23 @@ def read_job(raw: Mapping[bytes, bytes]) -> Job:
 
 
 def with_embeddings(job: Job, embeddings: bytes | None) -> Job:
-    """The job with the embeddings of its parameters, which are kept apart: lists need only their outline."""
+    """Return the job with the embeddings of its parameters, which are stored apart: lists need only their outline."""
     return job if embeddings is None else replace(job, params={**job.params, **json.loads(embeddings)})
 
 
 def read_batch(raw: Mapping[bytes, bytes]) -> Batch:
-    """The batch of this record."""
-    kept = {name.decode(): value for name, value in raw.items()}
+    """Decode the record of a batch."""
+    record = {name.decode(): value for name, value in raw.items()}
     return Batch(
-        id=kept["id"].decode(),
-        status=BatchStatus(kept["status"].decode()),
-        created_at=float(kept["created_at"]),
-        total=int(kept["total"]),
-        counts={status: int(kept.get(status.value, b"0")) for status in Status},
-        metadata=json.loads(kept["metadata"]),
-        tenant=kept["tenant"].decode(),
-        finished_at=float(kept["finished_at"]) if "finished_at" in kept else None,
-        expires_at=float(kept["expires_at"]) if "expires_at" in kept else None,
+        id=record["id"].decode(),
+        status=BatchStatus(record["status"].decode()),
+        created_at=float(record["created_at"]),
+        total=int(record["total"]),
+        counts={status: int(record.get(status.value, b"0")) for status in Status},
+        metadata=json.loads(record["metadata"]),
+        tenant=record["tenant"].decode(),
+        finished_at=float(record["finished_at"]) if "finished_at" in record else None,
+        expires_at=float(record["expires_at"]) if "expires_at" in record else None,
     )
 
 
@@ -171,11 +171,11 @@ _WRITERS: Final[Mapping[Any, Callable[[Any], str]]] = {
     Webhook: webhook_json,
     Mapping[str, Any]: lambda value: json.dumps(dict(value)),
 }
-"""Only the fields of a new job are written here. The scripts write the rest."""
+"""Only fields of a new job are written here. The scripts write the others."""
 
 
 def _of_type(codecs: Mapping[Any, T], hint: Any) -> T:
-    """The codec of a type, or of a type or None. A type without one is an error of this module, seen at import."""
+    """Return the codec of a type or optional type. A missing codec is a bug that shows at import."""
     return codecs[next(each for each in get_args(hint) if each is not NoneType) if _may_be_none(hint) else hint]
 
 
@@ -187,17 +187,22 @@ _HINTS: Final = {name: hint for name, hint in get_type_hints(Job).items() if hin
 _ALWAYS: Final = tuple(
     (name, name.encode(), _of_type(_READERS, hint)) for name, hint in _HINTS.items() if not _may_be_none(hint)
 )
-"""Fields of every record."""
+"""Required fields of a record."""
 _WHERE_SET: Final = tuple(
     (name, name.encode(), _of_type(_READERS, hint)) for name, hint in _HINTS.items() if _may_be_none(hint)
 )
-"""Fields that a record does not have while they are None."""
+"""Optional fields of a record, absent while they are None."""
 _BIRTH: Final = tuple(
     (name, _of_type(_WRITERS, hint) if name != "params" else lambda params: json.dumps(outlined(params)))
     for name, hint in _HINTS.items()
     if name in BIRTH_FIELDS
 )
 LISTED_FIELDS: Final = (*(name for name in _HINTS if name != "result"), "request_id", "traceparent")
-"""Fields of the record that a list reads: all but the result."""
-RETRIED_FIELDS: Final = (*sorted(BIRTH_FIELDS - {"id", "cause", "session"}), "ttl", "image_origin", "reference_origin")
-"""Fields of the record that a retry takes over."""
+"""Fields that lists read: all but the result."""
+RETRIED_FIELDS: Final = (
+    *sorted(BIRTH_FIELDS - {"id", "context", "session"}),
+    "ttl",
+    "image_origin",
+    "reference_origin",
+)
+"""Fields that a retry copies from the failed job."""

@@ -1,4 +1,4 @@
-"""Results kept for repeated images, found by the digest of everything that they depend on."""
+"""The cache of results for repeated images, by a digest of everything that a result depends on."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,12 +16,13 @@ from shared.tenants import DEFAULT
 
 
 class Results:
-    """The cache of results. Safe to share between threads.
+    """The cache of results. Thread-safe.
 
-    What it keeps is biometric data. A digest names its shard itself, not that of a job: equal images meet.
+    Cached results are biometric data. The shard depends on the digest and not on a job, so that equal images share an
+    entry.
 
     Raises (every method):
-        UnavailableError: `store_unavailable`, whatever the reason: no memory left, no permission, not a string.
+        UnavailableError: `store_unavailable`, for any error of the store.
     """
 
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
@@ -29,22 +30,22 @@ class Results:
         self._shards = shards
 
     def find(self, digest: str) -> dict[str, Any] | None:
-        """The result, or None where there is none that can be read."""
+        """Return the cached result, or None if there is none or it cannot be read."""
         with _any_error():
-            kept = cast("bytes | None", self._client.get(self._key(digest)))
+            text = cast("bytes | None", self._client.get(self._key(digest)))
         try:
-            found = from_json(kept) if kept else None
+            result = from_json(text) if text else None
         except ValueError:
             return None
-        return found if isinstance(found, dict) else None
+        return result if isinstance(result, dict) else None
 
     def keep(self, digest: str, result: Mapping[str, Any], *, good_for: timedelta) -> None:
-        """Keep a result for `good_for` from now."""
+        """Cache a result for `good_for`."""
         with _any_error():
             self._client.set(self._key(digest), to_json(result), px=good_for)
 
     def forget(self, job_id: str, *, tenant: str = DEFAULT) -> None:
-        """Erase the kept result that this job wrote or was answered from, for the other jobs with it as well."""
+        """Erase the cached result that this job wrote or used. Other jobs with the same input lose it too."""
         key = keys.job(shard_of(job_id), job_id)
         with _any_error():
             digest, owner = cast("list[bytes | None]", self._client.hmget(key, "cached_as", "tenant"))
@@ -57,8 +58,8 @@ class Results:
 
 @contextmanager
 def _any_error() -> Iterator[None]:
-    """Of a cache nobody needs to know more than that it does not work."""
+    """Convert every error of the store: callers only need to know that the cache does not work."""
     try:
         yield
     except (redis.RedisError, exceptions.RedisClusterException) as error:
-        raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The result cache cannot be used just now.") from error
+        raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The result cache is unavailable.") from error

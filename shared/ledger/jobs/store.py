@@ -1,4 +1,4 @@
-"""The store of jobs: one atomic script for each step in the life of a job."""
+"""The store of jobs: one atomic script for each step in a job's life."""
 
 import itertools
 import json
@@ -13,10 +13,10 @@ import redis
 from shared.errors import ErrorCode, RequestError, TriedBeforeError, UnavailableError
 from shared.jobs import DEAD_LETTERS, Claim, Job, JobFailure, NewJob, Provenance, Status, is_batch_id, shard_of
 from shared.ledger import keys, scripts
-from shared.ledger.admission import Limits, Pressure, refuse_where_full
-from shared.ledger.connection import heard, is_cluster, store_errors
+from shared.ledger.admission import Limits, Pressure, refuse_if_full
+from shared.ledger.connection import is_cluster, store_errors, subscribe
 from shared.ledger.events import read_status
-from shared.ledger.idempotency import NO_KEY, Reservation, refuse_where_lost
+from shared.ledger.idempotency import NO_KEY, Reservation, refuse_if_lost
 from shared.ledger.jobs.records import (
     RETRIED_FIELDS,
     failure_json,
@@ -34,7 +34,7 @@ from shared.operations import Operation
 from shared.tenants import DEFAULT
 
 REAP_MOST: Final = 500
-"""Jobs healed in one script run; the rest follows a moment later, so that no run holds the server long."""
+"""Jobs repaired per run of the script, so that no run blocks the server for long. The next run continues."""
 RETRY_WINDOW: Final = timedelta(hours=1)
 
 WORKER_LOST: Final = JobFailure(
@@ -44,7 +44,7 @@ WORKER_LOST: Final = JobFailure(
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A recorded job or batch: its time of acceptance and the depth of the queue after it."""
+    """An accepted job: its time of acceptance and the resulting length of the queue."""
 
     created_at: float
     depth: int
@@ -52,37 +52,37 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """What one pass healed, and how many jobs wait."""
+    """Result of one sweep: repaired jobs, and the number of queued jobs."""
 
     requeued: tuple[str, ...]
     lost: tuple[str, ...]
     expired: tuple[str, ...]
     queued: int
     away: UnavailableError | None = None
-    """What a shard of a cluster said that could not be reached; the others have been served."""
+    """Error of an unavailable shard of a cluster. The other shards have been swept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: a result, or a failure."""
+    """Outcome of a job: a result or a failure."""
 
     result: Mapping[str, Any] | None = None
     failure: JobFailure | None = None
     metrics: Mapping[str, float] | None = None
     provenance: Provenance | None = None
     cached_as: str | None = None
-    """Digest under which the result cache keeps it, so that erasing the job can erase that too."""
+    """Digest of the result in the result cache, so that erasing the job also erases that entry."""
 
 
 class Ledger:
-    """The jobs: each step in the life of a job is one call. Safe to share between threads.
+    """The store of jobs. Each step in a job's life is one call. Thread-safe.
 
     Args:
         client: the connection.
-        shards: how many shards the keys are spread over.
-        lease: how long a claim is good for without a beat.
-        retry_window: how long the images of a failed job stay.
-        pressure: how full the store is; those who share one ask the store less often.
+        shards: number of shards.
+        lease: how long a claim is valid without a heartbeat.
+        retry_window: how long the images of a failed job are kept.
+        pressure: memory use of the store. Sharing one object saves queries.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -102,7 +102,7 @@ class Ledger:
         self.lease = lease
         self._pressure = pressure or Pressure(client)
         self._results = Results(client, shards=shards)
-        self._kept = round(retry_window.total_seconds())
+        self._keep_seconds = round(retry_window.total_seconds())
         self._turns = itertools.count()
         self._accept = scripts.register(client, "accept", beside=__package__)
         self._claim = scripts.register(client, "claim", beside=__package__)
@@ -115,21 +115,21 @@ class Ledger:
         self._retry = scripts.register(client, "retry", beside=__package__)
 
     def accept(self, job: NewJob, *, limits: Limits, under: Reservation = NO_KEY) -> Accepted:
-        """Record and queue a job, or refuse it; submitting the same id twice is the same job.
+        """Store and queue a job, or refuse it. Submitting the same id twice creates one job.
 
         Args:
-            job: what to do.
-            limits: how much may wait already.
-            under: a sealed reservation of the caller's idempotency key, settled in the same step.
+            job: the job.
+            limits: limits of the queue and of the tenant.
+            under: a sealed reservation of the caller's idempotency key, completed in the same step.
 
         Raises:
             UnavailableError: `queue_full`.
-            RequestError: `idempotency_in_progress`: the reservation took too long, the key is another's now.
+            RequestError: `idempotency_in_progress`: the reservation has expired and another submission holds the key.
         """
-        self._pressure.refuse_where_high()
+        self._pressure.refuse_if_high()
         shard = shard_of(job.id)
         with store_errors():
-            answer = self._accept(
+            reply = self._accept(
                 keys=[keys.job(shard, job.id)],
                 args=[
                     keys.prefix(shard),
@@ -141,9 +141,9 @@ class Ledger:
                     *job.extra_images,
                 ],
             )
-        refuse_where_full(answer, limits.of_one(self.shards))
-        refuse_where_lost(answer)
-        return Accepted(created_at=float(answer[1]), depth=int(answer[2]))
+        refuse_if_full(reply, limits.of_one(self.shards))
+        refuse_if_lost(reply)
+        return Accepted(created_at=float(reply[1]), depth=int(reply[2]))
 
     def claim(self, worker: str, *, alone: bool = True) -> Claim | None:
         """Claim the first queued job of a shard that has one; each claim starts at the next shard.
@@ -151,55 +151,55 @@ class Ledger:
         A job of an operation that this version does not know stays queued for a newer worker.
 
         Args:
-            worker: who takes it.
-            alone: whether this process runs nothing else as long as it has the job.
+            worker: the worker that claims the job.
+            alone: whether its process runs no other job while it has this one.
 
         Raises:
             TriedBeforeError: the next queued job lost a worker before, and `alone` is false; nothing was claimed.
         """
         first = next(self._turns)
-        away = None
+        outage = None
         for shard in (turn % self.shards for turn in range(first, first + self.shards)):
             try:
                 with store_errors():
-                    found = self._claim(
+                    reply = self._claim(
                         keys=[keys.queue(shard)],
                         args=[keys.prefix(shard), worker, self.lease.total_seconds(), int(alone), *Operation],
                     )
             except UnavailableError as error:
-                away = self._alone(error)
+                outage = self._shard_outage(error)
                 continue
-            if found and len(found) == 1:
+            if reply and len(reply) == 1:
                 raise TriedBeforeError
-            if found:
-                token, flat, image, reference, extra_images, embeddings = found
+            if reply:
+                token, flat, image, reference, extra_images, embeddings = reply
                 job = with_embeddings(read_job(pairs(flat)), embeddings)
                 return Claim(
                     job=job, token=token.decode(), image=image, reference=reference, extra_images=tuple(extra_images)
                 )
-        if away is not None:
-            raise away
+        if outage is not None:
+            raise outage
         return None
 
-    def _alone(self, error: UnavailableError) -> UnavailableError:
-        """The error again, where other shards may still answer: in a cluster one is away alone."""
+    def _shard_outage(self, error: UnavailableError) -> UnavailableError:
+        """Return the error in a cluster, where other shards may still be available. Otherwise raise it."""
         if is_cluster(self._client):
             return error
         raise error
 
     def beat(self, job_id: str, token: str) -> bool:
-        """Extend the lease; False when the job is no longer this token's."""
+        """Extend the lease. Return False if the token no longer holds the job."""
         shard = shard_of(job_id)
         with store_errors():
-            held = self._beat(
+            extended = self._beat(
                 keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, token, self.lease.total_seconds()]
             )
-        return bool(held)
+        return bool(extended)
 
     def finish(self, job_id: str, token: str, outcome: Outcome) -> bool:
-        """Write the job's one end and erase its images; False when the token is stale (fenced): nothing was written.
+        """Complete the job and erase its images. Return False, without a change, if the token is stale (fenced).
 
-        The images of a job that failed and may be retried stay for the retry window.
+        The images of a job that failed and may be retried are kept for the retry window.
         """
         shard = shard_of(job_id)
         status = Status.SUCCEEDED if outcome.failure is None else Status.FAILED
@@ -216,42 +216,43 @@ class Ledger:
                     json.dumps(outcome.metrics or {}),
                     provenance_json(outcome.provenance),
                     outcome.cached_as or "",
-                    self._kept if outcome.failure and outcome.failure.retryable else 0,
+                    self._keep_seconds if outcome.failure and outcome.failure.retryable else 0,
                     int(outcome.failure is not None and outcome.failure.code in DEAD_LETTERS),
                 ],
             )
         return bool(written)
 
     def release(self, job_id: str, token: str, *, failure: JobFailure | None = None, max_attempts: int) -> bool:
-        """Give a claim back; False when the job is no longer this token's.
+        """Give a claim back. Return False if the token no longer holds the job.
 
-        Without a `failure` the start does not count. With one it does, and the job fails so where it was the last.
+        Without a `failure` the attempt does not count. With one it counts, and the last attempt fails the job.
         """
         shard = shard_of(job_id)
         with store_errors():
             released = self._release(
                 keys=[keys.job(shard, job_id)],
-                args=[keys.prefix(shard), job_id, token, failure_json(failure), max_attempts, self._kept],
+                args=[keys.prefix(shard), job_id, token, failure_json(failure), max_attempts, self._keep_seconds],
             )
         return bool(released)
 
     def cancel(self, job_id: str, *, tenant: str = DEFAULT) -> Job:
-        """End a job that waits or runs, now; one that was canceled before is answered again.
+        """Cancel a queued or running job and return it. A job that is already canceled is returned unchanged.
 
         Raises:
-            RequestError: `job_not_found`, or `job_ended` where it has another end.
+            RequestError: `job_not_found`; `job_ended` if the job has another terminal status.
         """
         shard = self._shard(job_id)
         with store_errors():
-            answer = self._cancel(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, tenant])
-        if answer[0] == b"none":
+            reply = self._cancel(keys=[keys.job(shard, job_id)], args=[keys.prefix(shard), job_id, tenant])
+        if reply[0] == b"none":
             raise no_such_job()
-        if answer[0] == b"ended":
-            raise RequestError(ErrorCode.JOB_ENDED, f"The job has {answer[1].decode()}; an end never changes.")
-        return read_job(pairs(answer[1]))
+        if reply[0] == b"ended":
+            detail = f"The job cannot be canceled: its status is {reply[1].decode()}, which is final."
+            raise RequestError(ErrorCode.JOB_ENDED, detail)
+        return read_job(pairs(reply[1]))
 
     def delete(self, job_id: str, *, tenant: str = DEFAULT) -> bool:
-        """Erase a job and all that is kept of it, whatever its state; False where there was none."""
+        """Erase a job and all its data, in any state. Return False if it does not exist."""
         shard = self._shard(job_id)
         self._results.forget(job_id, tenant=tenant)
         with store_errors():
@@ -260,17 +261,17 @@ class Ledger:
     def retry(
         self, job_id: str, *, new_id: str, limits: Limits, tenant: str = DEFAULT, context: RequestContext = UNKNOWN
     ) -> Job:
-        """A new job, on the same shard, for one that failed and may be retried; however often asked, it is one.
+        """Create a new job on the same shard for a failed one. Repeated calls return the same new job.
 
         Raises:
-            RequestError: `job_not_found`; `not_retryable` where it did not fail, would fail so again, or its images
-                are gone.
+            RequestError: `job_not_found`; `not_retryable` if the job did not fail, would fail the same way again, or
+                its images are no longer stored.
             UnavailableError: `queue_full`.
         """
-        self._pressure.refuse_where_high()
+        self._pressure.refuse_if_high()
         shard = self._shard(job_id)
         with store_errors():
-            answer = self._retry(
+            reply = self._retry(
                 keys=[keys.job(shard, job_id)],
                 args=[
                     keys.prefix(shard),
@@ -282,13 +283,13 @@ class Ledger:
                     *RETRIED_FIELDS,
                 ],
             )
-        refuse_where_full(answer, limits.of_one(self.shards))
-        if answer[0] == b"none":
+        refuse_if_full(reply, limits.of_one(self.shards))
+        if reply[0] == b"none":
             raise no_such_job()
-        if answer[0] in NOT_RETRYABLE:
-            raise RequestError(ErrorCode.NOT_RETRYABLE, NOT_RETRYABLE[answer[0]])
-        job = self.read(answer[1].decode())
-        if job is None:  # it was retried before, and what came of it has been erased since
+        if reply[0] in NOT_RETRYABLE:
+            raise RequestError(ErrorCode.NOT_RETRYABLE, NOT_RETRYABLE[reply[0]])
+        job = self.read(reply[1].decode())
+        if job is None:  # the job was retried before, and the new job has been erased since
             raise no_such_job()
         return job
 
@@ -299,20 +300,20 @@ class Ledger:
         return shard
 
     def reap(self, *, max_attempts: int) -> Reaped:
-        """Heal what dead workers left, and end what waited too long, on every shard that can be reached."""
-        passes, away = [], None
-        arguments = [max_attempts, REAP_MOST, failure_json(WORKER_LOST), self._kept, self.lease.total_seconds()]
+        """Requeue or fail jobs of dead workers and expire overdue jobs, on every available shard."""
+        replies, outage = [], None
+        arguments = [max_attempts, REAP_MOST, failure_json(WORKER_LOST), self._keep_seconds, self.lease.total_seconds()]
         for shard in range(self.shards):
             try:
                 with store_errors():
-                    passes.append(self._reap(keys=[keys.queue(shard)], args=[keys.prefix(shard), *arguments]))
+                    replies.append(self._reap(keys=[keys.queue(shard)], args=[keys.prefix(shard), *arguments]))
             except UnavailableError as error:
-                away = self._alone(error)
-        requeued, lost, expired = (tuple(i.decode() for healed in passes for i in healed[kind]) for kind in range(3))
-        return Reaped(requeued, lost, expired, queued=sum(int(healed[3]) for healed in passes), away=away)
+                outage = self._shard_outage(error)
+        requeued, lost, expired = (tuple(i.decode() for reply in replies for i in reply[kind]) for kind in range(3))
+        return Reaped(requeued, lost, expired, queued=sum(int(reply[3]) for reply in replies), away=outage)
 
     def read(self, job_id: str) -> Job | None:
-        """The job, or None where it never was or has expired."""
+        """Return the job, or None if it does not exist or has expired."""
         shard = shard_of(job_id)
         if shard >= self.shards:
             return None
@@ -321,36 +322,36 @@ class Ledger:
         return read_job(fields) if fields else None
 
     def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
-        """The status of each job, None for one that never was or has expired: one round trip for all of them.
+        """Return the status of each job in one round trip; None if it does not exist or has expired.
 
-        A batch or a session may be named as well: it is running, or None where nothing is left to wait for.
+        Ids of batches and sessions are allowed as well: `running`, or None if there is nothing to wait for.
         """
-        with store_errors(), self._client.pipeline(transaction=False) as asked:
+        with store_errors(), self._client.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 key = keys.batch if is_batch_id(job_id) else keys.session if is_session_id(job_id) else keys.job
-                asked.hget(key(shard_of(job_id), job_id), "status")
-            found = cast("list[bytes | None]", asked.execute())
-        return [read_status(status.decode()) if status else None for status in found]
+                pipeline.hget(key(shard_of(job_id), job_id), "status")
+            statuses = cast("list[bytes | None]", pipeline.execute())
+        return [read_status(status.decode()) if status else None for status in statuses]
 
     def canceled(self, stop: threading.Event) -> Iterator[str]:
-        """The ids of jobs that are taken from a worker from now on, until `stop`; a gap is not made up for."""
-        return heard(self._client, [keys.cancels(shard) for shard in range(self.shards)], stop)
+        """Yield ids of jobs that are taken from a worker, until `stop`. Messages during a lost connection are lost."""
+        return subscribe(self._client, [keys.cancels(shard) for shard in range(self.shards)], stop)
 
     def depth(self) -> tuple[int, int]:
-        """How many jobs wait, and how many are in work."""
+        """Return the number of queued and of running jobs."""
         with store_errors():
-            waiting = [self._client.zcard(keys.queue(shard)) for shard in range(self.shards)]
-            in_work = [self._client.zcard(keys.leases(shard)) for shard in range(self.shards)]
-        return sum(waiting), sum(in_work)
+            queued = [self._client.zcard(keys.queue(shard)) for shard in range(self.shards)]
+            running = [self._client.zcard(keys.leases(shard)) for shard in range(self.shards)]
+        return sum(queued), sum(running)
 
 
 def no_such_job() -> RequestError:
-    """What is said of an id that no job has."""
-    return RequestError(ErrorCode.JOB_NOT_FOUND, "There is no job with this id, or it has expired.")
+    """Return the error for an unknown job id."""
+    return RequestError(ErrorCode.JOB_NOT_FOUND, "No job with this id exists. It may have expired.")
 
 
 NOT_RETRYABLE: Final = {
     b"not_failed": "Only a failed job can be retried; this one did not fail.",
-    b"final": "The job would fail the same way again: its error is not retryable. Mend the input, and submit it anew.",
-    b"gone": "The images of this job are no longer kept. Submit it anew.",
+    b"final": "The job would fail again: its error is not retryable. Correct the input and submit a new job.",
+    b"gone": "The images of this job are no longer stored. Submit a new job.",
 }

@@ -1,4 +1,4 @@
-"""Load the Lua scripts: each step lies beside its store, and what several steps share lies in this folder."""
+"""Loads the Lua scripts. Each script is beside its store; functions shared by several scripts are in this folder."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -10,24 +10,24 @@ from redis import exceptions
 
 
 def register(client: redis.Redis, name: str, *, beside: str, parts: Sequence[str] = ("common",)) -> Callable[..., Any]:
-    """The script of this name as a callable; a server keeps it, and is sent it again where it has forgotten.
+    """Return a script as a callable. Servers cache it; it is sent again if a server does not have it.
 
     Args:
-        client: where it will run.
-        name: its file, without the ending.
-        beside: the package that has the file: a store passes its own `__package__`.
-        parts: files of this folder that go before it; its first line, where it sets flags, stays first.
+        client: the client that runs it.
+        name: file name without extension.
+        beside: package that contains the file; a store passes its own `__package__`.
+        parts: files of this folder to prepend. If the first line of the script sets flags, it stays first.
     """
     source = _read(beside, name)
-    flags, line, rest = source.partition("\n") if source.startswith("#!") else ("", "", source)
-    source = flags + line + "".join(_read(__name__, part) for part in parts) + rest
+    flags, newline, rest = source.partition("\n") if source.startswith("#!") else ("", "", source)
+    source = flags + newline + "".join(_read(__name__, part) for part in parts) + rest
     digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def run(keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
         try:
             return client.evalsha(digest, len(keys), *keys, *args)
         except exceptions.NoScriptError:
-            # Not the driver's own way, which loads it into every primary of a cluster: one of them may be away.
+            # The driver would load it into every primary of a cluster, one of which may be unavailable.
             return client.eval(source, len(keys), *keys, *args)
 
     return run

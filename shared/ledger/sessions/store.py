@@ -1,4 +1,4 @@
-"""Liveness sessions in the ledger: one record each, changed by one script for each step."""
+"""The store of liveness sessions: one record per session, changed by one script for each step."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import redis
 from shared.errors import ErrorCode, RequestError
 from shared.jobs import NewJob, shard_of
 from shared.ledger import keys, scripts
-from shared.ledger.admission import Limits, grant_json, refuse_where_full, refuse_where_void
+from shared.ledger.admission import Limits, grant_json, refuse_if_full, refuse_if_void
 from shared.ledger.connection import store_errors
 from shared.ledger.jobs.records import new_job_json
 from shared.liveness_sessions import GRACE, FrameInWork, NewSession, Reason, Session, SessionStatus, Step
@@ -20,7 +20,7 @@ PARTS: Final = ("common", "sessions")
 
 
 class Sessions:
-    """The sessions, each on one shard with the job of its frame. Safe to share between threads.
+    """The store of sessions. A session and the job of its frame are on one shard. Thread-safe.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -36,10 +36,10 @@ class Sessions:
         self._delete = scripts.register(client, "session_delete", beside=__package__, parts=PARTS)
 
     def open(self, new: NewSession, *, grant: Grant = ANYTHING) -> None:
-        """Put a session on record; its time runs from now on.
+        """Store a session and start its time.
 
         Raises:
-            RequestError: `forbidden` or `unauthenticated`: the grant is void by now.
+            RequestError: `forbidden` or `unauthenticated`: the caller's grant is void.
         """
         shard = shard_of(new.id)
         fields = {
@@ -54,7 +54,7 @@ class Sessions:
             **({} if new.webhook is None else {"webhook": webhook_json(new.webhook)}),
         }
         with store_errors():
-            answer = self._open(
+            reply = self._open(
                 keys=[keys.session(shard, new.id)],
                 args=[
                     keys.prefix(shard),
@@ -63,10 +63,10 @@ class Sessions:
                     grant_json(grant, tenant=new.tenant),
                 ],
             )
-        refuse_where_void(answer)
+        refuse_if_void(reply)
 
     def read(self, session_id: str, *, tenant: str | None = None) -> Session | None:
-        """The session, or None where the tenant has none of this id, or no more. Without a tenant: whosever it is."""
+        """Return the session, or None if it does not exist or belongs to another tenant than the given one."""
         shard = shard_of(session_id)
         if shard >= self._shards:
             return None
@@ -76,18 +76,18 @@ class Sessions:
         return session if session is not None and tenant in {None, session.tenant} else None
 
     def take(self, session: Session, frame: FrameInWork, job: NewJob, *, limits: Limits) -> bool:
-        """Queue the job of a frame. False if the frame was not taken: read the session again.
+        """Queue the job of a frame. Return False if the frame was not accepted: read the session again.
 
-        One that comes when its step is over, or is one too many, ends the session. `frame.received_at` is not looked
-        at: the ledger's clock says it.
+        A frame that arrives after its step has timed out, or exceeds the limit, ends the session. `frame.received_at`
+        is ignored; the ledger's clock sets it.
 
         Raises:
-            RequestError: `session_not_found`; `frame_in_work` where another frame is.
+            RequestError: `session_not_record`; `frame_in_work` if another frame is being analyzed.
             UnavailableError: `queue_full`.
         """
         shard = shard_of(session.id)
         with store_errors():
-            answer = self._take(
+            reply = self._take(
                 keys=[keys.session(shard, session.id)],
                 args=[
                     keys.prefix(shard),
@@ -101,58 +101,58 @@ class Sessions:
                     *limits.of_one(self._shards),
                 ],
             )
-        refuse_where_full(answer, limits.of_one(self._shards))
-        if answer[0] == b"none":
+        refuse_if_full(reply, limits.of_one(self._shards))
+        if reply[0] == b"none":
             raise no_such_session()
-        if answer[0] == b"busy":
+        if reply[0] == b"busy":
             raise frame_in_work()
-        return bool(answer[0] == b"taken")
+        return bool(reply[0] == b"taken")
 
     def step(self, session: Session, *, progress: str, memory: str, next_step: bool) -> bool:
-        """Write what the frame in work came to, and erase its job; False where it no longer is the one in work.
+        """Store the outcome of the current frame and erase its job. Return False if it is no longer the current frame.
 
         Args:
-            session: as it was read, with its frame.
-            progress: what has been shown so far.
-            memory: what is remembered of faces.
-            next_step: whether a step is over, and the next one's time begins.
+            session: the session as it was read, with its frame.
+            progress: what the person has shown so far.
+            memory: face data needed for the next frames.
+            next_step: whether the step is complete, so that the time of the next one starts.
         """
         return self._end_of_frame(session, [progress, memory, int(next_step), "", ""])
 
     def finish(self, session: Session, *, status: SessionStatus, reason: Reason | None, progress: str) -> bool:
-        """End the session with what its frame in work came to; False where that no longer is the one in work."""
+        """End the session with the outcome of its current frame. Return False if it is no longer the current frame."""
         return self._end_of_frame(session, [progress, "", 0, status.value, reason or ""])
 
-    def _end_of_frame(self, session: Session, said: list[str | int]) -> bool:
+    def _end_of_frame(self, session: Session, outcome: list[str | int]) -> bool:
         if session.frame is None:
             return False
         shard = shard_of(session.id)
         with store_errors():
             written = self._step(
                 keys=[keys.session(shard, session.id)],
-                args=[keys.prefix(shard), session.id, session.frame.job_id, *said, GRACE.total_seconds()],
+                args=[keys.prefix(shard), session.id, session.frame.job_id, *outcome, GRACE.total_seconds()],
             )
         return bool(written)
 
     def fail(self, session: Session, *, reason: Reason) -> bool:
-        """End a session as failed; False where it has changed since it was read."""
-        return self._closed(session.id, str(session.version), SessionStatus.FAILED, reason)
+        """End a session as failed. Return False if it has changed since it was read."""
+        return self._end_session(session.id, str(session.version), SessionStatus.FAILED, reason)
 
     def cancel(self, session_id: str) -> bool:
-        """End a session, whatever is in work; False where it had ended."""
-        return self._closed(session_id, "", SessionStatus.CANCELED, None)
+        """Cancel a session. Return False if it has already ended."""
+        return self._end_session(session_id, "", SessionStatus.CANCELED, None)
 
-    def _closed(self, session_id: str, version: str, status: SessionStatus, reason: Reason | None) -> bool:
+    def _end_session(self, session_id: str, version: str, status: SessionStatus, reason: Reason | None) -> bool:
         shard = shard_of(session_id)
         with store_errors():
-            closed = self._close(
+            ended = self._close(
                 keys=[keys.session(shard, session_id)],
                 args=[keys.prefix(shard), session_id, version, status.value, reason or "", ""],
             )
-        return bool(closed)
+        return bool(ended)
 
     def delete(self, session_id: str) -> bool:
-        """Erase a session and its frame in work, now; False where there was none."""
+        """Erase a session and its current frame. Return False if the session does not exist."""
         shard = shard_of(session_id)
         if shard >= self._shards:
             return False
@@ -161,55 +161,55 @@ class Sessions:
 
 
 def no_such_session() -> RequestError:
-    """What is said of an id that no session has."""
+    """Return the error for an unknown session id."""
     return RequestError(
-        ErrorCode.SESSION_NOT_FOUND, "There is no liveness session with this id, or it has expired or was erased."
+        ErrorCode.SESSION_NOT_FOUND, "No liveness session with this id exists. It may have expired or been erased."
     )
 
 
 def frame_in_work() -> RequestError:
-    """What is said while a frame of the session is analysed."""
+    """Return the error for a frame that arrives while another one is being analyzed."""
     return RequestError(
-        ErrorCode.FRAME_IN_WORK, "A frame of this session is being analysed; send the next one when it is done."
+        ErrorCode.FRAME_IN_WORK, "A frame of this session is being analyzed. Send the next frame when it is done."
     )
 
 
 def read_session(raw: Mapping[bytes, bytes]) -> Session:
-    """A session from its record."""
-    found = {name.decode(): value.decode() for name, value in raw.items()}
-    reason = found.get("reason")
+    """Decode the record of a session."""
+    record = {name.decode(): value.decode() for name, value in raw.items()}
+    reason = record.get("reason")
     return Session(
-        id=found["id"],
-        status=SessionStatus(found["status"]),
-        created_at=float(found["created_at"]),
-        ends_at=float(found["ends_at"]),
-        steps=tuple(map(Step, found["steps"].split())),
-        step_length=float(found["step_length"]),
-        most_frames=int(found["most_frames"]),
-        tenant=found["tenant"],
-        version=int(found["version"]),
-        frames=int(found["frames"]),
-        step_ends_at=_number(found, "step_ends_at"),
-        metadata=json.loads(found["metadata"]),
-        webhook=read_webhook(found["webhook"]) if "webhook" in found else None,
-        progress=found.get("progress", ""),
-        memory=found.get("memory", ""),
-        frame=_frame(found) if "job" in found else None,
+        id=record["id"],
+        status=SessionStatus(record["status"]),
+        created_at=float(record["created_at"]),
+        ends_at=float(record["ends_at"]),
+        steps=tuple(map(Step, record["steps"].split())),
+        step_length=float(record["step_length"]),
+        most_frames=int(record["most_frames"]),
+        tenant=record["tenant"],
+        version=int(record["version"]),
+        frames=int(record["frames"]),
+        step_ends_at=_number(record, "step_ends_at"),
+        metadata=json.loads(record["metadata"]),
+        webhook=read_webhook(record["webhook"]) if "webhook" in record else None,
+        progress=record.get("progress", ""),
+        memory=record.get("memory", ""),
+        frame=_frame(record) if "job" in record else None,
         reason=Reason(reason) if reason else None,
-        finished_at=_number(found, "finished_at"),
-        expires_at=_number(found, "expires_at"),
+        finished_at=_number(record, "finished_at"),
+        expires_at=_number(record, "expires_at"),
     )
 
 
-def _frame(found: Mapping[str, Any]) -> FrameInWork:
+def _frame(record: Mapping[str, Any]) -> FrameInWork:
     return FrameInWork(
-        job_id=found["job"],
-        digest=found["digest"],
-        sequence=int(found["sequence"]),
-        taken_at=float(found["taken_at"]),
-        received_at=float(found["received_at"]),
+        job_id=record["job"],
+        digest=record["digest"],
+        sequence=int(record["sequence"]),
+        taken_at=float(record["taken_at"]),
+        received_at=float(record["received_at"]),
     )
 
 
-def _number(found: Mapping[str, str], name: str) -> float | None:
-    return float(found[name]) if name in found else None
+def _number(record: Mapping[str, str], name: str) -> float | None:
+    return float(record[name]) if name in record else None

@@ -1,4 +1,4 @@
-"""API keys: kept by their public part, each with a digest of its secret, never the secret."""
+"""The store of API keys. A record has the public part and a digest of the secret, never the secret."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from shared.tenants import DEFAULT, ApiKey, Scope, Tenant
 
 
 class ApiKeys:
-    """The keys on record. Safe to share between threads.
+    """The stored API keys. Thread-safe.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -30,7 +30,7 @@ class ApiKeys:
         self._revoke = scripts.register(client, "key_revoke", beside=__package__, parts=())
 
     def create(self, key: ApiKey) -> ApiKey | None:
-        """Put a key on record; None where there is no such tenant."""
+        """Store a key. Return None if its tenant does not exist."""
         fields = {
             "id": key.id,
             "tenant": key.tenant,
@@ -40,49 +40,49 @@ class ApiKeys:
             **({} if key.expires_at is None else {"expires_at": repr(key.expires_at)}),
         }
         with store_errors():
-            at = self._create(
+            created_at = self._create(
                 keys=[keys.api_key(key.id), keys.api_keys(key.tenant), keys.tenant(key.tenant)],
                 args=[key.id, json.dumps(fields), int(key.tenant == DEFAULT)],
             )
-        return None if at is None else self.read(key.id)
+        return None if created_at is None else self.read(key.id)
 
     def find(self, key_id: str) -> tuple[ApiKey, Tenant] | None:
-        """A key that is being used, with its tenant: one round trip, and its last use is noted."""
+        """Return a key and its tenant in one round trip, and record the use of the key."""
         with store_errors():
-            found = self._find(keys=[keys.api_key(key_id)], args=[keys.tenant("")])
-        if found is None:
+            reply = self._find(keys=[keys.api_key(key_id)], args=[keys.tenant("")])
+        if reply is None:
             return None
-        key = _read(pairs(found[0]))
-        if not found[1]:
+        key = _read(pairs(reply[0]))
+        if not reply[1]:
             return (key, Tenant(DEFAULT)) if key.tenant == DEFAULT else None
-        return key, read_tenant(pairs(found[1]))
+        return key, read_tenant(pairs(reply[1]))
 
     def read(self, key_id: str) -> ApiKey | None:
-        """The key, or None where there is none, or no more."""
+        """Return the key, or None if it does not exist."""
         with store_errors():
             fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.api_key(key_id)))
         return _read(fields) if fields else None
 
     def of(self, tenant: str) -> list[ApiKey]:
-        """Every key of a tenant, the newest first; those whose time is over among them."""
+        """Return every key of a tenant, newest first, including expired ones."""
         with store_errors():
             ids = cast("list[bytes]", self._client.zrevrange(keys.api_keys(tenant), 0, -1))
-            with self._client.pipeline(transaction=False) as asked:
-                for name in ids:
-                    asked.hgetall(keys.api_key(name.decode()))
-                rows = cast("list[dict[bytes, bytes]]", asked.execute())
+            with self._client.pipeline(transaction=False) as pipeline:
+                for key_id in ids:
+                    pipeline.hgetall(keys.api_key(key_id.decode()))
+                rows = cast("list[dict[bytes, bytes]]", pipeline.execute())
         return list(readable("api_key", filter(None, rows), _read))
 
     def expire(self, key_id: str, *, at: float) -> ApiKey | None:
-        """The key is good until then at the latest; None where there is none."""
+        """Let the key expire at this time unless it expires earlier. Return None if it does not exist."""
         with store_errors():
             row = self._expire(keys=[keys.api_key(key_id)], args=[repr(at)])
         return None if row is None else _read(pairs(row))
 
     def revoke(self, key: ApiKey) -> bool:
-        """Erase a key; False where somebody else just did.
+        """Erase a key. Return False if it was already erased.
 
-        From now on nothing is accepted that comes with it. Every gateway refuses it at the door within seconds.
+        No work is accepted with the key from now on, and every gateway rejects it within seconds.
         """
         self._fences.close_key(key.id)
         with store_errors():
@@ -90,15 +90,15 @@ class ApiKeys:
 
 
 def _read(fields: Mapping[bytes, bytes]) -> ApiKey:
-    found = {name.decode(): value.decode() for name, value in fields.items()}
+    record = {name.decode(): value.decode() for name, value in fields.items()}
     return ApiKey(
-        id=found["id"],
-        tenant=found["tenant"],
-        # A scope that only a newer version knows opens nothing here.
-        scopes=frozenset(Scope(name) for name in found["scopes"].split() if name in frozenset(Scope)),
-        digest=found["digest"],
-        name=found["name"],
-        created_at=float(found["created_at"]),
-        expires_at=float(found["expires_at"]) if "expires_at" in found else None,
-        last_used_at=float(found["last_used_at"]) if "last_used_at" in found else None,
+        id=record["id"],
+        tenant=record["tenant"],
+        # A scope of a newer version grants nothing here.
+        scopes=frozenset(Scope(name) for name in record["scopes"].split() if name in frozenset(Scope)),
+        digest=record["digest"],
+        name=record["name"],
+        created_at=float(record["created_at"]),
+        expires_at=float(record["expires_at"]) if "expires_at" in record else None,
+        last_used_at=float(record["last_used_at"]) if "last_used_at" in record else None,
     )

@@ -1,4 +1,4 @@
-"""The audit log: who did what to which record, when; one log for each tenant, added to and never changed."""
+"""The audit log: who did what to which record, and when. Each tenant has a log that is only appended to."""
 
 import json
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from shared.ledger.connection import store_errors
 from shared.ledger.jobs.records import readable
 
 MOST: Final = 100_000
-"""Entries that are kept of one tenant, about: the oldest go first."""
+"""Approximate maximum number of entries per tenant. The oldest are dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One act. It says nothing of any face, image or result."""
+    """One action. It contains no data of faces, images or results."""
 
     tenant: str
     key: str
-    """The public part of the key, or `jwt:` and the subject."""
+    """Public part of the API key, or `jwt:` and the subject."""
     action: str
-    """The call, by its name in the OpenAPI document."""
+    """Operation id of the call in the OpenAPI document."""
     subject: str
-    """What it was done to: the id of a job, batch, endpoint, delivery, tenant or key; empty where there is none."""
+    """Id of the job, batch, endpoint, delivery, tenant or key that was acted on; empty if there is none."""
     status: int
     request_id: str
     id: str = ""
@@ -35,7 +35,7 @@ class Entry:
 
 
 class Audit:
-    """The logs of all tenants. Safe to share between threads.
+    """The audit logs of all tenants. Thread-safe.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -46,14 +46,14 @@ class Audit:
         self._add = scripts.register(client, "audit", beside=__package__, parts=())
 
     def add(self, entries: Sequence[Entry], *, keep: timedelta) -> None:
-        """Put entries at the end of their tenants' logs."""
+        """Append entries to the logs of their tenants."""
         for tenant in dict.fromkeys(entry.tenant for entry in entries):
             rows = [_texts(entry) for entry in entries if entry.tenant == tenant]
             with store_errors():
                 self._add(keys=[keys.audit(tenant)], args=[MOST, round(keep.total_seconds()), json.dumps(rows)])
 
     def page(self, tenant: str, *, limit: int, before: str | None = None) -> list[Entry]:
-        """So many of a tenant's entries, the newest first, those older than the one of this id."""
+        """Return up to `limit` entries of a tenant, newest first, that are older than the entry `before`."""
         top = "+" if before is None else f"({before}"
         with store_errors():
             rows = cast(
@@ -63,7 +63,7 @@ class Audit:
         return list(readable("audit", rows, lambda row: _read(tenant, row[0].decode(), row[1])))
 
     def forget(self, tenant: str) -> bool:
-        """Erase a tenant's log; False where there was none."""
+        """Erase a tenant's log. Return False if there was none."""
         with store_errors():
             return bool(self._client.delete(keys.audit(tenant)))
 
@@ -74,14 +74,14 @@ def _texts(entry: Entry) -> list[str]:
 
 
 def _read(tenant: str, name: str, fields: dict[bytes, bytes]) -> Entry:
-    found = {key.decode(): value.decode() for key, value in fields.items()}
+    record = {key.decode(): value.decode() for key, value in fields.items()}
     return Entry(
         tenant=tenant,
-        key=found["key"],
-        action=found["action"],
-        subject=found["subject"],
-        status=int(found["status"]),
-        request_id=found["request_id"],
+        key=record["key"],
+        action=record["action"],
+        subject=record["subject"],
+        status=int(record["status"]),
+        request_id=record["request_id"],
         id=name,
         at=int(name.partition("-")[0]) / 1000,
     )

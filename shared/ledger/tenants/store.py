@@ -1,4 +1,4 @@
-"""The registry of tenants: who they are, what they may have, and whether they are let in."""
+"""The store of tenants: names, quotas, policies, and whether they are disabled."""
 
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -16,7 +16,7 @@ from shared.tenants import DEFAULT, Quotas, Tenant
 
 
 class Tenants:
-    """The tenants on record. The default one is always there. Safe to share between threads.
+    """The stored tenants. The default tenant always exists. Thread-safe.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -29,19 +29,19 @@ class Tenants:
         self._changes = Changes(client)
 
     def create(self, tenant: Tenant) -> Tenant | None:
-        """Put a tenant on record; None where there is one of this id."""
+        """Store a tenant. Return None if the id is already taken."""
         with store_errors():
-            at = self._create(
+            created_at = self._create(
                 keys=[keys.tenant(tenant.id), keys.TENANTS],
                 args=[tenant.id, json.dumps(written(tenant, _WRITE))],
             )
-        if at is None:
+        if created_at is None:
             return None
-        self._fences.renew_tenant(tenant.id, created_at=float(at))
+        self._fences.renew_tenant(tenant.id, created_at=float(created_at))
         return self.read(tenant.id)
 
     def read(self, tenant_id: str) -> Tenant | None:
-        """The tenant, or None where there is none."""
+        """Return the tenant, or None if it does not exist."""
         with store_errors():
             fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.tenant(tenant_id)))
         if not fields:
@@ -49,31 +49,31 @@ class Tenants:
         return read_tenant(fields)
 
     def all(self) -> list[Tenant]:
-        """Every tenant, the newest first; the default one is the last."""
+        """Return every tenant, newest first. The default tenant is the last."""
         with store_errors():
             ids = [name.decode() for name in cast("list[bytes]", self._client.zrevrange(keys.TENANTS, 0, -1))]
-            with self._client.pipeline(transaction=False) as asked:
-                for name in ids:
-                    asked.hgetall(keys.tenant(name))
-                rows = cast("list[dict[bytes, bytes]]", asked.execute())
-        found = list(readable("tenant", filter(None, rows), read_tenant))
-        return found if any(tenant.id == DEFAULT for tenant in found) else [*found, Tenant(DEFAULT)]
+            with self._client.pipeline(transaction=False) as pipeline:
+                for tenant_id in ids:
+                    pipeline.hgetall(keys.tenant(tenant_id))
+                rows = cast("list[dict[bytes, bytes]]", pipeline.execute())
+        tenants = list(readable("tenant", filter(None, rows), read_tenant))
+        return tenants if any(tenant.id == DEFAULT for tenant in tenants) else [*tenants, Tenant(DEFAULT)]
 
     def change(
         self, tenant_id: str, changes: Mapping[str, Any], *, versions: Collection[int] | None = None
     ) -> Tenant | None:
-        """Change the named fields of a tenant and no other; None if there is no such tenant.
+        """Change the named fields of a tenant and return it, or None if it does not exist.
 
         Args:
-            tenant_id: whose record.
+            tenant_id: the tenant.
             changes: new values by field: `name`, `disabled`, `quotas`, `quality_policy`.
-            versions: those that the record may have; None for any.
+            versions: expected versions of the record; None for any.
 
         Raises:
             RequestError: `precondition_failed`.
         """
         if tenant_id == DEFAULT:
-            self.create(Tenant(DEFAULT))  # it needs no record until something is to be said of it
+            self.create(Tenant(DEFAULT))  # it has no record until the first change
         texts = {name: _WRITE[name](value) for name, value in changes.items()}
         row = self._changes.apply(keys.tenant(tenant_id), texts, versions=versions)
         if row is None:
@@ -83,14 +83,14 @@ class Tenants:
         return read_tenant(row)
 
     def _fence(self, tenant_id: str) -> None:
-        """Bring the fences in line with the record, also where that changes meanwhile."""
+        """Make the fences match the record, even if it changes meanwhile."""
         fenced: bool | None = None
         while (tenant := self.read(tenant_id)) is not None and tenant.disabled is not fenced:
             fenced = tenant.disabled
             (self._fences.close_tenant if fenced else self._fences.open_tenant)(tenant_id)
 
     def delete(self, tenant_id: str) -> None:
-        """Forget a tenant; what it has is not touched. What was granted to it stays void, but for the default one."""
+        """Erase the record of a tenant but not its data. Its grants stay void, except those of the default tenant."""
         if tenant_id == DEFAULT:
             self._fences.open_tenant(tenant_id)
         else:
@@ -106,19 +106,19 @@ _WRITE: Final[Mapping[str, Callable[[Any], str]]] = {
     "quotas": lambda quotas: json.dumps(asdict(quotas)),
     "quality_policy": lambda policy: json.dumps(dict(policy)),
 }
-"""How each field that an operator decides is written."""
+"""How to encode each field that an operator can change."""
 
 
 def read_tenant(fields: Mapping[bytes, bytes]) -> Tenant:
-    """The tenant of these fields; what a newer version says beyond ours is left out."""
-    found = {name.decode(): value.decode() for name, value in fields.items()}
-    quotas: dict[str, Any] = json.loads(found["quotas"])
+    """Decode the record of a tenant. Fields of newer versions are ignored."""
+    record = {name.decode(): value.decode() for name, value in fields.items()}
+    quotas: dict[str, Any] = json.loads(record["quotas"])
     return Tenant(
-        id=found["id"],
-        name=found["name"],
-        created_at=float(found["created_at"]),
-        disabled=found["disabled"] == "1",
+        id=record["id"],
+        name=record["name"],
+        created_at=float(record["created_at"]),
+        disabled=record["disabled"] == "1",
         quotas=Quotas(rate=quotas.get("rate"), burst=quotas.get("burst"), jobs=quotas.get("jobs")),
-        quality_policy=json.loads(found["quality_policy"]),
-        version=int(found["version"]),
+        quality_policy=json.loads(record["quality_policy"]),
+        version=int(record["version"]),
     )

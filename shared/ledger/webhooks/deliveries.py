@@ -1,4 +1,4 @@
-"""Deliveries: the outbox made into attempts that are due, taken, recorded, and made again."""
+"""The store of deliveries: turns the outbox into deliveries, leases them to couriers, and records attempts."""
 
 import heapq
 import json
@@ -18,7 +18,7 @@ from shared.deliveries import Attempt, Delivery, DeliveryStatus, Event, LeasedDe
 from shared.errors import UnavailableError
 from shared.jobs import new_batch_id, shard_of
 from shared.ledger import keys, scripts
-from shared.ledger.connection import heard, is_cluster, store_errors
+from shared.ledger.connection import is_cluster, store_errors, subscribe
 from shared.ledger.jobs.records import pairs, readable
 from shared.ledger.webhooks.records import Row, event_texts, read_delivery, read_row
 from shared.tenants import DEFAULT
@@ -26,7 +26,7 @@ from shared.webhooks.schemas import Endpoint, EventType, Webhook, webhook_json
 
 PARTS: Final = ("common", "deliveries")
 AT_ONCE: Final = 200
-"""Entries of a log that are looked at in one go."""
+"""Log entries to read at once."""
 
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One delivery that an event is to have."""
+    """A delivery to create for an event."""
 
     destination: str
     endpoint: str | None = None
@@ -43,14 +43,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list, the newest first; `next` continues it where there is more."""
+    """Part of a list, newest first. `next` is the position of the next page, if any."""
 
     deliveries: tuple[Delivery, ...]
     next: tuple[float, str] | None
 
 
 class Deliveries:
-    """What is to be told, to whom, and what came of it. Safe to share between threads.
+    """The store of events and deliveries. Thread-safe.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -59,7 +59,7 @@ class Deliveries:
     def __init__(self, client: redis.Redis, *, shards: int) -> None:
         self._client = client
         self.shards = shards
-        self._unread: dict[int, int] = {}
+        self._unreadable: dict[int, int] = {}
         self._fan_out = scripts.register(client, "fan_out", beside=__package__, parts=PARTS)
         self._take = scripts.register(client, "take_deliveries", beside=__package__, parts=PARTS)
         self._keep = scripts.register(client, "keep_deliveries", beside=__package__)
@@ -67,35 +67,35 @@ class Deliveries:
         self._resend = scripts.register(client, "resend", beside=__package__, parts=PARTS)
 
     def rows(self, shard: int, *, most: int) -> list[Row]:
-        """The first rows of a shard's outbox; they stay there until they are fanned out.
+        """Return the first rows of a shard's outbox. They stay there until they are fanned out.
 
-        Rows that cannot be read, such as those of a newer version, are left for one who can.
+        Rows that cannot be read, such as those of a newer version, are left for a courier that can.
         """
         with store_errors():
-            found = cast("list[bytes]", self._client.lrange(keys.outbox(shard), 0, most - 1))
-        rows = [row for row in map(read_row, found) if row is not None]
-        unread = len(found) - len(rows)
-        if unread > self._unread.get(shard, 0):
-            log.error("outbox.unread", shard=shard, rows=unread)
-        self._unread[shard] = unread
+            texts = cast("list[bytes]", self._client.lrange(keys.outbox(shard), 0, most - 1))
+        rows = [row for row in map(read_row, texts) if row is not None]
+        unreadable = len(texts) - len(rows)
+        if unreadable > self._unreadable.get(shard, 0):
+            log.error("outbox.unread", shard=shard, rows=unreadable)
+        self._unreadable[shard] = unreadable
         return rows
 
     def fan_out(self, row: Row, plans: Sequence[Plan]) -> bool:
-        """Make an event of a row, and its deliveries, in one step; False where somebody else has done so."""
-        return self._made(row.event, plans, row=row.raw)
+        """Turn a row into an event and its deliveries in one step. Return False if another courier has done so."""
+        return self._create(row.event, plans, row=row.raw)
 
     def send_test(self, endpoint: Endpoint) -> Delivery:
-        """An event that nothing ended, for this endpoint alone, whatever it listens to."""
+        """Create a test event for this endpoint alone, regardless of its subscription."""
         now = time.time()
         name = event_id(new_batch_id(shard=secrets.randbelow(self.shards), now_ms=round(now * 1000)))
         event = Event(id=name, type=EventType.TEST, at=now, subject=endpoint.id, tenant=endpoint.tenant)
-        self._made(event, [Plan(destination=endpoint.id, endpoint=endpoint.id)], row=b"")
-        made = self.read(delivery_id(name, endpoint.id), tenant=endpoint.tenant)
-        if made is None:
+        self._create(event, [Plan(destination=endpoint.id, endpoint=endpoint.id)], row=b"")
+        delivery = self.read(delivery_id(name, endpoint.id), tenant=endpoint.tenant)
+        if delivery is None:
             raise LookupError(name)
-        return made
+        return delivery
 
-    def _made(self, event: Event, plans: Sequence[Plan], *, row: bytes) -> bool:
+    def _create(self, event: Event, plans: Sequence[Plan], *, row: bytes) -> bool:
         shard = shard_of(event.id)
         planned = [
             {
@@ -107,22 +107,22 @@ class Deliveries:
             for plan in plans
         ]
         with store_errors():
-            done = self._fan_out(
+            created = self._fan_out(
                 keys=[keys.outbox(shard)],
                 args=[keys.prefix(shard), row, json.dumps(event_texts(event)), json.dumps(planned)],
             )
-        return bool(done)
+        return bool(created)
 
     def take(
         self, *, most: int, hold: timedelta, per_destination: int, held: Mapping[str, int] | None = None
     ) -> list[LeasedDelivery]:
-        """What is to be sent now, at most so many; nobody else has it for `hold`.
+        """Lease up to `most` due deliveries. No other courier gets them for `hold`.
 
-        Destinations are served in turn, each with at most `per_destination` in hand, one where its last attempt failed,
-        none while it rests. With `held`, how many of each tenant the caller has in hand already, a tenant gets no more
-        of the caller's places than it leaves free, so that others always find some.
+        Destinations take turns. Each may have `per_destination` deliveries in progress, only one if its last attempt
+        failed, and none while it is paused. `held` is the number of deliveries of each tenant that the caller already
+        has: with it, a tenant may use at most as many of the caller's slots as stay free.
 
-        A shard of a cluster that is away has nothing to send: the others go on.
+        An unavailable shard of a cluster is skipped.
         """
         leased_deliveries: list[LeasedDelivery] = []
         tenants = None if held is None else Counter(held)
@@ -154,17 +154,17 @@ class Deliveries:
         return leased_deliveries
 
     def keep(self, leased_deliveries: Iterable[LeasedDelivery], *, hold: timedelta) -> None:
-        """Have these for another `hold` from now; those that somebody else has by now, or that ended, are left alone.
+        """Extend these leases to `hold` from now. Deliveries that were taken over or have ended are not changed.
 
-        A shard of a cluster that is away is passed over.
+        An unavailable shard of a cluster is skipped.
         """
-        held: dict[int, list[str]] = {}
+        tokens: dict[int, list[str]] = {}
         for leased in leased_deliveries:
-            held.setdefault(shard_of(leased.delivery.id), []).extend((leased.delivery.id, leased.token))
-        for shard, named in held.items():
+            tokens.setdefault(shard_of(leased.delivery.id), []).extend((leased.delivery.id, leased.token))
+        for shard, ids_and_tokens in tokens.items():
             try:
                 with store_errors():
-                    self._keep(keys=[keys.due(shard)], args=[keys.prefix(shard), hold.total_seconds(), *named])
+                    self._keep(keys=[keys.due(shard)], args=[keys.prefix(shard), hold.total_seconds(), *ids_and_tokens])
             except UnavailableError:
                 if not is_cluster(self._client):
                     raise
@@ -182,17 +182,17 @@ class Deliveries:
         event_keep: timedelta = timedelta(days=7),
         error: str | None = None,
     ) -> bool:
-        """Write what came of a delivery in hand; False when it is no longer this token's: nothing was written.
+        """Record the outcome of a leased delivery. Return False, without a change, if its token is stale.
 
         Args:
-            leased: the delivery in hand.
-            status: `pending` where it is to be tried again, else its end.
-            attempt: what was sent and answered; None where nothing was.
+            leased: the delivery.
+            status: `pending` to try again later, otherwise the final status.
+            attempt: request and response; None if no request was made.
             again_in: seconds until the next attempt.
-            unwell: whether the destination itself failed, and not only this delivery.
+            unwell: whether the destination as a whole failed, and not only this delivery.
             pause: seconds for which nothing is sent to the destination.
-            keep: how long the delivery can be read from its end on.
-            event_keep: the same of the event, from the end of its last delivery.
+            keep: how long the delivery can be read after it has ended.
+            event_keep: how long the event can be read after its last delivery has ended.
             error: why it ended without an attempt.
         """
         delivery = leased.delivery
@@ -223,31 +223,31 @@ class Deliveries:
     def signals(self, stop: threading.Event) -> Iterator[str]:
         """Yield whenever something is ready to be sent, until `stop`; signals during a lost connection are lost too."""
         channels = [keys.outbox_signal(shard) for shard in range(self.shards)]
-        return heard(self._client, channels, stop, every=timedelta(seconds=0.1))
+        return subscribe(self._client, channels, stop, every=timedelta(seconds=0.1))
 
     def next_due(self) -> float | None:
-        """Seconds until something can be sent, 0 where it can now; None where nothing waits."""
+        """Return the seconds until the next delivery is due, 0 if one is due now; None if none is waiting."""
         with store_errors():
             now = self._client.time()
-            first = [
+            heads = [
                 cast("list[tuple[bytes, float]]", self._client.zrange(keys.due(shard), 0, 0, withscores=True))
                 for shard in range(self.shards)
             ]
-        times = [rows[0][1] for rows in first if rows]
+        times = [rows[0][1] for rows in heads if rows]
         return max(0.0, min(times) - (now[0] + now[1] / 1e6)) if times else None
 
     def waiting(self) -> int:
-        """Rows of the outbox that nobody has fanned out yet."""
+        """Return the number of rows in the outbox that have not been fanned out."""
         with store_errors():
             return sum(int(self._client.llen(keys.outbox(shard))) for shard in range(self.shards))
 
     def read(self, name: str, *, tenant: str = DEFAULT) -> Delivery | None:
-        """The delivery, or None where the tenant has none of this id, or no more."""
-        found = self._read_all([name])
-        return found[0] if found and found[0].event.tenant == tenant else None
+        """Return the delivery, or None if the tenant has no delivery with this id."""
+        deliveries = self._read_all([name])
+        return deliveries[0] if deliveries and deliveries[0].event.tenant == tenant else None
 
     def attempts(self, name: str) -> list[Attempt]:
-        """The last attempts of a delivery, the oldest first."""
+        """Return the last attempts of a delivery, oldest first."""
         shard = shard_of(name)
         if shard >= self.shards:
             return []
@@ -256,15 +256,15 @@ class Deliveries:
         return [Attempt(**json.loads(row)) for row in rows]
 
     def of_subject(self, subject: str, *, tenant: str = DEFAULT) -> list[Delivery]:
-        """Every delivery of the end of this job or batch of the tenant."""
+        """Return every delivery of the completion event of the tenant's job, batch or session."""
         name = event_id(subject)
         shard = shard_of(name)
         if shard >= self.shards:
             return []
         with store_errors():
-            listed = cast("bytes | None", self._client.hget(keys.event(shard, name), "deliveries"))
-        found = self._read_all(listed.decode().split(" ")) if listed else []
-        return [one for one in found if one.event.tenant == tenant]
+            names = cast("bytes | None", self._client.hget(keys.event(shard, name), "deliveries"))
+        deliveries = self._read_all(names.decode().split(" ")) if names else []
+        return [delivery for delivery in deliveries if delivery.event.tenant == tenant]
 
     def of_destination(
         self,
@@ -274,47 +274,48 @@ class Deliveries:
         status: DeliveryStatus | None = None,
         before: tuple[float, str] | None = None,
     ) -> Page:
-        """The deliveries of a destination, the newest first; `before` is the `next` of the page before."""
+        """Return a page of a destination's deliveries, newest first. `before` is the `next` of the previous page."""
         merged = heapq.merge(
             *(self._logged(shard, destination, before=before) for shard in range(self.shards)), reverse=True
         )
-        found: list[Delivery] = []
-        while len(found) <= limit:
+        deliveries: list[Delivery] = []
+        while len(deliveries) <= limit:
             names = [name for _, (_, name) in zip(range(AT_ONCE), merged, strict=False)]
             if not names:
                 break
-            found += [one for one in self._read_all(names) if status is None or one.status is status]
-        shown = found[:limit]
-        more = len(found) > limit
-        return Page(tuple(shown), (shown[-1].created_at, shown[-1].id) if more and shown else None)
+            deliveries += [row for row in self._read_all(names) if status is None or row.status is status]
+        page = deliveries[:limit]
+        more = len(deliveries) > limit
+        return Page(tuple(page), (page[-1].created_at, page[-1].id) if more and page else None)
 
     def resend(self, name: str, *, tenant: str = DEFAULT) -> Delivery | None:
-        """Make the tenant's delivery due now, under its `webhook-id`, its schedule from the beginning.
+        """Make the tenant's delivery due now, with the same `webhook-id` and a new retry schedule.
 
-        None where there is none, or no more.
+        Return None if it does not exist.
         """
         shard = shard_of(name)
-        if self.read(name, tenant=tenant) is None:  # whose it is never changes
+        if self.read(name, tenant=tenant) is None:  # the owner never changes
             return None
         with store_errors():
             rows = self._resend(keys=[keys.delivery(shard, name)], args=[keys.prefix(shard), name])
         return None if rows is None else read_delivery(pairs(rows[0]), pairs(rows[1]))
 
     def resend_failed(self, destination: str, *, since: float, tenant: str = DEFAULT) -> int:
-        """Make every failed delivery of events since then due now; how many there were."""
+        """Make every failed delivery created since this time due now. Return their number."""
         resent = 0
         for shard in range(self.shards):
             names = [name for _, name in self._logged(shard, destination, before=None, since=since)]
             for start in range(0, len(names), AT_ONCE):
-                for one in self._read_all(names[start : start + AT_ONCE]):
-                    if one.status is DeliveryStatus.FAILED and self.resend(one.id, tenant=tenant) is not None:
+                for delivery in self._read_all(names[start : start + AT_ONCE]):
+                    failed = delivery.status is DeliveryStatus.FAILED
+                    if failed and self.resend(delivery.id, tenant=tenant) is not None:
                         resent += 1
         return resent
 
     def _logged(
         self, shard: int, destination: str, *, before: tuple[float, str] | None, since: float = 0.0
     ) -> Iterator[tuple[float, str]]:
-        """Time and id of a destination's deliveries on one shard, the newest first."""
+        """Yield creation time and id of a destination's deliveries on one shard, newest first."""
         key, start, top = keys.delivery_log(shard, destination), 0, "+inf" if before is None else repr(before[0])
         while True:
             with store_errors():
@@ -330,12 +331,12 @@ class Deliveries:
             start += AT_ONCE
 
     def _read_all(self, names: Sequence[str]) -> list[Delivery]:
-        known = [name for name in names if shard_of(name) < self.shards]
-        with store_errors(), self._client.pipeline(transaction=False) as asked:
-            for name in known:
+        valid = [name for name in names if shard_of(name) < self.shards]
+        with store_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for name in valid:
                 shard = shard_of(name)
-                asked.hgetall(keys.delivery(shard, name))
-                asked.hgetall(keys.event(shard, f"evt_{name.split('_')[1]}"))
-            rows = cast("list[dict[bytes, bytes]]", asked.execute())
+                pipeline.hgetall(keys.delivery(shard, name))
+                pipeline.hgetall(keys.event(shard, f"evt_{name.split('_')[1]}"))
+            rows = cast("list[dict[bytes, bytes]]", pipeline.execute())
         present = ((row, event) for row, event in zip(rows[::2], rows[1::2], strict=True) if row and event)
         return list(readable("delivery", present, lambda pair: read_delivery(*pair)))

@@ -1,4 +1,4 @@
-"""Webhook endpoints: who asked to be told, kept once, and beside every shard the ids of those who listen."""
+"""The store of webhook endpoints: one record each, and on every shard the ids of subscribed endpoints."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ import redis
 
 from shared.errors import ErrorCode, RequestError
 from shared.ledger import keys, scripts
-from shared.ledger.admission import refuse_where_void
+from shared.ledger.admission import refuse_if_void
 from shared.ledger.connection import store_errors
 from shared.ledger.jobs.records import pairs, readable
 from shared.ledger.versions import Changes, expected, refuse_stale, written
@@ -18,16 +18,17 @@ from shared.tenants import ANYTHING, DEFAULT, Grant
 from shared.webhooks.schemas import SUBSCRIBABLE, DisabledReason, Endpoint, EventType, PayloadForm, Secret
 
 MOST: Final = 1000
-"""Endpoints that a tenant may register."""
+"""Maximum number of endpoints per tenant."""
 MAX_SECRETS: Final = 8
-"""Secrets that an endpoint signs with at once; each adds a signature to every callback."""
+"""Maximum number of active secrets per endpoint. Each one adds a signature to every callback."""
 
 
 class Endpoints:
-    """The registry of endpoints. Safe to share between threads.
+    """The store of endpoints. Thread-safe.
 
-    A script of one shard cannot look into the registry, so each shard has, for each type of event, the set of those
-    who listen. A set is changed after the record: who is in it has one. `mend` heals what a crash left between the two.
+    A script of one shard cannot read the records, so each shard has, for each event type, a set of subscribed
+    endpoints. Sets are changed after the record, so every member has one. `mend` repairs what a crash between the two
+    steps left.
 
     Raises (every method):
         UnavailableError: `store_unavailable`.
@@ -43,14 +44,14 @@ class Endpoints:
         self._failed = scripts.register(client, "endpoint_failed", beside=__package__, parts=())
 
     def create(self, endpoint: Endpoint, *, grant: Grant = ANYTHING) -> Endpoint:
-        """Put an endpoint with its one secret on record, enabled; it is told of what ends from now on.
+        """Store an endpoint with its first secret, enabled. It is notified of completions from now on.
 
         Raises:
             RequestError: `too_many_endpoints`; `forbidden`: the tenant was disabled or erased.
         """
         fields = {"id": endpoint.id, "tenant": endpoint.tenant, "enabled": "1", **written(endpoint, _WRITE)}
         with store_errors():
-            at = self._create(
+            created_at = self._create(
                 keys=[
                     keys.endpoint(endpoint.id),
                     keys.endpoints(endpoint.tenant),
@@ -66,34 +67,35 @@ class Endpoints:
                     "" if grant.since is None else repr(grant.since),
                 ],
             )
-        if at == b"void":
-            refuse_where_void([b"void", b"tenant"])
-        if at is None:
-            raise RequestError(ErrorCode.TOO_MANY_ENDPOINTS, f"There are {MOST} endpoints already, which is the most.")
+        if created_at == b"void":
+            refuse_if_void([b"void", b"tenant"])
+        if created_at is None:
+            detail = f"The tenant already has {MOST} endpoints, the maximum. Delete one first."
+            raise RequestError(ErrorCode.TOO_MANY_ENDPOINTS, detail)
         created = self.read(endpoint.id)
-        if created is None:  # deleted in this moment
-            raise RequestError(ErrorCode.ENDPOINT_NOT_FOUND, "The endpoint was deleted as soon as it was made.")
+        if created is None:  # deleted meanwhile
+            raise RequestError(ErrorCode.ENDPOINT_NOT_FOUND, "The endpoint was deleted while it was being created.")
         self._listen(created)
         return created
 
     def read(self, endpoint_id: str) -> Endpoint | None:
-        """The endpoint, or None where there is none."""
+        """Return the endpoint, or None if it does not exist."""
         with store_errors():
             fields = cast("dict[bytes, bytes]", self._client.hgetall(keys.endpoint(endpoint_id)))
         return _read(fields) if fields else None
 
     def all(self, *, tenant: str = DEFAULT) -> list[Endpoint]:
-        """Every endpoint of the tenant, the newest first."""
+        """Return every endpoint of the tenant, newest first."""
         with store_errors():
             ids = cast("list[bytes]", self._client.zrevrange(keys.endpoints(tenant), 0, -1))
-            with self._client.pipeline(transaction=False) as asked:
-                for name in ids:
-                    asked.hgetall(keys.endpoint(name.decode()))
-                rows = cast("list[dict[bytes, bytes]]", asked.execute())
+            with self._client.pipeline(transaction=False) as pipeline:
+                for endpoint_id in ids:
+                    pipeline.hgetall(keys.endpoint(endpoint_id.decode()))
+                rows = cast("list[dict[bytes, bytes]]", pipeline.execute())
         return list(readable("endpoint", filter(None, rows), _read))
 
     def listening(self, shard: int, event_type: EventType, *, tenant: str = DEFAULT) -> list[str]:
-        """The ids of the tenant's endpoints that are to be told of an event of this type on this shard, now."""
+        """Return the ids of the tenant's endpoints that are notified of events of this type on this shard."""
         with store_errors():
             members = cast("set[bytes]", self._client.smembers(keys.listeners(shard, event_type, tenant)))
         return sorted(name.decode() for name in members)
@@ -101,12 +103,12 @@ class Endpoints:
     def change(
         self, endpoint_id: str, changes: Mapping[str, Any], *, versions: Collection[int] | None = None
     ) -> Endpoint | None:
-        """Change the named fields of an endpoint and no other; None if there is no such endpoint.
+        """Change the named fields of an endpoint and return it, or None if it does not exist.
 
         Args:
-            endpoint_id: whose record.
+            endpoint_id: the endpoint.
             changes: new values by field: `url`, `description`, `events`, `payload`, `include_embeddings`, `headers`.
-            versions: those that the record may have; None for any.
+            versions: expected versions of the record; None for any.
 
         Raises:
             RequestError: `precondition_failed`.
@@ -115,36 +117,36 @@ class Endpoints:
         return self._changed(endpoint_id, texts, versions=versions)
 
     def enable(self, endpoint_id: str) -> Endpoint | None:
-        """Tell it again, of what ends from now on. None where there is none."""
-        gone = ("disabled_reason", "disabled_at", "failing_since")
-        return self._changed(endpoint_id, {"enabled": "1"}, removed=gone)
+        """Enable an endpoint; it is notified of completions from now on. Return None if it does not exist."""
+        removed = ("disabled_reason", "disabled_at", "failing_since")
+        return self._changed(endpoint_id, {"enabled": "1"}, removed=removed)
 
     def disable(self, endpoint_id: str, reason: DisabledReason) -> Endpoint | None:
-        """Tell it nothing more. None where there is none."""
+        """Disable an endpoint. Return None if it does not exist."""
         fields = {"enabled": "0", "disabled_reason": reason.value}
         return self._changed(endpoint_id, fields, stamped=("disabled_at",))
 
     def rotate(self, endpoint_id: str, secret: str, *, overlap: timedelta) -> Endpoint | None:
-        """Sign with a new secret, and with up to seven older ones for so long. None if there is no such endpoint."""
+        """Add a secret. Up to seven older ones stay valid for `overlap`. Return None if the endpoint does not exist."""
         with store_errors():
             row = self._rotate(keys=[keys.endpoint(endpoint_id)], args=[secret, overlap.total_seconds(), MAX_SECRETS])
         return None if row is None else _read(pairs(row))
 
     def failed(self, endpoint_id: str) -> timedelta | None:
-        """Note an attempt that came to nothing; how long none has come to anything. None where there is no endpoint."""
+        """Record a failed attempt. Return the time since the first consecutive failure; None without an endpoint."""
         with store_errors():
-            found = self._failed(keys=[keys.endpoint(endpoint_id)])
-        return None if found is None else timedelta(seconds=float(found[1]) - float(found[0]))
+            reply = self._failed(keys=[keys.endpoint(endpoint_id)])
+        return None if reply is None else timedelta(seconds=float(reply[1]) - float(reply[0]))
 
     def succeeded(self, endpoint_id: str) -> None:
-        """Note an attempt that came to something."""
+        """Record a successful attempt."""
         with store_errors():
             self._client.hdel(keys.endpoint(endpoint_id), "failing_since")
 
     def delete(self, endpoint_id: str, *, versions: Collection[int] | None = None) -> bool:
-        """Erase an endpoint and its secrets; False where there was none. What was still to be sent to it is not.
+        """Erase an endpoint and its secrets. Return False if it does not exist. Pending deliveries are not sent.
 
-        The record goes first: a change at the same time then finds none, and takes the endpoint out of the sets again.
+        The record is erased first: a concurrent change then finds none and removes the endpoint from the sets.
 
         Raises:
             RequestError: `precondition_failed`.
@@ -162,26 +164,26 @@ class Endpoints:
         return bool(deleted)
 
     def mend(self) -> None:
-        """Make the sets beside the shards those of the registry again."""
+        """Make the sets of subscribed endpoints match the records."""
         with store_errors():
-            known = cast("set[bytes]", self._client.smembers(keys.ENDPOINT_TENANTS))
-        for tenant in sorted({DEFAULT, *(name.decode() for name in known)}):
+            tenants = cast("set[bytes]", self._client.smembers(keys.ENDPOINT_TENANTS))
+        for tenant in sorted({DEFAULT, *(name.decode() for name in tenants)}):
             for endpoint in self.all(tenant=tenant):
                 self._listen(endpoint)
             for shard in range(self._shards):
                 for event_type in SUBSCRIBABLE:
-                    self._drop_strangers(shard, event_type, tenant)
+                    self._drop_unsubscribed(shard, event_type, tenant)
 
-    def _drop_strangers(self, shard: int, event_type: EventType, tenant: str) -> None:
+    def _drop_unsubscribed(self, shard: int, event_type: EventType, tenant: str) -> None:
         key = keys.listeners(shard, event_type, tenant)
         with store_errors():
             members = cast("set[bytes]", self._client.smembers(key))
         for member in sorted(members):
-            name = member.decode()
-            found = self.read(name)  # read after the set: whoever joined it meanwhile has a record
-            if found is None or found.tenant != tenant or not _listens(found, event_type):
+            endpoint_id = member.decode()
+            endpoint = self.read(endpoint_id)  # after reading the set: a member added meanwhile has a record
+            if endpoint is None or endpoint.tenant != tenant or not _is_subscribed(endpoint, event_type):
                 with store_errors():
-                    self._client.srem(key, name)
+                    self._client.srem(key, endpoint_id)
 
     def _changed(
         self,
@@ -201,25 +203,28 @@ class Endpoints:
         return endpoint
 
     def _listen(self, endpoint: Endpoint) -> None:
-        """Bring the sets of listeners in line with the record, also where that changes or is deleted meanwhile."""
+        """Make the sets match the record, even if it changes or is deleted meanwhile."""
         written = endpoint
         while True:
             self._write_listeners(written)
             current = self.read(endpoint.id) or replace(endpoint, enabled=False)
-            if all(_listens(current, event_type) == _listens(written, event_type) for event_type in SUBSCRIBABLE):
+            if all(
+                _is_subscribed(current, event_type) == _is_subscribed(written, event_type)
+                for event_type in SUBSCRIBABLE
+            ):
                 return
             written = current
 
     def _write_listeners(self, endpoint: Endpoint) -> None:
-        with store_errors(), self._client.pipeline(transaction=False) as heard:
+        with store_errors(), self._client.pipeline(transaction=False) as pipeline:
             for shard in range(self._shards):
                 for event_type in SUBSCRIBABLE:
                     key = keys.listeners(shard, event_type, endpoint.tenant)
-                    (heard.sadd if _listens(endpoint, event_type) else heard.srem)(key, endpoint.id)
-            heard.execute()
+                    (pipeline.sadd if _is_subscribed(endpoint, event_type) else pipeline.srem)(key, endpoint.id)
+            pipeline.execute()
 
 
-def _listens(endpoint: Endpoint, event_type: EventType) -> bool:
+def _is_subscribed(endpoint: Endpoint, event_type: EventType) -> bool:
     return endpoint.enabled and event_type in endpoint.events
 
 
@@ -231,26 +236,26 @@ _WRITE: Final[Mapping[str, Callable[[Any], str]]] = {
     "include_embeddings": lambda included: str(int(included)),
     "headers": lambda headers: json.dumps(dict(headers)),
 }
-"""How each field that an owner decides is written."""
+"""How to encode each field that the owner can change."""
 
 
 def _read(fields: Mapping[bytes, bytes]) -> Endpoint:
-    found: dict[str, str] = {name.decode(): value.decode() for name, value in fields.items()}
-    reason, disabled_at, since = (found.get(name) for name in ("disabled_reason", "disabled_at", "failing_since"))
+    record: dict[str, str] = {name.decode(): value.decode() for name, value in fields.items()}
+    reason, disabled_at, since = (record.get(name) for name in ("disabled_reason", "disabled_at", "failing_since"))
     return Endpoint(
-        id=found["id"],
-        url=found["url"],
-        events=tuple(map(EventType, json.loads(found["events"]))),
-        secrets=tuple(Secret(**secret) for secret in json.loads(found["secrets"])),
-        tenant=found["tenant"],
-        description=found["description"],
-        payload=PayloadForm(found["payload"]),
-        include_embeddings=found["include_embeddings"] == "1",
-        headers=json.loads(found["headers"]),
-        enabled=found["enabled"] == "1",
+        id=record["id"],
+        url=record["url"],
+        events=tuple(map(EventType, json.loads(record["events"]))),
+        secrets=tuple(Secret(**secret) for secret in json.loads(record["secrets"])),
+        tenant=record["tenant"],
+        description=record["description"],
+        payload=PayloadForm(record["payload"]),
+        include_embeddings=record["include_embeddings"] == "1",
+        headers=json.loads(record["headers"]),
+        enabled=record["enabled"] == "1",
         disabled_reason=None if reason is None else DisabledReason(reason),
         disabled_at=None if disabled_at is None else float(disabled_at),
         failing_since=None if since is None else float(since),
-        created_at=float(found["created_at"]),
-        version=int(found["version"]),
+        created_at=float(record["created_at"]),
+        version=int(record["version"]),
     )

@@ -1,4 +1,4 @@
-"""Deliveries and their events as the store keeps them: rows of the outbox, and fields of hashes, read and written."""
+"""Codec of the records of webhooks: rows of the outbox, events and deliveries."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from shared.webhooks.schemas import EventType, Webhook, read_webhook
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the outbox: what happened, and whom the subject itself named."""
+    """A row of the outbox: the event, and the webhook that was submitted with its subject."""
 
     raw: bytes
     event: Event
@@ -21,7 +21,7 @@ class Row:
 
 
 def read_row(raw: bytes) -> Row | None:
-    """The row, or None where it cannot be read, as one of a newer version."""
+    """Decode a row. Return None if it cannot be read, such as a row of a newer version."""
     try:
         return _row_of(raw)
     except (ValueError, LookupError, TypeError):
@@ -29,30 +29,30 @@ def read_row(raw: bytes) -> Row | None:
 
 
 def _row_of(raw: bytes) -> Row:
-    found = json.loads(raw)
+    record = json.loads(raw)
     event = Event(
-        id=event_id(found["id"]),
-        type=EventType(found["type"]),
-        at=float(found["at"]),
-        subject=found["id"],
-        operation=found.get("operation"),
-        code=found.get("code"),
-        status=found.get("status"),
-        total=found.get("total"),
-        counts=_counts(found.get("counts")),
-        tenant=found["tenant"],
-        context=RequestContext(found.get("request_id"), found.get("traceparent")),
+        id=event_id(record["id"]),
+        type=EventType(record["type"]),
+        at=float(record["at"]),
+        subject=record["id"],
+        operation=record.get("operation"),
+        code=record.get("code"),
+        status=record.get("status"),
+        total=record.get("total"),
+        counts=_counts(record.get("counts")),
+        tenant=record["tenant"],
+        context=RequestContext(record.get("request_id"), record.get("traceparent")),
     )
-    webhook = found.get("webhook")
+    webhook = record.get("webhook")
     return Row(raw, event, None if webhook is None else read_webhook(webhook))
 
 
-def _counts(found: Mapping[str, int] | None) -> dict[Status, int] | None:
-    return None if found is None else {Status(status): int(count) for status, count in found.items()}
+def _counts(counts: Mapping[str, int] | None) -> dict[Status, int] | None:
+    return None if counts is None else {Status(status): int(count) for status, count in counts.items()}
 
 
 def event_texts(event: Event) -> dict[str, str]:
-    """The fields that an event is kept in."""
+    """Encode an event as the fields of its record."""
     texts = {
         "id": event.id,
         "type": event.type.value,
@@ -61,39 +61,39 @@ def event_texts(event: Event) -> dict[str, str]:
         "tenant": event.tenant,
     }
     texts |= event.context.texts
-    more: dict[str, Any] = {name: getattr(event, name) for name in ("operation", "code", "status", "total")}
-    texts |= {name: str(value) for name, value in more.items() if value is not None}
+    optional: dict[str, Any] = {name: getattr(event, name) for name in ("operation", "code", "status", "total")}
+    texts |= {name: str(value) for name, value in optional.items() if value is not None}
     return texts | ({} if event.counts is None else {"counts": json.dumps(event.counts)})
 
 
 def read_delivery(row: Mapping[bytes, bytes], event: Mapping[bytes, bytes]) -> Delivery:
-    """The delivery of these fields, and of those of its event."""
-    found = {name.decode(): value.decode() for name, value in row.items()}
-    known = {name.decode(): value.decode() for name, value in event.items()}
+    """Decode a delivery from its record and that of its event."""
+    record = {name.decode(): value.decode() for name, value in row.items()}
+    event_record = {name.decode(): value.decode() for name, value in event.items()}
     return Delivery(
-        id=found["id"],
+        id=record["id"],
         event=Event(
-            id=known["id"],
-            type=EventType(known["type"]),
-            at=float(known["at"]),
-            subject=known["subject"],
-            operation=known.get("operation"),
-            code=known.get("code"),
-            status=known.get("status"),
-            total=int(known["total"]) if "total" in known else None,
-            counts=_counts(json.loads(known["counts"])) if "counts" in known else None,
-            tenant=known["tenant"],
-            context=RequestContext(known.get("request_id"), known.get("traceparent")),
+            id=event_record["id"],
+            type=EventType(event_record["type"]),
+            at=float(event_record["at"]),
+            subject=event_record["subject"],
+            operation=event_record.get("operation"),
+            code=event_record.get("code"),
+            status=event_record.get("status"),
+            total=int(event_record["total"]) if "total" in event_record else None,
+            counts=_counts(json.loads(event_record["counts"])) if "counts" in event_record else None,
+            tenant=event_record["tenant"],
+            context=RequestContext(event_record.get("request_id"), event_record.get("traceparent")),
         ),
-        destination=found["destination"],
-        endpoint=found.get("endpoint"),
-        webhook=read_webhook(found["webhook"]) if "webhook" in found else None,
-        status=DeliveryStatus(found["status"]),
-        attempts=int(found["attempts"]),
-        tries=int(found["tries"]),
-        next_at=float(found["next_at"]) if "next_at" in found else None,
-        created_at=float(found["created_at"]),
-        ended_at=float(found["ended_at"]) if "ended_at" in found else None,
-        last_status=int(found["last_status"]) if "last_status" in found else None,
-        last_error=found.get("last_error"),
+        destination=record["destination"],
+        endpoint=record.get("endpoint"),
+        webhook=read_webhook(record["webhook"]) if "webhook" in record else None,
+        status=DeliveryStatus(record["status"]),
+        attempts=int(record["attempts"]),
+        tries=int(record["tries"]),
+        next_at=float(record["next_at"]) if "next_at" in record else None,
+        created_at=float(record["created_at"]),
+        ended_at=float(record["ended_at"]) if "ended_at" in record else None,
+        last_status=int(record["last_status"]) if "last_status" in record else None,
+        last_error=record.get("last_error"),
     )
