@@ -31,7 +31,7 @@ def said(*arguments: str) -> str:
 def test_the_labelled_pairs_have_no_errors_and_are_too_few_for_a_table(tmp_path: Path) -> None:
     text = said("pairs", str(labelled("pairs.csv")), "--out", str(tmp_path))
     assert "23 pairs of the same person, 80 of different people" in text
-    assert "0.350   0 [0, 0.037] (0 of 80)                  0 [0, 0.13] (0 of 23)  <- the pack's" in text
+    assert "0.350   0 [0, 0.037] (0 of 80)                  0 [0, 0.13] (0 of 23)  <- threshold of the pack" in text
     assert "30,000 of different people are needed" in text
     assert [path.name for path in tmp_path.iterdir()] == [CURVE]
     assert not (tmp_path / CALIBRATION).exists()
@@ -41,7 +41,7 @@ def test_the_labelled_screens_are_refused_and_the_live_pass() -> None:
     text = said("liveness", str(labelled("liveness.csv")))
     assert "screen       2 pictures: 0 live, 2 spoof, 0 uncertain  APCER 0 [0, 1] (0 of 2)" in text
     assert "live         5 pictures: 5 live, 0 spoof, 0 uncertain  BPCER 0 [0, 0.6] (0 of 5)" in text
-    assert "Too few to name a rate: screen, live" in text
+    assert "Too few pictures to state a rate: screen, live" in text
 
 
 def test_the_table_of_effects_is_printed_for_the_labelled_pairs() -> None:

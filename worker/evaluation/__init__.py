@@ -1,1 +1,1 @@
-"""How well a pack decides on labelled pictures: error rates of verification and of passive liveness."""
+"""Error rates of verification and passive liveness on labelled pictures."""

@@ -1,4 +1,4 @@
-"""Command line: `python -m worker.evaluation pairs | liveness | effects`, on the pictures of a labelled table."""
+"""Command line: `python -m worker.evaluation pairs | liveness | effects`, on a table of labelled pictures."""
 
 import argparse
 import json
@@ -37,7 +37,7 @@ Say = Callable[[str], object]
 
 
 def main(arguments: Sequence[str] | None = None, *, say: Say = print) -> int:
-    """Run one command. Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage."""
+    """Run one command. Exit status: 0 success, 1 failure (see standard error), 2 usage error."""
     options = _parser().parse_args(arguments)
     try:
         COMMANDS[options.command](options, say)
@@ -91,12 +91,14 @@ def _write(
     source = options.source or f"{count} pictures of {options.table.name}"
     populations = [each for group in groups if (each := group.table(source=source))]
     calibration = table(scores, contract=info.contract, source=source, populations=populations)
-    (folder / CALIBRATION).unlink(missing_ok=True)  # an older one must not pass for this one's
+    (folder / CALIBRATION).unlink(missing_ok=True)  # an older table must not be mistaken for the new one
     if calibration is None:
-        say(f"No {CALIBRATION}: the pairs support fewer than two false-match rates, and a table needs two.")
+        say(
+            f"{CALIBRATION} was not written: the pairs support fewer than two false-match rates, and a table needs two."
+        )
         return
     (folder / CALIBRATION).write_text(json.dumps(asdict(calibration), indent=2) + "\n", encoding="utf-8")
-    say(f"The table is in {folder / CALIBRATION}: give it to the pack's manifest as `calibration`.")
+    say(f"The table is in {folder / CALIBRATION}: add it to the pack's manifest as `calibration`.")
 
 
 def _liveness(options: argparse.Namespace, say: Say) -> None:
@@ -123,15 +125,15 @@ def _effects(options: argparse.Namespace, say: Say) -> None:
     reader = _reader(options)
     info = reader.engine.info
     say(f"{info.pack}, {info.contract}, {info.provider}: reading {len(labelled.pictures)} pictures")
-    read = laboratory(
+    room = laboratory(
         reader.engine, labelled, params=reader.params, max_pixels=reader.max_pixels, threads=reader.threads
     )
-    for line in report.refusals(read.refused):
+    for line in report.refusals(room.refused):
         say(line)
-    if not read.samples:
-        msg = f"None of the pictures of {table} has a face that is clearly meant."
+    if not room.samples:
+        msg = f"None of the pictures in {table} has exactly one prominent face."
         raise SettingsError(msg)
-    for line in effects(read):
+    for line in effects(room):
         say(line)
 
 
@@ -159,25 +161,35 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m worker.evaluation", description="Error rates on labelled pictures."
     )
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--pictures", type=Path, help="folder that the table's paths begin in (the table's own)")
-    common.add_argument("--pack", help="model pack (VULTUS_PACK)")
-    common.add_argument("--models-dir", type=Path, help="folder of the packs (VULTUS_MODELS_DIR)")
     common.add_argument(
-        "--select", choices=get_args(Select), default="prominent", help="which of several faces is meant"
+        "--pictures",
+        type=Path,
+        help="folder that the paths in the table are relative to (default: the folder of the table)",
+    )
+    common.add_argument("--pack", help="model pack (default: VULTUS_PACK)")
+    common.add_argument("--models-dir", type=Path, help="folder of the packs (default: VULTUS_MODELS_DIR)")
+    common.add_argument(
+        "--select", choices=get_args(Select), default="prominent", help="which of several faces to choose"
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    pairs = commands.add_parser("pairs", parents=[common], help="false-match and false-non-match rates, and a table")
-    pairs.add_argument(
-        "table", type=Path, help="CSV with image1, image2, same; or image, person for every pair; group where known"
+    pairs = commands.add_parser(
+        "pairs", parents=[common], help="false-match and false-non-match rates, and a calibration table"
     )
-    pairs.add_argument("--out", type=Path, default=Path(".data/calibration"), help="folder of the results")
-    pairs.add_argument("--source", help="what the table says of its pictures")
+    pairs.add_argument(
+        "table",
+        type=Path,
+        help="CSV with image1, image2, same; or image, person to compare every pair; optionally group",
+    )
+    pairs.add_argument("--out", type=Path, default=Path(".data/calibration"), help="folder for the results")
+    pairs.add_argument("--source", help="description of the pictures, for the calibration table")
     live = commands.add_parser("liveness", parents=[common], help="APCER and BPCER")
-    live.add_argument("table", type=Path, help="CSV with image, label (live, spoof), attack (its kind)")
-    measured = commands.add_parser("effects", parents=[common], help="what damage and quality gates do to decisions")
-    measured.add_argument("table", type=Path, nargs="?", help=f"as for pairs; {PAIRS} in the folder of the pictures")
+    live.add_argument("table", type=Path, help="CSV with image, label (live, spoof), attack (kind of attack)")
+    measured = commands.add_parser("effects", parents=[common], help="how damage and quality gates affect decisions")
     measured.add_argument(
-        "--most", type=int, default=40, help="pictures to read, spread over the people; 40 take a few minutes"
+        "table", type=Path, nargs="?", help=f"as for pairs (default: {PAIRS} in the folder of the pictures)"
+    )
+    measured.add_argument(
+        "--most", type=int, default=40, help="number of pictures to read, spread over the people; 40 take a few minutes"
     )
     return parser
 

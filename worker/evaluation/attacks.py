@@ -10,17 +10,17 @@ from worker.evaluation.intervals import Rate
 from worker.evaluation.labels import Presentation
 
 UNNAMED: Final = "unnamed"
-"""Species of an attack whose kind the table does not say."""
+"""Species of attacks whose kind is not given in the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Pictures of one kind: how they were judged, and how many of them could not be."""
+    """Pictures of one kind: their outcomes, and the number of pictures that could not be judged."""
 
     name: str
     outcomes: Mapping[Literal["live", "spoof", "uncertain"], int]
     silent: int
-    """No single face, or refused by the model: the non-responses of the standard."""
+    """Pictures without a single face or rejected by the model: non-responses in terms of the standard."""
 
     @property
     def judged(self) -> int:
@@ -29,29 +29,29 @@ class Group:
 
     @property
     def passed(self) -> Rate:
-        """Share judged live, of those with an outcome."""
+        """Share of the judged pictures that are live."""
         return Rate(self.outcomes["live"], self.judged)
 
     @property
     def refused(self) -> Rate:
-        """Share not judged live: `spoof` and `uncertain` alike, because neither lets a person in."""
+        """Share of the judged pictures that are `spoof` or `uncertain`, because neither admits a person."""
         return Rate(self.judged - self.outcomes["live"], self.judged)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found over all pictures."""
+    """The outcomes of all pictures."""
 
     species: list[Group]
-    """Attacks by kind: APCER is the share of a kind that passes."""
+    """Attacks by kind; APCER is the share of a kind that passes."""
     live: Group
-    """Bona fide presentations: BPCER is the share that is refused."""
+    """Bona fide presentations; BPCER is the share that is refused."""
     others: list[Group]
-    """Pictures with other labels, in no rate."""
+    """Pictures with other labels, which count in no rate."""
 
     @property
     def worst(self) -> Group | None:
-        """The kind of attack that passes most often: the standard reports APCER as its rate, not as a mean."""
+        """The kind of attack that passes most often; the standard defines APCER as its rate, not as a mean."""
         judged = [group for group in self.species if group.judged]
         return max(judged, key=lambda group: group.passed.share) if judged else None
 

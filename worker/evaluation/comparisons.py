@@ -1,4 +1,4 @@
-"""Compares labelled pictures: each pair of a table, or every picture with every other."""
+"""Compare labelled pictures: each pair of a table, or every picture with every other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from worker.evaluation.rates import Scores, Similarities
 from worker.evaluation.reading import Vector
 
 ODDEST: Final = 5
-"""Pairs that are shown from each end, where wrong labels gather."""
+"""Number of pairs shown at each extreme, where wrong labels are likely."""
 BLOCK: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """A pair whose similarity is far from what its label says."""
+    """A pair whose similarity contradicts its label."""
 
     similarity: float
     one: Path
@@ -28,52 +28,52 @@ class Odd:
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
-    """Similarities of both kinds, and the pairs that look least like their label."""
+    """Similarities of genuine and impostor pairs, and the pairs that contradict their labels most."""
 
     scores: Scores
     alike: list[Odd]
-    """Of different people, the most similar first."""
+    """Pairs of different people, most similar first."""
     unlike: list[Odd]
-    """Of one person, the least similar first."""
+    """Pairs of one person, least similar first."""
 
 
 def compared(pairs: Sequence[Pair], vectors: Mapping[Path, Vector]) -> Comparisons:
-    """The pairs whose pictures both have a vector.
+    """Compare the pairs whose pictures both have a vector.
 
     Raises:
-        SettingsError: no pair of the one kind or the other is left.
+        SettingsError: no genuine or no impostor pairs are left.
     """
     genuine, impostor = _of_pairs(pairs, vectors)
     return _judged([_array(genuine)], [_array(impostor)], unlike=genuine, alike=impostor)
 
 
 def similarities_of_pairs(pairs: Sequence[Pair], vectors: Mapping[Path, Vector]) -> tuple[Similarities, Similarities]:
-    """Of the pairs of one person and of those of two; either may be empty."""
+    """Return the similarities of genuine and of impostor pairs; either may be empty."""
     genuine, impostor = _of_pairs(pairs, vectors)
     return _array(genuine), _array(impostor)
 
 
 def _of_pairs(pairs: Sequence[Pair], vectors: Mapping[Path, Vector]) -> tuple[list[Odd], list[Odd]]:
-    known = [pair for pair in pairs if pair.one in vectors and pair.two in vectors]
-    found = [
+    compared_pairs = [
         (pair.same, Odd(float(np.clip(vectors[pair.one] @ vectors[pair.two], -1, 1)), pair.one, pair.two))
-        for pair in known
+        for pair in pairs
+        if pair.one in vectors and pair.two in vectors
     ]
-    return [odd for same, odd in found if same], [odd for same, odd in found if not same]
+    return [odd for same, odd in compared_pairs if same], [odd for same, odd in compared_pairs if not same]
 
 
 def everyone(portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]) -> Comparisons:
-    """Every picture that has a vector with every other one; 13,000 pictures take about a gigabyte.
+    """Compare every picture that has a vector with every other; 13,000 pictures need about a gigabyte.
 
     Raises:
-        SettingsError: no pair of the one kind or the other is left.
+        SettingsError: no genuine or no impostor pairs are left.
     """
     parts, odd = _each_with_each(portraits, vectors)
     return _judged(parts[True], parts[False], unlike=odd[True], alike=odd[False])
 
 
 def similarities(portraits: Sequence[Portrait], vectors: Mapping[Path, Vector]) -> tuple[Similarities, Similarities]:
-    """Of pairs of one person and of pairs of two, among these pictures alone; either may be empty."""
+    """Return the similarities of genuine and of impostor pairs among these pictures; either may be empty."""
     parts, _ = _each_with_each(portraits, vectors)
     empty = np.empty(0, np.float32)
     return np.concatenate([empty, *parts[True]]), np.concatenate([empty, *parts[False]])
@@ -115,11 +115,11 @@ def _judged(
 
 
 def _least(values: Similarities) -> NDArray[np.intp]:
-    """Where the least few are, in no order; a block has a million pairs, too many to sort."""
+    """Return the indices of the smallest values, unordered; a block has a million pairs, too many to sort."""
     if len(values) <= ODDEST:
         return np.arange(len(values))
     return np.argpartition(values, ODDEST)[:ODDEST]
 
 
-def _array(found: list[Odd]) -> Similarities:
-    return np.array([odd.similarity for odd in found], np.float32)
+def _array(pairs: list[Odd]) -> Similarities:
+    return np.array([pair.similarity for pair in pairs], np.float32)

@@ -1,4 +1,4 @@
-"""Prints a table of measured effects: what damage, quality gates and rules do to decisions on labelled pictures."""
+"""The table of measured effects: how damage, quality gates and rules change decisions on labelled pictures."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -10,11 +10,11 @@ from worker.evaluation.effects_registration import registration
 
 Section = Callable[[Laboratory], Iterator[str]]
 SECTIONS: Final[tuple[Section, ...]] = (damage, registration, selection, orientation)
-"""Each measures one thing and yields its part of the table, in this order."""
+"""The sections of the table, in order."""
 
 
 def effects(laboratory: Laboratory, sections: tuple[Section, ...] = SECTIONS) -> Iterator[str]:
-    """The lines of the table, with an empty line before each section."""
+    """Yield the lines of the table, with an empty line before each section."""
     for section in sections:
         yield ""
         yield from section(laboratory)

@@ -1,4 +1,4 @@
-"""Measures what damage does to verification: strangers that match, and pairs of one person that do not."""
+"""Measure how damage affects verification: strangers that match, and pairs of one person that do not."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,14 +15,14 @@ HEADINGS: Final = (
     f"{'':<48}{'found':>8}{'before':>14}{'after':>12}{'match':>12}{'inconclusive':>14}",
 )
 LEGEND: Final = (
-    "Before: share of the pairs of different people above the threshold. After: share that is still a match when pairs",
-    "are inconclusive in which a face cannot be recognized. Pairs of one person: share that matches after, and share",
-    "that is inconclusive.",
+    "Before: share of the pairs of different people above the threshold. After: share that still matches if pairs with",
+    "an unrecognizable face are inconclusive. Pairs of one person: share that matches after, and share that is",
+    "inconclusive.",
 )
 
 
 def damage(laboratory: Laboratory) -> Iterator[str]:
-    """One row for each kind of damage, done to both pictures of a pair."""
+    """Yield one row for each kind of damage, applied to both pictures of a pair."""
     match = laboratory.engine.info.thresholds.match
     strangers, pairs = (int(np.triu(each).sum()) for each in (laboratory.people.different, laboratory.people.same))
     yield (
@@ -47,9 +47,9 @@ def _embedding(laboratory: Laboratory, kind: Kind | None, sample: Sample) -> Emb
 def _line(name: str, row: Row, laboratory: Laboratory, *, match: float) -> str:
     strangers, strangers_sure = similarities(row, laboratory.people.different)
     own, own_sure = similarities(row, laboratory.people.same)
-    found = [embedding is not None for embedding in row]
+    detected = [embedding is not None for embedding in row]
     return (
-        f"{name:<48}{percent(np.array(found)):>8}{percent(strangers > match):>14}"
+        f"{name:<48}{percent(np.array(detected)):>8}{percent(strangers > match):>14}"
         f"{percent((strangers > match) & strangers_sure):>12}{percent((own > match) & own_sure):>12}"
         f"{percent(~own_sure):>14}"
     )

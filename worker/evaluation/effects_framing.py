@@ -1,4 +1,4 @@
-"""Measures who else is in the frame and how it is turned: the face chosen, and what turned pictures register as."""
+"""Measure the effect of bystanders and of rotated pictures: which face is chosen, and what is registered."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,17 +17,17 @@ GRAY: Final = 127
 SAME_FACE: Final = 0.5
 """Overlap, as intersection over union, above which two boxes are the same face."""
 SAME_EMBEDDING: Final = 0.9
-"""Cosine to the upright picture's embedding above which a turned picture was read as well."""
+"""Cosine to the embedding of the upright picture above which a rotated picture was read equally well."""
 TURNS: Final = (0, 90, 180, 270)
 POLICIES: Final[tuple[Select, ...]] = get_args(Select)
 SHARES: Final = {"nobody else": 0.0, "half as wide, at the side": 0.5, "as wide, at the side": 1.0}
-"""Width of the other face as a share of the person's; the person stays in the middle."""
+"""Width of the other face as a share of the person's; the person stays in the center."""
 BESIDE: Final = "two people side by side"
 
 
 def selection(laboratory: Laboratory) -> Iterator[str]:
-    """Which face each policy chooses if somebody else is in the picture."""
-    yield f"SELECTION in {len(laboratory.samples)} pictures with another person; right: the labelled one was chosen"
+    """Yield which face each policy chooses if another person is in the picture."""
+    yield f"SELECTION in {len(laboratory.samples)} pictures with another person; right: the labelled person was chosen"
     yield ""
     yield f"{'the other face':<28}" + "".join(f"{policy:>20}" for policy in POLICIES)
     yield f"{'':<28}" + "".join(f"{'chosen':>12}{'right':>8}" for _ in POLICIES)
@@ -42,7 +42,7 @@ def selection(laboratory: Laboratory) -> Iterator[str]:
 
 
 def orientation(laboratory: Laboratory) -> Iterator[str]:
-    """What pictures register as that are delivered on their side or upside down."""
+    """Yield how pictures register that arrive on their side or upside down."""
     yield f"ORIENTATION of {len(laboratory.samples)} pictures, registered without quality gates and liveness"
     yield ""
     yield f"{'delivered':<16}{'not turned':>28}{'auto_orient':>28}"
@@ -60,7 +60,7 @@ def orientation(laboratory: Laboratory) -> Iterator[str]:
 
 
 def _choice(laboratory: Laboratory, name: str, policy: Select, index: int) -> bool | None:
-    """Whether the labelled face is chosen; None if no face is."""
+    """Return whether the labelled face is chosen; None if no face is."""
     sample = laboratory.samples[index]
     other = laboratory.samples[(index + 1) % len(laboratory.samples)]
     image, box = _beside(sample, other) if name == BESIDE else _with_bystander(sample, other, share=SHARES[name])
@@ -71,7 +71,7 @@ def _choice(laboratory: Laboratory, name: str, policy: Select, index: int) -> bo
 
 
 def _with_bystander(sample: Sample, other: Sample, *, share: float) -> tuple[Image, Box]:
-    """The person in the middle of a picture three times as wide, the other face in its right third."""
+    """Place the person in the center of a picture three times as wide, and the other face in its right third."""
     high, wide = sample.copy.shape[:2]
     image = np.full((high, 3 * wide, 3), GRAY, np.uint8)
     image[:, wide : 2 * wide] = sample.copy
@@ -82,7 +82,7 @@ def _with_bystander(sample: Sample, other: Sample, *, share: float) -> tuple[Ima
 
 
 def _beside(sample: Sample, other: Sample) -> tuple[Image, Box]:
-    """Both people next to each other, with faces of the same width."""
+    """Place both people side by side, with faces of the same width."""
     patch = _sized(other, _width(sample))
     high = max(patch.shape[0], sample.copy.shape[0])
     parts = [
@@ -93,7 +93,7 @@ def _beside(sample: Sample, other: Sample) -> tuple[Image, Box]:
 
 
 def _sized(sample: Sample, width: float) -> Image:
-    """A working copy whose face is so many pixels wide."""
+    """Resize a working copy so that its face has this width in pixels."""
     scale = width / _width(sample)
     return np.asarray(cv2.resize(sample.copy, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -108,7 +108,7 @@ def _shifted(box: Box, across: float) -> Box:
 
 
 def _turned(laboratory: Laboratory, degrees: int, auto_orient: bool, sample: Sample) -> float | None:  # noqa: FBT001 - given by partial
-    """Cosine of the registered embedding to the upright one's; None if the picture is refused."""
+    """Return the cosine of the registered embedding to the upright one; None if the picture is refused."""
     upright = laboratory.embedding(whole(sample.copy))
     params = RegisterParams(
         **{**laboratory.params.model_dump(), "auto_orient": auto_orient}, quality="off", skip_liveness=True

@@ -1,4 +1,4 @@
-"""Reads labelled pictures once and keeps what the sections of the table of effects share."""
+"""Read labelled pictures once, and keep what the sections of the table of effects share."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,49 +23,49 @@ from worker.images import Picture, decode
 from worker.operations import Work, min_long_side, person
 
 WIDEST: Final = 200
-"""Pixels of face width of a working copy: enough for every kind of damage, and quick to damage."""
+"""Face width of a working copy, in pixels: enough for every kind of damage, and fast to process."""
 MARGIN: Final = 1.0
-"""Surroundings of a working copy on each side, in widths and heights of the face's box."""
+"""Margin of a working copy on each side, in widths and heights of the face's box."""
 
 T = TypeVar("T")
 U = TypeVar("U")
 Row = Sequence[Embedding | None]
-"""One embedding for each sample, or None where no face was found."""
+"""One embedding per sample; None if no face was found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A labelled picture: its path, and its face with surroundings as a small picture."""
+    """A labelled picture: its path, and its face with a margin as a small picture."""
 
     path: Path
     copy: Image
     face: Detection
-    """In the pixels of `copy`."""
+    """In pixels of `copy`."""
     share: float
-    """Width of the face as a share of the root of the picture's area: the same however the picture is turned."""
+    """Width of the face relative to the square root of the picture's area, which rotation does not change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Laboratory:
-    """An engine, samples whose people are known, and threads to read with."""
+    """An engine, samples of known people, and the number of threads."""
 
     engine: Engine
     samples: tuple[Sample, ...]
     people: People
-    """Of the samples, in their order."""
+    """The people of the samples, in the same order."""
     params: OneFaceParams
     max_pixels: int
     threads: int
     refused: dict[Path, str] = field(default_factory=dict)
-    """Pictures without a face to work with, and why."""
+    """Pictures without a usable face, each with the reason."""
 
     def each(self, function: Callable[[T], U], items: Iterable[T]) -> list[U]:
-        """Apply a function to many items in several threads; results in their order."""
+        """Apply a function to all items in several threads; return the results in order."""
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(function, items))
 
     def picture(self, path: Path) -> Picture:
-        """The picture as a job reads it.
+        """Read a picture as a job does.
 
         Raises:
             ImageError: it cannot be read.
@@ -73,7 +73,7 @@ class Laboratory:
         return _decoded(path, self.params, self.engine, self.max_pixels)
 
     def embedding(self, picture: Picture) -> Embedding | None:
-        """Embedding of the person in a picture, found as a job finds it without turning it; None if nobody is found."""
+        """Embed the person in a picture as a job without `auto_orient` would; return None if no face is chosen."""
         work = Work(engine=self.engine, clock=_untimed, image=picture)
         subject = person.find(picture, self.params.model_copy(update={"auto_orient": False}), work)
         if subject.face is None:
@@ -90,7 +90,7 @@ class Laboratory:
 
 
 def laboratory(engine: Engine, people: People, *, params: OneFaceParams, max_pixels: int, threads: int) -> Laboratory:
-    """Read the pictures of these people. Those without one clear face are left out and listed in `refused`."""
+    """Read the pictures of these people; those without exactly one prominent face are listed in `refused`."""
 
     def sample(path: Path) -> Sample | str:
         try:
@@ -99,7 +99,7 @@ def laboratory(engine: Engine, people: People, *, params: OneFaceParams, max_pix
         except VultusError as error:
             return error.detail
         if subject.face is None:
-            return "no face was found" if subject.reason == "no_face" else "several faces may be meant"
+            return "no face was found" if subject.reason == "no_face" else "several faces are equally prominent"
         pixels, (x1, _, x2, _) = subject.picture.pixels, subject.face.box
         return Sample(path, *_working_copy(pixels, subject.face), share=(x2 - x1) / _side(pixels))
 
@@ -118,7 +118,7 @@ def laboratory(engine: Engine, people: People, *, params: OneFaceParams, max_pix
 
 
 def face_width(sample: Sample, picture: Picture) -> float:
-    """Width of the sample's face in the pixels of its picture."""
+    """Return the width of the sample's face in pixels of its picture."""
     return sample.share * _side(picture.pixels)
 
 
@@ -127,33 +127,33 @@ def _side(pixels: Image) -> float:
 
 
 def whole(pixels: Image) -> Picture:
-    """A picture that consists of these pixels."""
+    """Return a picture that consists of these pixels."""
     high, wide = pixels.shape[:2]
     return Picture(pixels, wide, high)
 
 
 def similarities(row: Row, pairs: Matrix) -> tuple[Similarities, Matrix]:
-    """Similarities of the pairs whose faces were both found; whether both can be recognised. One entry for a pair."""
-    there = np.array([embedding is not None for embedding in row], bool)
+    """Return, for each pair whose faces were both found, its similarity and whether both can be recognised."""
+    detected = np.array([embedding is not None for embedding in row], bool)
     size = next((len(embedding.vector) for embedding in row if embedding), 0)
     vectors = np.array([embedding.vector if embedding else [0.0] * size for embedding in row], np.float32)
     sure = np.array([embedding is not None and recognisable(embedding) for embedding in row], bool)
-    one, two = np.nonzero(np.triu(pairs & there[:, None] & there[None, :], 1))
+    one, two = np.nonzero(np.triu(pairs & detected[:, None] & detected[None, :], 1))
     return np.einsum("ij,ij->i", vectors[one], vectors[two]), sure[one] & sure[two]
 
 
 def percent(cases: Matrix) -> str:
-    """Share of the cases that are true, such as `12.5 %`; a dash without cases."""
+    """Format the share of true cases, such as `12.5 %`; a dash if there are none."""
     return f"{100 * float(cases.mean()):.1f} %" if cases.size else "-"
 
 
 def recognisable(embedding: Embedding) -> bool:
-    """Whether the face can be recognised; true if the pack has no measure for it."""
+    """Return whether the face can be recognised; true if the pack has no measure."""
     return embedding.recognisability is None or embedding.recognisability.recognisable
 
 
 def _working_copy(image: Image, face: Detection) -> tuple[Image, Detection]:
-    """The face with its surroundings, at most `WIDEST` pixels wide, and where it is in there."""
+    """Cut out the face with its margin, at most `WIDEST` pixels wide; return it and its position."""
     x1, y1, x2, y2 = face.box
     high, wide = image.shape[:2]
     aside, off = MARGIN * (x2 - x1), MARGIN * (y2 - y1)

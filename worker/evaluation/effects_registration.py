@@ -1,4 +1,4 @@
-"""Measures what the quality gates of a registration do: how many pictures they refuse, and how the others match."""
+"""Measure the quality gates of a registration: how many pictures they refuse, and how the others match."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from worker.images import Picture
 
 AS_THEY_ARE: Final = "as they are"
 FRUGAL: Final = "100 px, JPEG 75"
-"""Resampled to a face of 100 pixels."""
+"""Resampled to a face width of 100 pixels."""
 VARIANTS: Final = (AS_THEY_ARE, FRUGAL)
 PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
 HEADINGS: Final = (
@@ -28,26 +28,26 @@ HEADINGS: Final = (
     f"{'':<40}{'liveness':>10}{'before':>10}{'after':>10}{'fail their own':>16}",
 )
 LEGEND: Final = (
-    "Accepted: share of the pictures; the second column leaves liveness aside. True accepts: share of the pairs of one",
-    "person above the threshold, of all pictures and of the accepted ones (liveness aside). Accepted that fail their",
-    "own: accepted pictures that match less than half of the other accepted pictures of their person.",
+    "Accepted: share of the pictures; the second column ignores liveness. True accepts: share of the pairs of one",
+    "person above the threshold, among all pictures and among the accepted ones (ignoring liveness). Accepted that",
+    "fail their own: accepted pictures that match less than half of the other accepted pictures of their person.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """One picture: its embedding whatever the gates say, and its registration with each profile."""
+    """One picture: its embedding regardless of the gates, and its registration with each profile."""
 
     embedding: Embedding | None
     results: Mapping[Profile, RegisterResult]
 
     def failures(self, profile: Profile) -> set[str]:
-        """Names of the checks that fail."""
+        """Return the names of the failed checks."""
         return {check.name for check in self.results[profile].checks if not check.passed}
 
 
 def registration(laboratory: Laboratory) -> Iterator[str]:
-    """Shares accepted by each profile, how well those match, and what each gate refuses."""
+    """Yield the share that each profile accepts, how well those match, and what each gate refuses."""
     enrolments = {
         variant: laboratory.each(partial(_enrolment, laboratory, variant), laboratory.samples) for variant in VARIANTS
     }
@@ -78,7 +78,7 @@ def _enrolment(laboratory: Laboratory, variant: str, sample: Sample) -> Enrolmen
 
 def _frugal(picture: Picture, sample: Sample) -> Picture:
     width = face_width(sample, picture)
-    face = Detection(box=(0.0, 0.0, width, width), landmarks=(), score=1.0)  # only its width counts
+    face = Detection(box=(0.0, 0.0, width, width), landmarks=(), score=1.0)  # only its width matters
     return whole(resampled(picture.pixels, face))
 
 
@@ -97,7 +97,7 @@ def _line(variant: str, profile: Profile, enrolments: Sequence[Enrolment], labor
 
 
 def _strange(row: Sequence[Embedding | None], same: Matrix, *, match: float) -> int:
-    """How many of these match less than half of the others of their person."""
+    """Return how many of these match less than half of the others of their person."""
     alone = 0
     for index, embedding in enumerate(row):
         others = [row[other] for other in np.nonzero(same[index])[0].tolist()]
@@ -108,7 +108,7 @@ def _strange(row: Sequence[Embedding | None], same: Matrix, *, match: float) -> 
 
 
 def _gates(enrolments: Mapping[str, Sequence[Enrolment]]) -> Iterator[str]:
-    """What each gate refuses, and what it alone refuses: the price of the gate."""
+    """Yield what each gate refuses, and what it alone refuses, which is the cost of the gate."""
     profiles: tuple[Profile, ...] = ("standard", "strict")
     columns = [(profile, variant) for profile in profiles for variant in VARIANTS]
     refused: dict[tuple[Profile, str], Counter[str]] = {}

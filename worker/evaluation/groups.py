@@ -1,4 +1,4 @@
-"""Error rates within each group of people: where people look alike, strangers match more often than over all pairs."""
+"""Error rates within each group of people: where people look alike, strangers match more often."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,42 +17,42 @@ from worker.packs.calibration import GENERAL, Population
 
 @dataclass(frozen=True)
 class Within:
-    """Pairs whose people both belong to one group."""
+    """The pairs within one group."""
 
     name: str
     people: int | None
-    """None where the table does not tell the people apart."""
+    """None if the table does not name the people."""
     genuine: Similarities
     impostors: Impostors
 
     def fmr(self, threshold: float) -> Rate:
-        """Share of its pairs of different people above the threshold."""
+        """Return the false-match rate: share of impostor pairs above the threshold."""
         return self.impostors.fmr(threshold)
 
     def fnmr(self, threshold: float) -> Rate:
-        """Share of its pairs of one person that are not above the threshold."""
+        """Return the false-non-match rate: share of genuine pairs that are not above the threshold."""
         return Rate(int(np.count_nonzero(self.genuine <= np.float32(threshold))), len(self.genuine))
 
     def table(self, *, source: str) -> Population | None:
-        """Its table for a manifest; None where its pairs are too few for two rates."""
+        """Return the table for a manifest; None if there are too few pairs for two rates."""
         return population(self.name, self.impostors, people=self.people, source=source)
 
 
 def grouped(labels: Sequence[Pair] | Sequence[Portrait], vectors: Mapping[Path, Vector]) -> list[Within]:
-    """Every group that the table names, in the order of their names; rows without a group are left out.
+    """Return the groups of the table, sorted by name; rows without a group are ignored.
 
     Raises:
-        SettingsError: a group has the name that is kept for all people.
+        SettingsError: a group has the name that is reserved for all people.
     """
     names = sorted({label.group for label in labels if label.group})
     if GENERAL in names:
-        msg = f'a group cannot be called "{GENERAL}": that is the name of all people together'
+        msg = f'a group cannot be named "{GENERAL}": this name is reserved for all people'
         raise SettingsError(msg)
     return [_within(name, [label for label in labels if label.group == name], vectors) for name in names]
 
 
 def worst(groups: Sequence[Within], threshold: float) -> Within | None:
-    """The group whose strangers match most often at this threshold; of equal ones that with the fewest pairs."""
+    """Return the group with the highest false-match rate; of equal ones, the one with the fewest pairs."""
     counted = [group for group in groups if len(group.impostors.similarities)]
 
     def badness(group: Within) -> tuple[float, float]:

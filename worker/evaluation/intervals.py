@@ -1,4 +1,4 @@
-"""How far a counted error rate can be trusted."""
+"""Confidence intervals of measured error rates."""
 
 import math
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ from typing import Final
 from worker.packs.calibration import LEAST_FALSE_MATCHES
 
 Z: Final = 1.959963984540054
-"""Half width of a 95 % interval of the normal distribution, in standard deviations."""
+"""Half-width of the 95 % interval of the normal distribution, in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Errors among trials that did not influence each other."""
+    """Errors among independent trials."""
 
     errors: int
     trials: int
 
     @property
     def share(self) -> float:
-        """Observed rate; not a number without trials."""
+        """Observed rate; NaN without trials."""
         return self.errors / self.trials if self.trials else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval: Wilson's (1927), and the rule of three where no error was seen."""
+        """95 % interval: Wilson (1927), and the rule of three if no errors, or only errors, were observed."""
         if not self.trials:
             return 0.0, 1.0
         if not self.errors:
@@ -37,11 +37,11 @@ class Rate:
         return max(0.0, middle - reach), min(1.0, middle + reach)
 
     def __str__(self) -> str:
-        """Such as `0.0012 [0.0009, 0.0016] (36 of 30000)`."""
+        """Format the rate, such as `0.0012 [0.0009, 0.0016] (36 of 30000)`."""
         low, high = self.interval
         return f"{self.share:.2g} [{low:.2g}, {high:.2g}] ({self.errors} of {self.trials})"
 
 
 def pairs_needed(rate: float) -> int:
-    """Trials that a rate needs before it can be named: 30 errors (the rule of 30)."""
+    """Return the number of trials needed to state a rate: enough for 30 errors (the rule of 30)."""
     return math.ceil(LEAST_FALSE_MATCHES / rate * (1 - 1e-9))

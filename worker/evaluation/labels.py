@@ -1,4 +1,4 @@
-"""Reads tables of labelled pictures: pairs, people, and live or attack."""
+"""Read tables of labelled pictures: pairs, people, and live or attack."""
 
 import csv
 from collections.abc import Callable, Iterable
@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 
 from shared.errors import SettingsError
 
-SAID: Final = {"1": True, "true": True, "yes": True, "same": True, "0": False, "false": False, "no": False}
+LABELS: Final = {"1": True, "true": True, "yes": True, "same": True, "0": False, "false": False, "no": False}
 SHOWN: Final = 10
-"""Missing files named in one message."""
+"""Maximum number of missing files named in one message."""
 
 Row = dict[str, str]
 T = TypeVar("T")
@@ -24,45 +24,45 @@ class Pair:
     two: Path
     same: bool
     group: str = ""
-    """Group of people that both belong to; empty where the table names none."""
+    """Group that both people belong to; empty if not given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """A picture, and whose it is."""
+    """A picture and the person it shows."""
 
     picture: Path
     person: str
     group: str = ""
-    """Group of people that the person belongs to; empty where the table names none."""
+    """Group that the person belongs to; empty if not given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """A picture, and what was held before the camera."""
+    """A picture and what was presented to the camera."""
 
     picture: Path
     label: str
-    """`live`, `spoof`, or anything else: reported, and counted in no rate."""
+    """`live`, `spoof`, or anything else, which is reported but counts in no rate."""
     attack: str
-    """Kind of the attack (its species); empty where it is none."""
+    """Kind (species) of the attack; empty if there is none."""
 
 
 def read_pairs(table: Path, *, pictures: Path | None = None) -> list[Pair] | list[Portrait]:
-    """Pairs (columns image1, image2, same), or people (image, person) of whom every pair is to be formed.
+    """Read pairs (columns image1, image2, same), or people (image, person) from whom all pairs are formed.
 
-    A column group, where it is there, names the group of people that a row belongs to, such as those of one site.
-    Paths are relative to `pictures`, or to the table's folder. Tables that name a repository beside each path (columns
-    repo, path, repo2, path2) are read too: its `/` and `:` are `+` in the name of the folder.
+    An optional column `group` names the group of people that a row belongs to, such as those of one site. Paths are
+    relative to `pictures`, or to the folder of the table. Tables with a repository beside each path (columns repo,
+    path, repo2, path2) are supported, too: `/` and `:` in its name are `+` in the name of the folder.
 
     Raises:
-        SettingsError: the table cannot be read, a column or a label is missing, or a picture is not there.
+        SettingsError: the table cannot be read, a column or label is missing, or a picture does not exist.
     """
     rows, columns = _rows(table)
     base = pictures or table.parent
     if {"image", "person"} <= columns:
         portraits = _each(rows, table, lambda row: Portrait(base / row["image"], _text(row, "person"), _group(row)))
-        return _there(portraits, lambda portrait: [portrait.picture])
+        return _existing(portraits, lambda portrait: [portrait.picture])
     if {"image1", "image2", "same"} <= columns:
         ends = ("image1", ""), ("image2", "")
     elif {"path", "path2", "repo", "repo2", "same"} <= columns:
@@ -75,11 +75,11 @@ def read_pairs(table: Path, *, pictures: Path | None = None) -> list[Pair] | lis
         table,
         lambda row: Pair(_path(row, base, *ends[0]), _path(row, base, *ends[1]), _same(row), _group(row)),
     )
-    return _there(pairs, lambda pair: [pair.one, pair.two])
+    return _existing(pairs, lambda pair: [pair.one, pair.two])
 
 
 def read_presentations(table: Path, *, pictures: Path | None = None) -> list[Presentation]:
-    """Live pictures and attacks: columns image (or repo and path), label, and attack for its kind.
+    """Read live pictures and attacks: columns image (or repo and path), label, and attack for its kind.
 
     Raises:
         SettingsError: as for `read_pairs`.
@@ -97,22 +97,22 @@ def read_presentations(table: Path, *, pictures: Path | None = None) -> list[Pre
             _path(row, base, name, folder), _text(row, "label").lower(), (row.get("attack") or "").strip() or ""
         ),
     )
-    return _there(shown, lambda presentation: [presentation.picture])
+    return _existing(shown, lambda presentation: [presentation.picture])
 
 
 def _rows(table: Path) -> tuple[list[Row], set[str]]:
     try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
             rows = list(reader)
     except OSError as error:
         msg = f"{table} cannot be read: {error.strerror}"
         raise SettingsError(msg) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        msg = f"{table} is no table of comma-separated values in UTF-8: {error}"
+        msg = f"{table} is not a CSV file in UTF-8: {error}"
         raise SettingsError(msg) from None
     if not rows:
-        msg = f"{table} has no rows below its heading"
+        msg = f"{table} has no rows below its header"
         raise SettingsError(msg)
     return rows, set(reader.fieldnames or ())
 
@@ -142,10 +142,10 @@ def _group(row: Row) -> str:
 
 def _same(row: Row) -> bool:
     text = _text(row, "same").lower()
-    if text not in SAID:
+    if text not in LABELS:
         msg = "same must be 1 or 0"
         raise ValueError(msg)
-    return SAID[text]
+    return LABELS[text]
 
 
 def _path(row: Row, base: Path, column: str, folder: str) -> Path:
@@ -153,10 +153,10 @@ def _path(row: Row, base: Path, column: str, folder: str) -> Path:
     return base / (inside or "").replace("/", "+").replace(":", "+") / _text(row, column)
 
 
-def _there(labels: list[T], paths: Callable[[T], Iterable[Path]]) -> list[T]:
+def _existing(labels: list[T], paths: Callable[[T], Iterable[Path]]) -> list[T]:
     missing = sorted({str(path) for label in labels for path in paths(label) if not path.is_file()})
     if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        msg = f"{len(missing)} pictures are not there: {', '.join(missing[:SHOWN])}{more}"
+        msg = f"{len(missing)} pictures do not exist: {', '.join(missing[:SHOWN])}{more}"
         raise SettingsError(msg)
     return labels

@@ -1,4 +1,4 @@
-"""Turns a table of labels into pictures, and which two of them show the same person or different people."""
+"""Convert a table of labels to pictures, and to which pairs show the same person or different people."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ class People:
 
     pictures: tuple[Path, ...]
     same: Matrix
-    """Two pictures of one person; false on the diagonal."""
+    """Pairs of pictures of one person; false on the diagonal."""
     different: Matrix
-    """Two pictures of different people, as far as the labels say so."""
+    """Pairs of pictures of different people, according to the labels."""
 
     def at(self, indices: Sequence[int]) -> "People":
-        """Only these pictures, in this order."""
+        """Return only these pictures, in this order."""
         rows = np.array(indices, np.intp)
         grid = np.ix_(rows, rows)
         return People(tuple(self.pictures[index] for index in indices), self.same[grid], self.different[grid])
 
 
 def people(labels: Sequence[Pair] | Sequence[Portrait], *, most: int) -> People:
-    """At most `most` of the labelled pictures, spread evenly over the people.
+    """Return at most `most` of the labelled pictures, spread evenly over the people.
 
-    Pairs that are the same person are joined: if a is b, and b is c, then a is c. Of people whom no pair compares,
-    nothing is known: they are neither the same nor different.
+    Pairs of the same person are joined: if a is b and b is c, then a is c. People whom no pair compares are neither the
+    same nor different.
     """
     pictures = _pictures(labels)
     person = {path: path for path in pictures}
@@ -61,7 +61,7 @@ def people(labels: Sequence[Pair] | Sequence[Portrait], *, most: int) -> People:
 
 
 def _pictures(labels: Sequence[Pair] | Sequence[Portrait]) -> list[Path]:
-    """Every picture once, in the order of the table."""
+    """Return every picture once, in the order of the table."""
     paths: dict[Path, None] = {}
     for label in labels:
         for path in (label.one, label.two) if isinstance(label, Pair) else (label.picture,):
@@ -70,14 +70,14 @@ def _pictures(labels: Sequence[Pair] | Sequence[Portrait]) -> list[Path]:
 
 
 def _first(path: Path, person: dict[Path, Path]) -> Path:
-    """The picture that stands for the person of this one."""
+    """Return the picture that represents the person in this one."""
     while person[path] != path:
         path = person[path]
     return path
 
 
 def _spread(pictures: Sequence[Path], person: dict[Path, Path]) -> Iterator[Path]:
-    """Two pictures of everybody, then two more, and so on: pairs of one person are rarer than those of two."""
+    """Yield two pictures of each person, then two more, and so on, because pairs of one person are the rarer ones."""
     albums: dict[Path, list[Path]] = {}
     for path in pictures:
         albums.setdefault(person[path], []).append(path)

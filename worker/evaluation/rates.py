@@ -1,4 +1,4 @@
-"""Error rates of a verification over all thresholds, from the similarities of labelled pairs."""
+"""Error rates of verification over all thresholds, from the similarities of labelled pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from worker.evaluation.intervals import Rate, pairs_needed
 from worker.packs.calibration import Calibration, Point, Population
 
 TARGETS: Final = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""False-match rates that a table may name."""
+"""False-match rates that a table may contain."""
 GRAIN: Final = 1e-4
-"""Thresholds are rounded up to this: never towards more false matches."""
+"""Thresholds are rounded up to multiples of this, never toward more false matches."""
 LEAST_POINTS: Final = 2
-"""Of a table: it interpolates between them."""
+"""Minimum number of points in a table, which interpolates between them."""
 
 Similarities = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Impostors:
-    """Similarities of pairs of different people; match means similarity > threshold."""
+    """Similarities of pairs of different people; a match is a similarity above the threshold."""
 
     similarities: Similarities
 
     @cached_property
     def ordered(self) -> Similarities:
-        """The similarities, rising."""
+        """The similarities in ascending order."""
         return np.sort(self.similarities)
 
     def fmr(self, threshold: float) -> Rate:
-        """False-match rate: share of pairs of different people above the threshold (ISO/IEC 19795-1)."""
+        """Return the false-match rate: share of impostor pairs above the threshold (ISO/IEC 19795-1)."""
         above = len(self.ordered) - int(np.searchsorted(self.ordered, np.float32(threshold), side="right"))
         return Rate(above, len(self.ordered))
 
     def threshold_for(self, fmr: float) -> float:
-        """The lowest threshold, in steps of 0.0001, at which no more than this share of pairs matches."""
+        """Return the lowest threshold, in steps of 0.0001, at which at most this share of pairs matches."""
         allowed = int(fmr * len(self.ordered) * (1 + 1e-9))
         if allowed >= len(self.ordered):
             return -1.0
@@ -50,23 +50,23 @@ class Impostors:
 
 @dataclass(frozen=True)
 class Scores:
-    """Similarities of pairs of one person, and of pairs of two; match means similarity > threshold."""
+    """Similarities of genuine and impostor pairs; a match is a similarity above the threshold."""
 
     genuine: Similarities
     impostor: Similarities
 
     def __post_init__(self) -> None:
-        """Refuse to speak of rates where one side is missing."""
+        """Reject scores without genuine or without impostor pairs."""
         if not len(self.genuine) or not len(self.impostor):
             msg = (
-                f"{len(self.genuine)} pairs of the same person and {len(self.impostor)} of different people are left: "
-                "rates need both"
+                f"{len(self.genuine)} pairs of the same person and {len(self.impostor)} of different people are left; "
+                "both kinds are needed"
             )
             raise SettingsError(msg)
 
     @cached_property
     def impostors(self) -> Impostors:
-        """The pairs of different people alone."""
+        """The impostor pairs only."""
         return Impostors(self.impostor)
 
     @cached_property
@@ -74,21 +74,21 @@ class Scores:
         return np.sort(self.genuine), self.impostors.ordered
 
     def fmr(self, threshold: float) -> Rate:
-        """False-match rate: share of pairs of different people above the threshold (ISO/IEC 19795-1)."""
+        """Return the false-match rate: share of impostor pairs above the threshold (ISO/IEC 19795-1)."""
         return self.impostors.fmr(threshold)
 
     def fnmr(self, threshold: float) -> Rate:
-        """False-non-match rate: share of pairs of one person that are not above the threshold (ISO/IEC 19795-1)."""
+        """Return the false-non-match rate: share of genuine pairs not above the threshold (ISO/IEC 19795-1)."""
         below = int(np.searchsorted(self._sorted[0], np.float32(threshold), side="right"))
         return Rate(below, len(self.genuine))
 
     def threshold_for(self, fmr: float) -> float:
-        """The lowest threshold, in steps of 0.0001, at which no more than this share of impostor pairs matches."""
+        """Return the lowest threshold, in steps of 0.0001, at which at most this share of impostor pairs matches."""
         return self.impostors.threshold_for(fmr)
 
     @cached_property
     def equal(self) -> tuple[float, float]:
-        """Equal error rate and its threshold: where the two rates are nearest, their mean."""
+        """Equal error rate and its threshold: the mean of both rates where they are closest."""
         thresholds = np.unique(np.concatenate(self._sorted))
         genuine, impostor = self._sorted
         fnmr = np.searchsorted(genuine, thresholds, side="right") / len(genuine)
@@ -97,7 +97,7 @@ class Scores:
         return float(fmr[at] + fnmr[at]) / 2, float(thresholds[at])
 
     def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """FMR and FNMR at 1,000 thresholds between the least and the greatest similarity, rising."""
+        """Return FMR and FNMR at 1,000 ascending thresholds between the lowest and the highest similarity."""
         genuine, impostor = self._sorted
         ends = min(genuine[0], impostor[0]), max(genuine[-1], impostor[-1])
         thresholds = np.linspace(*ends, 1_000)
@@ -107,19 +107,19 @@ class Scores:
 
 
 def points(impostors: Impostors, targets: Sequence[float] = TARGETS) -> tuple[Point, ...]:
-    """The places of a table that these pairs can support: 30 false matches or more behind each, thresholds rising."""
-    found: list[Point] = []
+    """Return the points that these pairs support: at least 30 false matches each, with ascending thresholds."""
+    supported: list[Point] = []
     for target in targets:
         if len(impostors.similarities) < pairs_needed(target):
             break
         threshold = impostors.threshold_for(target)
-        if not found or threshold > found[-1].threshold:
-            found.append(Point(fmr=target, threshold=threshold))
-    return tuple(found)
+        if not supported or threshold > supported[-1].threshold:
+            supported.append(Point(fmr=target, threshold=threshold))
+    return tuple(supported)
 
 
 def table(scores: Scores, *, contract: str, source: str, populations: Sequence[Population] = ()) -> Calibration | None:
-    """The calibration of a manifest; None where the pairs are too few for two rates."""
+    """Return the calibration for a manifest; None if there are too few pairs for two rates."""
     supported = points(scores.impostors)
     if len(supported) < LEAST_POINTS:
         return None
@@ -134,7 +134,7 @@ def table(scores: Scores, *, contract: str, source: str, populations: Sequence[P
 
 
 def population(name: str, impostors: Impostors, *, people: int | None, source: str) -> Population | None:
-    """The table of one group for a manifest; None where its pairs are too few for two rates."""
+    """Return the table of one group for a manifest; None if there are too few pairs for two rates."""
     supported = points(impostors)
     if len(supported) < LEAST_POINTS:
         return None

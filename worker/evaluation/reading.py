@@ -1,4 +1,4 @@
-"""Reads labelled pictures as a job would: the one face of each, its embedding or its liveness."""
+"""Read labelled pictures as a job does: choose one face in each, and read its embedding or liveness."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,10 @@ from worker.engine.base import Detection, Engine
 from worker.images import Picture, decode
 from worker.operations import Work, min_long_side, person
 
-REASONS: Final[dict[FaceReason, str]] = {"no_face": "no face was found", "multiple_faces": "several faces count"}
+REASONS: Final[dict[FaceReason, str]] = {
+    "no_face": "no face was found",
+    "multiple_faces": "several faces are equally prominent",
+}
 
 T = TypeVar("T")
 Vector = NDArray[np.float32]
@@ -26,7 +29,7 @@ Vector = NDArray[np.float32]
 
 @dataclass
 class Readings(Generic[T]):
-    """What was read of each picture, and why the others could not be."""
+    """The readings of pictures, and the reasons why others were refused."""
 
     of: dict[Path, T] = field(default_factory=dict)
     refused: dict[Path, str] = field(default_factory=dict)
@@ -34,7 +37,7 @@ class Readings(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """An engine that reads pictures in several threads."""
+    """Reads pictures with an engine in several threads."""
 
     engine: Engine
     params: OneFaceParams
@@ -42,11 +45,11 @@ class Reader:
     threads: int
 
     def embeddings(self, pictures: Sequence[Path]) -> Readings[Embedding]:
-        """Embeddings, each with its recognisability."""
+        """Read the embeddings, each with its recognisability."""
         return self._read(pictures, _embedding)
 
     def liveness(self, pictures: Sequence[Path]) -> Readings[Liveness]:
-        """Tri-state readings at the pack's limits; one that the model refused to judge counts as refused."""
+        """Read liveness at the pack's limits; a face that the model cannot judge counts as refused."""
         return self._read(pictures, _liveness)
 
     def _read(self, pictures: Sequence[Path], read: Callable[[Work, Picture, Detection], T | str]) -> Readings[T]:
@@ -69,21 +72,21 @@ class Reader:
 
         distinct = sorted(set(pictures))
         with ThreadPoolExecutor(self.threads) as pool:
-            for path, said in zip(distinct, pool.map(one, distinct), strict=True):
-                if isinstance(said, str):
-                    readings.refused[path] = said
+            for path, reading in zip(distinct, pool.map(one, distinct), strict=True):
+                if isinstance(reading, str):
+                    readings.refused[path] = reading
                 else:
-                    readings.of[path] = said
+                    readings.of[path] = reading
         return readings
 
 
 def vectors(embeddings: Mapping[Path, Embedding]) -> dict[Path, Vector]:
-    """Unit vectors, each of shape (dimension,), float32."""
+    """Return the unit vectors, each of shape (dimension,), float32."""
     return {path: np.asarray(embedding.vector, np.float32) for path, embedding in embeddings.items()}
 
 
 def decided(embeddings: Mapping[Path, Embedding]) -> dict[Path, Embedding]:
-    """Those of faces that can be recognised: a verification gives no decision about the others."""
+    """Return the embeddings of recognizable faces; verification is inconclusive for the others."""
     return {
         path: each for path, each in embeddings.items() if not each.recognisability or each.recognisability.recognisable
     }

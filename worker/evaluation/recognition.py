@@ -1,4 +1,4 @@
-"""Says how the pack's measure of recognisability treats labelled pictures, and which limits would suit them."""
+"""Report how the recognisability limits of a pack affect labelled pictures, and suggest limits for them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ ALLOWED: Final = 0.001
 SHOWN: Final = 10
 
 Compare = Callable[[Mapping[Path, Similarities]], Comparisons]
-"""Similarities of all labelled pairs whose pictures both have a vector."""
+"""Compares all labelled pairs whose pictures both have a vector."""
 
 
 def recognition(
@@ -28,7 +28,7 @@ def recognition(
     measure: Measure,
     match: float,
 ) -> Iterator[str]:
-    """Refused pictures, the effect on pairs, and limits that would suit these pictures."""
+    """Yield the refused pictures, the effect on pairs, and limits that suit these pictures."""
     refused = {path: each for path, each in embeddings.items() if not _recognisable(each)}
     yield f"Recognisability ({measure.limits or 'the pack has no limits'}):"
     yield f"  pictures refused: {Rate(len(refused), len(embeddings))}"
@@ -48,7 +48,7 @@ def _effect(
     try:
         after = compare({path: vector for path, vector in vectors.items() if path not in refused}).scores
     except SettingsError:
-        yield "  too few pairs of recognisable faces are left to compare"
+        yield "  too few pairs of recognisable faces are left for a comparison"
         return
     total = len(before.genuine)
     yield f"  pairs of the same person that become inconclusive: {Rate(total - len(after.genuine), total)}"
@@ -56,7 +56,7 @@ def _effect(
 
 
 def _suggested(embeddings: list[Embedding]) -> Iterator[str]:
-    """Limits that refuse a share of `ALLOWED` of these pictures, or none where they are fewer."""
+    """Suggest limits that refuse a share of `ALLOWED` of these pictures, or none if there are too few."""
     if not embeddings:
         return
     lengths = sorted(each.length for each in embeddings)
@@ -71,11 +71,11 @@ def _suggested(embeddings: list[Embedding]) -> Iterator[str]:
         similarity = 1.0 - scores[min(spared, len(scores) - 1)]
         limits.insert(0, f'"max_similarity": {math.ceil(round(similarity * 100, 6)) / 100:g}')
     yield (
-        f"  limits that refuse at most {ALLOWED:.1%} of these pictures, if all of them are good, for the manifest: "
+        f"  limits for the manifest that refuse at most {ALLOWED:.1%} of these pictures, if all of them are good: "
         f'"recognisability": {{{", ".join(limits)}}}'
     )
     if len(embeddings) < (needed := round(1 / ALLOWED)):
-        yield f"  with {len(embeddings)} pictures these are guesses: use {needed:,} or more"
+        yield f"  with only {len(embeddings)} pictures, these are guesses: use at least {needed:,}"
 
 
 def _recognisable(embedding: Embedding) -> bool:

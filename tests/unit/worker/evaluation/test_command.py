@@ -48,10 +48,10 @@ def test_pairs_give_rates_a_picture_and_reasons_for_what_was_left_out(folder: Pa
     status, said = run("pairs", table(folder, text), "--out", str(folder / "out"))
     assert status == 0
     assert "1 pairs of the same person, 1 of different people" in said
-    assert "3 pictures were left out" in said
+    assert "3 pictures were skipped" in said
     assert "none.png: no face was found" in said
-    assert "two.png: several faces count" in said
-    assert "0.1   too few pairs: 300 of different people are needed (30 false matches), 1 are here" in said
+    assert "two.png: several faces are equally prominent" in said
+    assert "0.1   too few pairs: 300 of different people are needed (30 false matches), got 1" in said
     assert (folder / "out" / CURVE).read_text().startswith("<svg")
     assert not (folder / "out" / CALIBRATION).exists()
 
@@ -88,10 +88,10 @@ def test_groups_have_rates_of_their_own_and_the_worst_is_named(folder: Path) -> 
         rows.append(f"{number}.png,{number // 2},{'near' if near else 'far'}")
     status, said = run("pairs", table(folder, "\n".join(rows)), "--out", str(folder / "out"), "--source", "Made up.")
     assert status == 0
-    assert "Pairs within one group at 0.5, the pack's threshold:" in said
+    assert "Pairs within one group at 0.5, the threshold of the pack:" in said
     assert "Worst: near, with a false-match rate of 1" in said
     assert ", set by near" in said
-    assert "0.01   too few pairs (below 3,000) in far, near" in said
+    assert "0.01   too few pairs (fewer than 3,000) in far, near" in said
     made = TypeAdapter(Calibration).validate_python(json.loads((folder / "out" / CALIBRATION).read_text()))
     assert made.populations == ()
 
@@ -108,7 +108,7 @@ def test_liveness_prints_both_rates(folder: Path) -> None:
     rows = "white.png,live,\npink.png,live,\nyellow.png,spoof,screen\nnone.png,spoof,screen\n"
     status, said = run("liveness", table(folder, "image,label,attack\n" + rows))
     assert status == 0
-    assert "screen       2 pictures: 0 live, 1 spoof, 0 uncertain, 1 without an answer  APCER 0 [0, 1] (0 of 1)" in said
+    assert "screen       2 pictures: 0 live, 1 spoof, 0 uncertain, 1 not judged  APCER 0 [0, 1] (0 of 1)" in said
     assert "BPCER 0 [0, 1] (0 of 2)" in said
 
 
@@ -122,4 +122,4 @@ def test_what_is_missing_is_one_line_and_a_status(
 
 def test_pairs_without_a_usable_one_say_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("pairs", table(folder, "image1,image2,same\nwhite.png,none.png,1\n"))[0] == 1
-    assert "rates need both" in capsys.readouterr().err
+    assert "both kinds are needed" in capsys.readouterr().err

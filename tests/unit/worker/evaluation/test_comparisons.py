@@ -26,9 +26,9 @@ def test_a_pair_without_a_face_is_left_out() -> None:
 
 
 def test_where_one_side_is_empty_there_are_no_rates() -> None:
-    with pytest.raises(SettingsError, match="rates need both"):
+    with pytest.raises(SettingsError, match="both kinds are needed"):
         compared([Pair(A, B, same=True)], VECTORS)
-    with pytest.raises(SettingsError, match="rates need both"):
+    with pytest.raises(SettingsError, match="both kinds are needed"):
         everyone([], {})
 
 

@@ -47,7 +47,7 @@ def test_pictures_without_one_clear_face_are_left_out_with_the_reason(folder: Pa
     assert [sample.path.stem for sample in material.samples] == ["white"]
     assert {path.stem: reason for path, reason in material.refused.items()} == {
         "none": "no face was found",
-        "two": "several faces may be meant",
+        "two": "several faces are equally prominent",
     }
     assert material.people.same.shape == (1, 1)
 
@@ -136,4 +136,4 @@ def test_pictures_without_any_face_are_one_line_and_a_status(
 ) -> None:
     (folder / "own.csv").write_text("image,person\nnone.png,a\n")
     assert run(monkeypatch, str(folder / "own.csv"))[0] == 1
-    assert "has a face that is clearly meant" in capsys.readouterr().err
+    assert "has exactly one prominent face" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_presentations_have_a_label_and_a_kind_of_attack(folder: Path) -> None:
         ("left,right\na.jpg,b.jpg\n", "needs the columns image1, image2, same"),
         ("image1,image2,same\na.jpg,b.jpg,maybe\n", "line 2: same must be 1 or 0"),
         ("image1,image2,same\na.jpg,,1\n", "line 2: image2 is empty"),
-        ("image1,image2,same\na.jpg,z.jpg,1\n", r"1 pictures are not there: .*z\.jpg"),
+        ("image1,image2,same\na.jpg,z.jpg,1\n", r"1 pictures do not exist: .*z\.jpg"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(folder: Path, text: str, complaint: str) -> None:
@@ -88,5 +88,5 @@ def test_a_table_that_is_not_there_or_no_text_is_refused(folder: Path) -> None:
 
 def test_many_missing_pictures_are_not_all_named(folder: Path) -> None:
     rows = "".join(f"a.jpg,none{number}.jpg,1\n" for number in range(12))
-    with pytest.raises(SettingsError, match=r"12 pictures are not there: .* and 2 more"):
+    with pytest.raises(SettingsError, match=r"12 pictures do not exist: .* and 2 more"):
         read_pairs(written(folder, "image1,image2,same\n" + rows))

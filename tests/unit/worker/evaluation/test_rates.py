@@ -59,7 +59,7 @@ def test_no_threshold_lets_more_through_than_its_rate(similarities: list[float],
 
 @pytest.mark.parametrize("both", [([], [0.1]), ([0.1], [])])
 def test_rates_need_pairs_of_both_kinds(both: tuple[list[float], list[float]]) -> None:
-    with pytest.raises(SettingsError, match="rates need both"):
+    with pytest.raises(SettingsError, match="both kinds are needed"):
         Scores(*(np.array(values, np.float32) for values in both))
 
 

@@ -36,7 +36,7 @@ def test_good_pictures_lose_nothing_and_give_limits() -> None:
     assert "score >= 0.7, length >= 2" in text
     assert "pictures refused: 0 [0, 1] (0 of 3)" in text
     assert '"recognisability": {"max_similarity": 0.1, "min_length": 2.5}' in text
-    assert "with 3 pictures these are guesses: use 1,000 or more" in text
+    assert "with only 3 pictures, these are guesses: use at least 1,000" in text
     assert "inconclusive" not in text
 
 
