@@ -1,1 +1,1 @@
-"""What a person runs on one machine: install, demo, the local stack. The service itself imports nothing from here."""
+"""Developer commands for one machine: setup, demo, local stack. The service itself imports nothing from here."""

@@ -1,4 +1,4 @@
-"""Ask a vulnerability service about every locked package; where none is reachable, say so and go on."""
+"""Audit every locked package for known vulnerabilities; report if the vulnerability service is unreachable."""
 
 import re
 import subprocess
@@ -11,20 +11,20 @@ from tools.setup import ROOT
 
 UNREACHABLE: Final = re.compile(r"ConnectionError|Timeout|NameResolution|Max retries|ServiceError|ProxyError|SSLError")
 LOCKS: Final = ("dev.txt", "worker-gpu.txt")
-"""Together they hold every package of every set."""
+"""Together they contain every package of every set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was heard; `passed` is None where nobody answered."""
+    """The result for one lock file; `passed` is None if the service could not be reached."""
 
     packages: int
     passed: bool | None
-    told: str
+    report: str
 
 
 def audit(lock: Path) -> Audit:
-    """Ask about one locked set."""
+    """Audit one lock file."""
     packages = len(re.findall(r"^[A-Za-z0-9].*==", lock.read_text(encoding="utf-8"), flags=re.MULTILINE))
     command = [
         str(Path(sys.executable).parent / "pip-audit"),
@@ -37,20 +37,20 @@ def audit(lock: Path) -> Audit:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     except subprocess.TimeoutExpired:
-        return Audit(packages, None, "the vulnerability service did not answer in time")
-    told = (done.stdout + done.stderr).strip()
-    if done.returncode and "Found" not in told and UNREACHABLE.search(told):
-        return Audit(packages, None, "no vulnerability service is reachable from here: nothing was audited")
-    return Audit(packages, done.returncode == 0, told)
+        return Audit(packages, None, "the vulnerability service did not respond in time")
+    report = (done.stdout + done.stderr).strip()
+    if done.returncode and "Found" not in report and UNREACHABLE.search(report):
+        return Audit(packages, None, "the vulnerability service is unreachable: nothing was audited")
+    return Audit(packages, done.returncode == 0, report)
 
 
 def main() -> int:
-    """Audit the sets; fails where a known hole was found, not where nobody could be asked."""
+    """Audit all lock files; fail for known vulnerabilities, but not if the service is unreachable."""
     failed = False
     for name in LOCKS:
-        found = audit(ROOT / "requirements" / name)
-        failed = failed or found.passed is False
-        print(f"  {name}: {found.packages} packages: {found.told}")
+        result = audit(ROOT / "requirements" / name)
+        failed = failed or result.passed is False
+        print(f"  {name}: {result.packages} packages: {result.report}")
     return 1 if failed else 0
 
 

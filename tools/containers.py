@@ -1,7 +1,7 @@
-"""Run a command beside a Docker daemon with both images built: `python -m tools.containers pytest tests/containers`.
+"""Run a command with a Docker daemon and both images built: `python -m tools.containers pytest tests/containers`.
 
-A reachable daemon is used. Otherwise root starts one in network, mount and process namespaces of its own: when it ends,
-its containers, networks, firewall rules and mounts are gone with it. Images are kept in `.data/containers`.
+A reachable daemon is used. Otherwise, root starts one in separate network, mount and process namespaces; when it exits,
+its containers, networks, firewall rules and mounts disappear with it. Images are kept in `.data/containers`.
 """
 
 import os
@@ -21,7 +21,7 @@ DATA: Final = ROOT / ".data" / "containers"
 NEEDED: Final = ("dockerd", "debootstrap", "iptables", "slirp4netns", "unshare", "nsenter", "ip")
 PACKAGES: Final = "docker.io debootstrap iptables slirp4netns iproute2"
 START: Final = 60.0
-"""Seconds until the daemon must answer."""
+"""Seconds within which the daemon must respond."""
 INSIDE: Final = """
 set -e
 mount --make-rprivate /
@@ -30,15 +30,15 @@ ip link set lo up
 exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" -H "unix://$1/sock"
 """
 DOCKER: Final = next((path for path in ("/usr/bin/docker", shutil.which("docker")) if path and Path(path).exists()), "")
-"""The packaged client first: a wrapper elsewhere on the path may have no BuildKit."""
+"""The packaged client takes precedence: a wrapper elsewhere on the path may lack BuildKit."""
 
 
 class ContainersError(Exception):
-    """Containers are unavailable; the message says what to do."""
+    """Containers are not available; the message says what to do."""
 
 
 def docker(*arguments: str, environment: Mapping[str, str]) -> str:
-    """Run the Docker client and return what it printed.
+    """Run the Docker client and return its output.
 
     Raises:
         ContainersError: the client failed.
@@ -52,7 +52,7 @@ def docker(*arguments: str, environment: Mapping[str, str]) -> str:
 
 
 def reachable(environment: Mapping[str, str]) -> bool:
-    """Return True if a daemon answers."""
+    """Return whether a daemon responds."""
     return (
         bool(DOCKER)
         and not subprocess.run([DOCKER, "info"], env=environment, capture_output=True, check=False).returncode
@@ -64,7 +64,7 @@ def daemon() -> Iterator[tuple[dict[str, str], list[str]]]:
     """Yield the environment of a Docker client and the prefix of commands that reach published ports.
 
     Raises:
-        ContainersError: no daemon answers and none can be started.
+        ContainersError: no daemon responds and none can be started.
     """
     environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
     if reachable(environment):
@@ -72,7 +72,7 @@ def daemon() -> Iterator[tuple[dict[str, str], list[str]]]:
         return
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if os.geteuid() or missing:
-        msg = f"no Docker daemon answers; start one, or as root: apt-get install -y --no-install-recommends {PACKAGES}"
+        msg = f"no Docker daemon responds; start one, or as root: apt-get install -y --no-install-recommends {PACKAGES}"
         raise ContainersError(msg)
     DATA.mkdir(parents=True, exist_ok=True)
     environment["DOCKER_HOST"] = f"unix://{DATA}/sock"
@@ -111,13 +111,13 @@ def _wait(process: subprocess.Popen[bytes], environment: Mapping[str, str]) -> N
     deadline = time.monotonic() + START
     while not reachable(environment):
         if process.poll() is not None or time.monotonic() > deadline:
-            msg = f"dockerd does not start; the reason is at the end of {DATA / 'daemon.log'}"
+            msg = f"dockerd did not start; see the end of {DATA / 'daemon.log'}"
             raise ContainersError(msg)
         time.sleep(0.3)
 
 
 def base_images(environment: Mapping[str, str]) -> None:
-    """Make sure that both base images are there: pulled, or a stand-in made from Debian packages."""
+    """Provide both base images: pull them, or build substitutes from Debian packages."""
     lines = (ROOT / "Dockerfile.api").read_text(encoding="utf-8").splitlines()
     python = next(line.removeprefix("FROM ") for line in lines if line.startswith("FROM "))
     lines = (ROOT / "docker-compose.yml").read_text(encoding="utf-8").splitlines()
@@ -125,7 +125,7 @@ def base_images(environment: Mapping[str, str]) -> None:
     for tag in (python, store):
         if _present(tag, environment):
             continue
-        say(f"stand-in from Debian packages for {tag}: no image registry answers")
+        say(f"building a substitute for {tag} from Debian packages: no image registry is reachable")
         if tag == python:
             _python(tag, environment)
         else:
@@ -185,7 +185,7 @@ def _store(tag: str, python: str, environment: Mapping[str, str]) -> None:
 
 
 def build(environment: Mapping[str, str]) -> None:
-    """Build the images of gateway and worker, without a GPU."""
+    """Build the gateway and worker images, without GPU support."""
     for name, tag in (("api", "vultus-gateway:local"), ("worker", "vultus-worker-cpu:local")):
         begin = time.monotonic()
         docker(
@@ -196,20 +196,20 @@ def build(environment: Mapping[str, str]) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line without buffering."""
     sys.stdout.write(f"containers: {line}\n")
     sys.stdout.flush()
 
 
 def main(command: Sequence[str]) -> int:
-    """Run the command beside a daemon; its exit status, or 1 where there can be no daemon."""
+    """Run the command with a daemon; return its exit status, or 1 if no daemon is available."""
     os.chdir(ROOT)
     try:
         with daemon() as (environment, prefix):
             base_images(environment)
             build(environment)
-            told = {**environment, "CONTAINERS_READY": "1"}
-            return subprocess.run([*prefix, *command], env=told, check=False).returncode
+            marked = {**environment, "CONTAINERS_READY": "1"}
+            return subprocess.run([*prefix, *command], env=marked, check=False).returncode
     except (ContainersError, subprocess.CalledProcessError, OSError) as error:
         say(str(error))
         return 1

@@ -1,4 +1,4 @@
-"""`make demo`: one real photo through the real gateway, queue and worker, shown step by step; then all is stopped."""
+"""`make demo`: send one photo through the real gateway, queue and worker, show each step, then stop everything."""
 
 import json
 import os
@@ -34,20 +34,20 @@ COLOURS: Final = {"live": GREEN, "spoof": RED}
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot continue; the message says why."""
 
 
 def photo() -> Path:
-    """The photo to show: `IMAGE`, or the group picture that the insightface package ships.
+    """Return the photo to analyze: `IMAGE`, or the group picture that ships with the insightface package.
 
     Raises:
         DemoError: the file does not exist.
     """
-    asked = os.environ.get("IMAGE")
-    if asked:
-        path = Path(asked).expanduser()
+    image = os.environ.get("IMAGE")
+    if image:
+        path = Path(image).expanduser()
         if not path.is_file():
-            msg = f"IMAGE={asked}: file not found"
+            msg = f"IMAGE={image}: file not found"
             raise DemoError(msg)
         return path
     package = find_spec("insightface")
@@ -59,18 +59,18 @@ def photo() -> Path:
 
 @contextmanager
 def step(name: str) -> Iterator[list[str]]:
-    """Print a step with its outcome and duration."""
-    begin, said = time.monotonic(), [""]
+    """Print a step with its outcome, which the block puts in the yielded list, and its duration."""
+    begin, outcome = time.monotonic(), [""]
     if sys.stdout.isatty():
         print(f"  {name:<14} ...", end="", flush=True)
-    yield said
+    yield outcome
     if sys.stdout.isatty():
         print("\r\033[K", end="")
-    print(f"  {name:<14} {said[0]:<52} {time.monotonic() - begin:6.2f} s", flush=True)
+    print(f"  {name:<14} {outcome[0]:<52} {time.monotonic() - begin:6.2f} s", flush=True)
 
 
 def main() -> int:
-    """Run the demo; 0 where a face picture was analysed and written."""
+    """Run the demo; return 0 if the photo was analyzed and the annotated picture written."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     log: list[str] = []
     begin = time.monotonic()
@@ -83,11 +83,11 @@ def main() -> int:
                 settings={"VULTUS_LOG_FORMAT": "console", **TO_THIS_MACHINE, "VULTUS_WEBHOOK_SECRETS": secret},
                 sink=lambda name, line: log.append(f"{name:>9} | {line}"),
             )
-            heard: queue.Queue[Callback] = queue.Queue()
-            with stack_started(stack), receiving(secret=secret, heard=heard.put) as receiver:
+            callbacks: queue.Queue[Callback] = queue.Queue()
+            with stack_started(stack), receiving(secret=secret, heard=callbacks.put) as receiver:
                 job = _submit_and_follow(stack.url, source)
                 _submit_and_wait(stack.url, source)
-                _submit_and_be_called(stack.url, source, receiver, heard)
+                _submit_and_be_called(stack.url, source, receiver, callbacks)
                 _show(job)
                 picture = _annotate(source, job["result"]["faces"])
     except (DemoError, StackError, requests.RequestException) as error:
@@ -99,46 +99,44 @@ def main() -> int:
         print("\ndemo: stopped")
         return 130
     print(f"\n  picture        {os.path.relpath(picture)}")
-    print(f"  stopped        nothing is left running; {time.monotonic() - begin:.1f} s in all")
-    print(
-        "\nNext: `make up` serves on http://127.0.0.1:8000, docs/clients.md has a call for each way to get an answer."
-    )
+    print(f"  stopped        no process is left running; {time.monotonic() - begin:.1f} s in total")
+    print("\nNext: `make up` serves on http://127.0.0.1:8000. See docs/clients.md for each way to receive results.")
     return 0
 
 
 @contextmanager
 def stack_started(stack: Stack) -> Iterator[None]:
-    """The stack, each part of its start shown as a step."""
+    """Start the stack and show each part as a step."""
     with ExitStack() as stopping:
-        with step("stores") as said:
+        with step("stores") as outcome:
             stopping.enter_context(stack)
-            said[0] = "Valkey: ledger (fsync on every write) and broker"
-        with step("gateway") as said:
+            outcome[0] = "Valkey: ledger (fsync on every write) and broker"
+        with step("gateway") as outcome:
             stack.wait_gateway(START_WITHIN)
-            said[0] = stack.url
-        with step("worker") as said:
+            outcome[0] = stack.url
+        with step("worker") as outcome:
             health = stack.wait_ready(START_WITHIN)
-            said[0] = f"{health.get('model_pack')} loaded and warmed"
+            outcome[0] = f"{health.get('model_pack')} loaded and warmed"
         yield
 
 
 def _submit_and_follow(url: str, source: Path) -> dict[str, Any]:
-    """Submit, then listen to the job's events until its end."""
-    with step("submit") as said:
+    """Submit a job and follow its events until it completes."""
+    with step("submit") as outcome:
         answer = _post(url, source, operation="analyze", metadata='{"made_by": "make demo"}')
         if answer.status_code != requests.codes.accepted:
             raise DemoError(_refusal(source, answer))
         job: dict[str, Any] = answer.json()
         size = source.stat().st_size / 1024
-        said[0] = f"202  {source.name}, {size:.0f} KiB -> {job['id'][:16]}..."
+        outcome[0] = f"202  {source.name}, {size:.0f} KiB -> {job['id'][:16]}..."
     seen: list[str] = []
-    with step("events") as said:
+    with step("events") as outcome:
         for name, data in _events(url + job["urls"]["events"]):
             if name == "end":
                 job = data
             else:
                 seen.append(data.get("status", name))
-        said[0] = " -> ".join(seen)
+        outcome[0] = " -> ".join(seen)
     if job["status"] != "succeeded":
         msg = f"the job ended as {job['status']}: {(job['error'] or {}).get('detail')}"
         raise DemoError(msg)
@@ -146,30 +144,30 @@ def _submit_and_follow(url: str, source: Path) -> dict[str, Any]:
 
 
 def _submit_and_wait(url: str, source: Path) -> None:
-    """One call that answers with the finished job."""
-    with step("prefer: wait") as said:
+    """Submit a job and wait for it in the same call."""
+    with step("prefer: wait") as outcome:
         answer = _post(url, source, operation="detect", headers={"Prefer": f"wait={JOB_WITHIN:g}"})
         if answer.status_code != requests.codes.ok:
             raise DemoError(_refusal(source, answer))
         faces = len(answer.json()["result"]["faces"])
-        said[0] = f"200  {faces} face{'' if faces == 1 else 's'}, submitted and answered in one call"
+        outcome[0] = f"200  {faces} face{'' if faces == 1 else 's'}, submitted and completed in one call"
 
 
-def _submit_and_be_called(url: str, source: Path, receiver: str, heard: "queue.Queue[Callback]") -> None:
-    """A job that brings an address, and the signed callback that arrives there."""
-    with step("webhook") as said:
+def _submit_and_be_called(url: str, source: Path, receiver: str, callbacks: "queue.Queue[Callback]") -> None:
+    """Submit a job with a webhook and receive the signed callback."""
+    with step("webhook") as outcome:
         answer = _post(url, source, operation="detect", webhook=json.dumps({"url": receiver}))
         if answer.status_code != requests.codes.accepted:
             raise DemoError(_refusal(source, answer))
         try:
-            callback = heard.get(timeout=JOB_WITHIN)
+            callback = callbacks.get(timeout=JOB_WITHIN)
         except queue.Empty:
             msg = f"no callback arrived within {JOB_WITHIN:g} s"
             raise DemoError(msg) from None
         if callback.problem:
-            msg = f"the callback's signature does not hold: {callback.problem}"
+            msg = f"the signature of the callback is invalid: {callback.problem}"
             raise DemoError(msg)
-        said[0] = f"{callback.body['type']}, signature holds, {callback.id[:16]}..."
+        outcome[0] = f"{callback.body['type']}, signature valid, {callback.id[:16]}..."
 
 
 def _post(url: str, source: Path, *, headers: dict[str, str] | None = None, **form: str) -> requests.Response:
@@ -179,12 +177,12 @@ def _post(url: str, source: Path, *, headers: dict[str, str] | None = None, **fo
 
 
 def _refusal(source: Path, answer: requests.Response) -> str:
-    said = answer.json()
-    return f"{source.name}: {answer.status_code} {said.get('detail') or said.get('status')} ({said.get('code')})"
+    body = answer.json()
+    return f"{source.name}: {answer.status_code} {body.get('detail') or body.get('status')} ({body.get('code')})"
 
 
 def _events(url: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Server-sent events as name and data, until the stream ends."""
+    """Yield the name and data of each server-sent event until the stream ends."""
     with session() as direct, direct.get(url, stream=True, timeout=JOB_WITHIN) as stream:
         stream.raise_for_status()
         name, data = "message", ""

@@ -1,6 +1,6 @@
-"""Starts `make up` and `make demo`, so that they end with a line, not a traceback, however early they are interrupted.
+"""Start `make up` and `make demo` so that even an early interrupt ends with one line instead of a traceback.
 
-Loading their modules takes a third of a second, in which an interrupt would end in the middle of an import.
+Their imports take a third of a second, and an interrupt during that time would show a traceback.
 """
 
 import importlib
@@ -12,12 +12,12 @@ TOOLS: Final = ("up", "demo")
 
 
 def main() -> int:
-    """Run the tool that the command line names; its exit status."""
+    """Run the tool named on the command line; return its exit status."""
     _, name = sys.argv
     if name not in TOOLS:
         sys.exit(f"usage: python -m tools.launch {'|'.join(TOOLS)}")
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(f"make {name}: stopped before it had started"))
+        signal.signal(number, lambda *_: sys.exit(f"make {name}: stopped before it started"))
     module = importlib.import_module(f"tools.{name}")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     status: int = module.main()

@@ -1,4 +1,4 @@
-"""HTTP calls to this machine. They never go through a proxy that the environment names for the outside."""
+"""HTTP calls to this machine, which never use a proxy from the environment."""
 
 import urllib.request
 from typing import Any, Final
@@ -9,12 +9,12 @@ _OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def urlopen(url: str, *, timeout: float) -> Any:
-    """As `urllib.request.urlopen`, without a proxy."""
+    """Open a URL like `urllib.request.urlopen`, but without a proxy."""
     return _OPENER.open(url, timeout=timeout)
 
 
 def session() -> requests.Session:
-    """A session of `requests` that takes nothing from the environment."""
+    """Return a `requests` session that ignores the environment."""
     direct = requests.Session()
     direct.trust_env = False
     return direct

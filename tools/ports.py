@@ -1,4 +1,4 @@
-"""Ports for servers on this machine that nothing else takes between being chosen and being bound."""
+"""Choose ports for local servers that nothing else takes before they are bound."""
 
 import fcntl
 import os
@@ -12,28 +12,28 @@ from typing import IO, Final
 
 LOOPBACK: Final = "127.0.0.1"
 LOWEST: Final = 10_000
-"""Well-known servers have their ports below."""
+"""Below are the ports of well-known servers."""
 HIGHEST: Final = 32_767
 EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 FEWEST: Final = 1_000
-"""With fewer ports to choose from, they would be handed out again too soon."""
+"""With fewer candidates, ports would be reused too soon."""
 
 
 def free_port() -> int:
-    """A port that is free now, and stays so until a server of the caller binds it.
+    """Return a port that is free now and stays free until the caller's server binds it.
 
-    The kernel gives outgoing connections and servers that bind port 0 a port of its ephemeral range, so a port of that
-    range may be taken before a server binds it. This one lies outside. All processes of this user count through the
-    same ports, so that two of them do not choose the same one.
+    The kernel assigns ports of its ephemeral range to outgoing connections and to servers that bind port 0, so such a
+    port may be taken before the server binds it. This port is outside that range. All processes of this user share one
+    counter, so that no two of them choose the same port.
     """
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> range:
-    """Return this many consecutive ports, each as `free_port` returns it.
+    """Return `count` consecutive ports, each like that of `free_port`.
 
     Raises:
-        OSError: no port is free.
+        OSError: there are not enough.
     """
     ports = candidates()
     with _turn() as counter:
@@ -47,12 +47,12 @@ def free_ports(count: int) -> range:
                 counter.truncate()
                 counter.write(str(place + count - 1))
                 return chosen
-    msg = f"{count} free ports in a row were not found from {ports[0]} to {ports[-1]}"
+    msg = f"no {count} consecutive free ports from {ports[0]} to {ports[-1]}"
     raise OSError(msg)
 
 
 def port_is_free(port: int) -> bool:
-    """True if a server can listen there."""
+    """Return whether a server can listen on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -63,7 +63,7 @@ def port_is_free(port: int) -> bool:
 
 
 def candidates(ephemeral: Path = EPHEMERAL) -> range:
-    """The ports to choose from: as many as possible below the ephemeral range, else all of them."""
+    """Return the candidates: those below the ephemeral range, or all if these are too few."""
     try:
         first = int(ephemeral.read_text(encoding="ascii").split()[0])
     except (OSError, ValueError, IndexError):
@@ -74,7 +74,7 @@ def candidates(ephemeral: Path = EPHEMERAL) -> range:
 
 @contextmanager
 def _turn() -> Iterator[IO[str]]:
-    """The file that holds the last place, while no other process of this user reads or writes it."""
+    """Open the file with the last position, locked against the other processes of this user."""
     path = Path(tempfile.gettempdir()) / f"vultus-ports-{os.getuid()}"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="ascii") as counter:
         fcntl.flock(counter, fcntl.LOCK_EX)

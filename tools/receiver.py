@@ -1,4 +1,4 @@
-"""A webhook receiver for one machine: verifies what arrives, prints it, and answers 204. A partner's part, in small."""
+"""A minimal webhook receiver for local use: verifies and prints each callback, and responds with 204."""
 
 import argparse
 import json
@@ -17,21 +17,21 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 LOOPBACK: Final = "127.0.0.1"
 TO_THIS_MACHINE: Final = {"VULTUS_WEBHOOK_ALLOW_HTTP": "true", "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8"}
-"""What a service must be told to send here: the receiver has no certificate and no public address."""
+"""Settings that let a service send to this receiver, which has no certificate and no public address."""
 MOST: Final = 1024 * 1024
-"""Bytes of one body."""
+"""Maximum size of a body, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """What arrived: verified, or the reason why not."""
+    """A received callback: verified, or the reason why not."""
 
     id: str
     body: dict[str, Any]
     problem: str | None = None
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return a one-line summary."""
         if self.problem:
             return f"refused   {self.id or '-'}  {self.problem}"
         data = self.body.get("data", {})
@@ -39,18 +39,18 @@ class Callback:
 
 
 def read(headers: dict[str, str], raw: bytes, *, secret: str) -> Callback:
-    """Verify a callback with the Standard Webhooks library, as a partner would."""
+    """Verify a callback with the Standard Webhooks library, as a real receiver would."""
     name = headers.get("webhook-id", "")
     try:
         Webhook(secret).verify(raw, headers)
         return Callback(name, json.loads(raw))
-    except (WebhookVerificationError, ValueError) as error:  # it raises ValueError for headers and bodies out of shape
+    except (WebhookVerificationError, ValueError) as error:  # ValueError for malformed headers and bodies
         return Callback(name, {}, problem=str(error) or type(error).__name__)
 
 
 @contextmanager
 def receiving(*, secret: str, port: int = 0, heard: Callable[[Callback], None]) -> Iterator[str]:
-    """Listen on the loopback address and hand on what arrives; the address to send to."""
+    """Listen on the loopback address, pass each callback to `heard`, and yield the URL to send to."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -69,7 +69,7 @@ def receiving(*, secret: str, port: int = 0, heard: Callable[[Callback], None]) 
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Stay silent: what arrived is said elsewhere."""
+            """Log nothing: callbacks are reported elsewhere."""
 
     with ThreadingHTTPServer((LOOPBACK, port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -82,21 +82,21 @@ def receiving(*, secret: str, port: int = 0, heard: Callable[[Callback], None]) 
 
 
 def main() -> int:
-    """Print what arrives until Ctrl-C."""
+    """Print callbacks until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tools.receiver", description=__doc__)
     parser.add_argument("--port", type=int, default=9000)
-    parser.add_argument("--full", action="store_true", help="print each body whole")
+    parser.add_argument("--full", action="store_true", help="print complete bodies")
     options = parser.parse_args()
     secret = os.environ.get("SECRET", "")
     if not secret.startswith("whsec_"):
-        print("receiver: set SECRET to the endpoint's secret (whsec_...)", file=sys.stderr)
+        print("receiver: set SECRET to the signing secret of the endpoint (whsec_...)", file=sys.stderr)
         return 2
-    arrived: queue.Queue[Callback] = queue.Queue()
-    with receiving(secret=secret, port=options.port, heard=arrived.put) as url:
-        print(f"listening on {url}; Ctrl-C ends it", flush=True)
+    callbacks: queue.Queue[Callback] = queue.Queue()
+    with receiving(secret=secret, port=options.port, heard=callbacks.put) as url:
+        print(f"listening on {url} (press Ctrl-C to stop)", flush=True)
         try:
             while True:
-                callback = arrived.get()
+                callback = callbacks.get()
                 print(callback, flush=True)
                 if options.full and not callback.problem:
                     print(json.dumps(callback.body, indent=2), flush=True)

@@ -1,4 +1,4 @@
-"""Write a bill of materials (CycloneDX) of each locked set of dependencies: what is in an image, with hashes."""
+"""Write a CycloneDX bill of materials for each lock file: the packages of an image, with hashes."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ FOLDER: Final = ROOT / ".data" / "sbom"
 
 
 def write(lock: Path, folder: Path) -> Path:
-    """The bill of one locked set; it reads the lock alone, nothing is asked of anybody."""
+    """Write the bill of one lock file; no network is used."""
     bill = folder / f"{lock.stem}.cdx.json"
     command = [str(Path(sys.executable).parent / "cyclonedx-py"), "requirements", str(lock)]
     subprocess.run(
@@ -21,7 +21,7 @@ def write(lock: Path, folder: Path) -> Path:
 
 
 def main() -> int:
-    """Write them all."""
+    """Write the bills of all lock files."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for lock in sorted((ROOT / "requirements").glob("*.txt")):
         print(f"  {write(lock, FOLDER).relative_to(ROOT)}")

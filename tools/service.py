@@ -1,4 +1,4 @@
-"""One child process of the local stack: started on a leash, its lines passed on, stopped in order."""
+"""One child process of the local stack: it dies with its parent, its output is forwarded, and it is stopped cleanly."""
 
 import contextlib
 import ctypes
@@ -14,23 +14,23 @@ from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
 BACKOFF: Final = (0.5, 1.0, 2.0, 5.0)
-"""Seconds before a service that ended is started again; the last one repeats."""
+"""Seconds before a service that exited is restarted; the last value repeats."""
 SETTLED: Final = 10.0
-"""Seconds up after which earlier failures are forgotten."""
+"""Seconds of uptime after which earlier failures no longer count."""
 
 Sink = Callable[[str, str], None]
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _leash() -> None:
-    """In the child: die with the parent, even if it is killed; nothing may be left running."""
+    """Make the child die with its parent, even if the parent is killed, so that no process is left running."""
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass
 class Service:
-    """One process that is meant to stay up."""
+    """A process that is restarted if it exits."""
 
     name: str
     command: Sequence[str]
@@ -40,7 +40,7 @@ class Service:
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL."""
     keep: Callable[[str], bool] = field(default=lambda _line: True)
-    """Which of its lines are worth showing."""
+    """Selects the lines to show."""
     process: subprocess.Popen[str] | None = None
     failures: int = 0
     started_at: float = 0.0
@@ -60,7 +60,7 @@ class Service:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops all in order
+            start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops all services in order
             preexec_fn=_leash,  # noqa: PLW1509 - one C call that allocates nothing
         )
         if self.stdin and self.process.stdin:
@@ -81,7 +81,7 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """Process id of the running process.
+        """ID of the running process.
 
         Raises:
             ProcessLookupError: it was never started.
@@ -91,11 +91,11 @@ class Service:
         return self.process.pid
 
     def exit_code(self) -> int | None:
-        """How it ended, or None while it runs (or was never started)."""
+        """Return the exit status, or None while it runs or if it was never started."""
         return self.process.poll() if self.process else None
 
     def revive(self) -> None:
-        """Start it again if it has ended, after a pause that grows while it keeps failing."""
+        """Restart the process if it has exited, after a pause that grows with repeated failures."""
         code = self.exit_code()
         if code is None:
             return
@@ -105,18 +105,18 @@ class Service:
             pause = BACKOFF[min(self.failures, len(BACKOFF) - 1)]
             self.failures += 1
             self.restart_at = now + pause
-            self.sink("stack", f"{self.name} ended ({describe(code)}); starting it again in {pause:g} s")
+            self.sink("stack", f"{self.name} exited ({describe(code)}); restarting it in {pause:g} s")
         elif now >= self.restart_at:
             self.start()
 
     def signal(self, number: int) -> None:
-        """Send a signal, if it still runs."""
+        """Send a signal if the process is still running."""
         if self.process and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, number)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; True if it has ended."""
+        """Wait for the process to exit; return whether it has."""
         if self.process is None:
             return True
         try:
@@ -128,16 +128,16 @@ class Service:
         return True
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL after the grace time."""
+        """Send SIGTERM, then SIGKILL after the grace period."""
         self.signal(signal.SIGTERM)
         if not self.wait(self.grace):
-            self.sink("stack", f"{self.name} did not stop in {self.grace:g} s; killing it")
+            self.sink("stack", f"{self.name} did not stop within {self.grace:g} s; killing it")
             self.signal(signal.SIGKILL)
             self.wait(5)
 
 
 def describe(code: int) -> str:
-    """An exit status in words: `exit 2`, `killed by SIGKILL`."""
+    """Describe an exit status, such as `exit 2` or `killed by SIGKILL`."""
     if code >= 0:
         return f"exit {code}"
     try:

@@ -1,4 +1,4 @@
-"""Write the table of settings into docs/settings.md, from the settings themselves."""
+"""Generate the table of settings in docs/settings.md from the settings classes."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ UNITS: Final = {"_bytes": "bytes", "_pixels": "pixels", "_threshold": "cosine", 
 
 
 def table() -> str:
-    """The table in Markdown, one row for each environment variable."""
+    """Return the table in Markdown, one row per environment variable."""
     rows = ["| variable | read by | default | unit | meaning |", "|---|---|---|---|---|"]
     groups = (
         (SharedSettings, "all"),
@@ -33,7 +33,7 @@ def table() -> str:
     )
     for kind, reader in groups:
         for name, field in kind.model_fields.items():
-            if kind is SharedSettings or name not in SharedSettings.model_fields:  # those of all come once
+            if kind is SharedSettings or name not in SharedSettings.model_fields:  # shared settings are listed once
                 rows.append(_row(name, field, reader))
     return "\n".join(_merged(rows))
 
@@ -43,7 +43,7 @@ def _row(name: str, field: FieldInfo, reader: str) -> str:
 
 
 def _merged(rows: list[str]) -> list[str]:
-    """A setting that several processes read gets one row, the first."""
+    """Merge the rows of a setting that several processes read into the first one."""
     seen: dict[str, str] = {}
     for row in rows:
         key, reader = (cell.strip() for cell in row.split("|")[1:3])
@@ -57,17 +57,17 @@ def _merged(rows: list[str]) -> list[str]:
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
-    return "none" if value is None or value in ((), {}) else f"`{_given(value)}`"
+    return "none" if value is None or value in ((), {}) else f"`{_formatted(value)}`"
 
 
-def _given(value: object) -> str:
-    """A value as its variable would give it."""
+def _formatted(value: object) -> str:
+    """Format a value as its environment variable would contain it."""
     if isinstance(value, timedelta):
         return f"{value.total_seconds():.15g}"
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, tuple):
-        return ", ".join(map(_given, value))
+        return ", ".join(map(_formatted, value))
     return str(value)
 
 
@@ -79,7 +79,7 @@ def _unit(name: str, field: FieldInfo) -> str:
 
 
 def written() -> str:
-    """Return the document with the table as it should be."""
+    """Return the document with an up-to-date table."""
     text = FILE.read_text(encoding="utf-8")
     return re.sub(
         rf"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{table()}\n{END}", text, flags=re.DOTALL

@@ -1,7 +1,7 @@
-"""Install what the local commands need: the environment, the locked dependencies, a model pack. Safe to repeat.
+"""Install the environment, the locked dependencies and a model pack. Safe to repeat.
 
-Run by whatever `python3` the machine has, so it uses the standard library alone. Every step passes the caller's
-environment through, because certificates and proxies live there.
+Runs with any `python3`, so it uses the standard library only. Every step passes on the caller's environment, because it
+contains certificate and proxy settings.
 """
 
 import argparse
@@ -23,11 +23,11 @@ CONFUSED_PIP = re.compile(r"^WARNING: (Location|Skipping|Running pip)|\[notice\]
 
 
 class SetupError(Exception):
-    """A step failed; the message says which, and how to go on."""
+    """A step failed; the message says which one and what to do."""
 
 
 def main() -> int:
-    """Install the named set of dependencies and, unless told not to, one model pack."""
+    """Install one set of dependencies and, unless `--pack` is empty, one model pack."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("set", choices=["local", "dev"], help="local: to run the service; dev: to test and change it")
     parser.add_argument("--pack", default="compact", help="model pack to install; empty for none")
@@ -43,30 +43,28 @@ def main() -> int:
 
 
 def check_python() -> None:
-    """Refuse a Python that the locked dependencies were not made for."""
+    """Reject a Python version that the locked dependencies do not support."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        found = ".".join(map(str, sys.version_info[:3]))
-        msg = (
-            f"Python {found} does not fit: 3.11, 3.12 or 3.13 is needed. Name one with: make PYTHON=python3.12 <target>"
-        )
+        version = ".".join(map(str, sys.version_info[:3]))
+        msg = f"Python {version} is not supported. Use 3.11, 3.12 or 3.13, for example: make PYTHON=python3.12 <target>"
         raise SetupError(msg)
 
 
 def make_environment() -> None:
-    """Create `.venv` where it is missing or was left half-made."""
+    """Create `.venv` if it is missing or incomplete."""
     if PYTHON.exists() and (VENV / "pyvenv.cfg").exists() and any((VENV / "bin").glob("pip*")):
         return
-    begin = step("environment", "making .venv")
+    begin = step("environment", "creating .venv")
     try:
         venv.create(VENV, with_pip=True, clear=True, symlinks=True)
     except subprocess.CalledProcessError as error:
-        msg = f"cannot make .venv ({error}); on Debian and Ubuntu: apt-get install python3-venv"
+        msg = f"cannot create .venv ({error}); on Debian and Ubuntu: apt-get install python3-venv"
         raise SetupError(msg) from None
     done("environment", f"Python {sys.version.split()[0]} in .venv", begin)
 
 
 def install(name: str) -> None:
-    """Install one locked set, unless exactly this set (or `dev`, which holds it) is there already."""
+    """Install one lock file unless it, or `dev`, which contains it, is already installed."""
     stamp = VENV / ".installed"
     wanted = {name: _digest(name), "dev": _digest("dev")}
     have = stamp.read_text(encoding="utf-8").split() if stamp.exists() else []
@@ -80,9 +78,9 @@ def install(name: str) -> None:
     tail = _run_pip([*command, "-r", str(lock)], total)
     if tail is not None:
         msg = (
-            f"pip could not install requirements/{name}.txt. Its last words:\n{tail}\n"
-            "Check the network (pip uses your PIP_* and proxy settings) and run the same command again; "
-            "what was downloaded is kept."
+            f"pip could not install requirements/{name}.txt. Its last lines:\n{tail}\n"
+            "Check the network (pip uses your PIP_* and proxy settings) and run the same command again. "
+            "Completed downloads are kept."
         )
         raise SetupError(msg)
     stamp.write_text(f"{wanted[name]}\n", encoding="utf-8")
@@ -95,7 +93,7 @@ def _digest(name: str) -> str:
 
 
 def _run_pip(command: list[str], total: int) -> str | None:
-    """Run pip, showing how far it is; its last lines where it failed."""
+    """Run pip and show its progress; return its last lines if it failed."""
     lines: list[str] = []
     count = 0
     with subprocess.Popen(
@@ -121,24 +119,24 @@ def install_pack(pack: str) -> int:
 
 
 def models_dir() -> Path:
-    """Where the local commands keep packs."""
+    """Return the folder in which the local commands keep packs."""
     return Path(os.environ.get("VULTUS_MODELS_DIR", ROOT / ".data" / "models"))
 
 
 def step(name: str, text: str) -> float:
-    """Say that a step begins; its start time."""
+    """Print that a step begins; return its start time."""
     print(f"  {name:<14} {text} ...", flush=True)
     return time.monotonic()
 
 
 def done(name: str, text: str, begin: float) -> None:
-    """Say that a step is done, and how long it took."""
+    """Print that a step is done, and its duration."""
     _clear()
     print(f"  {name:<14} {text:<52} {time.monotonic() - begin:6.1f} s", flush=True)
 
 
 def progress(text: str, *, every: int, count: int) -> None:
-    """Show progress: on a terminal in place, else one line now and then."""
+    """Show progress: in place on a terminal, otherwise every so many lines."""
     if sys.stdout.isatty():
         print(f"\r\033[K  {'':<14} {text}", end="", flush=True)
     elif count % every == 0:

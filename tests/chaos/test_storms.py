@@ -32,7 +32,7 @@ def test_a_storm_loses_and_duplicates_nothing(tmp_path: Path) -> None:
     assert report.accepted > 100  # a storm without submissions shows nothing
     assert report.faults >= len(SINGLES) + SECONDS / 2
     assert {name for name, row in report.rows.items() if row.recoveries} == set(SINGLES)
-    assert "stack | ledger ended (exit 1)" in (tmp_path / "log.txt").read_text(
+    assert "stack | ledger exited (exit 1)" in (tmp_path / "log.txt").read_text(
         encoding="utf-8"
     )  # the full disk was one
     assert report.told > report.accepted

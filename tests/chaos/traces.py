@@ -51,4 +51,4 @@ def unhandled(log: Sequence[str]) -> list[str]:
 
 def restarts(log: Sequence[str]) -> int:
     """How often the supervisor restarted something."""
-    return sum(line.startswith("stack | ") and "starting it again" in line for line in log)
+    return sum(line.startswith("stack | ") and "restarting it in" in line for line in log)

@@ -24,7 +24,7 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path, place: str) -> Non
     blocked = data / place
     blocked.parent.mkdir(exist_ok=True)
     blocked.write_text("in the way")
-    with pytest.raises(StackError, match="is a file where a folder must be"):
+    with pytest.raises(StackError, match="is a file but must be a folder"):
         Stack(data=data, port=free_port(), settings={"VULTUS_ENGINE": "fake"}, sink=silent)
 
 
@@ -37,7 +37,7 @@ def test_a_folder_of_another_user_is_named_with_its_owner(
     (folder / "lock").touch()
     foreign, access = (folder / place).resolve(), os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).resolve() != foreign and access(path, mode))
-    with pytest.raises(StackError, match=f"cannot be written by this user .it belongs to uid {os.getuid()}"):
+    with pytest.raises(StackError, match=f"is not writable by this user .it belongs to uid {os.getuid()}"):
         own_folder(folder)
 
 

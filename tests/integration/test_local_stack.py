@@ -94,7 +94,7 @@ def test_it_reports_ready_and_a_signal_stops_all_of_it(up: Up) -> None:
     output = up.said()
     assert code == 0, output
     assert "NO AUTHENTICATION" in output
-    assert "stopped; nothing is left running" in output
+    assert "stopped; no process is left running" in output
     assert "Traceback" not in output
     assert all_gone(children)
 
@@ -110,7 +110,7 @@ def test_two_stacks_cannot_share_a_folder(tmp_path: Path) -> None:
     def stack() -> Stack:
         return Stack(data=tmp_path, port=free_port(), workers=0, settings=WITHOUT_MODELS, sink=lambda *_: None)
 
-    with stack(), pytest.raises(StackError, match="another stack runs"):
+    with stack(), pytest.raises(StackError, match="another stack is using"):
         stack().__enter__()
 
 
@@ -120,7 +120,7 @@ def test_a_taken_port_is_named_with_a_free_one_to_try(tmp_path: Path) -> None:
         first.wait_gateway(20)
         second = Stack(data=tmp_path / "2", port=first.port, workers=0, settings=WITHOUT_MODELS, sink=lambda *_: None)
         assert not port_is_free(first.port)
-        with pytest.raises(StackError, match=f"port {first.port} is taken"):
+        with pytest.raises(StackError, match=f"port {first.port} is already in use"):
             second.__enter__()
 
 
@@ -129,8 +129,8 @@ def test_a_taken_port_is_named_with_a_free_one_to_try(tmp_path: Path) -> None:
     [
         ({"VULTUS_LEASE": "soon"}, "VULTUS_LEASE is wrong"),
         ({"VULTUS_WORKER_THREDS": "2"}, "did you mean VULTUS_WORKER_THREADS"),
-        ({"WORKERS": "none"}, "WORKERS must be a whole number"),
-        ({"VULTUS_LEDGER_URL": "redis://elsewhere/0"}, "brings its own stores"),
+        ({"WORKERS": "none"}, "WORKERS must be a positive integer"),
+        ({"VULTUS_LEDGER_URL": "redis://elsewhere/0"}, "starts its own stores"),
         ({"VULTUS_PACK": "no-such-pack"}, "no-such-pack"),
     ],
 )
@@ -167,7 +167,7 @@ def test_the_demo_shows_a_face_and_leaves_no_process() -> None:
     assert demo.returncode == 0, output
     assert "1 face in 512x512 pixels" in output
     assert "succeeded" in output
-    assert "signature holds" in output
+    assert "signature valid" in output
     found = re.search(r"picture +(\S+)", output)
     assert found
     assert (ROOT / found[1]).stat().st_size > 10_000

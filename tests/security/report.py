@@ -107,7 +107,7 @@ def audited() -> Iterator[Row]:
         began = time.monotonic()
         found = audit(ROOT / "requirements" / name)
         passed = None if found.passed is None else found.packages if found.passed else 0
-        yield Row(f"known holes: {name}", found.packages, passed, time.monotonic() - began, found.told)
+        yield Row(f"known holes: {name}", found.packages, passed, time.monotonic() - began, found.report)
 
 
 def linted() -> Row:

@@ -57,7 +57,7 @@ def test_an_unreachable_audit_service_is_not_reported_as_a_vulnerability(
     monkeypatch.setattr("tools.audit.subprocess.run", run)
     found = audit(ROOT / "requirements" / "api.txt")
     assert found.passed is passed
-    assert ("nothing was audited" in found.told) is (passed is None)
+    assert ("nothing was audited" in found.report) is (passed is None)
     assert found.packages == len(locked("api.txt"))
 
 
