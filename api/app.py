@@ -44,6 +44,7 @@ from api.settings.api import ApiSettings
 from api.settings.auth import check_auth
 from api.webhooks import callbacks, deliveries, endpoints, signing_secrets
 from shared.errors import SettingsError, VultusError
+from shared.ledger.connection import verify_broker
 from shared.observability import logs, tracing
 from shared.observability.monitor import Monitor, Readiness
 from shared.operations import MAX_IMAGES
@@ -201,12 +202,13 @@ def main() -> None:
             signal.signal(asked, lambda *_: sys.exit(0))
         with Monitor(settings, ready=lambda: _readiness(app)):
             verify_ledger(settings)
+            verify_broker(settings.broker_url)
             tracing.start("gateway")
             # The backend is opened by the lifespan, so it is looked up when the process stops.
             serve(app, settings=settings, drain=app.state.drain, stopping=lambda: _end_waits(app))
             tracing.stop()
     except SettingsError as error:
-        sys.stderr.write(f"vultus-api: {error}\n")
+        logs.refuse_start("vultus-api", str(error))
         sys.exit(2)
 
 

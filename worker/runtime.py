@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from shared.dispatch import Doorbell, celery_app
-from shared.ledger.connection import connect, verify_durability
+from shared.ledger.connection import connect, verify_broker, verify_durability
 from shared.ledger.jobs.result_cache import Results
 from shared.ledger.jobs.store import Ledger
 from shared.ledger.layout import Layout
@@ -107,6 +107,7 @@ def start(settings: WorkerSettings) -> None:
 def _open_stores(settings: WorkerSettings) -> _Stores:
     client = connect(settings.ledger_url)
     verify_durability(client, settings.durability)
+    verify_broker(settings.broker_url)
     Layout(client, shards=settings.shards).settle()
     return _Stores(
         Ledger(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window),

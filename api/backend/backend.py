@@ -19,7 +19,7 @@ from api.backend.workers import Workers
 from api.settings.api import ApiSettings
 from shared.dispatch import Doorbell, celery_app
 from shared.errors import SettingsError, UnavailableError
-from shared.ledger.connection import connect, connect_async, verify_durability
+from shared.ledger.connection import connect, connect_async, still_loads, verify_durability
 from shared.ledger.events import completion_channels, transition_channels
 from shared.ledger.layout import Layout
 from shared.ledger.presence import Presence
@@ -58,7 +58,7 @@ def verify_ledger(settings: ApiSettings, *, patience: timedelta = PATIENCE) -> N
     """Return once the ledger answers and keeps what `settings.durability` promises.
 
     Raises:
-        SettingsError: it breaks the promise, or did not answer within `patience`.
+        SettingsError: it breaks the promise, or did not answer, or still loads its data, after `patience`.
     """
     deadline = time.monotonic() + patience.total_seconds()
     said = False
@@ -68,9 +68,10 @@ def verify_ledger(settings: ApiSettings, *, patience: timedelta = PATIENCE) -> N
                 verify_durability(client, settings.durability)
                 # A store that still loads tells its configuration, but takes no job.
                 Layout(client, shards=settings.shards).settle()
-        except UnavailableError:
+        except UnavailableError as error:
             if time.monotonic() >= deadline:
-                msg = f"The ledger at VULTUS_LEDGER_URL did not answer within {patience.total_seconds():g} s"
+                state = "is still loading its data after" if still_loads(error) else "did not answer within"
+                msg = f"The ledger at VULTUS_LEDGER_URL {state} {patience.total_seconds():g} s"
                 raise SettingsError(msg) from None
             if not said:
                 log.warning("ledger.away", detail=f"waiting up to {patience.total_seconds():g} s for it")

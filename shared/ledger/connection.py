@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any, Final, cast
 
@@ -30,6 +30,7 @@ SENTINEL_TIMEOUT: Final = 1.0
 """Seconds; a healthy sentinel answers at once, and there are others."""
 LISTEN: Final = timedelta(seconds=1)
 """How often a subscriber checks whether it should stop."""
+STORES: Final = {"VULTUS_LEDGER_URL": "ledger", "VULTUS_BROKER_URL": "broker"}
 PASSING: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -134,12 +135,12 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except PASSING as error:
-        raise _unavailable() from error
+        raise _unavailable(error) from error
     except exceptions.RedisClusterException as error:
         # Not part of the driver's tree of errors. Without a cause it is not an outage but a bug.
         if not isinstance(error.__cause__, exceptions.RedisError | OSError):
             raise
-        raise _unavailable() from error
+        raise _unavailable(error) from error
     except exceptions.OutOfMemoryError as error:
         raise UnavailableError(
             ErrorCode.STORE_UNAVAILABLE, "The job store is out of memory. Try again when jobs have finished."
@@ -147,7 +148,7 @@ def store_errors() -> Iterator[None]:
     except exceptions.ResponseError as error:
         if str(error).split(" ", 1)[0] not in PASSING_WORDS:
             raise
-        raise _unavailable() from error
+        raise _unavailable(error) from error
 
 
 def still_loads(error: UnavailableError) -> bool:
@@ -155,12 +156,14 @@ def still_loads(error: UnavailableError) -> bool:
     return isinstance(error.__cause__, exceptions.BusyLoadingError)
 
 
-def _unavailable() -> UnavailableError:
-    return UnavailableError(ErrorCode.STORE_UNAVAILABLE, "The job store is unavailable. Try again.")
+def _unavailable(error: Exception) -> UnavailableError:
+    loading = isinstance(error, exceptions.BusyLoadingError)
+    detail = "The job store is loading its data." if loading else "The job store is unavailable."
+    return UnavailableError(ErrorCode.STORE_UNAVAILABLE, f"{detail} Try again.")
 
 
 @contextmanager
-def _distinguish_wrong_password() -> Iterator[None]:
+def _distinguish_wrong_password(setting: str = "VULTUS_LEDGER_URL") -> Iterator[None]:
     """Raise a SettingsError for a wrong password, which the driver treats like any failed connection."""
     try:
         yield
@@ -168,7 +171,7 @@ def _distinguish_wrong_password() -> Iterator[None]:
         causes = (error.__cause__, error.__cause__ and error.__cause__.__cause__)
         if not any(isinstance(cause, exceptions.AuthenticationError) for cause in causes):
             raise
-        msg = "The ledger refuses the user or the password in VULTUS_LEDGER_URL"
+        msg = f"The {STORES[setting]} refuses the user or the password in {setting}"
         raise SettingsError(msg) from error
 
 
@@ -225,7 +228,8 @@ def verify_durability(client: redis.Redis, promised: str) -> None:
             single_node = not is_cluster(client) and client.info("cluster").get("cluster_enabled")
             replica = _is_fixed_replica(client)
     except exceptions.ResponseError as error:
-        raise SettingsError(_refusal(error)) from error
+        msg = f"The ledger hides its configuration ({error}); VULTUS_DURABILITY=unchecked skips the check"
+        raise SettingsError(_protected(error, "VULTUS_LEDGER_URL") or msg) from error
     if replica:
         msg = "VULTUS_LEDGER_URL names a read-only replica: name its primary, or the sentinels that know it"
         raise SettingsError(msg)
@@ -247,16 +251,36 @@ def _is_fixed_replica(client: redis.Redis) -> bool:
     return client.info("replication").get("role") == "slave"
 
 
-def _refusal(error: exceptions.ResponseError) -> str:
-    """Return one line for a server that answers but does not serve us."""
-    reply = str(error)
-    if "protected mode" in reply:
-        return (
-            "The ledger runs in protected mode and refuses connections from other hosts: "
-            "set a password and put it into VULTUS_LEDGER_URL, or start it with --protected-mode no "
-            "on a private network"
-        )
-    return f"The ledger hides its configuration ({reply}); VULTUS_DURABILITY=unchecked skips the check"
+def verify_broker(url: SecretStr) -> None:
+    """Reject a broker that will never accept a doorbell. One that is down or loading passes, because it may come back.
+
+    Raises:
+        SettingsError: it refuses the password, runs in protected mode, or is a read-only replica.
+    """
+    with closing(connect(url)) as client:
+        try:
+            with _distinguish_wrong_password("VULTUS_BROKER_URL"), store_errors():
+                replica = _is_fixed_replica(client)
+        except UnavailableError:
+            return
+        except exceptions.ResponseError as error:
+            reason = _protected(error, "VULTUS_BROKER_URL")
+            if reason is None:
+                return  # its user may lack the right to ask, and still be able to ring
+            raise SettingsError(reason) from error
+    if replica:
+        msg = "VULTUS_BROKER_URL names a read-only replica, which accepts no doorbells: name its primary"
+        raise SettingsError(msg)
+
+
+def _protected(error: exceptions.ResponseError, setting: str) -> str | None:
+    """Return one line for a server in protected mode, None for any other reply."""
+    if "protected mode" not in str(error):
+        return None
+    return (
+        f"The {STORES[setting]} runs in protected mode and refuses connections from other hosts: "
+        f"set a password and put it into {setting}, or start it with --protected-mode no on a private network"
+    )
 
 
 def _problems(primary: redis.Redis, promised: str) -> list[str]:
