@@ -66,7 +66,7 @@ def build(settings: WorkerSettings) -> Celery:
 
 def _refuse(reason: str) -> None:
     """End the process with one clear line; Celery would otherwise log an exception here and go on without models."""
-    sys.stderr.write(f"vultus worker: {reason}\n")
+    logs.refuse_start("vultus worker", reason)
     sys.exit(2)
 
 

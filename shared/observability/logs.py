@@ -1,8 +1,11 @@
 """Configures logging: events with named fields, for a terminal or as JSON; never an image, embedding or secret."""
 
+import json
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -54,6 +57,17 @@ def configure(*, form: str, level: str) -> None:
     root.setLevel(level.upper())
     for name, least in QUIET.items():
         logging.getLogger(name).setLevel(least)
+
+
+def refuse_start(process: str, reason: str) -> None:
+    """Print why a process does not start as one line, which is JSON if `VULTUS_LOG_FORMAT` is `json`."""
+    line = f"{process}: {reason}"
+    if os.environ.get("VULTUS_LOG_FORMAT") == "json":
+        now = datetime.now(UTC).isoformat()
+        line = json.dumps({
+            "event": "start.refused", "process": process, "detail": reason, "level": "error", "timestamp": now,
+        })  # fmt: skip
+    sys.stderr.write(f"{line}\n")
 
 
 # Tracebacks without local variables, which both forms show by default: they contain images and embeddings.

@@ -38,7 +38,7 @@ def main() -> None:
         logs.configure(form=settings.log_format, level=settings.log_level)
         _work(settings)
     except (SettingsError, UnavailableError) as error:
-        sys.stderr.write(f"vultus courier: {error}\n")
+        logs.refuse_start("vultus courier", str(error))
         sys.exit(2)
 
 

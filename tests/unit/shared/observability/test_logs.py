@@ -1,5 +1,6 @@
 """Log lines never hold what jobs are made of."""
 
+import json
 import logging
 from collections.abc import Iterator
 
@@ -36,3 +37,15 @@ def test_a_traceback_names_the_place_and_no_value(form: str, capsys: pytest.Capt
     assert "job.crashed" in said
     assert "test_logs.py" in said
     assert "0.123456789" not in said.replace("work([0.123456789])", "")
+
+
+@pytest.mark.parametrize(("form", "expected"), [("", "vultus-api: no port"), ("json", "start.refused")])
+def test_a_refused_start_is_one_line_in_the_form_of_the_logs(
+    form: str, expected: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VULTUS_LOG_FORMAT", form)
+    logs.refuse_start("vultus-api", "no port")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+    if form == "json":
+        assert json.loads(line).items() >= {"process": "vultus-api", "detail": "no port", "level": "error"}.items()
