@@ -22,7 +22,7 @@ Sink = Callable[[str, str], None]
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _leash() -> None:
+def leash() -> None:
     """Make the child die with its parent, even if the parent is killed, so that no process is left running."""
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -61,7 +61,7 @@ class Service:
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops all services in order
-            preexec_fn=_leash,  # noqa: PLW1509 - one C call that allocates nothing
+            preexec_fn=leash,  # noqa: PLW1509 - one C call that allocates nothing
         )
         if self.stdin and self.process.stdin:
             with contextlib.suppress(BrokenPipeError), self.process.stdin as pipe:

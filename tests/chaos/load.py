@@ -5,7 +5,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import requests
@@ -30,7 +30,7 @@ ABOUT_A_JOB: Final = {404, 410}
 class Client(threading.Thread):
     """One client of the HTTP side. It shares nothing with the others but the service.
 
-    `hooks` are addresses of receivers, by their name, which some of its jobs bring.
+    `hooks` are addresses of receivers, by their name, which some of its jobs bring. Every request has `headers`.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Client(threading.Thread):
         seed: int,
         over: threading.Event,
         hooks: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(name=f"client-{number}")
         self.accounts: list[Account] = []
@@ -48,12 +49,14 @@ class Client(threading.Thread):
         self.failed: list[BaseException] = []
         self.unexpected: list[str] = []
         self._number, self._urls, self._over, self._hooks = number, urls, over, hooks
+        self._headers = headers or {}
         self._random = random.Random(f"{seed} {number}")  # noqa: S311 - a load that can be repeated, no secret
 
     def run(self) -> None:
         """Until the storm is over."""
         try:
             with requests.Session() as session:
+                session.headers.update(self._headers)
                 while not self._over.is_set():
                     self._turn(session)
                     self._over.wait(self._random.uniform(*PAUSE))

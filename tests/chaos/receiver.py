@@ -45,9 +45,9 @@ class Receipt:
 
 
 class Receiver:
-    """Listens on the loopback address. Whoever is `steady` takes everything at once. A context manager."""
+    """Listens on `host`. Whoever is `steady` takes everything at once. A context manager."""
 
-    def __init__(self, name: str, *, secret: str, seed: int, steady: bool = False) -> None:
+    def __init__(self, name: str, *, secret: str, seed: int, steady: bool = False, host: str = LOOPBACK) -> None:
         self.name = name
         self.secret = secret
         self.receipts: list[Receipt] = []
@@ -69,13 +69,14 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """The storm keeps its own account."""
 
-        self._server = _Server((LOOPBACK, 0), Handler)
+        self._server = _Server((host, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name=name, daemon=True)
 
     @property
     def url(self) -> str:
         """Its address, to which a path may be added."""
-        return f"http://{LOOPBACK}:{self._server.server_address[1]}"
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     def __enter__(self) -> Self:
         """Listen."""

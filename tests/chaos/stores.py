@@ -14,7 +14,7 @@ from tests.chaos.oracle import LINES, Group, Record, Snapshot
 PNG: Final = b"\x89PNG"
 IMAGES: Final = re.compile(r"vultus:\{\d+\}:(image|reference|extra_images|urls):")
 OWNED: Final = re.compile(
-    r"vultus:\{\d+\}:(turns|counts|queued_tenants|expiry|listeners:.*|index:.*)|vultus:layout|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*"
+    r"vultus:\{\d+\}:(turns|counts|queued_tenants|expiry|listeners:.*|index:.*)|vultus:layout|vultus:\{webhooks\}:.*|vultus:\{workers\}:.*|vultus:\{auth\}:.*"
 )
 """Keys of the ledger that may lack a TTL at rest: the owner of each removes its content (shared/ledger/keys.py)."""
 DOORBELLS: Final = re.compile(r"_kombu\..*|unacked.*|.*celery.*|.*pidbox.*|vultus.*")

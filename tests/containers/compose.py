@@ -4,19 +4,25 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
+import redis
 import requests
 
-from tools.containers import docker
+from shared.webhooks.signing import new_secret
+from tools.containers.client import DOCKER, docker
 from tools.ports import free_port
 from tools.setup import ROOT
 
 PROJECT: Final = "vultus-containers-test"
-FILES: Final = ("docker-compose.yml", "docker-compose.cpu.yml")
+FILES: Final = ("docker-compose.yml", "docker-compose.cpu.yml", "tests/containers/quick.yml")
 WORKERS: Final = 3
+SERVICES: Final = ("ledger", "broker", "gateway", "courier", "worker")
+RETRIES: Final = ",".join(["0.2", "0.5", "1", "1", *["2"] * 30])
+PRIVATE: Final = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+MAX_ATTEMPTS: Final = 3
 CREATE_KEY: Final = (
     "exec",
     "-T",
@@ -30,6 +36,10 @@ CREATE_KEY: Final = (
 )
 
 
+class ComposeError(AssertionError):
+    """Docker Compose failed; the message is what it printed."""
+
+
 class ComposeStack:
     """One project of its own, on a free port, with the fake engine."""
 
@@ -37,32 +47,50 @@ class ComposeStack:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.headers: dict[str, str] = {}
+        self.secret = new_secret()
+        self.first_starts: dict[str, str] = {}
         self.environment = {
             **os.environ,
             "PORT": str(self.port),
             "VULTUS_ENGINE": "fake",
             "VULTUS_WORKER_THREADS": "2",
             "VULTUS_LEASE": "3",
+            "VULTUS_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+            "VULTUS_RETRY_WINDOW": "5",
+            "VULTUS_DRAIN_DELAY": "2",
+            "VULTUS_WEBHOOK_SECRETS": self.secret,
+            "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
+            "VULTUS_WEBHOOK_ALLOW_PRIVATE": PRIVATE,
+            "VULTUS_WEBHOOK_RETRIES": RETRIES,
+            "VULTUS_WEBHOOK_TIMEOUT": "1",
+            "VULTUS_WEBHOOK_HOLD": "3",
         }
 
-    def compose(self, *arguments: str) -> str:
-        """Run Docker Compose on the project and return what it printed."""
-        files = [part for name in FILES for part in ("--file", str(ROOT / name))]
+    def compose(
+        self, *arguments: str, files: Sequence[str] = FILES, environment: Mapping[str, str] | None = None
+    ) -> str:
+        """Run Docker Compose on the project and return what it printed.
+
+        Raises:
+            ComposeError: it failed.
+        """
+        options = [part for name in files for part in ("--file", str(ROOT / name))]
         run = subprocess.run(
-            [str(ROOT / ".venv/bin/docker-compose"), "--project-name", PROJECT, *files, *arguments],
-            env=self.environment, capture_output=True, text=True, check=False, timeout=180,
+            [ROOT / ".venv/bin/docker-compose", "--project-name", PROJECT, *options, *arguments],
+            env={**self.environment, **(environment or {})}, capture_output=True, text=True, check=False, timeout=240,
         )  # fmt: skip
-        assert run.returncode == 0, run.stderr[-2000:]
+        if run.returncode:
+            raise ComposeError(run.stderr[-2000:])
         return run.stdout
 
     def docker(self, *arguments: str) -> str:
         """Run the Docker client."""
         return docker(*arguments, environment=self.environment)
 
-    def up(self) -> None:
-        """Start what is not running and wait until all of it is healthy."""
+    def up(self, *more: str, files: Sequence[str] = FILES) -> None:
+        """Start what is not running, or is not as the files say, and wait until all of it is healthy."""
         (ROOT / ".data" / "models").mkdir(parents=True, exist_ok=True)
-        self.compose("up", "--detach", "--no-build", "--wait", "--scale", f"worker={WORKERS}")
+        self.compose("up", "--detach", "--no-build", "--wait", "--scale", f"worker={WORKERS}", *more, files=files)
 
     def create_key(self) -> None:
         """Make a key with the documented command and use it from now on."""
@@ -73,48 +101,75 @@ class ComposeStack:
         """Return the ids of a service's containers, also of those that are stopped."""
         return self.compose("ps", "--all", "--quiet", service).split()
 
+    def inspect(self, container: str) -> dict[str, Any]:
+        """Return what the daemon knows of a container."""
+        return dict(json.loads(self.docker("inspect", container))[0])
+
     def state(self, container: str) -> dict[str, Any]:
         """Return the state of a container."""
-        return dict(json.loads(self.docker("inspect", "--format", "{{json .State}}", container)))
+        return dict(self.inspect(container)["State"])
 
-    def run_in(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the first container of a service, whatever its exit status."""
-        client = ["/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"]
+    def health(self, container: str) -> str:
+        """Return `healthy`, or what it is instead."""
+        state = self.state(container)
+        return str(state["Health"]["Status"]) if state["Running"] else str(state["Status"])
+
+    def healthy(self) -> bool:
+        """Return True if all containers of the project are."""
+        return {self.health(each) for service in SERVICES for each in self.containers(service)} == {"healthy"}
+
+    def address(self, container: str, network: str) -> str:
+        """Return the address of a container in one of the project's networks; empty if it has none there."""
+        networks = self.inspect(container)["NetworkSettings"]["Networks"]
+        return str(networks.get(f"{PROJECT}_{network}", {}).get("IPAddress", ""))
+
+    def this_side(self, network: str) -> str:
+        """Return the address under which containers of a network reach the machine of the daemon."""
+        described = json.loads(self.docker("network", "inspect", f"{PROJECT}_{network}"))
+        return str(described[0]["IPAM"]["Config"][0]["Gateway"])
+
+    def store(self, service: str) -> redis.Redis:
+        """Return a client of a store, which only the daemon's own machine can reach."""
+        (container,) = self.containers(service)
+        return redis.Redis(self.address(container, "store"), socket_timeout=5, socket_connect_timeout=5)
+
+    def run_in(self, container: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in a container, whatever its exit status."""
         return subprocess.run(
-            [*client, "exec", self.containers(service)[0], *command],
-            env=self.environment, capture_output=True, text=True, check=False, timeout=30,
+            [DOCKER, "exec", container, *command],
+            env=self.environment, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 
-    def submit(self, key: str, image: bytes) -> str | None:
-        """Submit a job; its id, or None where there was no answer or one to come back after."""
-        try:
-            response = requests.post(
-                f"{self.url}/v1/jobs", data={"operation": "detect"}, files={"image": image},
-                headers={**self.headers, "Idempotency-Key": key}, timeout=10,
-            )  # fmt: skip
-        except requests.RequestException:
-            return None
-        assert response.status_code in {200, 202, 409, 429, 503}, response.text
-        return str(response.json()["id"]) if response.status_code in {200, 202} else None
+    def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        """Call the service with the key."""
+        more.setdefault("headers", {}).update(self.headers)
+        return requests.request(method, self.url + path, timeout=30, **more)
 
-    def status(self, job_id: str) -> str | None:
-        """Return the status of a job, None where the service is away."""
-        try:
-            response = requests.get(f"{self.url}/v1/jobs/{job_id}", headers=self.headers, timeout=10)
-        except requests.RequestException:
-            return None
-        if response.status_code == 429 or response.status_code >= 500:
-            return None
-        assert response.ok, response.text
-        return str(response.json()["status"])
+    def submit(self, image: bytes, **fields: str) -> str:
+        """Submit a job; its id."""
+        response = self.call("POST", "/v1/jobs", data={"operation": "detect", **fields}, files={"image": image})
+        assert response.status_code == 202, response.text
+        return str(response.json()["id"])
 
-    def down(self) -> None:
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job as the service shows it."""
+        response = self.call("GET", f"/v1/jobs/{job_id}")
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    def status(self, job_id: str) -> str:
+        """Return the status of a job; empty while the service is away."""
+        with suppress(requests.RequestException, AssertionError):
+            return str(self.job(job_id)["status"])
+        return ""
+
+    def down(self, *more: str) -> None:
         """Remove everything, volumes too."""
-        self.compose("down", "--volumes", "--timeout", "10")
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "10", *more)
 
 
 def wait_for(promise: Callable[[], bool], *, seconds: float) -> bool:
-    """Wait until it holds; False where it does not in time."""
+    """Wait until it holds; False if it does not in time."""
     deadline = time.monotonic() + seconds
     while not promise():
         if time.monotonic() > deadline:
