@@ -44,8 +44,8 @@ def load(settings: WorkerSettings) -> Engine:
 
 
 _finish = Ledger.finish
-# type: ignore[method-assign]  # the moment between the result and the doorbell's acknowledgement
-Ledger.finish = finish_and_die
+# the moment between the result and the doorbell's acknowledgement
+Ledger.finish = finish_and_die  # type: ignore[method-assign]
 runtime.load_engine = load  # type: ignore[attr-defined]  # its import is the seam
 
 from worker.app import app  # noqa: E402 - what `celery -A` looks for
