@@ -45,7 +45,7 @@ def orientation(laboratory: Laboratory) -> Iterator[str]:
     """Yield how pictures register that arrive on their side or upside down."""
     yield f"ORIENTATION of {len(laboratory.samples)} pictures, registered without quality gates and liveness"
     yield ""
-    yield f"{'delivered':<16}{'not turned':>28}{'auto_orient':>28}"
+    yield f"{'delivered':<16}{'without auto_orient':>28}{'auto_orient':>28}"
     yield f"{'':<16}" + f"{'as upright':>16}{'otherwise':>12}" * 2
     for degrees in TURNS:
         cells = ""
