@@ -51,9 +51,9 @@ from shared.operations import MAX_IMAGES
 from shared.settings import load
 
 SLACK: Final = 128 * 1024
-"""Bytes of a request around its images: part headers, parameters, an embedding as text."""
+"""Bytes of a request besides its images: part headers, parameters, an embedding as text."""
 SMALL: Final = 256 * 1024
-"""Bytes of a request without an image."""
+"""Maximum body of a request without an image, in bytes."""
 ONE_IMAGE: Final = frozenset({"/detect", "/extract-embedding", "/verify", "/liveness", "/register"})
 FRAMES: Final = re.compile(r"/v1/liveness-sessions/[^/]+/frames")
 
@@ -83,10 +83,10 @@ log = structlog.get_logger(__name__)
 
 
 class Gateway(FastAPI):
-    """FastAPI, with the parts of the OpenAPI document that are written by hand."""
+    """FastAPI with the hand-written parts of the OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
-        """The document, made once."""
+        """Return the OpenAPI document, which is built once."""
         if self.openapi_schema is None:
             document = super().openapi()
             add_models(document, MODELS)
@@ -96,7 +96,7 @@ class Gateway(FastAPI):
 
 
 def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) -> FastAPI:
-    """The gateway's application; `backend` opens what the routes reach for."""
+    """Create the gateway's application; `backend` opens the resources of the routes."""
     app = Gateway(
         title="Vultus",
         summary="Self-hosted face analysis.",
@@ -106,7 +106,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         lifespan=partial(_lifespan, settings=settings, backend=backend),
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # the edge takes one trailing slash away; a redirect would lose the scheme and the body
+        redirect_slashes=False,  # the middleware strips one slash; a redirect would lose the scheme and the body
         generate_unique_id_function=_operation_id,
         separate_input_output_schemas=False,
     )
@@ -122,7 +122,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: ApiSettings, backend: OpenBackend) -> AsyncIterator[None]:
-    """Keep the backend open and the audit log written while the application runs."""
+    """Keep the backend open, and write the audit log, while the application runs."""
     async with backend(settings) as opened:
         app.state.backend = opened
         app.state.authenticator = open_authenticator(
@@ -151,7 +151,7 @@ def _add_routes(app: FastAPI, settings: ApiSettings) -> None:
 
 
 def _add_middleware(app: FastAPI, settings: ApiSettings) -> None:
-    """Add what wraps the routes, from the innermost to the outermost."""
+    """Add the middleware, from the innermost to the outermost."""
     app.add_middleware(AuditMiddleware, audit=lambda: app.state.audit)
     app.add_middleware(BodyLimit, limit=_limits(settings))
     app.add_middleware(PlainBodies)
@@ -171,7 +171,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
-    """The most bytes that the body of a call may have, by its path and content type."""
+    """Return a function that gives the maximum body size, in bytes, by path and content type."""
     one_image = settings.max_image_bytes + SLACK
     images = MAX_IMAGES * settings.max_image_bytes + SLACK
     images_base64 = MAX_IMAGES * settings.max_image_bytes * 4 // 3 + SLACK
@@ -191,20 +191,20 @@ def _limits(settings: ApiSettings) -> Callable[[str, str], int]:
 
 
 def main() -> None:
-    """Run the gateway until it is told to stop."""
+    """Run the gateway until it is stopped."""
     try:
         settings = load(ApiSettings)
         logs.configure(form=settings.log_format, level=settings.log_level)
         check_auth(settings, host=settings.host)
         app = create_app(settings)
-        # Uvicorn hands the signal that stopped it on once it is done; a stop that was asked for is no failure.
-        for asked in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(asked, lambda *_: sys.exit(0))
+        # Uvicorn re-raises the signal that stopped it. A requested stop is not a failure.
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, lambda *_: sys.exit(0))
         with Monitor(settings, ready=lambda: _readiness(app)):
             verify_ledger(settings)
             verify_broker(settings.broker_url)
             tracing.start("gateway")
-            # The backend is opened by the lifespan, so it is looked up when the process stops.
+            # The lifespan opens the backend, so `stopping` looks it up only when the process stops.
             serve(app, settings=settings, drain=app.state.drain, stopping=lambda: _end_waits(app))
             tracing.stop()
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""What routes ask for by type."""
+"""Dependencies of the routes."""
 
 from typing import Annotated, Any, Final, cast
 
@@ -26,7 +26,7 @@ def _drain(request: Request) -> Drain:
     return cast("Drain", request.app.state.drain)
 
 
-def _gate(request: Request) -> Authenticator:
+def _authenticator(request: Request) -> Authenticator:
     return cast("Authenticator", request.app.state.authenticator)
 
 
@@ -45,59 +45,59 @@ def _job_id(job_id: str) -> str:
 
 
 class _Credentials(SecurityBase):
-    """Gives the caller of a request, who has the scopes that its route needs."""
+    """Authenticates the caller of a request and checks the scopes that its route requires."""
 
     def __init__(self) -> None:
         self.model = HTTPBearer(description="An API key (`vk_...`), or a token from the configured issuer.")
         self.scheme_name = "bearer"
 
-    async def __call__(self, request: Request, needed: SecurityScopes) -> Caller:
-        """The caller; what it may still ask is noted for the headers of the answer.
+    async def __call__(self, request: Request, required: SecurityScopes) -> Caller:
+        """Return the caller, and store the rate-limit headers for the response.
 
         Raises:
             RequestError: `unauthenticated` or `forbidden`.
-            UnavailableError: `rate_limited`, `store_unavailable` or `auth_unavailable`.
+            UnavailableError: `rate_limited`, `store_unavailable`, or `auth_unavailable`.
         """
         try:
-            caller, taken = await _gate(request).admit(request.headers)
+            caller, decision = await _authenticator(request).admit(request.headers)
         except RateLimitedError as error:
-            request.state.more_headers = error.taken.headers
+            request.state.more_headers = error.decision.headers
             raise
-        if taken is not None:
-            request.state.more_headers = taken.headers
+        if decision is not None:
+            request.state.more_headers = decision.headers
             structlog.contextvars.bind_contextvars(tenant=caller.tenant, key=caller.key)
         request.state.caller = caller
-        caller.require(needed.scopes)
+        caller.require(required.scopes)
         return caller
 
 
-CLIENT_TOKEN: Final = "session-token"  # noqa: S105 - where one is sent, not one
-"""The header of a client token."""
+CLIENT_TOKEN: Final = "session-token"  # noqa: S105 - the name of a header
+"""Header that carries a client token."""
 _CREDENTIALS: Final = _Credentials()
 
 
-async def _reader_or_client(request: Request, needed: SecurityScopes) -> Caller | None:
-    """The caller; None where a client token is shown instead, which the route checks."""
-    return None if CLIENT_TOKEN in request.headers else await _CREDENTIALS(request, needed)
+async def _reader_or_client(request: Request, required: SecurityScopes) -> Caller | None:
+    """Return the caller, or None if the request has a client token, which the route checks."""
+    return None if CLIENT_TOKEN in request.headers else await _CREDENTIALS(request, required)
 
 
 BackendDep = Annotated[Backend, Depends(_backend)]
 DrainDep = Annotated[Drain, Depends(_drain)]
-GateDep = Annotated[Authenticator, Depends(_gate)]
+GateDep = Annotated[Authenticator, Depends(_authenticator)]
 SettingsDep = Annotated[ApiSettings, Depends(_settings)]
 IfMatchDep = Annotated[frozenset[int] | None, Depends(_if_match)]
 """The versions that the `If-Match` header allows; None for any."""
 JobIdDep = Annotated[str, Depends(_job_id)]
-"""The `job_id` of the path; what cannot be one is answered `job_not_found`."""
+"""The `job_id` of the path. An invalid one gets `job_not_found`."""
 
 JobsWriter = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.JOBS_WRITE])]
 JobsReader = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.JOBS_READ])]
 WebhooksAdmin = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.WEBHOOKS_ADMIN])]
 Admin = Annotated[Caller, Security(_CREDENTIALS, scopes=[Scope.ADMIN])]
-"""The caller, by what the route needs. Every route names one of them or says that it is `PUBLIC`."""
+"""The caller, with the scope that the route requires. Every route uses one of these or is marked `PUBLIC`."""
 
 ReaderOrClient = Annotated[Caller | None, Security(_reader_or_client, scopes=[Scope.JOBS_READ])]
-"""A caller who may read jobs, or None for a client with a token."""
+"""A caller who may read jobs, or None for a client with a client token."""
 
 PUBLIC: Final[dict[str, Any]] = {"security": []}
-"""The `openapi_extra` of a route that anybody may call: it reads and changes nothing of any tenant."""
+"""The `openapi_extra` of a route that anyone may call. It must not read or change any tenant's data."""

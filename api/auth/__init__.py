@@ -1,1 +1,1 @@
-"""Who is calling, what they may do, how often, and the audit log of what they did."""
+"""Authentication, authorization, rate limits, and the audit log."""

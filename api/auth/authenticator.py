@@ -1,4 +1,4 @@
-"""Who calls: the tenant, the key and the scopes that stand behind a request, and whether it may ask just now."""
+"""Authenticate requests: find the caller's tenant, key, and scopes, and apply rate limits."""
 
 import asyncio
 import math
@@ -13,8 +13,8 @@ from anyio import to_thread
 from starlette.datastructures import Headers
 
 from api.auth.jwks import reader
-from api.auth.jwt import Tokens, refused
-from api.auth.rate_limits import Buckets, Taken
+from api.auth.jwt import Tokens, invalid_credentials
+from api.auth.rate_limits import Buckets, Decision
 from api.settings.auth import AuthSettings
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.ledger.tenants.api_keys import ApiKeys
@@ -22,55 +22,55 @@ from shared.ledger.tenants.store import Tenants
 from shared.tenants import ANYTHING, DEFAULT, Grant, Quotas, Scope, Tenant, read_key
 
 FRESH: Final = timedelta(seconds=3)
-"""How long a key that was read is taken as it was: a revoked one is let in no longer than this."""
-STRANGERS: Final = 50.0
-"""Keys that no gateway has seen lately and that are looked up each second: guessing keeps no thread from the store."""
-MOST: Final = 10_000
-"""Keys remembered."""
+"""How long a cached key is used. A revoked key is accepted for at most this long."""
+UNKNOWN_KEYS_RATE: Final = 50.0
+"""Lookups of uncached keys per second, so that guessing keys does not occupy the store's threads."""
+MAX_CACHED: Final = 10_000
+"""Maximum number of cached keys."""
 
-TOKEN: Final = "jwt:"  # noqa: S105 - a prefix, no secret
-"""Before the subject of a token, where a caller is named."""
+TOKEN: Final = "jwt:"  # noqa: S105 - a prefix, not a secret
+"""Prefix of a token's subject in the caller's key."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. Whatever is read or changed for a caller is its tenant's; what is another's is not there."""
+    """The caller of a request. It can read and change only what belongs to its tenant."""
 
     tenant: str
     scopes: frozenset[Scope]
     key: str | None = None
-    """The public part of the key that was shown, or `jwt:` and a token's subject; None where nobody authenticates."""
+    """The public part of the key, or `jwt:` and the token's subject. None if authentication is off."""
     quotas: Quotas = field(default_factory=Quotas)
     quality_policy: Mapping[str, Any] = field(default_factory=dict)
-    """What the tenant's registrations ask for where they do not say it themselves."""
+    """Default quality policy of the tenant's registrations."""
     since: float | None = None
-    """When the tenant was created; None where nobody authenticates."""
+    """When the tenant was created. None if authentication is off."""
 
     @property
     def grant(self) -> Grant:
-        """What the step that accepts this caller's work checks again."""
+        """The conditions that the store checks again when it accepts the caller's job."""
         key = None if self.key is None or self.key.startswith(TOKEN) else self.key
         return Grant(jobs=self.quotas.jobs, key=key, since=self.since)
 
     def require(self, scopes: Iterable[str]) -> None:
-        """Return where the caller has all of these scopes.
+        """Check that the caller has all of these scopes.
 
         Raises:
             RequestError: `forbidden`.
         """
         missing = sorted(set(scopes) - self.scopes)
         if missing:
-            raise RequestError(ErrorCode.FORBIDDEN, f"This call requires the scope {missing[0]}.")
+            raise RequestError(ErrorCode.FORBIDDEN, f"This request requires the scope {missing[0]}.")
 
 
 ANYONE: Final = Caller(tenant=DEFAULT, scopes=frozenset(Scope))
-"""Who calls where authentication is off: everybody, as the one tenant, with every scope."""
+"""The caller of every request if authentication is off: the default tenant, with every scope."""
 
 
 class Authenticator:
-    """Lets callers in. Lives on the event loop; only the store is read in threads."""
+    """Authenticates callers. Runs on the event loop; only the store is read in threads."""
 
     def __init__(
         self,
@@ -86,86 +86,87 @@ class Authenticator:
         self._tokens = tokens
         self._clock = clock
         self._buckets = Buckets(now=now)
-        self._keys = _Recent(keys.find, now=now, buckets=self._buckets)
-        self._tenants = _Recent(tenants.read, now=now, buckets=self._buckets)
+        self._keys = _Cache(keys.find, now=now, buckets=self._buckets)
+        self._tenants = _Cache(tenants.read, now=now, buckets=self._buckets)
 
-    async def admit(self, headers: Headers) -> tuple[Caller, Taken | None]:
-        """The caller of a request with these headers, and how much it may still ask; None where nothing is counted.
+    async def admit(self, headers: Headers) -> tuple[Caller, Decision | None]:
+        """Return the caller of a request and its rate-limit decision, which is None if authentication is off.
 
         Raises:
-            RequestError: `unauthenticated`, or `forbidden` where its tenant is disabled.
-            UnavailableError: `rate_limited`, `store_unavailable` or `auth_unavailable`.
+            RequestError: `unauthenticated`, or `forbidden` if the tenant is disabled.
+            UnavailableError: `rate_limited`, `store_unavailable`, or `auth_unavailable`.
         """
         if self._settings.auth == "off":
             return ANYONE, None
-        caller, tenant = await self._identify(_shown(headers))
-        _let_in(tenant)
+        caller, tenant = await self._identify(_credentials(headers))
+        _check_enabled(tenant)
         return caller, self._count(caller)
 
     async def behind_client(self, tenant_id: str) -> Grant:
-        """What a client is granted that shows a client token of this tenant instead of a key.
+        """Return the grant of a client that presents a client token of this tenant instead of a key.
 
         Raises:
-            RequestError: `forbidden` where the tenant is disabled.
+            RequestError: `forbidden` if the tenant is disabled.
             UnavailableError: `store_unavailable`.
         """
         if self._settings.auth == "off":
             return ANYTHING
         tenant = await self._tenants.get(tenant_id)
         if tenant is None:
-            return ANYTHING  # erased since: what asks for its session finds that out
-        return Grant(jobs=_let_in(tenant).quotas.jobs, since=tenant.created_at)
+            return ANYTHING  # the tenant has been erased; reading its session will fail
+        _check_enabled(tenant)
+        return Grant(jobs=tenant.quotas.jobs, since=tenant.created_at)
 
-    async def _identify(self, shown: str) -> tuple[Caller, Tenant]:
-        parts = read_key(shown)
+    async def _identify(self, credentials: str) -> tuple[Caller, Tenant]:
+        parts = read_key(credentials)
         if parts is not None and "keys" in self._settings.auth:
-            found = await self._keys.get(parts[0])
-            if found is None or not found[0].valid(parts[1], now=self._clock()):
-                raise refused()
-            key, tenant = found
+            public, secret = parts
+            record = await self._keys.get(public)
+            if record is None or not record[0].valid(secret, now=self._clock()):
+                raise invalid_credentials()
+            key, tenant = record
             return _caller(tenant, key.scopes, key.id), tenant
         if parts is None and self._tokens is not None:
-            claims = await self._tokens.check(shown)
-            known = await self._tenants.get(claims.tenant)
-            if known is None:
+            claims = await self._tokens.check(credentials)
+            token_tenant = await self._tenants.get(claims.tenant)
+            if token_tenant is None:
                 raise RequestError(ErrorCode.FORBIDDEN, "The tenant named in the token does not exist.")
-            return _caller(known, claims.scopes, f"{TOKEN}{claims.subject}"), known
-        raise refused()
+            return _caller(token_tenant, claims.scopes, f"{TOKEN}{claims.subject}"), token_tenant
+        raise invalid_credentials()
 
-    def _count(self, caller: Caller) -> Taken:
+    def _count(self, caller: Caller) -> Decision:
         settings, quotas = self._settings, caller.quotas
         if settings.rate_total:
-            whole = self._buckets.take("", rate=settings.rate_total, burst=max(1, round(settings.rate_total)))
-            if not whole.allowed:
+            total = self._buckets.take("", rate=settings.rate_total, burst=max(1, round(settings.rate_total)))
+            if not total.allowed:
                 detail = "The gateway has reached its total request rate."
-                raise RateLimitedError(detail, whole)
+                raise RateLimitedError(detail, total)
         burst = max(1, (quotas.burst or settings.rate_burst) // settings.gateways)
         rate = (quotas.rate or settings.rate_limit) / settings.gateways
-        taken = self._buckets.take(f"{caller.tenant} {caller.key}", rate=rate, burst=burst)
-        if not taken.allowed:
-            detail = f"This key may make {rate:g} requests per second, and {burst} at once."
-            raise RateLimitedError(detail, taken)
-        return taken
+        decision = self._buckets.take(f"{caller.tenant} {caller.key}", rate=rate, burst=burst)
+        if not decision.allowed:
+            detail = f"This key is limited to {rate:g} requests per second, with bursts of up to {burst}."
+            raise RateLimitedError(detail, decision)
+        return decision
 
 
 def open_authenticator(settings: AuthSettings, *, keys: ApiKeys, tenants: Tenants) -> Authenticator:
-    """The gate of one gateway."""
+    """Return the authenticator of a gateway."""
     tokens = Tokens(settings, read=reader(settings.jwt_jwks)) if "jwt" in settings.auth else None
     return Authenticator(settings, keys=keys, tenants=tenants, tokens=tokens)
 
 
 class RateLimitedError(UnavailableError):
-    """A caller asks too fast; it knows what to tell it."""
+    """A caller exceeded its rate limit. Carries the decision for the response headers."""
 
-    def __init__(self, detail: str, taken: Taken) -> None:
-        super().__init__(ErrorCode.RATE_LIMITED, detail, retry_after=taken.retry_after)
-        self.taken = taken
+    def __init__(self, detail: str, decision: Decision) -> None:
+        super().__init__(ErrorCode.RATE_LIMITED, detail, retry_after=decision.retry_after)
+        self.decision = decision
 
 
-def _let_in(tenant: Tenant) -> Tenant:
+def _check_enabled(tenant: Tenant) -> None:
     if tenant.disabled:
         raise RequestError(ErrorCode.FORBIDDEN, "The tenant is disabled.")
-    return tenant
 
 
 def _caller(tenant: Tenant, scopes: frozenset[Scope], key: str) -> Caller:
@@ -179,8 +180,8 @@ def _caller(tenant: Tenant, scopes: frozenset[Scope], key: str) -> Caller:
     )
 
 
-def _shown(headers: Headers) -> str:
-    """The key or token of a request: a bearer's, or `X-API-Key`.
+def _credentials(headers: Headers) -> str:
+    """Return the key or token of a request, from `Authorization: Bearer` or `X-API-Key`.
 
     Raises:
         RequestError: `unauthenticated`.
@@ -188,19 +189,19 @@ def _shown(headers: Headers) -> str:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token.strip():
         return token.strip()
-    shown = headers.get("x-api-key", "")
-    if shown:
-        return shown
+    api_key = headers.get("x-api-key", "")
+    if api_key:
+        return api_key
     raise RequestError(
         ErrorCode.UNAUTHENTICATED, "Authentication is required. Send `Authorization: Bearer` with an API key or token."
     )
 
 
-class _Recent(Generic[T]):
-    """Records as they were at most `FRESH` ago. Lives on the event loop.
+class _Cache(Generic[T]):
+    """Caches records for at most `FRESH`. Runs on the event loop.
 
-    A record in use is read again at half that age, once for all who ask, while they are answered from what is known.
-    Names without a record are remembered apart, so that guessing pushes no record out.
+    A record in use is refreshed in the background at half that age, and concurrent reads of a record are merged. Names
+    without a record are cached separately, so that guessing does not evict records.
     """
 
     def __init__(self, read: Callable[[str], T | None], *, now: Callable[[], float], buckets: Buckets) -> None:
@@ -212,43 +213,43 @@ class _Recent(Generic[T]):
         self._reads: dict[str, asyncio.Task[T | None]] = {}
 
     async def get(self, name: str) -> T | None:
-        """The record, or None where there is none.
+        """Return the record, or None if it does not exist.
 
         Raises:
-            UnavailableError: `store_unavailable`; `rate_limited` where too many unknown ones are asked for.
+            UnavailableError: `store_unavailable`, or `rate_limited` if too many uncached names are looked up.
         """
         now, fresh = self._now(), FRESH.total_seconds()
         if name in self._known:
             read_at, record = self._known[name]
             self._known.move_to_end(name)
             if now - read_at >= fresh / 2:
-                renewal = self._reading(name)
+                refresh = self._reading(name)
                 if now - read_at >= fresh:
-                    return await asyncio.shield(renewal)
+                    return await asyncio.shield(refresh)
             return record
         if now - self._absent.get(name, -math.inf) < fresh:
             return None
         if name not in self._reads:
-            taken = self._buckets.take(" strangers", rate=STRANGERS, burst=round(STRANGERS))
-            if not taken.allowed:
+            decision = self._buckets.take(" unknown keys", rate=UNKNOWN_KEYS_RATE, burst=round(UNKNOWN_KEYS_RATE))
+            if not decision.allowed:
                 detail = "Too many requests with unknown API keys. Try again in a moment."
-                raise RateLimitedError(detail, taken)
+                raise RateLimitedError(detail, decision)
         return await asyncio.shield(self._reading(name))
 
     def _reading(self, name: str) -> asyncio.Task[T | None]:
-        """The read of this record that is under way, begun now where there is none."""
+        """Return the read of this record in progress, or start one."""
         if name not in self._reads:
-            task = self._reads[name] = asyncio.create_task(self._renew(name))
-            task.add_done_callback(lambda done: self._ended(name, done))
+            task = self._reads[name] = asyncio.create_task(self._refresh(name))
+            task.add_done_callback(lambda done: self._on_done(name, done))
         return self._reads[name]
 
-    def _ended(self, name: str, task: asyncio.Task[T | None]) -> None:
+    def _on_done(self, name: str, task: asyncio.Task[T | None]) -> None:
         del self._reads[name]
         if not task.cancelled():
-            task.exception()  # whoever waits for the read gets it; a renewal that nobody waits for may fail silently
+            task.exception()  # marks it as retrieved: a background refresh may fail silently
 
-    async def _renew(self, name: str) -> T | None:
-        now = self._now()  # of the start: what changes during the read may be missed by it
+    async def _refresh(self, name: str) -> T | None:
+        now = self._now()  # before the read, which may miss later changes
         record = await to_thread.run_sync(self._read, name)
         self._known.pop(name, None)
         self._absent.pop(name, None)
@@ -256,7 +257,7 @@ class _Recent(Generic[T]):
             self._absent[name] = now
         else:
             self._known[name] = (now, record)
-        for kept in (self._known, self._absent):
-            while len(kept) > MOST:
-                kept.popitem(last=False)
+        for entries in (self._known, self._absent):
+            while len(entries) > MAX_CACHED:
+                entries.popitem(last=False)
         return record

@@ -1,4 +1,4 @@
-"""Where the issuer's public keys come from: a file, or an address that is fetched like any other."""
+"""Read the issuer's public keys from a file or a URL."""
 
 import ssl
 from datetime import timedelta
@@ -10,33 +10,33 @@ import httpcore
 from anyio import to_thread
 
 from api.auth.jwt import ReadKeys
-from api.images.download import Terms, download
+from api.images.download import DownloadOptions, download
 from shared.net.addresses import PRIVATE
 from shared.net.pinned import look_up
 from shared.net.urls import read_url
 
-MOST_BYTES: Final = 256 * 1024
-WITHIN: Final = timedelta(seconds=5)
+MAX_BYTES: Final = 256 * 1024
+TIMEOUT: Final = timedelta(seconds=5)
 
 
-def reader(where: str) -> ReadKeys:
-    """Reads the JWKS at this `https://` address, or in the file of this path, as it is at the time.
+def reader(location: str) -> ReadKeys:
+    """Return a function that reads the current JWKS from an `https://` URL or a file path.
 
-    The operator named the host, so it may be in a private network; metadata addresses stay closed, and nothing is
-    followed.
+    The operator chose the host, so it may be in a private network. Metadata addresses stay blocked, and redirects are
+    not followed.
 
     Raises:
-        ValueError: the address is none that can be fetched.
+        ValueError: the URL cannot be fetched.
     """
-    if "://" not in where:
-        return partial(to_thread.run_sync, Path(where).read_bytes)
-    terms = Terms(
+    if "://" not in location:
+        return partial(to_thread.run_sync, Path(location).read_bytes)
+    options = DownloadOptions(
         tls=ssl.create_default_context(),
-        most_bytes=MOST_BYTES,
-        within=WITHIN,
+        max_bytes=MAX_BYTES,
+        timeout=TIMEOUT,
         private=PRIVATE,
         resolve=look_up,
         network=httpcore.AnyIOBackend(),
         accept="application/json",
     )
-    return partial(download, read_url(where), terms=terms)
+    return partial(download, read_url(location), options=options)

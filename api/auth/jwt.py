@@ -1,4 +1,4 @@
-"""Tokens of an issuer (JWT, RFC 7519): whose they are, once signature, issuer, audience and time have been checked."""
+"""Verify tokens of an issuer (JWT, RFC 7519): signature, issuer, audience, and expiry."""
 
 import asyncio
 import re
@@ -17,20 +17,20 @@ from shared.errors import ErrorCode, FetchError, RequestError, UnavailableError,
 from shared.tenants import Scope, is_tenant_id
 
 FLOOR: Final = timedelta(seconds=30)
-"""At least this long between two readings of the issuer's keys, whatever tokens name: strangers cause no traffic."""
+"""Minimum time between two reads of the issuer's keys, so that unknown key ids cause no traffic."""
 GOOD_FOR: Final = timedelta(hours=1)
-"""Keys that were read are read again after this long: those that were withdrawn are forgotten."""
+"""Maximum age of the issuer's keys. Withdrawn keys are dropped at the next read."""
 _SUBJECT: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 log = structlog.get_logger(__name__)
 
 ReadKeys = Callable[[], Awaitable[bytes]]
-"""The issuer's JWKS as it is now. Raises VultusError or OSError."""
+"""Returns the issuer's current JWKS. Raises VultusError or OSError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says that was checked."""
+    """The claims of a verified token."""
 
     tenant: str
     subject: str
@@ -38,7 +38,7 @@ class Claims:
 
 
 class Tokens:
-    """Checks tokens of one issuer. Lives on the event loop."""
+    """Verifies tokens of one issuer. Runs on the event loop."""
 
     def __init__(self, settings: AuthSettings, *, read: ReadKeys, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -49,15 +49,15 @@ class Tokens:
         self._reading = asyncio.Lock()
 
     async def check(self, token: str) -> Claims:
-        """What the token says.
+        """Verify a token and return its claims.
 
         Raises:
-            RequestError: `unauthenticated`, whatever is wrong with it.
-            UnavailableError: `auth_unavailable`: the issuer's keys cannot be had.
+            RequestError: `unauthenticated`, whatever is wrong with the token.
+            UnavailableError: `auth_unavailable`: the issuer's keys cannot be read.
         """
         try:
             key = await self._key(jwt.get_unverified_header(token))
-            found = jwt.decode(
+            payload = jwt.decode(
                 token,
                 key.key,
                 algorithms=list(self._settings.jwt_algorithms),
@@ -66,35 +66,35 @@ class Tokens:
                 leeway=self._settings.jwt_leeway,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except (jwt.PyJWTError, ValueError, TypeError):  # the last two: what only a hostile header brings about
-            raise refused() from None
-        return self._claims(found)
+        except (jwt.PyJWTError, ValueError, TypeError):  # the last two are raised only for malicious headers
+            raise invalid_credentials() from None
+        return self._claims(payload)
 
     async def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
         if header.get("alg") not in self._settings.jwt_algorithms:
-            raise refused()
-        name = header.get("kid")
-        if name is not None and not isinstance(name, str):
-            raise refused()
-        if self._due(name):
+            raise invalid_credentials()
+        key_id = header.get("kid")
+        if key_id is not None and not isinstance(key_id, str):
+            raise invalid_credentials()
+        if self._is_stale(key_id):
             async with self._reading:
-                if self._due(name):
-                    await self._renew()
-        known = self._keys.get(name)
-        if known is None and name is None and len(self._keys) == 1:
-            (known,) = self._keys.values()
-        if known is None:
-            raise refused()
-        return known
+                if self._is_stale(key_id):
+                    await self._refresh()
+        key = self._keys.get(key_id)
+        if key is None and key_id is None and len(self._keys) == 1:
+            (key,) = self._keys.values()
+        if key is None:
+            raise invalid_credentials()
+        return key
 
-    def _due(self, name: str | None) -> bool:
+    def _is_stale(self, key_id: str | None) -> bool:
         if self._read_at is None:
             return True
         age = self._now() - self._read_at
-        unknown = name is not None and name not in self._keys
+        unknown = key_id is not None and key_id not in self._keys
         return age > GOOD_FOR.total_seconds() or ((unknown or not self._keys) and age > FLOOR.total_seconds())
 
-    async def _renew(self) -> None:
+    async def _refresh(self) -> None:
         try:
             self._keys = read_jwks(await self._read())
         except (VultusError, OSError, ValueError, jwt.PyJWTError) as error:
@@ -106,41 +106,43 @@ class Tokens:
             detail = "The token issuer's public keys are temporarily unavailable."
             raise UnavailableError(ErrorCode.AUTH_UNAVAILABLE, detail, retry_after=FLOOR)
 
-    def _claims(self, found: Mapping[str, Any]) -> Claims:
-        tenant, subject = found.get(self._settings.jwt_tenant_claim), found["sub"]
-        said = found.get(self._settings.jwt_scope_claim, "")
-        named = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
+    def _claims(self, payload: Mapping[str, Any]) -> Claims:
+        tenant, subject = payload.get(self._settings.jwt_tenant_claim), payload["sub"]
+        scope = payload.get(self._settings.jwt_scope_claim, "")
+        names = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
         if not isinstance(tenant, str) or not is_tenant_id(tenant) or not _SUBJECT.fullmatch(subject):
-            raise refused()
+            raise invalid_credentials()
         known = frozenset(Scope)
         return Claims(
-            tenant, subject, frozenset(Scope(name) for name in named if isinstance(name, str) and name in known)
+            tenant, subject, frozenset(Scope(name) for name in names if isinstance(name, str) and name in known)
         )
 
 
 def read_jwks(raw: bytes) -> dict[str | None, jwt.PyJWK]:
-    """The keys of a JWKS (RFC 7517) by their names, those for encryption and of symmetric kinds left out.
+    """Return the asymmetric signature keys of a JWKS (RFC 7517) by key id.
 
     Raises:
-        ValueError: it is no JSON, or no JWKS.
+        ValueError: not JSON, or not a JWKS.
     """
-    found = from_json(raw)
-    listed = found.get("keys") if isinstance(found, dict) else None
-    if not isinstance(listed, list):
-        msg = "no JWKS"
-        raise ValueError(msg)  # noqa: TRY004 - what was read is wrong, not what was asked
+    document = from_json(raw)
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        msg = "not a JWKS"
+        raise ValueError(msg)  # noqa: TRY004 - the content is invalid, not the argument's type
     keys: dict[str | None, jwt.PyJWK] = {}
-    for one in listed:
-        if not isinstance(one, dict) or one.get("use", "sig") != "sig" or one.get("kty") not in {"RSA", "EC", "OKP"}:
+    for entry in entries:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+            continue
+        if entry.get("kty") not in {"RSA", "EC", "OKP"}:
             continue
         try:
-            key = jwt.PyJWK(one)
-        except jwt.PyJWTError:  # of a kind that this version does not know; the others are good all the same
+            key = jwt.PyJWK(entry)
+        except jwt.PyJWTError:  # a kind that PyJWT does not support; the other keys are still usable
             continue
         keys[key.key_id] = key
     return keys
 
 
-def refused() -> RequestError:
-    """What is said of credentials that do not hold, whatever is wrong with them."""
+def invalid_credentials() -> RequestError:
+    """Return the error for invalid credentials. It does not reveal what is wrong with them."""
     return RequestError(ErrorCode.UNAUTHENTICATED, "The credentials are invalid, expired, or revoked.")

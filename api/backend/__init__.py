@@ -1,1 +1,1 @@
-"""What one gateway process holds open: the ledger, waits, URL fetches, and the list of workers."""
+"""Long-lived resources of a gateway process: ledger, waits, URL fetches, and the list of workers."""

@@ -1,4 +1,4 @@
-"""What one gateway process holds open: the ledger, the roll call, the doorbell, the waits, the fetches."""
+"""Open and close the long-lived resources of a gateway process."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ from shared.ledger.sweeper import Sweeper
 from shared.observability.monitor import watched
 
 PATIENCE: Final = timedelta(seconds=10)
-"""How long a starting gateway waits for its ledger; beyond, whoever starts it must look."""
+"""How long a starting gateway waits for its ledger before it gives up."""
 PAUSE: Final = timedelta(seconds=0.5)
 
 log = structlog.get_logger(__name__)
@@ -36,17 +36,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Everything a route may reach for."""
+    """The resources available to routes."""
 
     stores: Stores
     workers: Workers
     doorbell: Doorbell
     waiting: Waiting
     fetcher: Fetcher | None = None
-    """Set where images by URL are on."""
+    """Set if images by URL are enabled."""
 
     def wake_fetcher(self) -> None:
-        """Say that images may be waiting to be fetched; the fetcher would find them a second later by itself."""
+        """Notify the fetcher of new images to fetch. Without this, it finds them within a second."""
         if self.fetcher is not None:
             self.fetcher.wake()
 
@@ -55,27 +55,27 @@ OpenBackend = Callable[[ApiSettings], AbstractAsyncContextManager[Backend]]
 
 
 def verify_ledger(settings: ApiSettings, *, patience: timedelta = PATIENCE) -> None:
-    """Return once the ledger answers and keeps what `settings.durability` promises.
+    """Wait until the ledger responds, and check that it is as durable as `settings.durability` requires.
 
     Raises:
-        SettingsError: it breaks the promise, or did not answer, or still loads its data, after `patience`.
+        SettingsError: it is less durable, or did not respond or is still loading after `patience`.
     """
     deadline = time.monotonic() + patience.total_seconds()
-    said = False
+    warned = False
     while True:
         try:
             with closing(connect(settings.ledger_url)) as client:
                 verify_durability(client, settings.durability)
-                # A store that still loads tells its configuration, but takes no job.
+                # A store that is still loading reports its configuration but refuses jobs.
                 Layout(client, shards=settings.shards).settle()
         except UnavailableError as error:
             if time.monotonic() >= deadline:
-                state = "is still loading its data after" if still_loads(error) else "did not answer within"
+                state = "is still loading its data after" if still_loads(error) else "did not respond within"
                 msg = f"The ledger at VULTUS_LEDGER_URL {state} {patience.total_seconds():g} s"
                 raise SettingsError(msg) from None
-            if not said:
-                log.warning("ledger.away", detail=f"waiting up to {patience.total_seconds():g} s for it")
-            said = True
+            if not warned:
+                log.warning("ledger.away", detail=f"waiting up to {patience.total_seconds():g} s for the ledger")
+            warned = True
             time.sleep(PAUSE.total_seconds())
         else:
             return
@@ -83,7 +83,7 @@ def verify_ledger(settings: ApiSettings, *, patience: timedelta = PATIENCE) -> N
 
 @asynccontextmanager
 async def open_backend(settings: ApiSettings) -> AsyncIterator[Backend]:
-    """Open everything, and close it again: the default of `create_app`."""
+    """Open all resources, and close them on exit. The default of `create_app`."""
     client = connect(settings.ledger_url)
     events = connect_async(settings.ledger_url)
     stores = open_stores(client, shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window)

@@ -1,4 +1,4 @@
-"""The images of jobs that came by URL: taken from their line, downloaded, checked, and put on record or refused."""
+"""Fetch images by URL: take jobs from the fetch queue, download and check their images, and store or refuse them."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ import httpcore
 import structlog
 from anyio import to_thread
 
-from api.images.download import Terms, download
+from api.images.download import DownloadOptions, download
 from api.settings.api import ApiSettings
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, UnavailableError, VultusError
@@ -25,23 +25,23 @@ from shared.observability.request_context import bind_request_context
 from shared.observability.spans import Span
 
 INTERVAL: Final = timedelta(seconds=1)
-"""How often the line is looked at where nobody says that somebody joined it."""
+"""How often the fetch queue is checked without a notification."""
 SLACK: Final = timedelta(seconds=10)
-"""What a fetch may take beyond its download: to check the image and to put it on record."""
+"""How long a fetch may take beyond its download, to check and store the image."""
 PATIENCE: Final = timedelta(seconds=10)
-"""How long a stop waits for the thread."""
-UNFORESEEN: Final = JobFailure(
-    ErrorCode.INTERNAL_ERROR, "The image could not be fetched, for a reason that is not yours.", retryable=True
+"""How long `stop` waits for the thread."""
+UNEXPECTED: Final = JobFailure(
+    ErrorCode.INTERNAL_ERROR, "The image could not be fetched because of an unexpected server error.", retryable=True
 )
 
 log = structlog.get_logger(__name__)
 
 
 class Fetcher:
-    """Fetches in a thread of its own, with an event loop of its own, until stopped.
+    """Fetches images in its own thread and event loop until stopped.
 
-    A job is held while its images are fetched, for the time that this may take at most; a gateway that dies lets it go,
-    and another one fetches them. One that stops gives back what it holds.
+    A job is held while its images are fetched, for at most as long as that may take. If the gateway dies, the hold
+    expires and another gateway fetches the images. A gateway that stops releases its holds.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Fetcher:
         self._doorbell = doorbell
         self._settings = settings
         self._policy = settings.url_policy
-        self._terms = Terms(
+        self._options = DownloadOptions(
             tls=ssl.create_default_context(),
-            most_bytes=settings.max_image_bytes,
-            within=settings.image_url_timeout,
+            max_bytes=settings.max_image_bytes,
+            timeout=settings.image_url_timeout,
             private=PRIVATE if settings.image_url_allow_private else (),
             resolve=resolve,
             network=network or httpcore.AnyIOBackend(),
@@ -73,20 +73,20 @@ class Fetcher:
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop
         self._main: asyncio.Task[None]
-        self._called: asyncio.Event
+        self._wakeup: asyncio.Event
 
     def start(self) -> None:
-        """Begin to fetch."""
+        """Start fetching."""
         self._thread.start()
         self._started.wait()
 
     def wake(self) -> None:
-        """Look at the line now. Safe from any thread, and after the stop."""
+        """Check the fetch queue now. Safe to call from any thread, and after `stop`."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._called.set)
+            self._loop.call_soon_threadsafe(self._wakeup.set)
 
     def stop(self) -> None:
-        """Stop, break off what is under way, and give it back."""
+        """Stop: cancel the fetches in progress, and release their jobs."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._main.cancel)
         self._thread.join(timeout=PATIENCE.total_seconds())
@@ -94,7 +94,7 @@ class Fetcher:
     def _run(self) -> None:
         with asyncio.Runner() as runner:
             self._loop = runner.get_loop()
-            self._called = asyncio.Event()
+            self._wakeup = asyncio.Event()
             self._main = self._loop.create_task(self._fetch_all())
             self._started.set()
             try:
@@ -106,7 +106,7 @@ class Fetcher:
         away = False
         try:
             while True:
-                self._called.clear()
+                self._wakeup.clear()
                 try:
                     await self._take()
                 except UnavailableError as error:
@@ -122,7 +122,7 @@ class Fetcher:
             await self._give_back()
 
     async def _take(self) -> None:
-        """Begin as many fetches as there is room for; none while the store's memory is nearly full."""
+        """Start as many fetches as there is room for, or none while the store's memory is nearly full."""
         room = self._settings.image_url_parallel - len(self._held)
         if not room:
             return
@@ -137,13 +137,13 @@ class Fetcher:
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._held[task]
-        self._called.set()
+        self._wakeup.set()
 
     async def _pause(self) -> None:
-        """Until somebody joined the line, there is room again, or a moment has passed."""
+        """Wait for a new fetch, for a free place, or for `INTERVAL`."""
         try:
             async with asyncio.timeout(INTERVAL.total_seconds()):
-                await self._called.wait()
+                await self._wakeup.wait()
         except TimeoutError:
             return
 
@@ -155,18 +155,20 @@ class Fetcher:
         try:
             await to_thread.run_sync(self._fetches.give_back, [fetch.job_id for fetch in held.values()])
         except UnavailableError:
-            log.warning("fetches.kept", detail="the store is away; another gateway takes them up when the hold is over")
+            log.warning("fetches.kept", detail="the store is unavailable; another gateway takes over after the hold")
 
     async def _fetch(self, fetch: Fetch) -> None:
-        known = {"vultus.job.id": fetch.job_id}
+        attributes = {"vultus.job.id": fetch.job_id}
         with (
             bind_request_context(fetch.context, job_id=fetch.job_id),
-            tracing.span("fetch", parent=fetch.context.traceparent, kind="client", attributes=known) as span,
+            tracing.span("fetch", parent=fetch.context.traceparent, kind="client", attributes=attributes) as span,
         ):
             try:
                 await self._supply_or_refuse(fetch, span)
             except UnavailableError as error:
-                log.warning("fetch.unwritten", code=error.code.value)  # the hold runs out, and it is fetched again
+                log.warning(
+                    "fetch.unwritten", code=error.code.value
+                )  # the hold expires, and the image is fetched again
 
     async def _supply_or_refuse(self, fetch: Fetch, span: Span) -> None:
         try:
@@ -177,24 +179,24 @@ class Fetcher:
             raise
         except VultusError as error:
             span.fail(error.code.value)
-            await self._refuse(fetch, JobFailure(error.code, _said(error), retryable=error.retryable))
+            await self._refuse(fetch, JobFailure(error.code, _detail(error), retryable=error.retryable))
         except Exception:
-            span.fail(UNFORESEEN.code.value)
-            log.exception("fetch.failed")  # and the job with it: taken again, it would fail again, for ever
-            await self._refuse(fetch, UNFORESEEN)
+            span.fail(UNEXPECTED.code.value)
+            log.exception("fetch.failed")
+            await self._refuse(fetch, UNEXPECTED)  # otherwise it would be fetched and fail again forever
 
     async def _refuse(self, fetch: Fetch, failure: JobFailure) -> None:
         if await to_thread.run_sync(self._fetches.refuse, fetch.job_id, failure):
             log.info("fetch.refused", code=failure.code.value, retryable=failure.retryable)
 
     def _supply(self, fetch: Fetch, *, image: bytes | None, reference: bytes | None) -> bool:
-        taken = self._fetches.supply(fetch.job_id, image=image, reference=reference)
-        if taken:
+        supplied = self._fetches.supply(fetch.job_id, image=image, reference=reference)
+        if supplied:
             self._doorbell.ring()
-        return taken
+        return supplied
 
     async def _both(self, fetch: Fetch) -> tuple[bytes | None, bytes | None]:
-        """Both images at the same time; the first that cannot be had ends the other's download."""
+        """Fetch both images concurrently. If one fails, the other download is cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 image = group.create_task(self._one(fetch.image_url, field="image.url"))
@@ -206,13 +208,13 @@ class Fetcher:
             raise
         return image.result(), reference.result()
 
-    async def _one(self, address: str | None, *, field: str) -> bytes | None:
-        """The image at this address, checked as if it had been uploaded."""
-        if address is None:
+    async def _one(self, text: str | None, *, field: str) -> bytes | None:
+        """Fetch the image at this URL, and check it like an uploaded one."""
+        if text is None:
             return None
-        try:  # the address once more: the operator may have changed the list since the job was accepted
-            url = self._policy.check(address, field=field)
-            data = await download(url, terms=self._terms)
+        try:
+            url = self._policy.check(text, field=field)  # again: the allowlist may have changed since the submission
+            data = await download(url, options=self._options)
             limits = {"max_bytes": self._settings.max_image_bytes, "max_pixels": self._settings.max_pixels}
             await to_thread.run_sync(lambda: inspect_image(data, **limits))
         except (FetchError, ImageError) as error:
@@ -229,7 +231,7 @@ def _of_reference(error: FetchError | ImageError) -> VultusError:
     return ImageError(error.code, detail)
 
 
-def _said(error: VultusError) -> str:
-    """The sentence, with the wrong fields of a refused address: a job has no other place for them."""
+def _detail(error: VultusError) -> str:
+    """Return the detail of an error together with its invalid fields, because a job's error has no field list."""
     fields = error.fields if isinstance(error, RequestError) else ()
     return " ".join([error.detail, *(f"{field.field}: {field.detail}." for field in fields)])

@@ -1,5 +1,6 @@
-"""What every gateway reads from the ledger when it is asked for metrics: the same at each, so take one of them."""
+"""Metrics read from the ledger at each scrape. They are the same at every gateway, so use those of one."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -12,30 +13,33 @@ from shared.errors import UnavailableError
 from shared.ledger.measures import Measured, Shard
 
 PATIENCE: Final = timedelta(seconds=3)
-"""How long the ledger may take; whoever scrapes waits for ten seconds at most."""
+"""How long the ledger may take. Prometheus gives up after ten seconds by default."""
 
 GAUGES: Final = {
-    "vultus_ledger_up": ("1 where the ledger answers, else 0, and nothing else is known.", ()),
-    "vultus_ledger_workers": ("Workers that are alive with their models warmed.", ()),
-    "vultus_ledger_queue_jobs": ("Jobs that wait; in `fetch` for their image, else for a worker.", ("shard", "queue")),
-    "vultus_ledger_queue_oldest_seconds": ("Since when the first in line has waited.", ("shard", "queue")),
-    "vultus_ledger_running_jobs": ("Jobs in work.", ("shard",)),
-    "vultus_ledger_outbox_rows": ("Ends that no courier has taken up yet.", ("shard",)),
-    "vultus_ledger_deliveries": ("Callbacks that wait or are in hand; of 500 destinations at most.", ("shard",)),
-    "vultus_ledger_destinations": ("Destinations that a callback waits for.", ("shard",)),
-    "vultus_ledger_destinations_resting": ("Of those, the ones left alone because they failed.", ("shard",)),
+    "vultus_ledger_up": ("1 if the ledger responds, otherwise 0; then its other metrics are missing.", ()),
+    "vultus_ledger_workers": ("Workers that are alive with their models warmed up.", ()),
+    "vultus_ledger_queue_jobs": ("Queued jobs; those in `fetch` wait for their image.", ("shard", "queue")),
+    "vultus_ledger_queue_oldest_seconds": ("Time that the oldest queued job has waited.", ("shard", "queue")),
+    "vultus_ledger_running_jobs": ("Running jobs.", ("shard",)),
+    "vultus_ledger_outbox_rows": ("Completions that no courier has picked up yet.", ("shard",)),
+    "vultus_ledger_deliveries": ("Pending callbacks and those in progress; of 500 destinations at most.", ("shard",)),
+    "vultus_ledger_destinations": ("Destinations with a pending callback.", ("shard",)),
+    "vultus_ledger_destinations_resting": ("Of those, the ones paused because they failed.", ("shard",)),
     "vultus_ledger_memory_bytes": ("Memory in use.", ("server",)),
-    "vultus_ledger_memory_limit_bytes": ("The most it may use; 0: no limit.", ("server",)),
-    "vultus_ledger_append_only": ("1 where it keeps an append-only file.", ("server",)),
-    "vultus_ledger_append_only_ok": ("0 where its last write to that file failed.", ("server",)),
+    "vultus_ledger_memory_limit_bytes": ("Maximum memory; 0 = no limit.", ("server",)),
+    "vultus_ledger_append_only": ("1 if the server keeps an append-only file.", ("server",)),
+    "vultus_ledger_append_only_ok": ("0 if the last write to that file failed.", ("server",)),
 }
 COUNTERS: Final = {
-    "vultus_ledger_jobs_accepted_total": ("Jobs put on record.", ("operation",)),
-    "vultus_ledger_jobs_started_total": ("Claims by workers: every start of a job.", ("operation",)),
-    "vultus_ledger_jobs_ended_total": ("Ends of jobs; `code` says why one failed.", ("operation", "status", "code")),
-    "vultus_ledger_jobs_requeued_total": ("Jobs put back in line because their worker fell silent.", ()),
-    "vultus_ledger_jobs_released_total": ("Jobs put back in line by a worker that had to go.", ()),
-    "vultus_ledger_delayed_syncs_total": ("Writes that waited for a sync in the background.", ("server",)),
+    "vultus_ledger_jobs_accepted_total": ("Accepted jobs.", ("operation",)),
+    "vultus_ledger_jobs_started_total": ("Starts of jobs by workers, including retries.", ("operation",)),
+    "vultus_ledger_jobs_ended_total": (
+        "Completed jobs; `code` is the error of a failed job.",
+        ("operation", "status", "code"),
+    ),
+    "vultus_ledger_jobs_requeued_total": ("Jobs requeued because their worker stopped responding.", ()),
+    "vultus_ledger_jobs_released_total": ("Jobs requeued by a worker that was shutting down.", ()),
+    "vultus_ledger_delayed_syncs_total": ("Writes delayed by a background sync.", ("server",)),
 }
 COUNTED: Final = {
     "accepted": "vultus_ledger_jobs_accepted_total",
@@ -44,17 +48,17 @@ COUNTED: Final = {
     "requeued": "vultus_ledger_jobs_requeued_total",
     "released": "vultus_ledger_jobs_released_total",
 }
-"""The ledger's own words for what it counts."""
+"""The ledger's names for its counters."""
 
 Samples = Iterator[tuple[str, tuple[str, ...], float]]
 
 
 class StoreCollector(Collector):
-    """Measures the ledger for each scrape; one that does not answer in time is down, and asked again the next time.
+    """Measures the ledger at each scrape. A ledger that does not respond in time is reported as down.
 
     Args:
-        measure: the ledger's measures; may raise `UnavailableError`, and may hang.
-        workers: how many workers are alive; the same.
+        measure: returns the ledger's measures; may raise `UnavailableError`, and may hang.
+        workers: returns the number of live workers; may fail in the same ways.
         patience: how long to wait for both.
     """
 
@@ -62,32 +66,32 @@ class StoreCollector(Collector):
         self, measure: Callable[[], Measured], workers: Callable[[], int], *, patience: timedelta = PATIENCE
     ) -> None:
         self._measure, self._workers, self._patience = measure, workers, patience
-        self._asker = ThreadPoolExecutor(1, thread_name_prefix="store-metrics")
-        self._asked: Future[tuple[Measured, int]] | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="store-metrics")
+        self._measurement: Future[tuple[Measured, int]] | None = None
 
     def describe(self) -> Iterable[Metric]:
-        """Every family, without asking the ledger."""
+        """Return every family without reading the ledger."""
         return _families().values()
 
     def collect(self) -> Iterable[Metric]:
-        """Every family, measured now."""
+        """Return every family with current values."""
         families = _families()
-        found = self._found()
-        families["vultus_ledger_up"].add_metric([], float(found is not None))
-        if found is not None:
-            for name, labels, value in _samples(*found):
+        measurement = self._read()
+        families["vultus_ledger_up"].add_metric([], float(measurement is not None))
+        if measurement is not None:
+            for name, labels, value in _samples(*measurement):
                 families[name].add_metric(labels, value)
         return families.values()
 
     def close(self) -> None:
-        """Ask no more."""
-        self._asker.shutdown(wait=False, cancel_futures=True)
+        """Stop measuring."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _found(self) -> tuple[Measured, int] | None:
-        if self._asked is None or self._asked.done():  # one that hangs is not asked twice
-            self._asked = self._asker.submit(lambda: (self._measure(), self._workers()))
+    def _read(self) -> tuple[Measured, int] | None:
+        if self._measurement is None or self._measurement.done():  # do not start a second one while one hangs
+            self._measurement = self._executor.submit(lambda: (self._measure(), self._workers()))
         try:
-            return self._asked.result(self._patience.total_seconds())
+            return self._measurement.result(self._patience.total_seconds())
         except (UnavailableError, TimeoutError):
             return None
 
@@ -108,10 +112,10 @@ def _samples(measured: Measured, workers: int) -> Samples:
         yield "vultus_ledger_append_only", (name,), server.append_only
         yield "vultus_ledger_append_only_ok", (name,), server.writes_well
         yield "vultus_ledger_delayed_syncs_total", (name,), server.delayed_syncs
-    for words, times in _summed(shard.counts for shard in measured.shards).items():
-        kind, *labels = words.split(" ")
+    for key, count in _summed(shard.counts for shard in measured.shards).items():
+        kind, *labels = key.split(" ")
         if kind in COUNTED:
-            yield COUNTED[kind], tuple(labels), times
+            yield COUNTED[kind], tuple(labels), count
 
 
 def _of_shard(number: str, shard: Shard) -> Samples:
@@ -125,9 +129,8 @@ def _of_shard(number: str, shard: Shard) -> Samples:
     yield "vultus_ledger_destinations_resting", (number,), shard.resting
 
 
-def _summed(every: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for counts in every:
-        for words, times in counts.items():
-            total[words] = total.get(words, 0) + times
+def _summed(shards: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for counts in shards:
+        total.update(counts)
     return total

@@ -1,4 +1,4 @@
-"""Subscribe to what happens to jobs: one subscription for the whole process, passed on to those who wait."""
+"""Subscribe to job events: one subscription for the whole process, which notifies all waits."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,32 +16,32 @@ from api.backend.waiting import Waiting
 from shared.ledger.events import event
 
 SILENCE: Final = timedelta(seconds=10)
-"""A subscription that is silent for this long is asked whether it lives, and given as long to answer."""
+"""A subscription that is silent for this long gets a ping, and as long again to respond."""
 RECONNECT: Final = timedelta(seconds=0.5)
 LINGER: Final = timedelta(seconds=30)
-"""How long every transition is still heard after the last who asked for them has gone: the next one may be near."""
+"""How long the transition channels stay subscribed after the last watcher has left, in case another one comes."""
 
 log = structlog.get_logger(__name__)
 
 
 async def follow(client: Redis, *, completions: Sequence[str], transitions: Sequence[str], waiting: Waiting) -> None:
-    """Pass events on to `waiting` until cancelled; reconnect when the store was away.
+    """Pass events on to `waiting` until cancelled, and reconnect after each outage of the store.
 
-    The channels of `completions` are always subscribed, those of `transitions` only while a client follows a job: each
-    message costs every gateway time.
+    The channels of `completions` are always subscribed. Those of `transitions` are subscribed only while a client
+    follows a job, because each message costs every gateway time.
     """
-    client.set_retry(Retry(NoBackoff(), 0))  # the driver would reconnect unseen; we must know, to catch up
+    client.set_retry(Retry(NoBackoff(), 0))  # no silent reconnects by the driver: missed events must be caught up
     away = False
     while True:
         try:
             async with client.pubsub() as events:
-                heard = waiting.of_transitions
-                await events.subscribe(*completions, *(transitions if heard else ()))
+                subscribed = waiting.of_transitions
+                await events.subscribe(*completions, *(transitions if subscribed else ()))
                 if away:
                     log.info("events.back")
                 away = False
                 waiting.catch_up()
-                tuning = asyncio.create_task(_tune(events, transitions, waiting, heard=heard))
+                tuning = asyncio.create_task(_tune(events, transitions, waiting, subscribed=subscribed))
                 try:
                     await _listen(events, transitions, waiting)
                 finally:
@@ -49,39 +49,39 @@ async def follow(client: Redis, *, completions: Sequence[str], transitions: Sequ
                     await asyncio.gather(tuning, return_exceptions=True)
         except (exceptions.RedisError, OSError):
             if not away:
-                log.warning("events.away", detail="waits read the ledger until the subscription is back")
+                log.warning("events.away", detail="waits poll the ledger until the subscription is back")
             away = True
             await asyncio.sleep(RECONNECT.total_seconds())
 
 
 async def _listen(events: PubSub, transitions: Sequence[str], waiting: Waiting) -> None:
-    of_transitions = {channel.encode() for channel in transitions}
-    asked = False
+    transition_channels = {channel.encode() for channel in transitions}
+    pinged = False
     while True:
         message = await events.get_message(timeout=SILENCE.total_seconds())
         if message is not None:
-            asked = False
+            pinged = False
             if message["type"] == "message":
                 waiting.hear(*event(message["data"]))
-            elif message["type"] == "subscribe" and message["channel"] in of_transitions:
+            elif message["type"] == "subscribe" and message["channel"] in transition_channels:
                 waiting.transitions_are_heard()
-        elif asked:
-            raise exceptions.TimeoutError  # a dead line ends like a cut one
+        elif pinged:
+            raise exceptions.TimeoutError  # treat a dead connection like a closed one
         else:
-            asked = True
+            pinged = True
             await events.ping()
 
 
-async def _tune(events: PubSub, transitions: Sequence[str], waiting: Waiting, *, heard: bool) -> None:
-    """Subscribe to the moves while somebody wants them. A line that breaks meanwhile ends in `_listen`."""
+async def _tune(events: PubSub, transitions: Sequence[str], waiting: Waiting, *, subscribed: bool) -> None:
+    """Subscribe to transitions while a watcher needs them. `_listen` notices when the connection breaks."""
     while True:
-        if waiting.of_transitions and not heard:
-            heard = True
+        if waiting.of_transitions and not subscribed:
+            subscribed = True
             await events.subscribe(*transitions)
-        elif heard and not waiting.of_transitions:
+        elif subscribed and not waiting.of_transitions:
             await asyncio.sleep(LINGER.total_seconds())
             if not waiting.of_transitions:
-                heard = False
+                subscribed = False
                 await events.unsubscribe(*transitions)
         else:
             await waiting.tuned.wait()

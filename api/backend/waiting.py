@@ -1,4 +1,4 @@
-"""Wait for jobs to move or to end: one note in memory for each waiter, and no connection of its own."""
+"""Wait for transitions and completions of jobs. Each waiter costs an object in memory, but no connection."""
 
 import asyncio
 from contextlib import suppress
@@ -15,17 +15,17 @@ from shared.ledger.jobs.store import Ledger, no_such_job
 from shared.tenants import DEFAULT
 
 REREAD: Final = timedelta(seconds=1.5)
-"""Events can be lost (Pub/Sub promises nothing), so what is waited for is also read again this often."""
+"""Pub/Sub may lose events, so watched jobs are also read again at this interval."""
 REREAD_MOST: Final = 200
-"""Jobs read again in one pass, the longest unread first: ten thousand waiters cost no more reads than these."""
+"""Maximum number of jobs read per pass, least recently read first. It caps the reads for any number of waiters."""
 HURRY: Final = timedelta(seconds=3)
 """How long a wait may still take once the process stops."""
 
 
 class Watch:
-    """One caller's eye on a job, open inside its `with`: what happens from then on is not missed.
+    """Watches a job for one caller. Inside its `with` block, no event is missed.
 
-    Anything may be watched; what is another tenant's is not there when it is read.
+    Any job id may be watched, but reading another tenant's job raises `job_not_found`.
     """
 
     __slots__ = ("_happened", "_seen", "_tenant", "_waiting", "job_id", "transitions")
@@ -37,42 +37,42 @@ class Watch:
         self._seen: Status | None = None
         self.job_id = job_id
         self.transitions = transitions
-        """Every transition counts; otherwise only the end."""
+        """Whether every transition counts, or only completion."""
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Start watching."""
         self._waiting.enter(self)
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
     ) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._waiting.leave(self)
 
     def tell(self, status: Status | None) -> None:
-        """The job has this status; None: there is nothing left of it."""
+        """Notify the watch of the job's status; None if the job no longer exists."""
         if status is None or status.is_terminal or (self.transitions and status is not self._seen):
             self._happened.set()
 
     def rouse(self) -> None:
-        """Something may have happened unseen."""
+        """Wake the waiter, because an event may have been missed."""
         self._happened.set()
 
     async def happened(self, *, within: timedelta) -> bool:
-        """True as soon as there may be news since the last `read`, False when the time is over."""
+        """Wait until the job may have changed since the last `read`. False on timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within.total_seconds()):
                 await self._happened.wait()
         return self._happened.is_set()
 
     def forget(self) -> None:
-        """What has happened so far is about to be read; whatever is heard from now on may be newer than the answer."""
+        """Reset before a read: later events may be newer than its result."""
         self._happened.clear()
         self._seen = None
 
     async def read(self) -> Job:
-        """The job as it is.
+        """Read the job.
 
         Raises:
             RequestError: `job_not_found`.
@@ -83,11 +83,11 @@ class Watch:
         self._seen = job.status
         return job
 
-    async def end(self, known: Job | None = None, *, timeout: timedelta) -> Job:  # noqa: ASYNC109 - the job, as it is
-        """The job once it has ended, or as it is when `timeout` is over.
+    async def end(self, known: Job | None = None, *, timeout: timedelta) -> Job:  # noqa: ASYNC109 - returns on timeout
+        """Return the job once it has completed, or its current state after `timeout`.
 
         Args:
-            known: the job as it was after this watch began; it is not read before there is news.
+            known: the job as read after this watch started, so that it is not read again.
             timeout: how long to wait.
 
         Raises:
@@ -107,7 +107,7 @@ class Watch:
 
 
 class Waiting:
-    """Everyone who waits for a job. Lives on the event loop; only the ledger is read in threads."""
+    """All waits of a gateway. Runs on the event loop; only the ledger is read in threads."""
 
     def __init__(self, ledger: Ledger, *, reread: timedelta = REREAD) -> None:
         self._ledger = ledger
@@ -116,33 +116,33 @@ class Waiting:
         self._of_transitions: set[Watch] = set()
         self._catch_up = asyncio.Event()
         self.last_call: float | None = None
-        """When the last wait must be over, by the loop's clock; set once the process stops."""
+        """Deadline of all waits, on the loop's clock. Set once the process stops."""
         self.tuned = asyncio.Event()
-        """Set when the first has come, or the last has gone, who wants to hear of every transition."""
+        """Set when the first watch of transitions has been added, or the last one removed."""
 
     def watch(self, job_id: str, *, tenant: str = DEFAULT, transitions: bool = False) -> Watch:
-        """An eye on a tenant's job: on its end, or on every one of its `transitions`."""
+        """Return a watch of a tenant's job: of its completion, or of all its `transitions`."""
         return Watch(self, job_id, tenant=tenant, transitions=transitions)
 
     async def wait_for_end(
         self,
         job_id: str,
         *,
-        timeout: timedelta,  # noqa: ASYNC109 - the job, as it then is
+        timeout: timedelta,  # noqa: ASYNC109 - returns the job on timeout
         tenant: str = DEFAULT,
     ) -> Job:
-        """The job once it has ended, or as it is when `timeout` is over.
+        """Return the job once it has completed, or its current state after `timeout`.
 
         Raises:
             RequestError: `job_not_found`.
             UnavailableError: `store_unavailable`.
         """
-        # The watch begins before the ledger is read: an end between the two is not missed.
+        # Start the watch before reading the ledger, so that a completion in between is not missed.
         with self.watch(job_id, tenant=tenant) as watch:
             return await watch.end(timeout=timeout)
 
     async def read(self, job_id: str, *, tenant: str = DEFAULT) -> Job:
-        """The tenant's job as it is.
+        """Read a tenant's job.
 
         Raises:
             RequestError: `job_not_found`.
@@ -154,12 +154,12 @@ class Waiting:
         return job
 
     def hear(self, job_id: str, status: Status | None) -> None:
-        """Take note of one transition; None is an end too: nothing is left to wait for."""
+        """Notify all watches of a job of its status; None if the job no longer exists."""
         for watch in self._watches.get(job_id, ()):
             watch.tell(status)
 
     def hurry(self) -> None:
-        """The process stops: every wait ends within moments, with the job as it then is."""
+        """Cut all waits short, because the process stops. They return the current state of their jobs."""
         self.last_call = asyncio.get_running_loop().time() + HURRY.total_seconds()
         for watches in self._watches.values():
             for watch in watches:
@@ -172,20 +172,20 @@ class Waiting:
 
     @property
     def of_transitions(self) -> bool:
-        """True while somebody wants to hear of every transition."""
+        """True while there are watches of all transitions."""
         return bool(self._of_transitions)
 
     def transitions_are_heard(self) -> None:
-        """From now on every transition is heard; whoever came while that was arranged looks again."""
+        """Called once transitions are subscribed. Wakes watches that may have missed one before."""
         for watch in self._of_transitions:
             watch.rouse()
 
     def catch_up(self) -> None:
-        """Events were missed: read everything that is waited for again, now."""
+        """Read all watched jobs again now, because events were missed."""
         self._catch_up.set()
 
     async def reread(self) -> None:
-        """Read again what is waited for, until cancelled: what the events did not tell."""
+        """Read watched jobs again until cancelled, in case events were lost."""
         while True:
             try:
                 await asyncio.wait_for(self._catch_up.wait(), timeout=self._every)
@@ -199,17 +199,17 @@ class Waiting:
     async def _pass(self, most: int) -> None:
         due = list(islice(self._watches, most))
         for job_id in due:
-            self._watches[job_id] = self._watches.pop(job_id)  # to the end of the line
+            self._watches[job_id] = self._watches.pop(job_id)  # to the end of the order
         if due:
             try:
                 statuses = await to_thread.run_sync(self._ledger.statuses, due)
             except UnavailableError:
-                return  # the subscription says so in the log; the next pass tries again
+                return  # the subscription logs the outage; the next pass tries again
             for job_id, status in zip(due, statuses, strict=True):
                 self.hear(job_id, status)
 
     def enter(self, watch: Watch) -> None:
-        """Remember a watch."""
+        """Add a watch."""
         self._watches.setdefault(watch.job_id, set()).add(watch)
         if watch.transitions:
             self._of_transitions.add(watch)
@@ -217,7 +217,7 @@ class Waiting:
                 self.tuned.set()
 
     def leave(self, watch: Watch) -> None:
-        """Forget a watch."""
+        """Remove a watch."""
         others = self._watches[watch.job_id]
         others.discard(watch)
         if not others:

@@ -1,1 +1,1 @@
-"""Images by URL: header checks and downloads."""
+"""Images by URL and in JSON: downloads and base64."""

@@ -1,4 +1,4 @@
-"""One download: a host's addresses are checked, and one of those is connected to, with a cap on size and time."""
+"""Download from a URL: check the host's addresses, connect to one of them, and limit size and time."""
 
 import ssl
 from collections.abc import Collection, Sequence
@@ -18,7 +18,7 @@ from shared.net.urls import Url
 
 OK: Final = 200
 LATER: Final = frozenset({408, 425, 429})
-"""Statuses that say: not now. So do all from 500."""
+"""Client-error statuses worth a retry, like all server errors."""
 IMAGES: Final = "image/jpeg, image/png, image/webp, image/bmp"
 HEADERS: Final = (
     ("Accept-Encoding", "identity"),
@@ -28,97 +28,100 @@ HEADERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for every download of a process."""
+class DownloadOptions:
+    """Limits and dependencies shared by all downloads of a process."""
 
     tls: ssl.SSLContext
-    most_bytes: int
-    within: timedelta
+    max_bytes: int
+    timeout: timedelta
     private: Collection[Network]
-    """Private networks that images may come from."""
+    """Private networks that may be connected to."""
     resolve: Resolve
     network: httpcore.AsyncNetworkBackend
     accept: str = IMAGES
-    """What is asked for; what comes is not held to it."""
+    """The `Accept` header. The content type of the response is not checked."""
 
 
-async def download(url: Url, *, terms: Terms) -> bytes:
-    """The bytes at this address, at most `most_bytes` of them, within the time.
+async def download(url: Url, *, options: DownloadOptions) -> bytes:
+    """Return the bytes at this URL, within the limits on size and time.
 
-    The host is looked up once. If any of its addresses is not open, none is connected to; else the connection goes to
-    one of those that were checked, and TLS asks for a certificate of the host's name. Nothing is followed,
-    decompressed, remembered, or sent through a proxy of the environment.
+    The host name is resolved once. If any of its addresses is blocked, no connection is made. Otherwise the connection
+    goes to one of the checked addresses, and TLS verifies the certificate for the host name. Redirects are not
+    followed, and there is no decompression, no cache, and no proxy.
 
     Raises:
-        FetchError: `image_url_refused` where the address leads to a closed network; `image_unreachable`.
+        FetchError: `image_url_refused` if the host resolves to a blocked network; `image_unreachable`.
         ImageError: `image_too_large`.
     """
-    with anyio.move_on_after(terms.within.total_seconds()) as time:
-        data = await _get(url, await _checked(url, terms), terms)
+    with anyio.move_on_after(options.timeout.total_seconds()) as time:
+        data = await _get(url, await _resolved(url, options), options)
     if time.cancelled_caught:
-        _give_up(f"The fetch took longer than {terms.within.total_seconds():g} s.", retryable=True)
+        _give_up(f"The fetch took longer than {options.timeout.total_seconds():g} s.", retryable=True)
     return data
 
 
-async def _checked(url: Url, terms: Terms) -> Sequence[Address]:
+async def _resolved(url: Url, options: DownloadOptions) -> Sequence[Address]:
     try:
-        return await pinned.checked(url, resolve=terms.resolve, private=terms.private)
+        return await pinned.checked(url, resolve=options.resolve, private=options.private)
     except UnresolvedError:
-        _give_up("The host's name could not be resolved.", retryable=True)
+        _give_up("The host name could not be resolved.", retryable=True)
     except ClosedError:
         raise FetchError(
             ErrorCode.IMAGE_URL_REFUSED, "The image URL resolves to a network that is not allowed.", retryable=False
         ) from None
 
 
-async def _get(url: Url, known: Sequence[Address], terms: Terms) -> bytes:
+async def _get(url: Url, addresses: Sequence[Address], options: DownloadOptions) -> bytes:
     connection = pinned.connection(
-        url, known, tls=terms.tls, network=terms.network, most=MOST_HEAD + 2 * terms.most_bytes
+        url, addresses, tls=options.tls, network=options.network, most=MOST_HEAD + 2 * options.max_bytes
     )
-    told = pinned.extensions(url)
+    headers = [("Accept", options.accept), *HEADERS]
     try:
         async with (
             connection,
             connection.stream(
-                "GET", pinned.target(url), headers=[("Accept", terms.accept), *HEADERS], extensions=told
-            ) as answer,
+                "GET", pinned.target(url), headers=headers, extensions=pinned.extensions(url)
+            ) as response,
         ):
-            return await _read(answer, most=terms.most_bytes)
+            return await _read(response, max_bytes=options.max_bytes)
     except httpcore.ConnectTimeout:
         _give_up("The host did not accept the connection in time.", retryable=True)
     except httpcore.ConnectError as error:
-        why = "has no TLS certificate that holds" if isinstance(error.__cause__, ssl.SSLError) else "took no connection"
-        _give_up(f"The host {why}.", retryable=True)
+        is_tls = isinstance(error.__cause__, ssl.SSLError)
+        _give_up(
+            "The host has no valid TLS certificate." if is_tls else "The host did not accept the connection.",
+            retryable=True,
+        )
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
         _give_up("The host closed the connection early or did not respond with valid HTTP.", retryable=True)
 
 
-async def _read(answer: httpcore.Response, *, most: int) -> bytes:
-    status = answer.status
+async def _read(response: httpcore.Response, *, max_bytes: int) -> bytes:
+    status = response.status
     if 300 <= status < 400:  # noqa: PLR2004 - redirects
         _give_up("The host responded with a redirect. Redirects are not followed.", retryable=False)
     if status != OK:
         retryable = status in LATER or status >= 500  # noqa: PLR2004 - server errors
-        _give_up(f"The host answered with status {status} instead of 200.", retryable=retryable)
-    for name, value in answer.headers:
+        _give_up(f"The host responded with status {status} instead of 200.", retryable=retryable)
+    for name, value in response.headers:
         if name.lower() == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
-            _give_up("The host sent the image compressed, though not asked to.", retryable=False)
-        if name.lower() == b"content-length" and int(value) > most:
-            raise _too_large(most)
-    held, pieces = bytearray(), 0
-    async for part in answer.aiter_stream():
-        held += part
+            _give_up("The host sent a compressed response although none was requested.", retryable=False)
+        if name.lower() == b"content-length" and int(value) > max_bytes:
+            raise _too_large(max_bytes)
+    data, pieces = bytearray(), 0
+    async for part in response.aiter_stream():
+        data += part
         pieces += 1
-        if len(held) > most:
-            raise _too_large(most)
-        if too_many_pieces(pieces, len(held)):
+        if len(data) > max_bytes:
+            raise _too_large(max_bytes)
+        if too_many_pieces(pieces, len(data)):
             _give_up("The host sent the image in too many small pieces.", retryable=False)
-    return bytes(held)
+    return bytes(data)
 
 
 def _give_up(detail: str, *, retryable: bool) -> NoReturn:
     raise FetchError(ErrorCode.IMAGE_UNREACHABLE, detail, retryable=retryable) from None
 
 
-def _too_large(most: int) -> ImageError:
-    return ImageError(ErrorCode.IMAGE_TOO_LARGE, f"The image has more than {most} bytes.")
+def _too_large(max_bytes: int) -> ImageError:
+    return ImageError(ErrorCode.IMAGE_TOO_LARGE, f"The image has more than {max_bytes} bytes.")

@@ -1,4 +1,4 @@
-"""The audit log: every act of a known caller, by whom and at what; a store that is away loses none of it."""
+"""The audit log: every action of an authenticated caller is recorded, even through an outage of the store."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def submit(gateway: Gateway, key: str, **headers: str) -> Any:
     )
 
 
-def test_what_changes_something_is_noted_with_who_did_it_and_to_what(closed: Gateway) -> None:
+def test_a_change_is_recorded_with_its_key_and_subject(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme")
     job_id = submit(closed, key).json()["id"]
     closed.request("DELETE", f"/v1/jobs/{job_id}", headers=bearer(key))
@@ -41,7 +41,7 @@ def test_what_changes_something_is_noted_with_who_did_it_and_to_what(closed: Gat
     ]
 
 
-def test_a_result_that_is_given_away_is_noted_and_a_look_at_a_job_that_has_none_is_not(closed: Gateway) -> None:
+def test_only_reads_that_disclose_a_result_are_recorded(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme")
     ended = submit(closed, key, Prefer="wait=5").json()["id"]
     closed.worker.script = None
@@ -52,14 +52,14 @@ def test_a_result_that_is_given_away_is_noted_and_a_look_at_a_job_that_has_none_
     assert [entry.subject for entry in written(closed) if entry.action == "read_job"] == [ended]
 
 
-def test_the_job_behind_a_classic_call_is_named(closed: Gateway) -> None:
+def test_the_job_of_a_classic_call_is_recorded(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme")
     closed.post("/detect", headers=bearer(key), files={"file": JPEG})
     (job_id,) = closed.ledger.records
     assert [(entry.action, entry.subject) for entry in written(closed)] == [("detect", job_id)]
 
 
-def test_what_is_refused_for_want_of_a_scope_is_noted_and_a_wrong_request_is_not(closed: Gateway) -> None:
+def test_a_missing_scope_is_recorded_but_an_invalid_request_is_not(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme", Scope.JOBS_READ)
     submit(closed, key)
     closed.get("/v1/jobs?limit=x", headers=bearer(key))
@@ -67,18 +67,18 @@ def test_what_is_refused_for_want_of_a_scope_is_noted_and_a_wrong_request_is_not
     assert [(entry.action, entry.status) for entry in written(closed)] == [("submit_job", 403)]
 
 
-def test_what_somebody_puts_into_a_path_does_not_get_into_the_log(closed: Gateway) -> None:
+def test_arbitrary_text_in_a_path_is_not_recorded(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme", Scope.JOBS_READ)
     closed.request("DELETE", "/v1/jobs/%0Aforged%20line", headers=bearer(key))
     assert [(entry.action, entry.subject) for entry in written(closed)] == [("delete_job", "")]
 
 
-def test_where_nobody_authenticates_there_is_nobody_to_name(gateway: Gateway) -> None:
+def test_without_authentication_nothing_is_recorded(gateway: Gateway) -> None:
     gateway.submit("detect", JPEG)
     assert written(gateway) == []
 
 
-def test_what_could_not_be_written_waits_for_the_store(closed: Gateway) -> None:
+def test_entries_wait_for_an_unavailable_store(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme")
     submit(closed, key)
     closed.ledger.broken = True
@@ -100,6 +100,6 @@ def test_a_tenant_reads_its_own_log_page_by_page(closed: Gateway) -> None:
     }  # fmt: skip
 
 
-def test_a_place_that_was_not_given_out_is_refused(closed: Gateway) -> None:
+def test_a_forged_cursor_of_the_audit_log_is_refused(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme")
     assert closed.get("/v1/audit?before=+", headers=bearer(key)).status_code == 422

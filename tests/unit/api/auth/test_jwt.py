@@ -1,4 +1,4 @@
-"""Tokens: taken only with the issuer's signature, for us, in time; keys that turn are followed, strangers are not."""
+"""Tokens: accepted only with the issuer's signature and valid claims, through changes of the issuer's keys."""
 
 import asyncio
 import base64
@@ -82,12 +82,12 @@ def refused(issuer: Issuer, text: str) -> None:
     assert error.value.code is ErrorCode.UNAUTHENTICATED
 
 
-def test_a_token_names_its_tenant_its_subject_and_the_scopes_that_we_know(issuer: Issuer) -> None:
+def test_a_token_yields_its_tenant_subject_and_known_scopes(issuer: Issuer) -> None:
     assert issuer.check(token()) == Claims("acme", "user-1", frozenset({Scope.JOBS_READ, Scope.JOBS_WRITE}))
 
 
 @pytest.mark.parametrize(("key", "alg", "kid"), [(EC, "ES256", "one"), (RSA, "RS256", "two"), (ED, "EdDSA", "three")])
-def test_every_kind_of_signature_that_is_taken_is_checked(issuer: Issuer, key: Any, alg: str, kid: str) -> None:
+def test_every_accepted_signature_algorithm_is_verified(issuer: Issuer, key: Any, alg: str, kid: str) -> None:
     assert issuer.check(token(key=key, alg=alg, kid=kid)).tenant == "acme"
 
 
@@ -113,11 +113,11 @@ def test_scopes_may_be_a_list(issuer: Issuer) -> None:
         {"sub": "x" * 200},
     ],
 )
-def test_a_token_that_is_not_for_us_or_not_of_this_time_is_refused(issuer: Issuer, claims: dict[str, Any]) -> None:
+def test_a_token_with_invalid_claims_is_refused(issuer: Issuer, claims: dict[str, Any]) -> None:
     refused(issuer, token(**claims))
 
 
-def test_a_clock_that_is_a_little_off_is_forgiven(issuer: Issuer) -> None:
+def test_a_small_clock_difference_is_tolerated(issuer: Issuer) -> None:
     assert issuer.check(token(exp=time.time() - 20)).tenant == "acme"
     refused(issuer, token(exp=time.time() - 40))
 
@@ -147,11 +147,11 @@ def hostile() -> dict[str, Callable[[], str]]:
 
 
 @pytest.mark.parametrize("make", hostile().values(), ids=hostile().keys())
-def test_a_token_that_the_issuer_did_not_make_is_refused(issuer: Issuer, make: Callable[[], str]) -> None:
+def test_a_forged_token_is_refused(issuer: Issuer, make: Callable[[], str]) -> None:
     refused(issuer, make())
 
 
-def test_one_key_needs_no_name() -> None:
+def test_a_single_key_needs_no_key_id() -> None:
     assert Issuer(public(EC, "one")).check(token(kid=None)).tenant == "acme"
 
 
@@ -161,7 +161,7 @@ def test_keys_are_read_once_for_many_tokens(issuer: Issuer) -> None:
     assert issuer.reads == 1
 
 
-def test_a_key_that_is_new_is_found_but_strangers_cause_no_traffic(issuer: Issuer) -> None:
+def test_a_new_key_is_found_but_unknown_key_ids_cause_no_traffic(issuer: Issuer) -> None:
     issuer.check(token())
     issuer.keys = [public(OTHER, "next")]
     refused(issuer, token(key=OTHER, kid="next"))
@@ -172,7 +172,7 @@ def test_a_key_that_is_new_is_found_but_strangers_cause_no_traffic(issuer: Issue
     assert issuer.reads == 2
 
 
-def test_a_key_that_was_withdrawn_is_forgotten(issuer: Issuer) -> None:
+def test_a_withdrawn_key_is_dropped(issuer: Issuer) -> None:
     issuer.check(token())
     issuer.keys = [public(OTHER, "next")]
     issuer.now += GOOD_FOR.total_seconds() + 1
@@ -182,7 +182,7 @@ def test_a_key_that_was_withdrawn_is_forgotten(issuer: Issuer) -> None:
 @pytest.mark.parametrize(
     "error", [OSError(), FetchError(ErrorCode.IMAGE_UNREACHABLE, "It is away.", retryable=True), ValueError()]
 )
-def test_an_issuer_that_is_away_is_no_fault_of_the_caller(error: Exception) -> None:
+def test_an_unavailable_issuer_is_not_the_callers_fault(error: Exception) -> None:
     issuer = Issuer()
     issuer.broken = error
     with pytest.raises(UnavailableError) as refused:
@@ -191,14 +191,14 @@ def test_an_issuer_that_is_away_is_no_fault_of_the_caller(error: Exception) -> N
     assert refused.value.retry_after == FLOOR
 
 
-def test_an_issuer_that_goes_away_leaves_its_keys_in_force(issuer: Issuer) -> None:
+def test_keys_stay_valid_while_the_issuer_is_unavailable(issuer: Issuer) -> None:
     issuer.check(token())
     issuer.broken = OSError()
     issuer.now += GOOD_FOR.total_seconds() + 1
     assert issuer.check(token()).tenant == "acme"
 
 
-def test_keys_that_are_no_signing_keys_are_left_out() -> None:
+def test_keys_that_do_not_sign_are_ignored() -> None:
     listed = [
         public(EC, "one"),
         public(OTHER, "enc", use="enc"),
@@ -210,7 +210,7 @@ def test_keys_that_are_no_signing_keys_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"keys": 7}', b"\xff"])
-def test_what_is_no_set_of_keys_is_refused(raw: bytes) -> None:
+def test_an_invalid_jwks_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
         read_jwks(raw)
 

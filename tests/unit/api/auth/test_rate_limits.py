@@ -1,11 +1,11 @@
-"""Token buckets: a burst at once, a rate over time, and headers that tell the truth."""
+"""Token buckets: bursts, sustained rates, and the headers that report them."""
 
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.auth.rate_limits import MOST, Buckets, Taken
+from api.auth.rate_limits import MAX_BUCKETS, Buckets, Decision
 
 
 class Clock:
@@ -16,11 +16,11 @@ class Clock:
         return self.now
 
 
-def taken(buckets: Buckets, times: int, *, rate: float = 2.0, burst: int = 4) -> list[Taken]:
+def taken(buckets: Buckets, times: int, *, rate: float = 2.0, burst: int = 4) -> list[Decision]:
     return [buckets.take("a", rate=rate, burst=burst) for _ in range(times)]
 
 
-def test_a_burst_goes_through_at_once_and_what_follows_does_not() -> None:
+def test_only_a_burst_is_allowed_at_once() -> None:
     found = taken(Buckets(now=Clock()), 6)
     assert [one.allowed for one in found] == [True, True, True, True, False, False]
     assert [one.remaining for one in found] == [3, 2, 1, 0, 0, 0]
@@ -34,7 +34,7 @@ def test_tokens_come_back_at_the_rate() -> None:
     assert [one.allowed for one in taken(buckets, 2)] == [True, False]
 
 
-def test_who_waits_as_long_as_told_is_let_in() -> None:
+def test_a_request_after_retry_after_is_allowed() -> None:
     clock = Clock()
     buckets = Buckets(now=clock)
     refused = taken(buckets, 5)[-1]
@@ -43,21 +43,21 @@ def test_who_waits_as_long_as_told_is_let_in() -> None:
     assert taken(buckets, 1)[0].allowed
 
 
-def test_one_bucket_takes_nothing_from_another() -> None:
+def test_buckets_are_independent() -> None:
     buckets = Buckets(now=Clock())
     taken(buckets, 5)
     assert buckets.take("b", rate=2, burst=4).remaining == 3
 
 
-def test_the_headers_say_the_quota_its_window_what_is_left_and_when_it_is_whole_again() -> None:
+def test_the_headers_report_quota_window_remaining_and_reset() -> None:
     (first,) = taken(Buckets(now=Clock()), 1)
     assert first.headers == {"RateLimit-Policy": '"key";q=4;w=2', "RateLimit": '"key";r=3;t=1'}
 
 
-def test_full_buckets_are_forgotten_once_there_are_many() -> None:
+def test_full_buckets_are_dropped_above_the_limit() -> None:
     clock = Clock()
     buckets = Buckets(now=clock)
-    for number in range(MOST):
+    for number in range(MAX_BUCKETS):
         buckets.take(str(number), rate=1, burst=1)
     clock.now += 2
     buckets.take("more", rate=1, burst=1)
@@ -69,9 +69,7 @@ def test_full_buckets_are_forgotten_once_there_are_many() -> None:
     burst=st.integers(1, 50),
     pauses=st.lists(st.floats(0, 5), min_size=1, max_size=60),
 )
-def test_in_no_span_of_time_is_more_granted_than_the_burst_and_the_rate(
-    rate: float, burst: int, pauses: list[float]
-) -> None:
+def test_no_interval_exceeds_burst_plus_rate(rate: float, burst: int, pauses: list[float]) -> None:
     clock = Clock()
     buckets = Buckets(now=clock)
     granted: list[float] = []

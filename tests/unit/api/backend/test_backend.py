@@ -1,4 +1,4 @@
-"""Starting: a gateway that cannot keep its promises does not start, and says why in one line."""
+"""Start: a gateway that cannot keep its promises refuses to start and says why in one line."""
 
 from datetime import timedelta
 from typing import Any
@@ -47,21 +47,21 @@ def answers(monkeypatch: pytest.MonkeyPatch, *said: Exception | None) -> list[st
     return asked
 
 
-def test_a_ledger_that_is_still_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
+def test_a_starting_ledger_is_waited_for(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
     asked = answers(monkeypatch, AWAY, AWAY, None)
     backend.verify_ledger(ApiSettings(durability="everysec"))
     assert asked == ["everysec"] * 3
     assert client.closed
 
 
-def test_a_ledger_that_stays_away_ends_the_start_with_one_line(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
+def test_an_unavailable_ledger_fails_the_start_with_one_line(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
     answers(monkeypatch, *[AWAY] * 100)
-    with pytest.raises(SettingsError, match=r"^The ledger at VULTUS_LEDGER_URL did not answer within 0\.05 s$"):
+    with pytest.raises(SettingsError, match=r"^The ledger at VULTUS_LEDGER_URL did not respond within 0\.05 s$"):
         backend.verify_ledger(ApiSettings(), patience=timedelta(seconds=0.05))
     assert client.closed
 
 
-def test_a_ledger_that_breaks_the_promise_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
+def test_a_less_durable_ledger_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
     asked = answers(monkeypatch, SettingsError("it would lose jobs"))
     with pytest.raises(SettingsError, match="it would lose jobs"):
         backend.verify_ledger(ApiSettings())
@@ -69,7 +69,7 @@ def test_a_ledger_that_breaks_the_promise_is_not_waited_for(monkeypatch: pytest.
     assert client.closed
 
 
-def test_a_wrong_setting_is_one_line_and_exit_code_2(
+def test_an_invalid_setting_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VULTUS_PORT", "eighty")

@@ -89,7 +89,7 @@ def picture() -> Network:
     return Network(answer(body=JPEG, content_length=str(len(JPEG))))
 
 
-def test_a_good_image_is_supplied_and_a_worker_rung_for() -> None:
+def test_a_valid_image_is_supplied_and_rings_the_doorbell() -> None:
     with House(picture()).open() as house:
         job_id = house.accept()
         house.fetcher.wake()
@@ -99,14 +99,14 @@ def test_a_good_image_is_supplied_and_a_worker_rung_for() -> None:
     assert (claim.job.id, claim.image) == (job_id, JPEG)
 
 
-def test_without_being_called_it_looks_every_second() -> None:
+def test_the_queue_is_checked_every_second_without_a_notification() -> None:
     with House(picture()).open() as house:
         time.sleep(0.1)  # it has seen the empty line
         house.accept()
         until(lambda: house.doorbell.rings == 1)
 
 
-def test_an_address_that_is_no_longer_on_the_list_is_refused_when_it_is_fetched() -> None:
+def test_a_url_removed_from_the_allowlist_is_refused_at_the_fetch() -> None:
     with House(picture()).open() as house:
         job_id = house.accept("https://elsewhere.example/1.jpg")
         house.fetcher.wake()
@@ -119,7 +119,7 @@ def test_an_address_that_is_no_longer_on_the_list_is_refused_when_it_is_fetched(
     assert house.lookups == 0
 
 
-def test_a_reference_that_cannot_be_had_is_named_and_ends_the_job_before_the_image_is_there() -> None:
+def test_an_unreachable_reference_fails_the_job_at_once() -> None:
     with House(Hanging(), found=["127.0.0.1"]).open() as house:
         job_id = house.accept(None, image=JPEG, reference_url=URL)
         house.fetcher.wake()
@@ -131,7 +131,7 @@ def test_a_reference_that_cannot_be_had_is_named_and_ends_the_job_before_the_ima
     assert job.error.detail.startswith("The reference: ")
 
 
-def test_no_more_are_taken_than_may_be_fetched_at_once() -> None:
+def test_no_more_fetches_are_taken_than_may_run_concurrently() -> None:
     with House(Hanging(), image_url_parallel=2).open() as house:
         jobs = [house.accept() for _ in range(5)]
         house.fetcher.wake()
@@ -144,7 +144,7 @@ def test_no_more_are_taken_than_may_be_fetched_at_once() -> None:
     assert list(house.ledger.fetches.held) == jobs
 
 
-def test_what_was_under_way_at_a_stop_is_given_back_at_once() -> None:
+def test_a_stop_releases_fetches_in_progress() -> None:
     house = House(Hanging())
     with house.open():
         job_id = house.accept()
@@ -157,7 +157,7 @@ def test_what_was_under_way_at_a_stop_is_given_back_at_once() -> None:
     house.fetcher.stop()
 
 
-def test_nothing_is_fetched_while_the_stores_memory_is_nearly_full() -> None:
+def test_nothing_is_fetched_while_the_store_is_nearly_full() -> None:
     with House(picture()).open() as house:
         house.ledger.pressure.high = True
         house.accept()
@@ -169,7 +169,7 @@ def test_nothing_is_fetched_while_the_stores_memory_is_nearly_full() -> None:
         until(lambda: house.doorbell.rings == 1)
 
 
-def test_a_store_that_is_away_stops_nothing_for_good() -> None:
+def test_fetching_resumes_after_an_outage_of_the_store() -> None:
     with structlog.testing.capture_logs() as logs, House(picture()).open() as house:
         house.accept()
         house.ledger.broken = True
@@ -195,7 +195,7 @@ def once(fail: Callable[..., Any]) -> tuple[Callable[..., Any], list[bool]]:
     return stumble, left
 
 
-def test_what_nobody_foresaw_fails_its_job_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_fails_only_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(picture())
     stumble, _ = once(house.ledger.fetches.supply)
     monkeypatch.setattr(house.ledger.fetches, "supply", stumble)
@@ -213,7 +213,7 @@ def test_what_nobody_foresaw_fails_its_job_alone(monkeypatch: pytest.MonkeyPatch
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["fetch.failed"]
 
 
-def test_a_look_at_the_line_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetching_continues_after_an_unexpected_error(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(picture())
     stumble, left = once(house.ledger.fetches.take)
     monkeypatch.setattr(house.ledger.fetches, "take", stumble)
@@ -225,7 +225,7 @@ def test_a_look_at_the_line_that_fails_is_not_the_last(monkeypatch: pytest.Monke
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["fetches.failed"]
 
 
-def test_no_line_of_the_log_has_the_path_of_an_address() -> None:
+def test_no_log_line_contains_the_path_of_a_url() -> None:
     with structlog.testing.capture_logs() as logs, House(picture()).open() as house:
         house.accept()
         house.accept("https://elsewhere.example/?token=secret")

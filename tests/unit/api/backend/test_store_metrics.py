@@ -1,4 +1,4 @@
-"""What a scrape is told of the ledger, and that a ledger which hangs holds no scrape."""
+"""Metrics of the ledger, and scrapes that do not hang with it."""
 
 import threading
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_every_shard_and_queue_has_its_depth_and_age(found: CollectorRegistry) -
     assert found.get_sample_value("vultus_ledger_workers") == 2
 
 
-def test_counts_of_all_shards_are_one(found: CollectorRegistry) -> None:
+def test_counts_of_all_shards_are_summed(found: CollectorRegistry) -> None:
     lost = {"operation": "embed", "status": "failed", "code": "worker_lost"}
     assert found.get_sample_value("vultus_ledger_jobs_ended_total", lost) == 3
     well = {"operation": "embed", "status": "succeeded", "code": ""}
@@ -62,15 +62,15 @@ def test_counts_of_all_shards_are_one(found: CollectorRegistry) -> None:
     assert found.get_sample_value("vultus_ledger_jobs_requeued_total") == 1
 
 
-def test_a_file_that_cannot_be_written_shows(found: CollectorRegistry) -> None:
+def test_a_failed_append_only_write_is_reported(found: CollectorRegistry) -> None:
     assert found.get_sample_value("vultus_ledger_append_only_ok", {"server": ""}) == 0
 
 
-def test_every_count_of_the_ledger_has_its_metric() -> None:
+def test_every_counter_of_the_ledger_has_a_metric() -> None:
     assert set(COUNTED.values()) | {"vultus_ledger_delayed_syncs_total"} == set(COUNTERS)
 
 
-def test_registering_asks_nothing_of_the_ledger() -> None:
+def test_registration_does_not_read_the_ledger() -> None:
     def never() -> Measured:
         raise AssertionError
 
@@ -79,7 +79,7 @@ def test_registering_asks_nothing_of_the_ledger() -> None:
     }
 
 
-def test_a_ledger_that_is_away_is_down_and_nothing_else_is_said() -> None:
+def test_an_unavailable_ledger_is_reported_as_down_only() -> None:
     def away() -> Measured:
         raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, "Away.")
 
@@ -94,7 +94,7 @@ def gate() -> Iterator[threading.Event]:
     gate.set()
 
 
-def test_a_ledger_that_hangs_is_down_and_is_not_asked_twice(gate: threading.Event) -> None:
+def test_a_hanging_ledger_is_down_and_not_read_twice(gate: threading.Event) -> None:
     asked = []
 
     def hangs() -> Measured:

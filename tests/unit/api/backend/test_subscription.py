@@ -1,4 +1,4 @@
-"""The one subscription: what it hears, when it hears more, and how it finds a lost store again."""
+"""The subscription: channels, watches of transitions, and reconnects."""
 
 import asyncio
 from datetime import timedelta
@@ -92,7 +92,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_published_end_reaches_its_waiter() -> None:
+def test_a_published_completion_reaches_its_waiter() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -107,7 +107,7 @@ def test_a_published_end_reaches_its_waiter() -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_store_that_restarts_is_found_again_with_one_line_each_way() -> None:
+def test_a_restarted_store_is_logged_once_each_way() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -130,7 +130,7 @@ def test_a_store_that_restarts_is_found_again_with_one_line_each_way() -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_silent_line_is_asked_and_then_given_up() -> None:
+def test_a_silent_connection_gets_a_ping_and_is_then_dropped() -> None:
     async def case() -> None:
         events = await follow_script([None, None, None], Waiting(MemoryLedger()))
         assert events.pings == 2  # asked, given up, asked again on the new line
@@ -143,7 +143,7 @@ def heard(channel: str) -> dict[str, Any]:
     return {"type": "subscribe", "channel": channel.encode(), "data": 1}
 
 
-def test_moves_are_heard_only_while_somebody_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transitions_are_subscribed_only_while_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINGER", timedelta(seconds=0.1))
 
     async def case() -> None:
@@ -172,7 +172,7 @@ def test_moves_are_heard_only_while_somebody_asks_for_them(monkeypatch: pytest.M
     run(case())
 
 
-def test_who_came_before_the_moves_were_heard_looks_again() -> None:
+def test_a_watch_older_than_the_subscription_reads_again() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -191,7 +191,7 @@ def test_who_came_before_the_moves_were_heard_looks_again() -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_line_that_is_found_again_hears_the_moves_at_once() -> None:
+def test_a_new_connection_subscribes_to_transitions_at_once() -> None:
     async def case() -> None:
         waiting = Waiting(MemoryLedger(), reread=NEVER)
         with waiting.watch("job_a", transitions=True):

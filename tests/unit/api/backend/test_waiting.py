@@ -1,4 +1,4 @@
-"""Waiting for a job: no end is missed, no waiter costs more than a future."""
+"""Waiting for a job: no completion is missed, and waiters are cheap."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -46,7 +46,7 @@ async def settle() -> None:
     await asyncio.sleep(0.05)
 
 
-def test_a_job_that_has_ended_is_given_at_once() -> None:
+def test_a_completed_job_is_returned_at_once() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         job_id = accept(ledger)
@@ -70,7 +70,7 @@ def test_an_event_wakes_every_waiter_of_its_job() -> None:
     run(case())
 
 
-def test_events_that_are_no_end_wake_nobody() -> None:
+def test_events_before_completion_wake_no_waiter() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -87,7 +87,7 @@ def test_events_that_are_no_end_wake_nobody() -> None:
     run(case())
 
 
-def test_an_end_right_after_the_first_read_is_not_missed() -> None:
+def test_a_completion_right_after_the_first_read_is_not_missed() -> None:
     class EndsAfterFirstRead(MemoryLedger):
         def read(self, job_id: str) -> Job | None:
             job = super().read(job_id)
@@ -106,7 +106,7 @@ def test_an_end_right_after_the_first_read_is_not_missed() -> None:
     run(case())
 
 
-def test_a_lost_event_is_made_up_for_by_reading_again() -> None:
+def test_a_lost_event_is_caught_up_by_reading_again() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.05))
@@ -121,7 +121,7 @@ def test_a_lost_event_is_made_up_for_by_reading_again() -> None:
     run(case())
 
 
-def test_a_store_that_is_away_during_a_pass_is_asked_again() -> None:
+def test_a_failed_pass_is_repeated() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.02))
@@ -157,7 +157,7 @@ def test_catching_up_reads_everything_at_once() -> None:
     run(case())
 
 
-def test_when_time_is_up_the_job_is_given_as_it_is() -> None:
+def test_the_current_job_is_returned_on_timeout() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         job = await Waiting(ledger).wait_for_end(accept(ledger), timeout=timedelta(seconds=0.05))
@@ -175,7 +175,7 @@ def test_an_unknown_job_is_not_found() -> None:
     run(case())
 
 
-def test_a_job_that_expires_while_it_is_waited_for_is_not_found() -> None:
+def test_a_job_that_expires_during_a_wait_is_not_found() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.02))
@@ -191,7 +191,7 @@ def test_a_job_that_expires_while_it_is_waited_for_is_not_found() -> None:
     run(case())
 
 
-def test_a_store_that_is_away_is_said_so() -> None:
+def test_an_unavailable_store_is_an_error() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         job_id = accept(ledger)
@@ -202,7 +202,7 @@ def test_a_store_that_is_away_is_said_so() -> None:
     run(case())
 
 
-def test_nobody_is_remembered_after_leaving() -> None:
+def test_no_watch_is_kept_after_it_ends() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger)
@@ -220,7 +220,7 @@ def test_nobody_is_remembered_after_leaving() -> None:
     run(case())
 
 
-def test_a_stopping_process_ends_every_wait_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopping_process_cuts_all_waits_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HURRY", timedelta(seconds=0.05))
 
     async def case() -> None:
@@ -253,7 +253,7 @@ def test_ten_thousand_waiters_cost_one_bounded_pass() -> None:
     run(case())
 
 
-def test_a_watch_of_moves_is_told_of_every_change_and_of_none_twice() -> None:
+def test_a_watch_of_transitions_sees_each_change_once() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -270,7 +270,7 @@ def test_a_watch_of_moves_is_told_of_every_change_and_of_none_twice() -> None:
     run(case())
 
 
-def test_a_wait_that_begins_before_the_job_reads_it_only_at_its_end() -> None:
+def test_a_wait_from_submission_reads_the_job_only_on_completion() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -291,7 +291,7 @@ def test_a_wait_that_begins_before_the_job_reads_it_only_at_its_end() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_an_end_just_before_or_after_the_limit_is_given_as_it_is(*, late: bool) -> None:
+def test_a_completion_near_the_timeout_returns_the_current_job(*, late: bool) -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)

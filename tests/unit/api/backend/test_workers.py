@@ -1,4 +1,4 @@
-"""The roll call: fresh enough, and cheap."""
+"""The list of live workers: fresh enough, and cheap."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,14 +11,14 @@ from shared.errors import ErrorCode, UnavailableError
 from tests.doubles import WORKER, MemoryPresence
 
 
-def test_the_store_is_asked_once_for_many_questions() -> None:
+def test_many_reads_reach_the_store_once() -> None:
     presence = MemoryPresence(WORKER)
     workers = Workers(presence, good_for=timedelta(hours=1))
     assert [workers.alive() for _ in range(5)] == [[WORKER]] * 5
     assert presence.asked == 1
 
 
-def test_an_old_answer_is_asked_for_again() -> None:
+def test_a_stale_list_is_read_again() -> None:
     presence = MemoryPresence()
     workers = Workers(presence, good_for=timedelta(0))
     workers.alive()
@@ -26,13 +26,13 @@ def test_an_old_answer_is_asked_for_again() -> None:
     assert workers.alive() == [WORKER]
 
 
-def test_no_worker_is_an_error_where_one_is_required() -> None:
+def test_no_worker_is_an_error_if_one_is_required() -> None:
     with pytest.raises(UnavailableError) as caught:
         Workers(MemoryPresence()).required()
     assert caught.value.code is ErrorCode.NO_WORKER
 
 
-def test_a_failed_question_is_not_remembered() -> None:
+def test_a_failed_read_is_not_cached() -> None:
     presence = MemoryPresence(WORKER)
     presence.broken = True
     workers = Workers(presence)

@@ -1,4 +1,4 @@
-"""A line is cut where its client does not read, and where there are far too many; real sockets try the rest."""
+"""Connections: limits and refusals, most of them over real sockets."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Bodies: whatever they say of themselves, they end in fields or in a clear refusal."""
+"""Request bodies: any input yields fields or a clear error."""
 
 import asyncio
 import codecs

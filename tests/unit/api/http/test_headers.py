@@ -1,4 +1,4 @@
-"""What headers ask for: read where it can be read, refused where a mistake would cost the caller something."""
+"""Request headers: parsed leniently, except where a mistake would harm the caller."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What a gateway counts of its requests, and that clients cannot make it count without end."""
+"""Metrics of the gateway, with a bounded number of label values."""
 
 from prometheus_client import REGISTRY
 

@@ -1,4 +1,4 @@
-"""The edge of a request: its id, its one log line, its size limit."""
+"""Request ids, log lines, and size limits."""
 
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Any

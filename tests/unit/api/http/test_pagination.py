@@ -1,4 +1,4 @@
-"""Cursors: they lead where they say, and nothing else is taken for one."""
+"""Cursors: they lead to their position, and nothing else is accepted as one."""
 
 from base64 import urlsafe_b64encode
 

@@ -1,4 +1,4 @@
-"""One trailing slash changes nothing, and HEAD is answered wherever GET is."""
+"""Trailing slashes, and HEAD wherever GET is supported."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Errors as answers: a total table, and no error that looks otherwise."""
+"""Error responses: every code is covered, and all have the same form."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Browsers are told to do nothing with answers; only names of ours are answered to; foreign pages may not call."""
+"""Security headers, allowed hosts, and CORS."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Bodies of all requests together stay within their budget, and none keeps us waiting for long."""
+"""Limits on the memory and the duration of uploads."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Base64 in JSON: every spelling with one meaning is read, every other one is explained."""
+"""Base64 in JSON: unambiguous variants are decoded, others are refused with an explanation."""
 
 import base64
 import binascii
@@ -30,7 +30,7 @@ PLAIN = base64.b64encode(DATA).decode()
     ],
     ids=["plain", "lines", "CRLF", "end", "unpadded", "URL-safe", "both", "data URL", "capitals", "no type"],
 )
-def test_every_spelling_of_base64_is_read(text: str) -> None:
+def test_every_variant_of_base64_is_decoded(text: str) -> None:
     assert "+" in PLAIN
     assert "/" in PLAIN
     assert PLAIN.endswith("=")
@@ -42,7 +42,7 @@ def test_every_spelling_of_base64_is_read(text: str) -> None:
     [
         (PLAIN.replace("+", " "), "spaces"),
         ("data:image/jpeg," + PLAIN, "data: URL"),
-        (PLAIN.rstrip("=")[:-2], "cut off"),
+        (PLAIN.rstrip("=")[:-2], "truncated"),
         (PLAIN + "==", "length"),
         ("b'" + PLAIN + "'", "not valid base64"),
         ("AA==AA==", "not valid base64"),
@@ -50,7 +50,7 @@ def test_every_spelling_of_base64_is_read(text: str) -> None:
         ("A\0AA", "not valid base64"),
     ],
 )
-def test_what_is_no_base64_says_why(text: str, word: str) -> None:
+def test_invalid_base64_is_explained(text: str, word: str) -> None:
     with pytest.raises(RequestError) as caught:
         decoded(text, field="image.base64")
     assert caught.value.code is ErrorCode.INVALID_REQUEST
@@ -59,14 +59,14 @@ def test_what_is_no_base64_says_why(text: str, word: str) -> None:
 
 
 @given(st.binary(max_size=200), st.integers(1, 80))
-def test_lines_of_any_length_change_nothing(data: bytes, width: int) -> None:
+def test_line_breaks_do_not_change_the_result(data: bytes, width: int) -> None:
     text = base64.b64encode(data).decode()
     lines = "\r\n".join(text[start : start + width] for start in range(0, len(text), width))
     assert decoded(lines, field="image.base64") == data
 
 
 @given(st.text(alphabet="AZaz09+/-_= \r\n:;,data", max_size=40))
-def test_any_text_is_bytes_or_a_refusal(text: str) -> None:
+def test_any_text_is_decoded_or_refused(text: str) -> None:
     try:
         data = decoded(text, field="image.base64")
     except RequestError:

@@ -1,4 +1,4 @@
-"""Where a download goes, over a network that is none."""
+"""Downloads over a fake network."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.images.download import Terms, download
+from api.images.download import DownloadOptions, download
 from api.settings.image_urls import HostRule, UrlPolicy
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, VultusError
 from shared.net.addresses import PRIVATE
@@ -36,15 +36,15 @@ def fetched(
     most: int = 100,
     within: timedelta = AMPLE,
 ) -> bytes:
-    terms = Terms(
+    options = DownloadOptions(
         tls=ssl.create_default_context(),
-        most_bytes=most,
-        within=within,
+        max_bytes=most,
+        timeout=within,
         private=PRIVATE if private_too else (),
         resolve=resolve or Resolver([PUBLIC]),
         network=network,
     )
-    return asyncio.run(download(url, terms=terms))
+    return asyncio.run(download(url, options=options))
 
 
 def refusal(code: ErrorCode, **how: Any) -> VultusError:
@@ -55,7 +55,7 @@ def refusal(code: ErrorCode, **how: Any) -> VultusError:
     return refused.value
 
 
-def test_the_connection_goes_to_the_address_that_was_checked_and_the_request_to_the_host() -> None:
+def test_the_connection_goes_to_the_checked_address() -> None:
     network, resolver = Network(answer(content_length="6")), Resolver([PUBLIC], ["127.0.0.1"])
     assert fetched(network=network, resolve=resolver) == b"pixels"
     assert resolver.asked == ["photos.example.org"]  # once: a second answer, which may differ, is never asked for
@@ -80,13 +80,13 @@ def test_the_connection_goes_to_the_address_that_was_checked_and_the_request_to_
         ["not an address"],
     ],
 )
-def test_one_closed_address_among_many_closes_the_host(found: list[str]) -> None:
+def test_one_blocked_address_blocks_the_host(found: list[str]) -> None:
     network = Network(answer())
     assert not refusal(ErrorCode.IMAGE_URL_REFUSED, network=network, resolve=Resolver(found)).retryable
     assert network.connected == []
 
 
-def test_metadata_stays_closed_where_private_addresses_are_allowed() -> None:
+def test_metadata_stays_blocked_if_private_addresses_are_allowed() -> None:
     network = Network(answer(content_length="6"))
     assert fetched(network=network, resolve=Resolver(["10.0.0.1"]), private_too=True) == b"pixels"
     for metadata in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16"):
@@ -95,13 +95,13 @@ def test_metadata_stays_closed_where_private_addresses_are_allowed() -> None:
 
 
 @pytest.mark.parametrize("found", [socket.gaierror("no such name"), []])
-def test_a_name_that_leads_nowhere_may_lead_somewhere_later(found: Any) -> None:
+def test_an_unresolved_name_is_retryable(found: Any) -> None:
     network = Network(answer())
     assert refusal(ErrorCode.IMAGE_UNREACHABLE, network=network, resolve=Resolver(found)).retryable
     assert network.connected == []
 
 
-def test_a_resolver_that_hangs_costs_no_more_than_the_time_that_a_fetch_may_take() -> None:
+def test_a_hanging_resolver_is_limited_by_the_fetch_timeout() -> None:
     async def hang(host: str, port: int) -> Sequence[str]:
         del host, port
         await asyncio.sleep(60)
@@ -110,7 +110,7 @@ def test_a_resolver_that_hangs_costs_no_more_than_the_time_that_a_fetch_may_take
     assert refusal(ErrorCode.IMAGE_UNREACHABLE, network=Network(), resolve=hang, within=BRIEF).retryable
 
 
-def test_the_next_address_is_tried_where_one_takes_no_connection() -> None:
+def test_the_next_address_is_tried_if_one_refuses() -> None:
     network = Network(answer(content_length="6"), dead=[OTHER])
     assert fetched(network=network, resolve=Resolver([OTHER, PUBLIC])) == b"pixels"
     assert network.connected == [(OTHER, 443), (PUBLIC, 443)]
@@ -129,7 +129,7 @@ def test_the_next_address_is_tried_where_one_takes_no_connection() -> None:
         *(("408 Request Timeout", True), ("429 Too Many Requests", True), ("500 Oops", True), ("503 Busy", True)),
     ],
 )
-def test_any_status_but_200_is_refused_and_says_whether_it_may_change(status: str, *, retryable: bool) -> None:
+def test_any_status_except_200_is_refused(status: str, *, retryable: bool) -> None:
     error = refusal(ErrorCode.IMAGE_UNREACHABLE, network=Network(answer(status, content_length="0", body=b"")))
     assert (status[:3] in error.detail, error.retryable) == (True, retryable)
 
@@ -141,7 +141,7 @@ def test_a_redirect_is_not_followed(status: str) -> None:
     assert len(network.connected) == 1
 
 
-def test_a_compressed_answer_is_refused_unread() -> None:
+def test_a_compressed_response_is_refused_unread() -> None:
     network = Network(answer(content_encoding="gzip"))
     assert "compressed" in refusal(ErrorCode.IMAGE_UNREACHABLE, network=network).detail
     doubled = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Encoding: identity\r\n\r\n"
@@ -149,7 +149,7 @@ def test_a_compressed_answer_is_refused_unread() -> None:
     assert fetched(network=Network(answer(content_encoding="identity", content_length="6"))) == b"pixels"
 
 
-def test_more_bytes_than_an_image_may_have_are_refused_however_they_come() -> None:
+def test_too_many_bytes_are_refused_with_and_without_a_length() -> None:
     exact = answer(body=b"x" * 100, content_length="100")
     assert len(fetched(network=Network(exact))) == 100
     declared = Network(answer(body=b"", content_length="101"))
@@ -174,7 +174,7 @@ def test_more_bytes_than_an_image_may_have_are_refused_however_they_come() -> No
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
     ],
 )
-def test_a_host_that_breaks_off_or_speaks_no_http_is_unreachable(said: bytes) -> None:
+def test_a_host_that_disconnects_or_sends_no_http_is_unreachable(said: bytes) -> None:
     assert isinstance(refusal(ErrorCode.IMAGE_UNREACHABLE, network=Network(said)), FetchError)
 
 
@@ -232,7 +232,7 @@ async def as_a_system_reads_it(host: str, port: int) -> Sequence[str]:
 @given(
     host=spellings(), path=st.sampled_from(["", "/", "/1.jpg", "?x", "#x"]), scheme=st.sampled_from(["https", "http"])
 )
-def test_no_spelling_of_a_closed_address_is_ever_connected_to(host: str, path: str, scheme: str) -> None:
+def test_no_spelling_of_a_blocked_address_is_connected_to(host: str, path: str, scheme: str) -> None:
     network = Network(answer())
     try:
         url = read_url(f"{scheme}://{host}{path}")
@@ -245,7 +245,7 @@ def test_no_spelling_of_a_closed_address_is_ever_connected_to(host: str, path: s
 
 
 @given(st.text(max_size=60) | st.from_regex(r"https?://[!-~]{0,60}", fullmatch=True))
-def test_whatever_is_sent_as_an_address_is_refused_or_read_to_the_same_address_again(text: str) -> None:
+def test_any_url_is_refused_or_normalized_idempotently(text: str) -> None:
     policy = UrlPolicy((HostRule("photos.example.org"),))
     try:
         url = policy.check(text, field="image.url")
