@@ -274,7 +274,9 @@ def _subjects(findings: Iterable[str], kinds: tuple[str, ...]) -> set[str]:
 def after_lease(blows: Sequence[Blow], found: Snapshot) -> dict[str, float]:
     """For each job that a worker died with: seconds from the end of its lease until the dead worker had lost it.
 
-    Only for faults that came alone: among others, the store itself may have been down.
+    A lease may have ended before its worker died, while the ledger was down and nobody could renew it or take the job
+    back; then the time counts from the death. Only for faults that came alone: among others, the store itself may have
+    been down.
     """
     spent = {}
     for blow in blows:
@@ -282,7 +284,7 @@ def after_lease(blows: Sequence[Blow], found: Snapshot) -> dict[str, float]:
             record = found.records.get(job_id)
             left = next((at for at in record.times if at > blow.died), None) if record else None
             if left is not None:
-                spent[job_id] = round(left - until, 3)
+                spent[job_id] = round(left - max(until, blow.died), 3)
     return spent
 
 

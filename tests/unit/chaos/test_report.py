@@ -71,6 +71,11 @@ def test_a_job_of_a_dead_worker_is_timed_from_the_end_of_its_lease() -> None:
     assert after_lease([replace(KILLED, recovered=None)], FOUND) == {}  # in the midst of others it says nothing
 
 
+def test_a_lease_that_ended_before_its_worker_died_counts_from_the_death() -> None:
+    early = replace(KILLED, held=dict.fromkeys(KILLED.held, KILLED.died - 3.0))
+    assert after_lease([early], FOUND) == {"job_b": 2.25}
+
+
 def test_several_storms_are_one_and_survive_being_written() -> None:
     both = together([report(), Report.read(report("lost: job_a").written())])
     assert (both.seeds, both.faults, both.accepted, both.findings) == ([7, 7], 4, 4, ["lost: job_a"])
