@@ -59,7 +59,7 @@ def container(pod: Resource) -> Resource:
 
 def environment(name: str, pod: Resource) -> dict[str, str]:
     """The environment of its process."""
-    told: dict[str, str] = {}
+    environment: dict[str, str] = {}
     for source in container(pod).get("envFrom", []):
-        told |= one(name, "ConfigMap", source["configMapRef"]["name"])["data"]
-    return told | {each["name"]: each["value"] for each in container(pod).get("env", [])}
+        environment |= one(name, "ConfigMap", source["configMapRef"]["name"])["data"]
+    return environment | {each["name"]: each["value"] for each in container(pod).get("env", [])}

@@ -36,8 +36,8 @@ def test_nothing_requests_a_gpu_without_one() -> None:
 
 @pytest.mark.parametrize("hardware", ["cpu", "openvino"])
 def test_a_worker_without_a_gpu_runs_on_the_provider_of_its_build(hardware: str) -> None:
-    told = json.loads(compose("config", "--format", "json", files=CPU, environment={"HARDWARE": hardware}))
-    worker = told["services"]["worker"]
+    config = json.loads(compose("config", "--format", "json", files=CPU, environment={"HARDWARE": hardware}))
+    worker = config["services"]["worker"]
     assert worker["build"]["args"] == {"HARDWARE": hardware}
     assert worker["environment"]["VULTUS_PROVIDER"] == hardware
     assert worker["image"] == f"vultus-worker-{hardware}:local"

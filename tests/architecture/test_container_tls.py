@@ -99,6 +99,6 @@ def test_secrets_come_from_files_that_only_their_readers_receive() -> None:
     readers = {name for name, service in found.items() if service.get("secrets")}
     assert readers == {"gateway", "courier"}
     for name in readers:
-        told = environment(found[name])
-        assert told["VULTUS_WEBHOOK_SECRETS_FILE"] == "/run/secrets/webhook_secrets"
-        assert "VULTUS_WEBHOOK_SECRETS" not in told
+        variables = environment(found[name])
+        assert variables["VULTUS_WEBHOOK_SECRETS_FILE"] == "/run/secrets/webhook_secrets"
+        assert "VULTUS_WEBHOOK_SECRETS" not in variables

@@ -178,8 +178,8 @@ def test_commands_match_the_images() -> None:
 @each_overlay
 @each_process
 def test_every_variable_is_a_setting_of_its_own_process(overlay: str, process: str) -> None:
-    told = environment(overlay, pods(overlay)[process])
-    plain = {name.removesuffix(FILE) for name in told if name.startswith(PREFIX)}
+    variables = environment(overlay, pods(overlay)[process])
+    plain = {name.removesuffix(FILE) for name in variables if name.startswith(PREFIX)}
     refuse_unknown(plain, known=names(KINDS[process]))
 
 
@@ -209,20 +209,20 @@ def test_every_file_in_a_setting_is_mounted_and_no_secret_is_inline(overlay: str
 def test_the_ports_match(overlay: str, process: str) -> None:
     pod = pods(overlay)[process]
     ports = {port["name"]: str(port["containerPort"]) for port in container(pod)["ports"]}
-    told = environment(overlay, pod)
-    assert ports["metrics"] == told["VULTUS_METRICS_PORT"]
-    assert told["VULTUS_METRICS_HOST"] == "0.0.0.0"  # noqa: S104 - a pod's own
+    variables = environment(overlay, pod)
+    assert ports["metrics"] == variables["VULTUS_METRICS_PORT"]
+    assert variables["VULTUS_METRICS_HOST"] == "0.0.0.0"  # noqa: S104 - a pod's own
     if process == "gateway":
-        assert [ports["http"]] == [told["VULTUS_PORT"]] == instructions("Dockerfile.api", "EXPOSE")
+        assert [ports["http"]] == [variables["VULTUS_PORT"]] == instructions("Dockerfile.api", "EXPOSE")
 
 
 @each_overlay
 @each_process
 def test_probes_request_the_paths_of_the_monitor(overlay: str, process: str) -> None:
     found = container(pods(overlay)[process])
-    asked = {kind: found[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
-    assert {kind: probe["port"] for kind, probe in asked.items()} == dict.fromkeys(asked, "metrics")
-    assert [asked[kind]["path"] for kind in ("startup", "readiness", "liveness")] == ["/readyz", "/readyz", "/livez"]
+    probes = {kind: found[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
+    assert {kind: probe["port"] for kind, probe in probes.items()} == dict.fromkeys(probes, "metrics")
+    assert [probes[kind]["path"] for kind in ("startup", "readiness", "liveness")] == ["/readyz", "/readyz", "/livez"]
 
 
 # Who may do what, and reach whom

@@ -103,8 +103,8 @@ def test_an_alert_states_its_urgency_and_cause() -> None:
 
 def test_the_manual_covers_every_alert() -> None:
     manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"^\| `(Vultus\w+)` \|", manual, flags=re.MULTILINE))
-    assert told == {rule["alert"] for rule in alerts()}
+    documented = set(re.findall(r"^\| `(Vultus\w+)` \|", manual, flags=re.MULTILINE))
+    assert documented == {rule["alert"] for rule in alerts()}
 
 
 def test_the_dashboard_shows_every_metric() -> None:
@@ -147,7 +147,7 @@ def test_prometheus_finds_every_process_of_the_composition_by_its_name() -> None
 
 
 def test_the_scrape_jobs_of_the_cluster_match_the_composition() -> None:
-    asked = set(re.findall(r'job="([\w-]+)"', (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8")))
+    jobs = set(re.findall(r'job="([\w-]+)"', (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8")))
     (relabel, *_) = one("gpu", "ServiceMonitor", "vultus")["spec"]["endpoints"][0]["relabelings"]
     assert (relabel["sourceLabels"], relabel["targetLabel"]) == (
         ["__meta_kubernetes_pod_label_app_kubernetes_io_name"],
@@ -157,5 +157,5 @@ def test_the_scrape_jobs_of_the_cluster_match_the_composition() -> None:
         one("gpu", "Deployment", name)["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]
         for name in ("gateway", "worker", "courier")
     }
-    assert asked <= labels
+    assert jobs <= labels
     assert KUBERNETES.is_dir()

@@ -14,12 +14,12 @@ class ImageHost:
     """Listens on the loopback address. A context manager."""
 
     def __init__(self) -> None:
-        asked: set[str] = set()
+        requested: set[str] = set()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                fails = self.path.startswith(FAILS_ONCE) and self.path not in asked
-                asked.add(self.path)
+                fails = self.path.startswith(FAILS_ONCE) and self.path not in requested
+                requested.add(self.path)
                 body = b"" if fails else QUICK
                 self.send_response(503 if fails else 200)
                 self.send_header("Content-Length", str(len(body)))

@@ -22,10 +22,10 @@ class Listener(threading.Thread):
         """Run until the storm is over; messages sent while the ledger is down are missed."""
         while not self._over.is_set():
             try:
-                with self._client.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]
-                    heard.subscribe(*self._channels)
+                with self._client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
+                    subscription.subscribe(*self._channels)
                     while not self._over.is_set():
-                        message = heard.get_message(timeout=0.2)
+                        message = subscription.get_message(timeout=0.2)
                         if message is not None:
                             subject, status = event(message["data"])
                             if status is not None:

@@ -112,8 +112,8 @@ class Moments:
         body: dict[str, Any] = {}
 
         def ask() -> bool:
-            status, told = self._call(method, path, **more)
-            body.update(told)
+            status, answer = self._call(method, path, **more)
+            body.update(answer)
             return status in codes
 
         if not repeat(ask, within=PATIENCE):
@@ -180,8 +180,8 @@ class Moments:
 
     def _frame(self, lay: Lay) -> None:
         """The session is erased then: nothing of it or of its frame may remain."""
-        asked = {"movements": 1, "kinds": ["turn_left"]}
-        session = self._done("POST", "/v1/liveness-sessions", codes={201}, json=asked)
+        request = {"movements": 1, "kinds": ["turn_left"]}
+        session = self._done("POST", "/v1/liveness-sessions", codes={201}, json=request)
         if "id" not in session:
             return
         session_id = str(session["id"])
@@ -211,8 +211,8 @@ class Moments:
             lay()
 
             def erase() -> bool:
-                status, told = self._call("POST", f"/v1/admin/tenants/{tenant}/erase")
-                return status == requests.codes.not_found or bool(told.get("nothing_left"))
+                status, answer = self._call("POST", f"/v1/admin/tenants/{tenant}/erase")
+                return status == requests.codes.not_found or bool(answer.get("nothing_left"))
 
             if not repeat(erase, within=2 * PATIENCE):
                 self.broken.append(f"erased: {tenant} was not erased within {2 * PATIENCE:g} s")
@@ -223,8 +223,8 @@ class Moments:
     def _rotation(self, lay: Lay) -> None:
         """Once it is answered, the old key no longer works, and nothing is accepted with it after it is revoked."""
         name = f"rotated-{next(self._numbers)}"
-        asked = {"tenant": DEFAULT, "scopes": ["jobs:write"], "name": name}
-        old = self._done("POST", "/v1/admin/keys", codes={201}, json=asked)
+        request = {"tenant": DEFAULT, "scopes": ["jobs:write"], "name": name}
+        old = self._done("POST", "/v1/admin/keys", codes={201}, json=request)
         parts = read_key(str(old.get("key")))
         if parts is None:
             return

@@ -142,8 +142,8 @@ def _keys(accounts: Sequence[Account], found: Snapshot) -> Iterator[str]:
     for job_id, times in again.items():
         if times > 1:
             yield f"doubled: {job_id} was retried as {times} jobs"
-    asked = {key for account in accounts for key in (account.key, *account.item_keys)}
-    for key in made.keys() - asked:
+    submitted = {key for account in accounts for key in (account.key, *account.item_keys)}
+    for key in made.keys() - submitted:
         yield f"unasked: a job carries the key {key}, which nobody sent"
 
 

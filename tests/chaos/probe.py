@@ -33,15 +33,15 @@ class Probe(threading.Thread):
 
     def recovered(self, since: float) -> float | None:
         """When the first successful probe that started after this moment was answered."""
-        return next((answered for asked, answered in self.whole if asked >= since), None)
+        return next((answered for began, answered in self.whole if began >= since), None)
 
     def run(self) -> None:
         """Run until the storm is over."""
         try:
             while not self._over.wait(EVERY):
-                asked = time.time()
+                began = time.time()
                 if self._ask():
-                    self.whole.append((asked, time.time()))
+                    self.whole.append((began, time.time()))
         except BaseException as error:  # noqa: BLE001 - reported by the thread that joins this one
             self.failed.append(error)
 

@@ -30,12 +30,12 @@ SHARDS: Final = (1, 3)
 
 def main() -> int:
     """Run the storms, print a table and keep it; return 1 if anything was found."""
-    asked = _parser().parse_args()
-    reports = _kept(asked.into) if asked.into else {}
-    for seed in asked.seeds:
-        report = reports[seed] = _one(seed, only=asked.only, seconds=0.0 if asked.only else asked.seconds)
-        if asked.into:
-            (asked.into / f"storm-{seed}.json").write_text(report.written() + "\n", encoding="utf-8")
+    arguments = _parser().parse_args()
+    reports = _kept(arguments.into) if arguments.into else {}
+    for seed in arguments.seeds:
+        report = reports[seed] = _one(seed, only=arguments.only, seconds=0.0 if arguments.only else arguments.seconds)
+        if arguments.into:
+            (arguments.into / f"storm-{seed}.json").write_text(report.written() + "\n", encoding="utf-8")
         _say([f"seed {seed}: {report.faults} faults, {report.accepted} jobs, {len(report.findings)} broken promises"])
         _say([f"  {finding}" for finding in report.findings[:MOST]])
         _say([f"  its log: {LOGS.relative_to(ROOT)}/storm-{seed}.log"] if report.findings else [])
@@ -45,9 +45,9 @@ def main() -> int:
     whole = together([reports[seed] for seed in sorted(reports)])
     lines = [*table(whole), "", *summary(whole), *(f"- found: {finding}" for finding in whole.findings[:MOST])]
     _say(["", *lines])
-    if asked.keep:
-        _keep(asked.keep, whole, lines)
-    if asked.enough and (whole.accepted < JOBS or whole.faults < FAULTS):
+    if arguments.keep:
+        _keep(arguments.keep, whole, lines)
+    if arguments.enough and (whole.accepted < JOBS or whole.faults < FAULTS):
         _say([f"not enough: {whole.accepted} jobs, {whole.faults} faults"])
         return 1
     return 1 if whole.findings else 0

@@ -66,6 +66,6 @@ def test_the_promised_schedule_is_the_default() -> None:
     promised = re.search(r"come after about (.*?), each up to a fifth later", " ".join(TEXT.split()))
     assert promised
     units = {"s": 1, "min": 60, "h": 3600}
-    said = re.findall(r"(\d+) (s|min|h)\b", promised[1])
-    assert tuple(int(number) * units[unit] for number, unit in said) == RETRIES
+    documented = re.findall(r"(\d+) (s|min|h)\b", promised[1])
+    assert tuple(int(number) * units[unit] for number, unit in documented) == RETRIES
     assert JITTER == 0.2

@@ -29,7 +29,7 @@ def main() -> int:
             print(f"{name}: {run.inputs:,} inputs, {'nothing found' if run.clean else 'FOUND'}")  # noqa: T201 - a report
             if not run.clean:
                 failed += 1
-                print(run.told)  # noqa: T201
+                print(run.output)  # noqa: T201
                 print(*(f"input: {data!r}" for data in run.found), sep="\n")  # noqa: T201
     return 1 if failed else 0
 

@@ -15,7 +15,7 @@ class Run:
 
     inputs: int
     clean: bool
-    told: str
+    output: str
     """The end of the fuzzer's output."""
     found: tuple[bytes, ...]
     """Inputs that broke a promise."""

@@ -89,8 +89,8 @@ class Cluster:
                 found = client.execute_command("CLUSTER INFO")
         except redis.RedisError:
             return False
-        said = found if isinstance(found, dict) else dict(line.split(":") for line in found.decode().split())
-        return (said["cluster_state"], said["cluster_slots_ok"], said["cluster_known_nodes"]) == (
+        info = found if isinstance(found, dict) else dict(line.split(":") for line in found.decode().split())
+        return (info["cluster_state"], info["cluster_slots_ok"], info["cluster_known_nodes"]) == (
             "ok", str(SLOTS), str(len(self.everyone)),
         )  # fmt: skip
 

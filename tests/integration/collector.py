@@ -64,9 +64,9 @@ class Collector:
 
 
 def _read(body: bytes) -> list[Seen]:
-    asked: Any = ExportTraceServiceRequest.FromString(body)
+    request: Any = ExportTraceServiceRequest.FromString(body)
     found: list[Seen] = []
-    for resource in asked.resource_spans:
+    for resource in request.resource_spans:
         service = _values(resource.resource.attributes)["service.name"]
         found += [_seen(service, span) for scope in resource.scope_spans for span in scope.spans]
     return found

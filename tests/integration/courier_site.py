@@ -67,18 +67,23 @@ class Site:
     def another(self) -> Service:
         """A second courier, not started."""
         dropped = {name: value for name, value in os.environ.items() if not name.startswith("VULTUS_")}
-        told = {**dropped, **self.settings, "VULTUS_LEDGER_URL": self.server.store.url, "PYTHONWARNINGS": "error"}
+        environment = {
+            **dropped,
+            **self.settings,
+            "VULTUS_LEDGER_URL": self.server.store.url,
+            "PYTHONWARNINGS": "error",
+        }
         command = [sys.executable, "-m", self.module]
-        return Service("courier", command, told, lambda _, line: self.lines.append(line))
+        return Service("courier", command, environment, lambda _, line: self.lines.append(line))
 
-    def said(self, event: str) -> list[dict[str, Any]]:
+    def log_entries(self, event: str) -> list[dict[str, Any]]:
         """The courier's log lines of this event."""
         rows = [json.loads(line) for line in [*self.lines] if line.startswith("{")]
         return [row for row in rows if row["event"] == event]
 
-    def wait_said(self, event: str, *, within: float = 15) -> None:
+    def wait_for_log(self, event: str, *, within: float = 15) -> None:
         deadline = time.monotonic() + within
-        while not self.said(event):
+        while not self.log_entries(event):
             assert time.monotonic() < deadline, self.lines[-20:]
             time.sleep(0.02)
 
@@ -132,7 +137,7 @@ def site(
     try:
         if start:
             running.courier.start()
-            running.wait_said("courier.ready", within=30)
+            running.wait_for_log("courier.ready", within=30)
         yield running
     finally:
         running.courier.stop()

@@ -94,10 +94,10 @@ DEEDS: Final[dict[str, Deed]] = {
 
 
 class Hostile:
-    """Serves from threads until closed; `asked` lists the path and Host header of each request."""
+    """Serves from threads until closed; `requests` lists the path and Host header of each request."""
 
     def __init__(self, address: str = LOOPBACK, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.connections = 0
         self.sent = 0
         """Bytes of answers in parts."""
@@ -113,8 +113,8 @@ class Hostile:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{host or self.address}:{self.port}{path}"
 
-    def was_asked(self, times: int) -> bool:
-        return len(self.asked) >= times
+    def was_requested(self, times: int) -> bool:
+        return len(self.requests) >= times
 
     def close(self) -> None:
         self.over.set()
@@ -146,5 +146,5 @@ class Hostile:
                 lines = head.decode().split("\r\n")
                 path = lines[0].split(" ")[1].partition("?")[0]
                 host = next(line[6:] for line in lines if line.startswith("Host: "))
-                self.asked.append((path, host))
+                self.requests.append((path, host))
                 DEEDS[path](self, stream)

@@ -22,7 +22,7 @@ Deed = Callable[["Partner", socket.socket], None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """One request, and when it was complete."""
 
     path: str
@@ -41,8 +41,8 @@ class Asked:
 
 def says(status: str, body: bytes = b"", **headers: object) -> Deed:
     """A plain answer."""
-    told = {"content_length": len(body), **headers}
-    return raw(head(status, **told) + body)
+    fields = {"content_length": len(body), **headers}
+    return raw(head(status, **fields) + body)
 
 
 def head(status: str, **headers: object) -> bytes:
@@ -113,7 +113,7 @@ class Partner:
     """Serves from threads until closed. Request n gets response n; the last response is repeated."""
 
     def __init__(self, *deeds: Deed, address: str = LOOPBACK, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.connections = 0
         self.sent = 0
         self.names: list[str | None] = []
@@ -133,13 +133,13 @@ class Partner:
     def url(self, path: str = "/hook", *, host: str | None = None) -> str:
         return f"{'https' if self._tls else 'http'}://{host or self.address}:{self.port}{path}"
 
-    def wait(self, times: int = 1, *, within: float = 15) -> list[Asked]:
+    def wait(self, times: int = 1, *, within: float = 15) -> list[ReceivedRequest]:
         """The requests, as soon as there are this many."""
         deadline = time.monotonic() + within
-        while len(self.asked) < times:
-            assert time.monotonic() < deadline, f"{len(self.asked)} of {times} requests"
+        while len(self.requests) < times:
+            assert time.monotonic() < deadline, f"{len(self.requests)} of {times} requests"
             time.sleep(0.01)
-        return self.asked
+        return self.requests
 
     def close(self) -> None:
         self.over.set()
@@ -160,17 +160,17 @@ class Partner:
         with suppress(OSError), peer:  # the courier disconnects when it has had enough
             stream = self._tls.wrap_socket(peer, server_side=True) if self._tls else peer
             with stream:
-                asked = _read(stream)
-                if asked is None:  # broken off, or the client speaks TLS here
+                request = _read(stream)
+                if request is None:  # broken off, or the client speaks TLS here
                     stream.sendall(head("400 Bad Request"))
                     return
                 with self._lock:
-                    self.asked.append(asked)
-                    deed = self._deeds[min(len(self.asked), len(self._deeds)) - 1]
+                    self.requests.append(request)
+                    deed = self._deeds[min(len(self.requests), len(self._deeds)) - 1]
                 deed(self, stream)
 
 
-def _read(stream: socket.socket) -> Asked | None:
+def _read(stream: socket.socket) -> ReceivedRequest | None:
     data = b""
     while b"\r\n\r\n" not in data:
         part = stream.recv(65_536)
@@ -185,4 +185,4 @@ def _read(stream: socket.socket) -> Asked | None:
         if not part:
             return None
         body += part
-    return Asked(first.split(" ")[1], headers, body)
+    return ReceivedRequest(first.split(" ")[1], headers, body)

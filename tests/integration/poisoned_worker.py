@@ -44,7 +44,7 @@ def load(settings: WorkerSettings) -> Engine:
 
 
 _finish = Ledger.finish
-# the moment between the result and the doorbell's acknowledgement
+# The moment between the result and the doorbell's acknowledgement.
 Ledger.finish = finish_and_die  # type: ignore[method-assign]
 runtime.load_engine = load  # type: ignore[attr-defined]  # its import is the seam
 

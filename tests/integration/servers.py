@@ -44,9 +44,9 @@ class Server:
     def copied(self) -> bool:
         """True once a replica has everything that this primary has."""
         with self.store.client() as client:
-            said = client.info("replication")
-        replica = said.get("slave0", {})
-        return (replica.get("state"), replica.get("offset")) == ("online", said["master_repl_offset"])
+            info = client.info("replication")
+        replica = info.get("slave0", {})
+        return (replica.get("state"), replica.get("offset")) == ("online", info["master_repl_offset"])
 
     def kill(self) -> None:
         self.service.signal(9)

@@ -75,12 +75,12 @@ def test_the_expiry_of_a_key_is_never_extended(stores: Stores) -> None:
 
 def test_a_key_needs_a_tenant_and_may_create_it(stores: Stores) -> None:
     public, _, digest = new_key()
-    asked = ApiKey(public, "acme", frozenset({Scope.ADMIN}), digest)
-    assert stores.api_keys.create(asked) is None
+    key = ApiKey(public, "acme", frozenset({Scope.ADMIN}), digest)
+    assert stores.api_keys.create(key) is None
     made = stores.tenants.create(Tenant("acme", name="Acme", quotas=Quotas(rate=2.5, jobs=7)))
     assert made is not None
     assert stores.tenants.create(Tenant("acme")) is None
-    assert stores.api_keys.create(asked) is not None
+    assert stores.api_keys.create(key) is not None
     found = stores.api_keys.find(public)
     assert found is not None
     assert (found[1].name, found[1].quotas, found[0].scopes) == (

@@ -43,7 +43,7 @@ def jobs(service: Stack, batch: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_a_batch_runs_in_order_and_a_broken_image_blocks_nothing(service: Stack) -> None:
-    photos = [ASTRONAUT.read_bytes(), b"this is no picture", SIX_FACES.read_bytes(), ASTRONAUT.read_bytes()[:-2000]]
+    photos = [ASTRONAUT.read_bytes(), b"this is not a picture", SIX_FACES.read_bytes(), ASTRONAUT.read_bytes()[:-2000]]
     rows = json.dumps([{"metadata": {"row": number}} for number in range(4)])
     answer = send(service, *photos, headers={"Prefer": "wait=30"}, items=rows)
     batch = answer.json()
@@ -89,7 +89,7 @@ def test_a_long_poll_returns_when_the_last_job_finishes(service: Stack) -> None:
 
 
 def test_a_canceled_batch_ends_at_once_and_finished_jobs_stay(service: Stack) -> None:
-    batch = send(service, *[ASTRONAUT.read_bytes()] * 60, b"this is no picture").json()
+    batch = send(service, *[ASTRONAUT.read_bytes()] * 60, b"this is not a picture").json()
     answer = requests.post(f"{service.url}{batch['urls']['cancel']}", timeout=60)
     found = answer.json()
     assert (answer.status_code, found["status"]) == (200, "completed")

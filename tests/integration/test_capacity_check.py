@@ -17,4 +17,4 @@ def test_the_check_runs_the_stack_at_two_loads_and_compares_every_figure() -> No
     assert [(load, figure) for load, figure, _, _ in rows] == [(load, f) for load in ("50%", "80%") for f in figures]
     assert all(0 < float(value) < 1 for _, figure, value, _ in rows if figure == "utilisation")
     # Forty jobs say little of a p99, so the verdict may be either; it must be the exit status.
-    assert done.returncode == int(any(said == "OTHERWISE" for *_, said in rows)), done.stderr[-2000:]
+    assert done.returncode == int(any(verdict == "OTHERWISE" for *_, verdict in rows)), done.stderr[-2000:]

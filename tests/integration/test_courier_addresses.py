@@ -41,8 +41,8 @@ NAMES = {
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """It may connect only to the public internet."""
-    told = {"VULTUS_WEBHOOK_ALLOW_PRIVATE": "", "VULTUS_WEBHOOK_RETRIES": "0.1", "ODD_NAMES": json.dumps(NAMES)}
-    with site(tmp_path_factory.mktemp("strict"), told, module="tests.integration.odd_courier") as running:
+    settings = {"VULTUS_WEBHOOK_ALLOW_PRIVATE": "", "VULTUS_WEBHOOK_RETRIES": "0.1", "ODD_NAMES": json.dumps(NAMES)}
+    with site(tmp_path_factory.mktemp("strict"), settings, module="tests.integration.odd_courier") as running:
         yield running
 
 
@@ -81,16 +81,16 @@ def test_an_unresolvable_name_is_resolved_again(strict: Site) -> None:
 
 def test_metadata_stays_closed_if_private_networks_are_open(tmp_path: Path, partner: Partner) -> None:
     hosts = ["169.254.169.254", "[fd00:ec2::254]", "100.100.100.200", "168.63.129.16", "10.0.0.1", "cloud.example"]
-    told = {
+    settings = {
         "VULTUS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8,100.64.0.0/10,fc00::/7",
         "VULTUS_WEBHOOK_RETRIES": "0.1",
         "ODD_NAMES": json.dumps(NAMES),
     }
-    with site(tmp_path, told, module="tests.integration.odd_courier") as running:
+    with site(tmp_path, settings, module="tests.integration.odd_courier") as running:
         found = words(running, {host: running.end(f"http://{host}/hook") for host in hosts})
         assert found == dict.fromkeys(hosts, (FAILED, {"address_refused"}))
         assert running.settled(running.end(partner.url(host="home.example")))[0].status is DELIVERED
-        assert partner.asked[0].headers["host"] == f"home.example:{partner.port}"
+        assert partner.requests[0].headers["host"] == f"home.example:{partner.port}"
 
 
 def test_hanging_name_lookups_delay_no_other_delivery(tmp_path: Path, partner: Partner) -> None:
@@ -117,13 +117,13 @@ def trusting(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) ->
     folder = tmp_path_factory.mktemp("trusting")
     authority.cert_pem.write_to_path(str(folder / "authority.pem"))
     names = {"partner.example": [LOOPBACK], "other.example": [LOOPBACK]}
-    told = {
+    settings = {
         "SSL_CERT_FILE": str(folder / "authority.pem"),
         "VULTUS_WEBHOOK_ALLOW_HTTP": "false",
         "VULTUS_WEBHOOK_RETRIES": "0.1",
         "ODD_NAMES": json.dumps(names),
     }
-    with site(folder, told, module="tests.integration.odd_courier") as running:
+    with site(folder, settings, module="tests.integration.odd_courier") as running:
         yield running
 
 
@@ -137,7 +137,7 @@ def test_the_certificate_must_match_the_name_although_an_address_is_used(trustin
     server = serving(authority, "partner.example")
     assert trusting.settled(trusting.end(server.url(host="partner.example")))[0].status is DELIVERED
     assert server.names == ["partner.example"]
-    assert server.asked[0].headers["host"] == f"partner.example:{server.port}"
+    assert server.requests[0].headers["host"] == f"partner.example:{server.port}"
     server.close()
 
 
@@ -151,7 +151,7 @@ def test_a_receiver_with_an_invalid_certificate_gets_nothing(trusting: Site, aut
     jobs = {what: trusting.end(f"https://partner.example:{server.port}/hook") for what, server in servers.items()}
     found = words(trusting, jobs)
     assert found == dict.fromkeys(servers, (FAILED, {"tls"}))
-    assert [server.asked for server in servers.values()] == [[]] * len(servers)
+    assert [server.requests for server in servers.values()] == [[]] * len(servers)
     for server in servers.values():
         server.close()
 
@@ -163,8 +163,8 @@ def test_nothing_is_sent_unencrypted_without_permission(trusting: Site, partner:
 
 def test_proxies_from_the_environment_are_not_used(tmp_path: Path, partner: Partner) -> None:
     proxy = Partner(OK)
-    told = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), proxy.url("/"))
-    with site(tmp_path, {**told, "NO_PROXY": "", "no_proxy": ""}) as running:
+    settings = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), proxy.url("/"))
+    with site(tmp_path, {**settings, "NO_PROXY": "", "no_proxy": ""}) as running:
         assert running.settled(running.end(partner.url()))[0].status is DELIVERED
-    assert (len(partner.asked), proxy.connections) == (1, 0)
+    assert (len(partner.requests), proxy.connections) == (1, 0)
     proxy.close()

@@ -88,9 +88,9 @@ def test_a_success_counts_whatever_follows_its_status(
     assert (delivery.status, delivery.attempts) == (DELIVERED, 1)
     assert [(attempt.status, attempt.error) for attempt in log] == [(status, error)]
     assert len(log[0].response) <= 1024
-    (asked,) = partner.asked
-    asked.verify(SECRET)
-    assert (asked.path, asked.id) == ("/hook?token=abc", event_id(job_id))
+    (request,) = partner.requests
+    request.verify(SECRET)
+    assert (request.path, request.id) == ("/hook?token=abc", event_id(job_id))
     assert partner.sent < 32 * 1024 * 1024  # what the connection holds, not what it was offered
 
 
@@ -154,11 +154,11 @@ def test_a_failed_delivery_is_repeated_under_the_same_id(
     assert (delivery.status, delivery.attempts) == (DELIVERED, 2)
     assert [(attempt.status, attempt.error) for attempt in log] == [(status, error), (204, None)]
     assert len(log[0].response) <= 1024
-    assert {asked.id for asked in partner.asked} == {event_id(job_id)}
-    assert partner.asked[0].body == partner.asked[1].body
+    assert {request.id for request in partner.requests} == {event_id(job_id)}
+    assert partner.requests[0].body == partner.requests[1].body
     assert partner.connections == 2
-    for asked in partner.asked:
-        asked.verify(SECRET)
+    for request in partner.requests:
+        request.verify(SECRET)
 
 
 def test_a_delivery_fails_after_the_last_attempt_and_can_be_resent(courier: Site, partners: list[Partner]) -> None:
@@ -172,7 +172,7 @@ def test_a_delivery_fails_after_the_last_attempt_and_can_be_resent(courier: Site
     partner.wait(ATTEMPTS + 1)
     again, log = courier.settled(job_id)
     assert (again.status, len(log)) == (DELIVERED, ATTEMPTS + 1)
-    assert {asked.id for asked in partner.asked} == {event_id(job_id)}
+    assert {request.id for request in partner.requests} == {event_id(job_id)}
 
 
 def test_a_partner_that_asks_for_time_is_left_alone_for_it(courier: Site, partners: list[Partner]) -> None:
@@ -181,9 +181,9 @@ def test_a_partner_that_asks_for_time_is_left_alone_for_it(courier: Site, partne
     partner.wait()
     second = courier.end(partner.url("/b"))  # another path of the same host waits as well
     assert courier.settled(first)[0].status is courier.settled(second)[0].status is DELIVERED
-    asked = partner.asked
-    assert asked[0].path == "/a"
-    assert min(each.at for each in asked[1:]) - asked[0].at > 1.9
+    request = partner.requests
+    assert request[0].path == "/a"
+    assert min(each.at for each in request[1:]) - request[0].at > 1.9
     assert courier.settled(second)[0].attempts == 1
 
 
@@ -206,7 +206,7 @@ def test_gone_disables_an_endpoint_and_drops_its_pending_deliveries(courier: Sit
     first = courier.end()
     delivery, log = courier.settled(first)
     assert (delivery.status, delivery.last_status, len(log)) == (FAILED, 410, 1)
-    courier.wait_said("endpoint.disabled")
+    courier.wait_for_log("endpoint.disabled")
     now = courier.stores.endpoints.read(endpoint.id)
     assert now is not None
     assert (now.enabled, now.disabled_reason) == (False, DisabledReason.GONE)
@@ -214,7 +214,7 @@ def test_gone_disables_an_endpoint_and_drops_its_pending_deliveries(courier: Sit
     assert resent is not None
     delivery, log = courier.settled(first)
     assert (delivery.status, delivery.last_error, len(log)) == (FAILED, "endpoint_disabled", 1)
-    assert len(partner.asked) == 1
+    assert len(partner.requests) == 1
 
 
 def test_an_endpoint_that_fails_for_too_long_is_disabled_with_a_reason(tmp_path: Path, partners: list[Partner]) -> None:
@@ -228,7 +228,7 @@ def test_an_endpoint_that_fails_for_too_long_is_disabled_with_a_reason(tmp_path:
         now = running.stores.endpoints.read(endpoint.id)
         assert now is not None
         assert (now.enabled, now.disabled_reason) == (False, DisabledReason.FAILING)
-        assert [line["reason"] for line in running.said("endpoint.disabled")] == ["failing"]
+        assert [line["reason"] for line in running.log_entries("endpoint.disabled")] == ["failing"]
 
 
 def test_a_deleted_endpoint_receives_no_pending_deliveries(courier: Site, partners: list[Partner]) -> None:
@@ -239,7 +239,7 @@ def test_a_deleted_endpoint_receives_no_pending_deliveries(courier: Site, partne
     assert courier.stores.endpoints.delete(endpoint.id)
     delivery, log = courier.settled(job_id)
     assert (delivery.status, delivery.last_error, len(log)) == (CANCELED, "endpoint_deleted", 1)
-    assert len(partner.asked) == 1
+    assert len(partner.requests) == 1
 
 
 def test_a_partner_that_was_down_receives_its_events_when_it_is_back(courier: Site, partners: list[Partner]) -> None:
@@ -251,7 +251,7 @@ def test_a_partner_that_was_down_receives_its_events_when_it_is_back(courier: Si
     delivery, log = courier.settled(job_id)
     assert delivery.status is DELIVERED
     assert {attempt.error for attempt in log[:-1]} == {"no_connection"}
-    assert [asked.id for asked in partner.asked] == [event_id(job_id)]
+    assert [request.id for request in partner.requests] == [event_id(job_id)]
 
 
 def test_a_hanging_partner_delays_no_other_partner(courier: Site, partners: list[Partner]) -> None:
@@ -306,7 +306,7 @@ def test_callbacks_reveal_no_face_data_unless_requested(courier: Site, partners:
     courier.settled(courier.end(partner.url()))
     courier.settled(courier.end(partner.url(), payload="full"))
     courier.settled(courier.end(partner.url(), payload="full", include_embeddings=True))
-    thin, full, all_of_it = (asked.body for asked in partner.asked)
+    thin, full, all_of_it = (request.body for request in partner.requests)
     assert not [word for word in (b"embedding", b"box", b"result", b"metadata", b"0.1259765625") if word in thin]
     assert b'"box":[1,2,3,4]' in full
     assert not [word for word in (b'"embedding"', b"0.1259765625") if word in full]
@@ -319,7 +319,7 @@ def test_erasing_a_job_removes_its_result_from_pending_deliveries(courier: Site,
     partner.wait()
     assert courier.ledger.delete(job_id)
     assert courier.settled(job_id)[0].status is DELIVERED
-    before, after = partner.asked
+    before, after = partner.requests
     assert (b"0.1259765625" in before.body, b"0.1259765625" in after.body) == (True, False)
     assert b'"full":false' in after.body
     assert before.id == after.id
@@ -335,5 +335,5 @@ def test_a_slow_partner_is_waited_for(courier: Site, partners: list[Partner]) ->
     delivery, log = courier.settled(job_id)
     assert (delivery.status, delivery.attempts) == (DELIVERED, 1)
     assert TIMEOUT * 500 <= log[0].milliseconds < TIMEOUT * 1000
-    assert partner.asked[0].headers["x-case"] == "my-secret-7"
+    assert partner.requests[0].headers["x-case"] == "my-secret-7"
     assert "my-secret-7" not in str(log)

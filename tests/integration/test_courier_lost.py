@@ -12,7 +12,7 @@ import pytest
 from shared.deliveries import DeliveryStatus, event_id
 from shared.webhooks.signing import new_secret
 from tests.integration.courier_site import HOLD, SECRET, TIMEOUT, Site, site
-from tests.integration.partner import OK, Asked, Partner, hangs, says, waits
+from tests.integration.partner import OK, Partner, ReceivedRequest, hangs, says, waits
 
 DELIVERED = DeliveryStatus.DELIVERED
 HOUR = 3600.0
@@ -50,7 +50,7 @@ def test_deliveries_of_a_killed_courier_go_to_another(courier: Site, partners: l
         (1, None, "courier_lost"),
         (2, 204, None),
     ]
-    assert {asked.id for asked in partner.asked} == {event_id(job_id)}
+    assert {request.id for request in partner.requests} == {event_id(job_id)}
 
 
 def test_an_attempt_longer_than_its_hold_stays_with_its_courier(tmp_path: Path, partners: list[Partner]) -> None:
@@ -65,7 +65,7 @@ def test_an_attempt_longer_than_its_hold_stays_with_its_courier(tmp_path: Path, 
         delivery, log = running.settled(job_id)
         second.stop()
     assert (delivery.status, [attempt.status for attempt in log]) == (DELIVERED, [204])
-    assert len(partner.asked) == 1
+    assert len(partner.requests) == 1
 
 
 def test_a_courier_frozen_beyond_its_hold_is_fenced(courier: Site, partners: list[Partner]) -> None:
@@ -77,7 +77,7 @@ def test_a_courier_frozen_beyond_its_hold_is_fenced(courier: Site, partners: lis
     second.start()
     delivery, log = courier.settled(job_id, within=HOLD + 15)
     courier.courier.signal(signal.SIGCONT)
-    courier.wait_said("delivery.fenced")
+    courier.wait_for_log("delivery.fenced")
     second.stop()
     assert courier.settled(job_id) == (delivery, log)
     assert [attempt.error for attempt in log] == ["courier_lost", None]
@@ -95,7 +95,7 @@ def test_a_courier_that_was_frozen_alone_resumes_its_deliveries(tmp_path: Path, 
         running.courier.signal(signal.SIGCONT)
         delivery, log = running.settled(job_id)
     assert (delivery.status, [attempt.status for attempt in log]) == (DELIVERED, [204])
-    assert len(partner.asked) == 1
+    assert len(partner.requests) == 1
 
 
 def test_completions_without_a_running_courier_are_delivered_later(tmp_path: Path, partners: list[Partner]) -> None:
@@ -104,7 +104,7 @@ def test_completions_without_a_running_courier_are_delivered_later(tmp_path: Pat
         jobs = [running.end(partner.url(f"/{number}")) for number in range(30)]
         running.courier.start()
         assert {running.settled(job_id)[0].status for job_id in jobs} == {DELIVERED}
-        assert sorted(asked.id for asked in partner.asked) == sorted(event_id(job_id) for job_id in jobs)
+        assert sorted(request.id for request in partner.requests) == sorted(event_id(job_id) for job_id in jobs)
 
 
 def test_a_store_that_dies_during_an_attempt_records_it_when_it_is_back(courier: Site, partners: list[Partner]) -> None:
@@ -113,12 +113,12 @@ def test_a_store_that_dies_during_an_attempt_records_it_when_it_is_back(courier:
     partner.wait()
     courier.server.kill()
     partner.gate.set()
-    courier.wait_said("ledger.away")
+    courier.wait_for_log("ledger.away")
     courier.server.start()
     delivery, log = courier.settled(job_id)
     assert (delivery.status, delivery.attempts, len(log)) == (DELIVERED, 1, 1)
-    assert len(partner.asked) == 1
-    courier.wait_said("ledger.back")
+    assert len(partner.requests) == 1
+    courier.wait_for_log("ledger.back")
     again = courier.end(partner.url())
     assert courier.settled(again)[0].status is DELIVERED
 
@@ -128,11 +128,11 @@ def test_a_delivery_is_repeated_under_its_id_if_the_store_returns_too_late(
 ) -> None:
     partners.append(partner := Partner())
     courier.server.kill()
-    courier.wait_said("ledger.away")
+    courier.wait_for_log("ledger.away")
     courier.server.start()
     job_id = courier.end(partner.url())
     assert courier.settled(job_id)[0].status is DELIVERED
-    assert [asked.id for asked in partner.asked] == [event_id(job_id)]
+    assert [request.id for request in partner.requests] == [event_id(job_id)]
 
 
 def test_a_stopping_courier_finishes_its_open_attempts(tmp_path: Path, partners: list[Partner]) -> None:
@@ -141,7 +141,7 @@ def test_a_stopping_courier_finishes_its_open_attempts(tmp_path: Path, partners:
         first = courier.end(partner.url())
         partner.wait()
         courier.courier.signal(signal.SIGTERM)
-        courier.wait_said("courier.draining")
+        courier.wait_for_log("courier.draining")
         second = courier.end(partner.url())  # this one belongs to the next courier
         time.sleep(0.2)
         partner.gate.set()
@@ -149,7 +149,7 @@ def test_a_stopping_courier_finishes_its_open_attempts(tmp_path: Path, partners:
         assert courier.courier.exit_code() == 0
         delivery, log = courier.settled(first)
         assert (delivery.status, [attempt.status for attempt in log]) == (DELIVERED, [204])
-        assert len(partner.asked) == 1
+        assert len(partner.requests) == 1
         courier.courier.start()
         assert courier.settled(second)[0].status is DELIVERED
 
@@ -176,8 +176,8 @@ def test_two_couriers_share_the_work_and_repeat_nothing(courier: Site, partners:
     for job_id in jobs:
         assert courier.settled(job_id)[0].attempts == 1
     second.stop()
-    told = [asked.id for partner in partners for asked in partner.asked]
-    assert sorted(told) == sorted(map(event_id, jobs))
+    ids = [request.id for partner in partners for request in partner.requests]
+    assert sorted(ids) == sorted(map(event_id, jobs))
 
 
 @pytest.mark.parametrize("wrong", [HOUR, -HOUR])
@@ -187,28 +187,28 @@ def test_a_courier_with_a_clock_off_by_an_hour_changes_nothing(
     partners += [plain := Partner(), owner := Partner()]
     with site(tmp_path, {"ODD_CLOCK": str(wrong)}, module="tests.integration.odd_courier") as running:
         before = time.time()
-        (asked,) = _told(running, plain, running.end(plain.url()))
-        asked.verify(SECRET)
-        assert before - 2 <= int(asked.headers["webhook-timestamp"]) <= time.time() + 2
+        (request,) = _requests_for(running, plain, running.end(plain.url()))
+        request.verify(SECRET)
+        assert before - 2 <= int(request.headers["webhook-timestamp"]) <= time.time() + 2
         # The date is set now: a busy machine may need seconds for what comes before.
         soon = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=6), usegmt=True)
         partners.append(asks := Partner(says("503 Busy", retry_after=soon), OK))
         job_id = running.end(asks.url())
         delivery, log = running.settled(job_id)
         assert (delivery.status, len(log)) == (DELIVERED, 2)
-        assert 1 < asks.asked[1].at - asks.asked[0].at < 20  # the date is compared with the store's clock
+        assert 1 < asks.requests[1].at - asks.requests[0].at < 20  # the date is compared with the store's clock
         assert abs(log[0].at - time.time()) < 30
         endpoint = running.register(owner.url())
         fresh = new_secret()
         assert running.stores.endpoints.rotate(endpoint.id, fresh, overlap=timedelta(seconds=60)) is not None
-        (asked,) = _told(running, owner, running.end())
+        (request,) = _requests_for(running, owner, running.end())
         for secret in (SECRET, fresh):  # the old one is valid for another minute
-            asked.verify(secret)
+            request.verify(secret)
 
 
-def _told(running: Site, partner: Partner, job_id: str) -> list[Asked]:
+def _requests_for(running: Site, partner: Partner, job_id: str) -> list[ReceivedRequest]:
     assert running.settled(job_id)[0].status is DELIVERED
-    return partner.asked
+    return partner.requests
 
 
 def test_an_invalid_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:

@@ -90,10 +90,10 @@ def test_an_unreadable_row_blocks_no_other_and_is_logged_once(
     with connect(ledger_server.url) as store:
         store.lpush(keys.outbox(0), odd)
         job_id = ended(stores.jobs)
-        with structlog.testing.capture_logs() as said:
+        with structlog.testing.capture_logs() as entries:
             found = [stores.deliveries.rows(0, most=10) for _ in range(3)]
         assert [[row.event.subject for row in rows] for rows in found] == [[job_id]] * 3
-        assert [line["event"] for line in said] == ["outbox.unread"]
+        assert [line["event"] for line in entries] == ["outbox.unread"]
         assert stores.deliveries.fan_out(found[0][0], [])
         assert _left(store) == [odd]  # for a version that can read it
 
@@ -111,9 +111,9 @@ def test_an_unsendable_delivery_fails_without_blaming_its_destination(stores: St
         time.sleep(0.05)
         leased = taken(stores)
         assert leased.failures == 0
-        with structlog.testing.capture_logs() as said:
+        with structlog.testing.capture_logs() as entries:
             asyncio.run(deliverer(stores, settings).deliver(leased))
-        assert said[0]["event"] == "delivery.broke"
+        assert entries[0]["event"] == "delivery.broke"
     found = stores.deliveries.read(leased.delivery.id)
     assert found is not None
     assert (found.status, found.attempts, found.last_error) == (DeliveryStatus.FAILED, 2, "internal_error")

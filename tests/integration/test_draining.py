@@ -64,15 +64,15 @@ class Load:
         try:
             connection.request("POST", "/v1/jobs", body, {"Content-Type": form})
             answer = connection.getresponse()
-            told = answer.read()
+            body = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self.trouble.append(repr(error))
             connection.close()
             return
         if answer.status == 202:
-            self.jobs.append(json.loads(told)["id"])
+            self.jobs.append(json.loads(body)["id"])
         else:
-            self.trouble.append(f"{answer.status} {told.decode()}")
+            self.trouble.append(f"{answer.status} {body.decode()}")
 
     def _balance(self) -> None:
         while not self._over.wait(0.1):
@@ -106,8 +106,8 @@ def running(tmp_path: Path) -> Iterator[Watched]:
 def other(running: Watched) -> Iterator[Service]:
     """A second gateway."""
     port, stack = free_port(), running.stack
-    told = {**stack.environment, "VULTUS_PORT": str(port), "VULTUS_METRICS_PORT": "0"}
-    other = Service("gateway-2", stack.gateway.command, told, stack.sink, grace=15)
+    environment = {**stack.environment, "VULTUS_PORT": str(port), "VULTUS_METRICS_PORT": "0"}
+    other = Service("gateway-2", stack.gateway.command, environment, stack.sink, grace=15)
     other.start()
     soon(lambda: _answers(f"http://{LOOPBACK}:{port}/readyz"))
     yield other
@@ -135,20 +135,20 @@ def test_a_worker_and_a_gateway_leave_under_load_without_loss_or_repeat(running:
         soon(lambda: len(load.jobs) > 40)
         assert soon(lambda: running.value("worker-1", "vultus_worker_busy_threads"))
         stack.workers[0].signal(signal.SIGTERM)
-        said = list(iter(partial(_readiness, running.port_of("worker-1")), "gone"))
+        states = list(iter(partial(_readiness, running.port_of("worker-1")), "gone"))
         assert stack.workers[0].wait(30)
         before = len(load.jobs)
         stack.gateway.signal(signal.SIGTERM)
-        asked = time.monotonic()
+        began = time.monotonic()
         soon(lambda: load.unready, within=DELAY)
         assert running.ask("gateway", "/readyz").json() == {"status": "draining"}
         answer = requests.get(f"{stack.url}/v1/jobs/{load.jobs[0]}", timeout=5)
         assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
         assert stack.gateway.wait(30)
-        gone = time.monotonic() - asked
+        gone = time.monotonic() - began
         soon(lambda: len(load.jobs) > before + 40)
     assert load.trouble == []
-    assert list(dict.fromkeys(said)) in (["ready", "draining"], ["draining"])
+    assert list(dict.fromkeys(states)) in (["ready", "draining"], ["draining"])
     assert [(which, word) for _, which, word in load.unready] == [(0, "draining")]
     assert gone >= DELAY
     assert (stack.workers[0].exit_code(), stack.gateway.exit_code()) == (0, 0)

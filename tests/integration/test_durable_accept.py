@@ -58,9 +58,9 @@ class Trace:
 
     def on_disk(self, job_id: str) -> float:
         """When the first sync finished after everything of this job's acceptance had been written."""
-        told = [n for n, (_, what) in enumerate(self.lines) if WRITTEN.match(what) and job_id in what]
-        assert told, f"{job_id} was not written"
-        for at, what in self.lines[told[0] :]:
+        writes = [n for n, (_, what) in enumerate(self.lines) if WRITTEN.match(what) and job_id in what]
+        assert writes, f"{job_id} was not written"
+        for at, what in self.lines[writes[0] :]:
             found = SYNCED.match(what)
             if found:
                 return at if what.startswith("<") else at + float(found["took"])
@@ -79,8 +79,8 @@ def traced(pid: int, written: Path) -> Iterator[Trace]:
         text=True,
     )
     assert watcher.stderr is not None
-    with watcher.stderr as said:
-        first = said.readline()
+    with watcher.stderr as log:
+        first = log.readline()
         if "attached" not in first:
             watcher.wait(5)
             pytest.skip(f"strace may not watch the server here: {first.strip()}")

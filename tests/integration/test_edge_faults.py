@@ -104,9 +104,9 @@ def test_a_body_that_ends_before_its_last_part_is_a_problem(own: Stack) -> None:
 
 def is_problem(answer: requests.Response) -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
-    said = answer.json()
-    assert set(said) >= PROBLEM
-    assert said["status"] == answer.status_code
+    problem = answer.json()
+    assert set(problem) >= PROBLEM
+    assert problem["status"] == answer.status_code
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_prints_and_screens_are_distinguished_from_people() -> None:
     assert wrong((name, passed) for (name, _), passed in zip(labels, starmap(right, labels), strict=True)) == []
 
 
-def told(image: Image, face: Detection) -> Attributes:
+def attributes_of(image: Image, face: Detection) -> Attributes:
     """All results of the pack for a face."""
     [attributes] = engine().attributes(image, [face], engine().info.attributes)
     return attributes
@@ -206,14 +206,14 @@ def test_the_pack_reports_pose_points_and_eyes() -> None:
     ],
 )
 def test_a_head_turned_to_the_pictures_right_has_positive_yaw(name: str, yaw: tuple[float, float]) -> None:
-    pose = told(picture(name), largest(name)[0]).pose
+    pose = attributes_of(picture(name), largest(name)[0]).pose
     assert pose is not None
     assert yaw[0] < pose.yaw < yaw[1]
 
 
 def test_a_mirror_image_negates_yaw_and_roll_and_keeps_the_pitch() -> None:
     def off(image: Image, face: Detection) -> tuple[float, float, float]:
-        one, other = told(image, face).pose, told(*mirrored(image, face)).pose
+        one, other = attributes_of(image, face).pose, attributes_of(*mirrored(image, face)).pose
         assert one is not None
         assert other is not None
         return one.yaw + other.yaw, one.pitch - other.pitch, one.roll + other.roll
@@ -226,7 +226,7 @@ def test_a_mirror_image_negates_yaw_and_roll_and_keeps_the_pitch() -> None:
 
 def test_points_lie_where_the_detector_finds_eyes_nose_and_mouth() -> None:
     def near(image: Image, face: Detection) -> bool:
-        points = np.array(told(image, face).points_68)
+        points = np.array(attributes_of(image, face).points_68)
         five = [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]]
         off = np.linalg.norm(np.array(five) - face.landmarks, axis=1).mean()
         return bool(off < 0.05 * (face.box[2] - face.box[0]))
@@ -236,7 +236,7 @@ def test_points_lie_where_the_detector_finds_eyes_nose_and_mouth() -> None:
 
 def test_open_eyes_of_a_portrait_are_reported_open() -> None:
     """Most are: a single picture does not prove that an eye is shut."""
-    eyes = [told(image, face).eyes for _, image, face in portraits()]
+    eyes = [attributes_of(image, face).eyes for _, image, face in portraits()]
     both = [pair is not None and min(pair) > 0.5 for pair in eyes]
     assert sum(both) >= 0.8 * len(both)
 

@@ -22,14 +22,14 @@ def _compact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VULTUS_MODELS_DIR", str(models_dir()))
 
 
-def said(*arguments: str) -> str:
+def output_of(*arguments: str) -> str:
     lines: list[str] = []
     assert main(arguments, say=lines.append) == 0
     return "\n".join(lines)
 
 
 def test_the_labelled_pairs_have_no_errors_and_are_too_few_for_a_table(tmp_path: Path) -> None:
-    text = said("pairs", str(labelled("pairs.csv")), "--out", str(tmp_path))
+    text = output_of("pairs", str(labelled("pairs.csv")), "--out", str(tmp_path))
     assert "23 pairs of the same person, 80 of different people" in text
     assert "0.350   0 [0, 0.037] (0 of 80)                  0 [0, 0.13] (0 of 23)  <- threshold of the pack" in text
     assert "30,000 of different people are needed" in text
@@ -38,14 +38,14 @@ def test_the_labelled_pairs_have_no_errors_and_are_too_few_for_a_table(tmp_path:
 
 
 def test_the_labelled_screens_are_refused_and_the_live_pass() -> None:
-    text = said("liveness", str(labelled("liveness.csv")))
+    text = output_of("liveness", str(labelled("liveness.csv")))
     assert "screen       2 pictures: 0 live, 2 spoof, 0 uncertain  APCER 0 [0, 1] (0 of 2)" in text
     assert "live         5 pictures: 5 live, 0 spoof, 0 uncertain  BPCER 0 [0, 0.6] (0 of 5)" in text
     assert "Too few pictures to state a rate: screen, live" in text
 
 
 def test_the_table_of_effects_is_printed_for_the_labelled_pairs() -> None:
-    text = said("effects", "--pictures", str(labelled("pairs.csv").parent), "--most", "4")
+    text = output_of("effects", "--pictures", str(labelled("pairs.csv").parent), "--most", "4")
     lines = text.splitlines()
     undamaged = next(line for line in lines if line.startswith("undamaged"))
     assert undamaged.replace(" %", "%").split()[1:4] == ["100.0%", "0.0%", "0.0%"]

@@ -57,7 +57,7 @@ def run(*command: str, folder: Path, environment: Mapping[str, str] | None = Non
     return done
 
 
-def told(service: Stack) -> dict[str, str]:
+def client_environment(service: Stack) -> dict[str, str]:
     """The input of the generated clients: the service, and an image in which the fake engine sees one face."""
     image, file = Image.new("RGB", (320, 240)), io.BytesIO()
     image.paste((250, 250, 250), (100, 60, 200, 180))
@@ -84,7 +84,7 @@ def test_a_generated_python_client_submits_jobs_and_batches(service: Stack, tmp_
     assert "Unable to" not in warnings
     assert warnings.count("Cannot parse") == 1, warnings  # the export of a tenant: a stream of JSON lines
     shutil.copy(SOURCES / "submit.py", tmp_path)
-    report = json.loads(run(python, "submit.py", folder=tmp_path, environment=told(service)).stdout)
+    report = json.loads(run(python, "submit.py", folder=tmp_path, environment=client_environment(service)).stdout)
     assert report.pop("batches") == [["completed", 2], ["completed", 1]]
     check(report)
 
@@ -94,4 +94,4 @@ def test_a_generated_typescript_client_submits_jobs(service: Stack, tmp_path: Pa
     install("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", folder=folder)
     run("node", "generate.mjs", str(SNAPSHOT), folder=folder)
     run("node", "node_modules/typescript/bin/tsc", "--project", ".", folder=folder)
-    check(json.loads(run("node", "built/submit.js", folder=folder, environment=told(service)).stdout))
+    check(json.loads(run("node", "built/submit.js", folder=folder, environment=client_environment(service)).stdout))

@@ -52,7 +52,7 @@ def test_a_name_that_resolves_differently_later_is_resolved_once(tmp_path: Path)
     for site in opened(tmp_path, settings, names=names):
         site.accepted(outside.url("/face.png", host="a.rebind.example"))
         assert site.claim().image == FACE
-        assert outside.asked == [("/face.png", f"a.rebind.example:{inside.port}")]
+        assert outside.requests == [("/face.png", f"a.rebind.example:{inside.port}")]
         assert site.refused(outside.url("/face.png", host="b.rebind.example")) == ("image_url_refused", False)
         assert (outside.connections, inside.connections) == (1, 0)
     inside.close()
@@ -103,13 +103,13 @@ def test_the_certificate_must_be_the_hosts_own_and_trusted(tmp_path: Path, autho
             site.accepted(server.url("/face.png", host=host))
             claim = site.claim()
             assert claim.image == FACE
-            assert server.asked == [("/face.png", f"{host}:{server.port}")]
+            assert server.requests == [("/face.png", f"{host}:{server.port}")]
         for server in (wrong, stranger, plain):
             url = f"https://photos.example.org:{server.port}/face.png"
             job = site.ended(url)
             assert (job["error"]["code"], job["error"]["retryable"]) == ("image_unreachable", True)
             assert ("TLS" in job["error"]["detail"]) is (server is not plain)
-            assert server.asked == []
+            assert server.requests == []
         answer = site.submit(f"http://photos.example.org:{right.port}/face.png")
         assert (answer.status_code, answer.json()["code"]) == (422, "image_url_refused")
     for server in servers:
@@ -125,16 +125,16 @@ def test_another_gateway_completes_an_interrupted_fetch(
 ) -> None:
     for site in opened(tmp_path, leave(hostile)):
         hostile.gate.clear()
-        before = len(hostile.asked)
+        before = len(hostile.requests)
         job_id = site.accepted(hostile.url("/gate.png"))
-        until(partial(hostile.was_asked, before + 1))
+        until(partial(hostile.was_requested, before + 1))
         site.stack.gateway.signal(ending)
         began = time.monotonic()
         environment = {**site.stack.environment, "VULTUS_PORT": str(free_port())}
         other = Service("gateway-2", [sys.executable, "-m", "api.app"], environment, site.stack.sink)
         other.start()
         try:
-            until(partial(hostile.was_asked, before + 2), within=within)
+            until(partial(hostile.was_requested, before + 2), within=within)
             hostile.gate.set()
             claim = site.claim()
             assert (claim.job.id, claim.image) == (job_id, FACE)

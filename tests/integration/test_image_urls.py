@@ -55,7 +55,7 @@ def test_a_fetched_image_reaches_the_worker_unchanged_without_its_url(site: Site
     assert "secret" not in json.dumps(shown)
     assert site.ledger.finish(job_id, claim.token, Outcome(result=RESULT))
     assert site.kept() == set()
-    assert ("/face.png", f"{LOOPBACK}:{hostile.port}") in hostile.asked
+    assert ("/face.png", f"{LOOPBACK}:{hostile.port}") in hostile.requests
 
 
 def test_the_accepting_gateway_starts_its_fetch_at_once(site: Site, hostile: Hostile) -> None:
@@ -129,7 +129,7 @@ def test_a_hostile_response_fails_the_job_in_time_and_with_a_reason(
     assert (job["status"], job["error"]["code"], job["error"]["retryable"]) == ("failed", code, retryable)
     assert "secret" not in json.dumps(job)
     assert hostile.sent - sent < 64 * 2**20  # what the system's buffers took beyond the 5 MiB that were read
-    assert ("/face.png" in [asked for asked, _ in hostile.asked[-1:]]) is False  # the target of the redirect
+    assert ("/face.png" in [path for path, _ in hostile.requests[-1:]]) is False  # the target of the redirect
     assert site.holds("secret-of-the-url") is retryable  # only a job that may be retried needs its URL, for an hour
     if retryable:
         with site.stack.ledger.client() as client:
@@ -140,12 +140,12 @@ def test_a_hostile_response_fails_the_job_in_time_and_with_a_reason(
 
 def test_a_failed_fetch_is_retried_from_the_same_url(site: Site, hostile: Hostile) -> None:
     failed = site.ended(hostile.url("/busy.png"))
-    before = len(hostile.asked)
+    before = len(hostile.requests)
     answer = requests.post(site.stack.url + failed["urls"]["retry"], timeout=10)
     assert answer.status_code == 202
     again = answer.json()
     until(partial(site.has_failed, again["id"]))
-    assert hostile.asked[before:] == [("/busy.png", f"{LOOPBACK}:{hostile.port}")]
+    assert hostile.requests[before:] == [("/busy.png", f"{LOOPBACK}:{hostile.port}")]
     assert (again["retry_of"], again["image_origin"]) == (failed["id"], failed["image_origin"])
     for job_id in (failed["id"], again["id"]):
         site.ledger.delete(job_id)
@@ -154,10 +154,10 @@ def test_a_failed_fetch_is_retried_from_the_same_url(site: Site, hostile: Hostil
 def test_one_slow_host_does_not_hold_up_the_others(tmp_path: Path, hostile: Hostile) -> None:
     other = Hostile("127.0.0.2")
     settings = {**leave(hostile, other), "VULTUS_IMAGE_URL_PARALLEL": "2", "VULTUS_IMAGE_URL_TIMEOUT": "30"}
-    asked = len(hostile.asked)
+    before = len(hostile.requests)
     for site in opened(tmp_path, settings):
         slow = [site.accepted(hostile.url("/silent.png")) for _ in range(6)]
-        until(partial(hostile.was_asked, asked + 1))
+        until(partial(hostile.was_requested, before + 1))
         site.accepted(other.url("/face.png"))
         claim = site.claim(within=10)  # the slow host still holds its slot, for 20 s
         assert claim.image == FACE
@@ -168,9 +168,9 @@ def test_one_slow_host_does_not_hold_up_the_others(tmp_path: Path, hostile: Host
 @pytest.mark.parametrize("end", ["cancel", "delete"])
 def test_a_job_that_ends_during_its_fetch_leaves_nothing(site: Site, hostile: Hostile, end: str) -> None:
     hostile.gate.clear()
-    before = len(hostile.asked)
+    before = len(hostile.requests)
     job_id = site.accepted(hostile.url("/gate.png") + SECRET)
-    until(partial(hostile.was_asked, before + 1))
+    until(partial(hostile.was_requested, before + 1))
     if end == "cancel":
         assert requests.post(f"{site.stack.url}/v1/jobs/{job_id}/cancel", timeout=10).json()["status"] == "canceled"
     else:

@@ -169,7 +169,7 @@ def test_a_finished_job_cannot_be_canceled(gateways: Gateways) -> None:
 @pytest.mark.parametrize("state", ["queued", "running", "succeeded", "failed"])
 def test_an_erased_job_leaves_nothing_in_the_store(gateways: Gateways, state: str) -> None:
     key = f'"erase-{state}"'
-    job = gateways.submit(metadata='{"name": "somebody"}', headers={"Idempotency-Key": key}).json()
+    job = gateways.submit(metadata='{"name": "a person"}', headers={"Idempotency-Key": key}).json()
     if state == "running":
         gateways.claim()
     elif state != "queued":

@@ -187,9 +187,9 @@ class Life(RuleBasedStateMachine):
 
     def _every_end_is_told_once(self) -> None:
         rows = [json.loads(row) for row in self.client.lrange(keys.outbox(0), 0, -1)]
-        told = [(row["id"], row["type"]) for row in rows if row["id"] not in self.erased]
+        events = [(row["id"], row["type"]) for row in rows if row["id"] not in self.erased]
         ended = [(job.id, f"job.{job.status}") for job in self.known.values() if job.status.is_terminal]
-        assert sorted(told) == sorted(ended)
+        assert sorted(events) == sorted(ended)
 
 
 def test_every_order_of_steps_keeps_the_promises(ledger_server: Server) -> None:

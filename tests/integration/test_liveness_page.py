@@ -112,7 +112,7 @@ def film(path: Path, frame: Frame, *, seconds: float) -> Path:
 @contextmanager
 def browser(camera: Path, profile: Path, *, wide: int = 400, high: int = 860, dark: bool = False) -> Iterator[Page]:
     """A page of a phone's size whose camera plays a film; an error in its log fails the test."""
-    said: list[str] = []
+    errors: list[str] = []
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             str(profile),
@@ -128,13 +128,13 @@ def browser(camera: Path, profile: Path, *, wide: int = 400, high: int = 860, da
             ],
         )  # fmt: skip
         page = context.pages[0]
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         try:
             yield page
         finally:
             context.close()
-    assert [line for line in said if "status of 409" not in line] == []
+    assert [line for line in errors if "status of 409" not in line] == []
 
 
 def shoot(page: Page, name: str) -> None:
@@ -143,9 +143,9 @@ def shoot(page: Page, name: str) -> None:
         page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
 
 
-def opened(service: Stack, **asked: Any) -> tuple[str, str]:
+def opened(service: Stack, **request: Any) -> tuple[str, str]:
     """A session opened by a server, and the link for its client."""
-    answer = requests.post(f"{service.url}/v1/liveness-sessions", json=asked, timeout=30)
+    answer = requests.post(f"{service.url}/v1/liveness-sessions", json=request, timeout=30)
     assert answer.status_code == 201, answer.text
     body = answer.json()
     return body["id"], f"{service.url}/demo/liveness#session={body['id']}&token={body['client_token']}"

@@ -35,9 +35,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 class Client:
     """A server that opens a session, and the client that receives the token."""
 
-    def __init__(self, service: Stack, **asked: Any) -> None:
+    def __init__(self, service: Stack, **request: Any) -> None:
         self.service = service
-        answer = requests.post(f"{service.url}{PATH}", json={**ONE_TURN, **asked}, timeout=30)
+        answer = requests.post(f"{service.url}{PATH}", json={**ONE_TURN, **request}, timeout=30)
         assert answer.status_code == 201, answer.text
         self.opened = answer.json()
         self.url = service.url + self.opened["urls"]["self"]
@@ -75,14 +75,14 @@ def test_a_cooperative_person_passes_and_the_callback_says_so(service: Stack) ->
     with receiving(secret=SECRET, heard=heard.put) as url:
         kinds = ["turn_left", "turn_right", "look_up", "come_closer"]
         client = Client(service, movements=4, kinds=kinds, webhook={"url": url}, metadata={"case": 7})
-        card, told = Card(), client.read()
-        for step in [Step(each["step"]) for each in told["steps"]]:
+        card, session = Card(), client.read()
+        for step in [Step(each["step"]) for each in session["steps"]]:
             for pose in ({}, movement(step)):
                 card = Card(number=card.number).posed(**pose)
-                told = client.shows(card)
-                if told["status"] != "running":
+                session = client.shows(card)
+                if session["status"] != "running":
                     break
-        assert (told["status"], told["reason"]) == ("passed", None)
+        assert (session["status"], session["reason"]) == ("passed", None)
         callback = heard.get(timeout=10)
     assert callback.problem is None
     assert callback.body["type"] == "liveness_session.completed"
@@ -106,8 +106,8 @@ def test_no_endpoint_is_notified_of_the_job_of_a_reference(service: Stack, shown
     assert endpoint.status_code == 201, endpoint.text
     before = job_events(service)
     image = (Card() if shown == "a face" else Card(colour=WALL)).jpeg()
-    asked = {**ONE_TURN, "reference": {"base64": base64.b64encode(image).decode()}}
-    answer = requests.post(f"{service.url}{PATH}", json=asked, timeout=30)
+    request = {**ONE_TURN, "reference": {"base64": base64.b64encode(image).decode()}}
+    answer = requests.post(f"{service.url}{PATH}", json=request, timeout=30)
     assert answer.status_code == (201 if shown == "a face" else 422), answer.text
     assert job_events(service) == before  # its job has finished, so an event would exist by now
     assert requests.delete(f"{url}/{endpoint.json()['id']}", timeout=30).status_code == 204
@@ -126,11 +126,11 @@ Cheat = Callable[[Client, Card], dict[str, Any]]
 
 def many(*cards: Callable[[Card], Card]) -> Cheat:
     def cheat(client: Client, card: Card) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        session: dict[str, Any] = {}
         for change in cards:
             card = change(card)
-            told = client.shows(card)
-        return told
+            session = client.shows(card)
+        return session
 
     return cheat
 
@@ -164,8 +164,8 @@ CHEATS: dict[str, Cheat] = {
 def test_each_attack_fails_with_its_reason(service: Stack, reason: str) -> None:
     client = Client(service, step_seconds=3)
     assert client.shows(Card())["number"] == 1
-    told = CHEATS[reason](client, Card())
-    assert (told["status"], told["reason"]) == ("failed", reason)
+    session = CHEATS[reason](client, Card())
+    assert (session["status"], session["reason"]) == ("failed", reason)
     assert client.read()["reason"] == reason
     answer = client.send(Card(number=50).jpeg())
     assert (answer.status_code, answer.json()["code"]) == (409, "session_ended")

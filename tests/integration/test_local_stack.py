@@ -56,17 +56,17 @@ def all_gone(pids: set[int], *, seconds: float = 10) -> bool:
 class Up:
     process: "subprocess.Popen[bytes]"
     url: str
-    output: Path
+    log: Path
 
-    def said(self) -> str:
-        return self.output.read_text(encoding="utf-8")
+    def output(self) -> str:
+        return self.log.read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
     """A running `make up` of a copy with its own data folder, once it has reported ready."""
-    port, said = free_port(), tmp_path / "said"
-    with said.open("w") as output:
+    port, log = free_port(), tmp_path / "said"
+    with log.open("w") as output:
         process = subprocess.Popen(
             up_from(tmp_path / "data"),
             cwd=ROOT,
@@ -74,9 +74,9 @@ def up(tmp_path: Path) -> Iterator[Up]:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    running = Up(process, f"http://127.0.0.1:{port}", said)
+    running = Up(process, f"http://127.0.0.1:{port}", log)
     deadline = time.monotonic() + 60
-    while "Ctrl-C" not in running.said() and process.poll() is None and time.monotonic() < deadline:
+    while "Ctrl-C" not in running.output() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     yield running
     process.kill()
@@ -91,7 +91,7 @@ def test_it_reports_ready_and_a_signal_stops_all_of_it(up: Up) -> None:
     assert len(children) >= 5
     up.process.send_signal(signal.SIGTERM)
     code = up.process.wait(timeout=30)
-    output = up.said()
+    output = up.output()
     assert code == 0, output
     assert "NO AUTHENTICATION" in output
     assert "stopped; no process is left running" in output

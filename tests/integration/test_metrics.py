@@ -86,14 +86,14 @@ def test_the_public_port_has_no_metrics(seen: Watched) -> None:
 
 
 def test_a_taken_port_stops_the_start_with_one_line(seen: Watched, tmp_path: Path) -> None:
-    said: list[str] = []
-    told = {**seen.stack.environment, "VULTUS_METRICS_PORT": str(seen.metrics_port)}
-    other = Stack(data=tmp_path, port=seen.stack.port, sink=lambda _, line: said.append(line))
-    other.gateway.environment = told
+    lines: list[str] = []
+    environment = {**seen.stack.environment, "VULTUS_METRICS_PORT": str(seen.metrics_port)}
+    other = Stack(data=tmp_path, port=seen.stack.port, sink=lambda _, line: lines.append(line))
+    other.gateway.environment = environment
     other.gateway.start()
     assert other.gateway.wait(20)
     assert other.gateway.exit_code() == 2
-    (line,) = said
+    (line,) = lines
     assert line.startswith(f"vultus-api: VULTUS_METRICS_PORT {seen.metrics_port} on 127.0.0.1 cannot be listened on")
 
 

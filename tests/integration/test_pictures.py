@@ -40,10 +40,10 @@ def jpeg(pixels: NDArray[np.uint8], **options: Any) -> bytes:
 
 
 def read(
-    data: bytes, operation: Operation = Operation.EMBED, *, min_long_side: int = 0, **asked: Any
+    data: bytes, operation: Operation = Operation.EMBED, *, min_long_side: int = 0, **fields: Any
 ) -> tuple[FacesResult, Picture]:
-    """The result as a worker produces it, and the decoded picture: by the usual rule unless `enough` is given."""
-    params = parse_params(operation, asked)
+    """The result of a worker and the picture, decoded by the usual rule unless `min_long_side` is given."""
+    params = parse_params(operation, fields)
     picture = decode(
         data, max_pixels=40_000_000, min_long_side=min_long_side or operations.min_long_side(params, engine().info)
     )

@@ -10,7 +10,7 @@ import pytest
 
 from shared.operations import Operation, parse_params
 from shared.results import RegisterResult
-from tests.integration.test_engine_expectations import engine, largest, picture, portraits, told, wrong
+from tests.integration.test_engine_expectations import attributes_of, engine, largest, picture, portraits, wrong
 from tests.pictures import Pixels
 from worker import operations
 from worker.engine.five_points import ERROR, five_point_pose
@@ -92,7 +92,7 @@ def test_a_head_that_is_turned_away_fails_by_its_angle() -> None:
 
 def test_dark_glasses_are_reported_as_shut_eyes_and_bare_eyes_rarely() -> None:
     def glasses(name: str, image: Pixels) -> Pixels:
-        points = np.array(told(image, largest(name)[0]).points_68)
+        points = np.array(attributes_of(image, largest(name)[0]).points_68)
         worn = image.copy()
         for first in (36, 42):
             x, y = points[first : first + 6].mean(axis=0)
@@ -101,7 +101,7 @@ def test_dark_glasses_are_reported_as_shut_eyes_and_bare_eyes_rarely() -> None:
         return worn
 
     def seen(image: Pixels, name: str) -> bool:
-        eyes = told(image, largest(name)[0]).eyes
+        eyes = attributes_of(image, largest(name)[0]).eyes
         return eyes is not None and max(eyes) >= 0.5
 
     faces = [(name, image) for name, image, _ in portraits()]
@@ -113,7 +113,7 @@ def test_dark_glasses_are_reported_as_shut_eyes_and_bare_eyes_rarely() -> None:
 def test_five_points_agree_with_the_pose_model() -> None:
     def off(image: Pixels, name: str) -> tuple[float, float, float]:
         face = largest(name)[0]
-        model, points = told(image, face).pose, five_point_pose(face)
+        model, points = attributes_of(image, face).pose, five_point_pose(face)
         assert model is not None
         return points.yaw - model.yaw, points.pitch - (model.pitch + 11.5), points.roll - model.roll
 

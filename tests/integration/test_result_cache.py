@@ -120,13 +120,13 @@ def test_a_repeated_image_is_answered_from_the_cache_and_marked(caching: Stack) 
 
 
 def test_a_failure_is_never_cached(caching: Stack) -> None:
-    asked = {
+    body = {
         "operation": "verify",
         "image": {"base64": base64.b64encode(encoded(one_face())).decode()},
         "reference": {"embedding": {"vector": [1.0] * 512, "contract": "of other models"}},
     }
     for _ in range(2):
-        answer = requests.post(f"{caching.url}/v1/jobs", json=asked, headers={"Prefer": "wait=20"}, timeout=30)
+        answer = requests.post(f"{caching.url}/v1/jobs", json=body, headers={"Prefer": "wait=20"}, timeout=30)
         failed = answer.json()
         assert (failed["error"]["code"], failed["provenance"]["cached"]) == ("embedding_contract_mismatch", False)
     with caching.ledger.client() as client:

@@ -60,11 +60,11 @@ def furnish(url: str, headers: dict[str, str], tenant: str) -> str:
     endpoint = post("/v1/webhook-endpoints", json={"url": hook, "description": MARK})
     post(f"/v1/webhook-endpoints/{endpoint['id']}/test")
     fields = {"operation": "embed", "metadata": json.dumps({"of": tenant, "mark": MARK})}
-    asked = {"Prefer": "wait=20", "Idempotency-Key": f"{tenant}-1"}
-    job = post("/v1/jobs", files={"image": PICTURE}, data=fields, headers=asked)
+    options = {"Prefer": "wait=20", "Idempotency-Key": f"{tenant}-1"}
+    job = post("/v1/jobs", files={"image": PICTURE}, data=fields, headers=options)
     assert job["status"] == "succeeded", job
-    told = {**fields, "webhook": json.dumps({"url": hook})}
-    post("/v1/jobs", files={"image": PICTURE}, data=told, headers={"Prefer": "wait=20"})
+    with_webhook = {**fields, "webhook": json.dumps({"url": hook})}
+    post("/v1/jobs", files={"image": PICTURE}, data=with_webhook, headers={"Prefer": "wait=20"})
     post("/v1/batches", files=[("images", PICTURE), ("images", PICTURE)], data=fields)
     post("/v1/liveness-sessions", json={"metadata": {"of": tenant, "mark": MARK}})
     post("/detect", files={"file": PICTURE})

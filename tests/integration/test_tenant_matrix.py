@@ -101,7 +101,7 @@ def furnish(site: Site) -> None:
         assert site.call(f"GET /v1/{name}{'es' if name == 'batch' else 's'}/{{{name}_id}}?wait=20", "acme", site.held)
 
 
-def told(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
+def comparable(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
     """A response without the parts that are always new."""
     return answer.status_code, {**answer.json(), "request_id": ""}
 
@@ -109,8 +109,8 @@ def told(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if names_what_is_held(name)])
 def test_another_tenants_record_is_answered_exactly_like_a_missing_one(site: Site, name: str) -> None:
     body = {"json": BODIES[name]} if name in BODIES else {}
-    foreign = told(site.call(name, "other", site.held, **body))
-    assert foreign == told(site.call(name, "other", ABSENT, **body))
+    foreign = comparable(site.call(name, "other", site.held, **body))
+    assert foreign == comparable(site.call(name, "other", ABSENT, **body))
     assert foreign[0] == 404
 
 

@@ -66,7 +66,7 @@ def test_one_trace_spans_the_clients_request_and_the_callback(seen: Watched, col
     assert analyze.attributes["vultus.job.attempt"] == 1
     assert (request.attributes["http.route"], request.attributes["http.response.status_code"]) == ("/v1/jobs", 202)
     assert (deliver.attributes["server.address"], deliver.attributes["http.response.status_code"]) == ("127.0.0.1", 204)
-    (callback,) = [asked for asked in seen.partner.wait() if job["id"].removeprefix("job_") in asked.id]
+    (callback,) = [request for request in seen.partner.wait() if job["id"].removeprefix("job_") in request.id]
     assert callback.headers["traceparent"] == f"00-{trace}-{deliver.id}-01"
 
 
@@ -153,8 +153,8 @@ def test_a_batch_has_one_trace_with_all_its_jobs(seen: Watched, collector: Colle
     batch = answer.json()["id"]
     soon(lambda: [span for span in collector.of(trace) if span.name == "deliver"])
     soon(lambda: len([span for span in collector.of(trace) if span.name == "analyze"]) == 2)
-    (told,) = [one for one in seen.lines("courier") if one.get("batch_id") == batch]
-    assert (told["event"], told["request_id"], told["trace_id"]) == ("delivery.delivered", request_id, trace)
+    (entry,) = [one for one in seen.lines("courier") if one.get("batch_id") == batch]
+    assert (entry["event"], entry["request_id"], entry["trace_id"]) == ("delivery.delivered", request_id, trace)
 
 
 def test_no_log_line_or_span_holds_an_image_an_embedding_or_a_secret(seen: Watched, collector: Collector) -> None:
@@ -166,16 +166,16 @@ def test_no_log_line_or_span_holds_an_image_an_embedding_or_a_secret(seen: Watch
         timeout=20,
     ).json()
     embedding = str(job["result"]["faces"][0]["embedding"]["vector"][0])
-    told = "\n".join(line for _, line in seen.said) + repr(collector.spans)
+    text = "\n".join(line for _, line in seen.output) + repr(collector.spans)
     secret = seen.stack.environment["VULTUS_WEBHOOK_SECRETS"]
     for forbidden in (embedding, secret, secret.removeprefix("whsec_"), seen.stack.ledger.password, seen.partner.url()):
-        assert forbidden not in told
+        assert forbidden not in text
 
 
 def test_an_unreachable_collector_costs_nothing_but_its_spans(seen: Watched, collector: Collector) -> None:
     collector.close()
     job = seen.submit().json()
-    asked = f"{seen.stack.url}/v1/jobs/{job['id']}?wait=10"
-    assert requests.get(asked, timeout=20).json()["status"] == "succeeded"
+    url = f"{seen.stack.url}/v1/jobs/{job['id']}?wait=10"
+    assert requests.get(url, timeout=20).json()["status"] == "succeeded"
     seen.stack.gateway.stop()
     assert seen.stack.gateway.exit_code() == 0

@@ -57,14 +57,14 @@ def end(ledger: Ledger) -> str:
 
 
 def test_a_registered_endpoint_can_be_read(stores: Stores) -> None:
-    asked = endpoint(EventType.JOB_FAILED, EventType.BATCH_COMPLETED)
-    created = stores.endpoints.create(asked)
+    requested = endpoint(EventType.JOB_FAILED, EventType.BATCH_COMPLETED)
+    created = stores.endpoints.create(requested)
     assert created.created_at > 1_700_000_000
     (secret,) = created.secrets
     assert (secret.value, secret.expires_at) == (SECRET, None)
     assert secret.created_at == pytest.approx(created.created_at, abs=0.001)
-    assert created == replace(asked, created_at=created.created_at, secrets=(secret,))
-    assert stores.endpoints.read(asked.id) == created
+    assert created == replace(requested, created_at=created.created_at, secrets=(secret,))
+    assert stores.endpoints.read(requested.id) == created
     assert stores.endpoints.read(new_endpoint_id()) is None
 
 
@@ -96,9 +96,9 @@ def test_a_completion_writes_a_row_only_if_an_endpoint_listens(stores: Stores, l
     end(stores.jobs)
     assert rows(ledger_server) == []
     stores.endpoints.change(failed.id, {"events": (EventType.JOB_SUCCEEDED,)})
-    told = end(stores.jobs)
+    job_id = end(stores.jobs)
     (row,) = rows(ledger_server)
-    assert (row["id"], row["type"], row["operation"]) == (told, "job.succeeded", "detect")
+    assert (row["id"], row["type"], row["operation"]) == (job_id, "job.succeeded", "detect")
     assert "webhook" not in row
     stores.endpoints.disable(failed.id, DisabledReason.BY_REQUEST)
     end(stores.jobs)

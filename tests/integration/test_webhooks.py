@@ -180,9 +180,9 @@ def test_a_batch_reports_its_completion_once(api: Api) -> None:
     ],
 )
 def test_a_forbidden_url_is_refused_at_once(api: Api, url: str, field: str) -> None:
-    said = api("POST", "/v1/webhook-endpoints", 422, json={"url": url})
-    assert said["code"] == "webhook_url_refused"
-    assert field in said["errors"][0]["detail"]
+    problem = api("POST", "/v1/webhook-endpoints", 422, json={"url": url})
+    assert problem["code"] == "webhook_url_refused"
+    assert field in problem["errors"][0]["detail"]
 
 
 def test_missing_records_are_not_found(api: Api) -> None:

@@ -39,14 +39,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def verified(folder: Path, *cases: tuple[str, dict[str, str], bytes]) -> list[dict[str, Any]]:
-    told = [
+    messages = [
         {"secret": secret, "headers": headers, "body": base64.b64encode(body).decode()}
         for secret, headers, body in cases
     ]
     done = subprocess.run(
         ["node", SCRIPT.name],
         cwd=folder,
-        input=json.dumps(told),
+        input=json.dumps(messages),
         capture_output=True,
         text=True,
         check=True,
@@ -87,6 +87,6 @@ def test_javascript_verifies_what_a_courier_sends(folder: Path, tmp_path: Path) 
     with site(tmp_path) as running:
         for form in ("thin", "full"):
             running.settled(running.end(partner.url(), payload=form))
-    found = verified(folder, *((SECRET, asked.headers, asked.body) for asked in partner.asked))
+    found = verified(folder, *((SECRET, request.headers, request.body) for request in partner.requests))
     assert found == [{"verified": True, "type": "job.succeeded"}] * 2
     partner.close()

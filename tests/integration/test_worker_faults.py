@@ -63,12 +63,12 @@ def test_a_worker_is_one_process_without_children(tmp_path: Path) -> None:
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGQUIT])
 @pytest.mark.parametrize("remap", [{}, {"REMAP_SIGTERM": "SIGQUIT"}], ids=["plain", "remapped"])
 def test_a_worker_that_is_stopped_in_any_way_loses_no_job(
-    tmp_path: Path, asked: signal.Signals, remap: dict[str, str]
+    tmp_path: Path, stop: signal.Signals, remap: dict[str, str]
 ) -> None:
     with breakable(tmp_path, workers=1, oddities={0: remap}) as stack:
         jobs = [submit(stack, SLOW) for _ in range(4)]
         until(lambda: any(status(stack, job) == "running" for job in jobs))
-        stack.workers[0].signal(asked)
+        stack.workers[0].signal(stop)
         assert stack.workers[0].wait(15)
         supervised(stack, lambda: all(status(stack, job) == "succeeded" for job in jobs))
         assert [history(stack, job)[-1] for job in jobs] == ["succeeded"] * 4

@@ -46,7 +46,7 @@ class Watched:
     stack: Stack
     partner: Partner
     metrics_port: int
-    said: list[tuple[str, str]] = field(default_factory=list)
+    output: list[tuple[str, str]] = field(default_factory=list)
 
     def port_of(self, process: str) -> int:
         """The port of its metrics."""
@@ -96,7 +96,7 @@ class Watched:
 
     def lines(self, process: str = "") -> list[dict[str, Any]]:
         """The log of one process, or of all processes except the stores."""
-        return [json.loads(line) for name, line in [*self.said] if line and name.startswith(process) and ours(name)]
+        return [json.loads(line) for name, line in [*self.output] if line and name.startswith(process) and ours(name)]
 
 
 def ours(name: str) -> bool:
@@ -119,8 +119,8 @@ def watched(
     """The whole service, observed from outside."""
     first = free_ports(workers + 2)[0]
     partner = Partner()
-    said: list[tuple[str, str]] = []
-    told = {
+    output: list[tuple[str, str]] = []
+    settings = {
         "VULTUS_ENGINE": "fake",
         "VULTUS_LOG_FORMAT": "json",
         "VULTUS_METRICS_PORT": str(first),
@@ -130,14 +130,18 @@ def watched(
         **(settings or {}),
     }
     stack = Stack(
-        data=data, port=free_port(), workers=workers, settings=told, sink=lambda name, line: said.append((name, line))
+        data=data,
+        port=free_port(),
+        workers=workers,
+        settings=settings,
+        sink=lambda name, line: output.append((name, line)),
     )
     for service in stack.workers:
         service.command = [part.replace("worker.app", worker) for part in service.command]
     try:
         with stack:
             stack.wait_ready(60)
-            running = Watched(stack, partner, first, said)
+            running = Watched(stack, partner, first, output)
             yield running
             running.client.close()
     finally:

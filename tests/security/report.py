@@ -54,7 +54,7 @@ class Row:
     cases: int
     passed: int | None
     seconds: float
-    told: str = ""
+    output: str = ""
 
     @property
     def good(self) -> bool:
@@ -76,11 +76,11 @@ def tried(check: str, selection: tuple[str, ...]) -> Row:
         command = [sys.executable, "-m", "pytest", *how, f"--junitxml={report}"]
         done = subprocess.run([*command, *files(selection)], cwd=ROOT, capture_output=True, text=True, check=False)
         cases = list(_cases(report)) if report.exists() else []
-    told = "" if done.returncode == 0 else done.stdout[-3000:] + done.stderr[-1000:]
+    output = "" if done.returncode == 0 else done.stdout[-3000:] + done.stderr[-1000:]
     total, passed = sum(count for count, _ in cases), sum(count for count, good in cases if good)
     if done.returncode not in {0, 1} or not total:
-        return Row(check, max(total, 1), 0, time.monotonic() - began, told or "no test was found")
-    return Row(check, total, passed, time.monotonic() - began, told)
+        return Row(check, max(total, 1), 0, time.monotonic() - began, output or "no test was found")
+    return Row(check, total, passed, time.monotonic() - began, output)
 
 
 def _cases(report: Path) -> Iterator[tuple[int, bool]]:
@@ -97,8 +97,8 @@ def fuzzed(name: str, *, seconds: int) -> Row:
         limit = f"max_total_time={seconds}"
         run = fuzz(name, limit=limit, seed=int(time.time()), folder=Path(folder), patience=seconds + 120)
     bad = 0 if run.clean else max(1, len(run.found))
-    told = "" if run.clean else f"{run.told}\n{run.found}"
-    return Row(f"fuzzing: {name}", max(run.inputs, bad), max(run.inputs, bad) - bad, time.monotonic() - began, told)
+    output = "" if run.clean else f"{run.output}\n{run.found}"
+    return Row(f"fuzzing: {name}", max(run.inputs, bad), max(run.inputs, bad) - bad, time.monotonic() - began, output)
 
 
 def audited() -> Iterator[Row]:
@@ -169,7 +169,7 @@ def main(say: Callable[[str], None] = print) -> int:
         done.append(row)
     for row in done:
         if not row.good or row.passed is None:
-            say(f"\n{row.check}: {row.told}")
+            say(f"\n{row.check}: {row.output}")
     return 0 if all(row.good for row in done) else 1
 
 

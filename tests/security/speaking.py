@@ -21,10 +21,10 @@ class Answer:
     def problem(self) -> dict[str, Any]:
         """The response as a problem document, which it must be."""
         assert self.headers["content-type"] == "application/problem+json", self
-        said: dict[str, Any] = json.loads(self.body)
-        assert said["status"] == self.status
-        assert {"type", "title", "detail", "code", "request_id"} <= set(said)
-        return said
+        problem: dict[str, Any] = json.loads(self.body)
+        assert problem["status"] == self.status
+        assert {"type", "title", "detail", "code", "request_id"} <= set(problem)
+        return problem
 
 
 def read(line: socket.socket) -> Answer:

@@ -11,5 +11,5 @@ from tests.fuzz.targets import TARGETS
 @pytest.mark.parametrize("name", sorted(TARGETS))
 def test_no_input_breaks_a_promise(name: str, tmp_path: Path) -> None:
     run = fuzz(name, limit="runs=10000", seed=1, folder=tmp_path)
-    assert run.clean, (run.told, run.found)
+    assert run.clean, (run.output, run.found)
     assert run.inputs >= 10_000

@@ -73,9 +73,9 @@ def test_a_request_just_before_the_idle_timeout_is_answered(stack: Stack) -> Non
 
 
 def test_the_scheme_from_a_trusted_proxy_is_believed(stack: Stack) -> None:
-    told = ask(stack.port, LIVEZ + b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+    trusted = ask(stack.port, LIVEZ + b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
     plain = ask(stack.port, LIVEZ + b"\r\n")
-    assert (told.headers.get("strict-transport-security"), plain.headers.get("strict-transport-security")) == (
+    assert (trusted.headers.get("strict-transport-security"), plain.headers.get("strict-transport-security")) == (
         "max-age=60",
         None,
     )

@@ -38,8 +38,8 @@ def submit(stack: Stack, data: bytes) -> str:
 
 
 def read(stack: Stack, job: str) -> dict[str, Any]:
-    said: dict[str, Any] = requests.get(f"{stack.url}/v1/jobs/{job}", timeout=10).json()
-    return said
+    job_record: dict[str, Any] = requests.get(f"{stack.url}/v1/jobs/{job}", timeout=10).json()
+    return job_record
 
 
 def test_a_picture_that_exhausts_memory_fails_alone_as_a_dead_letter(stack: Stack) -> None:

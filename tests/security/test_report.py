@@ -20,8 +20,8 @@ def test_a_row_shows_its_outcome(passed: int | None, good: bool, shown: str) -> 
 
 def test_a_selection_without_tests_has_failed() -> None:
     row = tried("nothing", ("tests/unit/api/conftest.py",))
-    assert (row.good, row.told) == (False, row.told)
-    assert row.told
+    assert (row.good, row.output) == (False, row.output)
+    assert row.output
 
 
 def test_a_test_that_reports_its_cases_is_counted_by_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_test_that_reports_its_cases_is_counted_by_them(monkeypatch: pytest.Mo
     path.write_text("def test_many(record_property):\n    record_property('cases', 40)\n\ndef test_one():\n    pass\n")
     monkeypatch.setattr(report, "files", lambda selection: [*selection])
     row = tried("counting", (str(path),))
-    assert (row.cases, row.passed, row.told) == (41, 41, "")
+    assert (row.cases, row.passed, row.output) == (41, 41, "")
 
 
 def test_every_selection_names_existing_files() -> None:

@@ -50,11 +50,11 @@ def outcome(stack: Stack, data: bytes) -> str:
         timeout=400,
     )
     assert answer.status_code < 500, answer.text
-    said = answer.json()
-    if "code" in said:
-        return str(said["code"])
-    assert answer.status_code == 200, said
-    return TAKEN if said["status"] == "succeeded" else str(said["error"]["code"])
+    body = answer.json()
+    if "code" in body:
+        return str(body["code"])
+    assert answer.status_code == 200, body
+    return TAKEN if body["status"] == "succeeded" else str(body["error"]["code"])
 
 
 def test_every_hostile_image_ends_in_a_result_or_a_clear_code(
@@ -91,8 +91,8 @@ def test_every_hostile_request_ends_in_a_success_or_a_problem(
         return None
 
     with ThreadPoolExecutor(2) as pool:
-        told = [line for line in pool.map(wrong, exchanges(PICTURE)) if line]
-    assert not told, "\n".join(told)
+        findings = [line for line in pool.map(wrong, exchanges(PICTURE)) if line]
+    assert not findings, "\n".join(findings)
 
 
 def test_the_client_scheme_is_not_trusted_unless_configured(stack: Stack) -> None:

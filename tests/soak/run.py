@@ -15,11 +15,11 @@ def main() -> int:
     """Soak a service with real models and print the result; return 1 if it was not flat."""
     parser = argparse.ArgumentParser(description="A steady load for long, and whether anything grows.")
     parser.add_argument("--minutes", type=float, default=30.0)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     result = soak(
         Plan(
-            seconds=asked.minutes * 60,
-            settle=min(SETTLE, asked.minutes * 20),
+            seconds=arguments.minutes * 60,
+            settle=min(SETTLE, arguments.minutes * 20),
             measure=MEASURE,
             ttl=TTL,
             engine={"VULTUS_PACK": "compact"},

@@ -118,7 +118,7 @@ def soak(plan: Plan) -> Result:
         seen = Watch(stack)
         begin = time.monotonic()
         load.steady(plan.share * capacity, seconds=plan.seconds, meanwhile=seen.look)
-        said = [*log]
+        messages = [*log]
         ended = [service.name for service in stack.services if service.exit_code() is not None]
     judged = begin + plan.settle
     return Result(
@@ -133,7 +133,7 @@ def soak(plan: Plan) -> Result:
             ),
             *_latencies([one for one in load.latencies if one[0] >= judged], begin=judged, plan=plan),
         ],
-        wrong=[*load.wrong, *said, *(f"{name} ended" for name in ended)],
+        wrong=[*load.wrong, *messages, *(f"{name} ended" for name in ended)],
     )
 
 
@@ -155,10 +155,10 @@ class Watch:
                 self._look_into(store.name, client, now)
 
     def _look_into(self, name: str, client: redis.Redis, now: float) -> None:
-        said = client.info()
-        self._add(f"{name}, its data", "MB", now, said["used_memory"] / MIB)
+        info = client.info()
+        self._add(f"{name}, its data", "MB", now, info["used_memory"] / MIB)
         self._add(name, "keys", now, client.dbsize())
-        self._add(name, "clients", now, said["connected_clients"])
+        self._add(name, "clients", now, info["connected_clients"])
 
     def _add(self, name: str, unit: str, now: float, value: float) -> None:
         self.samples.setdefault((name, unit), []).append((now, value))
