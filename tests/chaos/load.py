@@ -1,4 +1,4 @@
-"""Clients in a storm: they submit, repeat what got no answer, read, cancel, retry, erase, and keep account of it."""
+"""The clients of a storm: they submit, repeat unanswered calls, read, cancel, retry, erase, and keep records of it."""
 
 import base64
 import json
@@ -17,20 +17,20 @@ from tests.chaos.oracle import Account
 PATIENCE: Final = 15.0
 """Seconds for which a client repeats one submission; a gateway that died holds a key for longer."""
 PAUSE: Final = (0.05, 0.45)
-"""Seconds between two turns of a client."""
+"""Seconds between two rounds of a client."""
 BATCHES: Final = 0.12
 ITEMS: Final = (4, 16)
 LONG_ONES: Final = 0.08
 PRIORITIES: Final = ("high", "normal", "normal", "low")
 EXPECTED: Final = {200, 202, 204, 409, 503}
 ABOUT_A_JOB: Final = {404, 410}
-"""Answers about a job that was erased, or may be."""
+"""Responses about a job that was erased, or may have been."""
 
 
 class Client(threading.Thread):
-    """One client of the HTTP side. It shares nothing with the others but the service.
+    """One client of the HTTP API. It shares nothing with the others except the service.
 
-    `hooks` are addresses of receivers, by their name, which some of its jobs bring. Every request has `headers`.
+    `hooks` are URLs of receivers, by their name, which some of its jobs carry. Every request has `headers`.
     """
 
     def __init__(
@@ -50,21 +50,21 @@ class Client(threading.Thread):
         self.unexpected: list[str] = []
         self._number, self._urls, self._over, self._hooks = number, urls, over, hooks
         self._headers = headers or {}
-        self._random = random.Random(f"{seed} {number}")  # noqa: S311 - a load that can be repeated, no secret
+        self._random = random.Random(f"{seed} {number}")  # noqa: S311 - a repeatable load, not a secret
 
     def run(self) -> None:
-        """Until the storm is over."""
+        """Run until the storm is over."""
         try:
             with requests.Session() as session:
                 session.headers.update(self._headers)
                 while not self._over.is_set():
                     self._turn(session)
                     self._over.wait(self._random.uniform(*PAUSE))
-        except BaseException as error:  # noqa: BLE001 - told by whoever joins this thread
+        except BaseException as error:  # noqa: BLE001 - reported by the thread that joins this one
             self.failed.append(error)
 
     def submit(self, session: requests.Session, image: bytes) -> Account:
-        """One job with this image that is sent until it is accepted, beside the load."""
+        """Submit one job with this image, beside the load, until it is accepted."""
         account = self._account()
         self._send(session, account, submission(self._random, account, image=image))
         return account
@@ -113,7 +113,7 @@ class Client(threading.Thread):
             account.canceled = self._call(session, "POST", f"/v1/jobs/{job_id}/cancel").get("status") == "canceled"
 
     def look(self, session: requests.Session, account: Account) -> None:
-        """Read its job; one that failed and may be retried is."""
+        """Read its job; if it failed and may be retried, retry it."""
         for job_id in account.ids:
             job = self._call(session, "GET", f"/v1/jobs/{job_id}", gone=account.erased)
             status = job.get("status")
@@ -128,21 +128,21 @@ class Client(threading.Thread):
             account.completed |= self._call(session, "GET", f"/v1/batches/{batch_id}").get("status") == "completed"
 
     def _erase(self, session: requests.Session, account: Account) -> None:
-        """Asked for once: from then on its job may be there or not, unless the answer says so."""
+        """Called once: from then on its job may exist or not, unless the response says so."""
         for job_id in account.ids:
             account.erased = True
             if self._call(session, "DELETE", f"/v1/jobs/{job_id}", gone=True, raw=True).get("status") in {204, 404}:
                 account.erased_surely = True
 
     def again(self, session: requests.Session, account: Account) -> str | None:
-        """The id that the service gives for the same submission now."""
+        """The id that the service returns for the same submission now."""
         found = self._call(session, "POST", account.path, **self.bodies[account.key]).get("id")
         return None if found is None else str(found)
 
     def _call(
         self, session: requests.Session, method: str, path: str, *, gone: bool = False, raw: bool = False, **more: Any
     ) -> dict[str, Any]:
-        """The answer of either gateway; nothing where there was none, or it was one to come back after."""
+        """The response of either gateway; empty if there was none, or if it said to come back later."""
         try:
             answer = session.request(method, self._random.choice(self._urls) + path, timeout=12, **more)
         except requests.RequestException:
@@ -156,7 +156,7 @@ class Client(threading.Thread):
 
 
 def submission(chance: random.Random, account: Account, *, image: bytes | None = None) -> dict[str, Any]:
-    """One of many kinds of submission, as `requests` takes it."""
+    """One of many kinds of submission, as arguments for `requests`."""
     headers = {"Idempotency-Key": account.key}
     kind = chance.random()
     if kind < 0.08 and image is None:
@@ -193,7 +193,7 @@ def batch(chance: random.Random, account: Account) -> dict[str, Any]:
 
 
 def repeat(act: Callable[[], bool], *, within: float) -> bool:
-    """Do it until it succeeds, or the time is up."""
+    """Repeat the call until it succeeds or the time is up."""
     deadline = time.monotonic() + within
     while not act():
         if time.monotonic() > deadline:

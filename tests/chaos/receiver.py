@@ -1,4 +1,4 @@
-"""Receivers of callbacks in a storm: they verify what comes, take most of it, and sometimes fail, hang or break off."""
+"""The receivers of a storm: they verify callbacks, accept most of them, and sometimes fail, hang or break off."""
 
 import json
 import random
@@ -23,14 +23,14 @@ MOODS: Final = (
     (0.01, "hangs"),
     (0.02, "takes late"),
 )
-"""How often a receiver does what."""
+"""The share of each behavior."""
 HANGS: Final = 1.5
 """Seconds: longer than a courier waits in a storm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One request that arrived whole."""
+    """One complete request."""
 
     where: str
     """Name of the receiver and path."""
@@ -45,7 +45,7 @@ class Receipt:
 
 
 class Receiver:
-    """Listens on `host`. Whoever is `steady` takes everything at once. A context manager."""
+    """Listens on `host`. A `steady` receiver accepts everything at once. A context manager."""
 
     def __init__(self, name: str, *, secret: str, seed: int, steady: bool = False, host: str = LOOPBACK) -> None:
         self.name = name
@@ -53,7 +53,7 @@ class Receiver:
         self.receipts: list[Receipt] = []
         self.away = threading.Event()
         """Set while it answers everything with 503."""
-        self._random = random.Random(f"{seed} {name}")  # noqa: S311 - moods that can be repeated, no secret
+        self._random = random.Random(f"{seed} {name}")  # noqa: S311 - repeatable moods, not a secret
         self._steady = steady
         self._lock = threading.Lock()
         self._taken: set[str] = set()
@@ -67,29 +67,29 @@ class Receiver:
                 receiver.receive(self)
 
             def log_message(self, *_: object) -> None:
-                """The storm keeps its own account."""
+                """The storm keeps its own records."""
 
         self._server = _Server((host, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name=name, daemon=True)
 
     @property
     def url(self) -> str:
-        """Its address, to which a path may be added."""
+        """Its URL, to which a path may be added."""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
 
     def taken(self, event: str, *, within: float) -> bool:
-        """Whether an event has been taken, or is in that time."""
+        """Whether an event has been accepted, or is within that time."""
         with self._heard:
             return self._heard.wait_for(lambda: event in self._taken, timeout=within)
 
@@ -103,7 +103,7 @@ class Receiver:
             return self._random.choices([mood for _, mood in MOODS], weights)[0]
 
     def receive(self, request: BaseHTTPRequestHandler) -> None:
-        """Read one request whole, keep account of it, and answer as the mood is."""
+        """Read one complete request, record it, and answer as the mood says."""
         body = request.rfile.read(int(request.headers["content-length"]))
         mood = self._mood()
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -139,7 +139,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, *_: object) -> None:
-        """A courier that died, or has had enough, is no error of the receiver's."""
+        """Ignore a courier that died or disconnected."""
 
 
 def _holds(secret: str, body: bytes, headers: dict[str, str]) -> bool:
