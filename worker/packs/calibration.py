@@ -53,7 +53,7 @@ class Population:
     points: Points
     people: Count | None = None
     impostor_pairs: Count | None = None
-    """None where the number of pairs is not on record."""
+    """None if the number of pairs is unknown."""
 
     def __post_init__(self) -> None:
         """Refuse a table that is not in order, or that claims more than its pairs support."""

@@ -1,4 +1,4 @@
-"""A network that is none: every connection is noted, and answered as the test says."""
+"""A fake network: every connection is recorded, and answered as the test says."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

@@ -36,7 +36,7 @@ def test_an_end_that_was_told_once_or_more_often_is_as_it_should_be() -> None:
         ([GOOD, replace(GOOD, id="evt_other")], "identity: "),
         ([GOOD, replace(GOOD, valid=False)], "signature: "),
     ],
-    ids=["nothing", "only failures", "another end", "somebody else", "another id", "a wrong signature"],
+    ids=["nothing", "only failures", "another end", "another receiver", "another id", "a wrong signature"],
 )
 def test_every_kind_of_damage_is_found(receipts: list[Receipt], expected: str) -> None:
     assert any(line.startswith(expected) for line in found(*receipts))
@@ -57,7 +57,7 @@ def test_what_comes_after_it_was_taken_is_a_repeat() -> None:
     assert repeats([FAILED, FAILED, GOOD]) == 0
 
 
-def test_an_end_is_due_to_whoever_listens_to_it_and_to_the_address_that_came_with_it() -> None:
+def test_a_completion_is_due_to_its_listeners_and_its_own_url() -> None:
     done = (Status.QUEUED, Status.RUNNING, Status.SUCCEEDED)
     records = {
         "job_a": Record("a", Status.SUCCEEDED, 1, done, "succeeded:detect", times=(1.0, 2.0, 3.0)),

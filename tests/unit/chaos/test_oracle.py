@@ -127,7 +127,7 @@ DAMAGE: dict[str, tuple[str, Callable[[World], object]]] = {
     ),
     "an image left": ("image: ", lambda w: w.edit(images=["vultus:{0}:image:job_a"])),
     "a lease left": ("still in leases", lambda w: w.edit(lines={**w.found.lines, "leases": ["job_a"]})),
-    "a place in line left": ("still in queue", lambda w: w.edit(lines={**w.found.lines, "queue": ["job_a"]})),
+    "a place in the queue left": ("still in queue", lambda w: w.edit(lines={**w.found.lines, "queue": ["job_a"]})),
     "a job under no index key": (
         "no index key",
         lambda w: w.edit(index_keys={**w.found.index_keys, "succeeded:detect": []}),

@@ -68,7 +68,7 @@ def test_what_was_found_stands_in_the_row_of_the_fault_that_the_job_lived_throug
 
 def test_a_job_of_a_dead_worker_is_timed_from_the_end_of_its_lease() -> None:
     assert after_lease([KILLED], FOUND) == {"job_b": 0.75}
-    assert after_lease([replace(KILLED, recovered=None)], FOUND) == {}  # in the midst of others it says nothing
+    assert after_lease([replace(KILLED, recovered=None)], FOUND) == {}  # among others it says nothing
 
 
 def test_a_lease_that_ended_before_its_worker_died_counts_from_the_death() -> None:

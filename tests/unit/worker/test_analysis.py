@@ -31,7 +31,7 @@ def photo() -> bytes:
 
 
 class OneJobLedger(Ledger):
-    """A ledger with one job in line; it can be away for a while, or have given the job to another worker."""
+    """A ledger with one queued job; it can be down for a while, or have given the job to another worker."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ def test_the_operators_threshold_reaches_the_comparison() -> None:
     assert (result["verified"], result["threshold"], result["threshold_from"]) == (True, 0.25, "setting")
 
 
-def test_a_doorbell_with_nothing_in_line_is_harmless() -> None:
+def test_a_doorbell_with_an_empty_queue_is_harmless() -> None:
     ledger = OneJobLedger(photo())
     worker = analyst(ledger)
     assert worker.analyze_next() is True

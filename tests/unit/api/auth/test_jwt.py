@@ -99,7 +99,7 @@ def test_scopes_may_be_a_list(issuer: Issuer) -> None:
     "claims",
     [
         {"iss": "https://other.example"},
-        {"aud": "somebody else"},
+        {"aud": "another audience"},
         {"aud": None},
         {"iss": None},
         {"sub": None},

@@ -19,7 +19,7 @@ class Client:
     closed = False
 
     def evalsha(self, _digest: str, _keys: int, _key: str, shards: int) -> bytes:
-        """The layout of an empty ledger: that of whoever asks."""
+        """The layout of an empty ledger: that of the caller."""
         return str(shards).encode()
 
     def close(self) -> None:

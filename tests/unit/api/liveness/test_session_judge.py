@@ -273,7 +273,7 @@ def test_the_last_frame_sent_twice_is_one_request() -> None:
     assert not is_repeat(held, digest="d1", sequence=1)
 
 
-# --- what cannot be judged ----------------------------------------------------------------------------------------
+# --- unreadable frames --------------------------------------------------------------------------------------------
 
 
 def test_several_faces_in_a_row_fail_and_one_unlucky_frame_does_not() -> None:
@@ -336,7 +336,7 @@ def test_an_unrecognizable_face_is_neither_the_anchor_nor_a_step(*, turned: bool
     assert len(performance.shown) == (2 if turned else 1)
 
 
-def test_a_blurred_frame_of_somebody_else_is_not_called_another_person() -> None:
+def test_a_blurred_frame_of_a_stranger_is_not_called_another_person() -> None:
     performance, head = begun(Step.TURN_LEFT)
     for _ in range(3):
         performance.show(result(head := head.posed(person=7), recognisability=DARK))

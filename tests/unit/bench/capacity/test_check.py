@@ -51,7 +51,7 @@ def test_the_band_is_the_middle_of_the_simulated_runs_with_slack() -> None:
     assert within(0.7, simulated, grain=0.2)
 
 
-def test_the_time_from_job_to_job_is_taken_where_somebody_waited() -> None:
+def test_the_time_from_job_to_job_is_measured_if_a_job_waited() -> None:
     run = [Done(0.0, 0.0, 1.0), Done(0.0, 0.0, 2.0), Done(0.5, 0.7, 1.0), Done(0.6, 1.8, 1.0), Done(9.0, 0.001, 1.0)]
     assert abs(turning(run, servers=2) - (0.2 + 0.4) / 2) < 1e-9
     assert turning(run[:2], servers=2) == 0

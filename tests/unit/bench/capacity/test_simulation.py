@@ -73,7 +73,7 @@ def test_servers_that_go_finish_and_servers_that_come_begin_at_once() -> None:
     assert seen.begun == [0.0, 0.0, 2.0, 2.5, 2.5]
 
 
-def test_what_is_still_in_line_at_the_end_is_counted() -> None:
+def test_jobs_still_queued_at_the_end_are_counted() -> None:
     seen = simulate([Station("s", 1, constant(1.0))], to([0.0] * 5, Leg("s")), seed=1, until=2.5)["s"]
     assert (len(seen.waits), seen.left) == (3, 2)
 

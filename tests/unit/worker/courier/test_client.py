@@ -1,4 +1,4 @@
-"""One attempt over a network that is none: where it goes, what is sent, what is kept of the answer."""
+"""One attempt over a fake network: its destination, its request, and the recorded response."""
 
 import asyncio
 import ssl

@@ -48,7 +48,7 @@ def test_the_schedule_takes_about_three_days() -> None:
 
 
 @given(st.integers(0, 10**6))
-def test_a_rest_is_none_at_first_then_grows_and_is_bounded(failures: int) -> None:
+def test_a_pause_starts_at_zero_then_grows_and_is_bounded(failures: int) -> None:
     assert 0 <= rest(failures) <= rest(failures + 1) <= LONGEST_REST
     assert (rest(failures) == 0) is (failures < PATIENCE)
 

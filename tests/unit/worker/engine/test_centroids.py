@@ -91,7 +91,7 @@ def test_a_prepared_pack_has_a_measure_and_an_unprepared_one_says_so(folder: Pat
     np.testing.assert_allclose(np.linalg.norm(directions(measure), axis=1), 1.0)
 
 
-def test_a_measurement_of_another_model_is_not_taken(folder: Path) -> None:
+def test_a_measurement_of_another_model_is_not_used(folder: Path) -> None:
     prepare.prepare(folder, manifests.read(folder / manifests.MANIFEST), say=lambda _: None, measure=centroids.measured)
     record = folder / prepare.FOLDER / prepare.RECORD
     read = prepare.Record.model_validate_json(record.read_bytes())

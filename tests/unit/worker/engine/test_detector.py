@@ -56,7 +56,7 @@ def test_a_face_comes_back_in_the_pixels_of_the_image() -> None:
     assert face.score == pytest.approx(0.9)
 
 
-def test_a_face_below_the_threshold_is_none() -> None:
+def test_a_face_below_the_threshold_is_not_reported() -> None:
     one = looking((4, 6, 0.6))[0]
     assert len(one.detect(black(640, 640))) == 1
     assert one.detect(black(640, 640), Search(threshold=0.7)) == []

@@ -96,7 +96,7 @@ def test_bf16_is_another_contract(models: Path) -> None:
 
 
 def test_a_processor_without_bf16_does_not_pass_for_one_with_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenVINO would compute in f32 without a word, and the results would carry the contract of bf16."""
+    """OpenVINO would compute in f32 silently, and the results would carry the contract of bf16."""
     compile_model = openvino.Core.compile_model
 
     def without(core: Any, path: str, device: str, options: dict[str, Any]) -> Any:

@@ -62,7 +62,7 @@ def test_nobody_is_ever_beside_one_who_is_alone_and_everyone_gets_in(
 
 
 def waiting(exclusive_gate: ExclusiveGate, pool: ThreadPoolExecutor, *, alone: bool, line: int) -> Future[bool]:
-    """Ask for a turn in another thread; return once it stands in line. It leaves at once when it got in."""
+    """Ask for a turn in another thread; return once it is waiting. It leaves at once when it got in."""
 
     def ask() -> bool:
         turn = exclusive_gate.enter(alone=alone)

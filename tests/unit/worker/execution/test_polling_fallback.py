@@ -55,7 +55,7 @@ def test_every_job_that_came_by_the_doorbell_begins_the_wait_anew() -> None:
         post.busy = False
 
 
-def test_a_job_for_another_version_is_left_in_line_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_for_another_version_stays_queued_without_a_log_line(capsys: pytest.CaptureFixture[str]) -> None:
     post = Post(line=1)
     post.refused = True
     assert post.after(60) == 0

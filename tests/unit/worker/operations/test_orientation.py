@@ -68,7 +68,7 @@ EVERY_FACE = [Operation.DETECT, Operation.EMBED, Operation.ANALYZE]
 
 
 def delivered(degrees: int, image: Picture = UPRIGHT) -> Picture:
-    """The picture as a messenger leaves it: turned clockwise, without a word about it."""
+    """The picture as a messenger leaves it: turned clockwise, with no metadata about it."""
     turned = image.turned(degrees)
     return Picture(turned.pixels, turned.width, turned.height)
 
@@ -165,7 +165,7 @@ def test_a_face_that_no_turn_makes_recognisable_is_refused_as_it_is() -> None:
     assert sum(stage == "detect" for stage, _ in engine.stages) == 4
 
 
-def test_a_face_found_only_where_it_is_not_recognisable_is_not_taken() -> None:
+def test_an_orientation_with_only_an_unrecognisable_face_is_not_used() -> None:
     engine = Compass(blind=(0, 90, 180))
     result = about(Operation.LIVENESS, delivered(90), engine=engine)
     assert (result.reason, result.orientation) == ("no_face", 0)

@@ -37,7 +37,9 @@ def face(box: tuple[float, float, float, float], *, nose: float = 0.5) -> Detect
         ((100.0, 100.0, 200.0, 220.0), 0.25, "too_oblique"),
     ],
 )
-def test_what_cannot_be_judged(box: tuple[float, float, float, float], nose: float, reason: str | None) -> None:
+def test_an_unreadable_face_is_rejected_with_its_reason(
+    box: tuple[float, float, float, float], nose: float, reason: str | None
+) -> None:
     assert rejection(BLANK, face(box, nose=nose)) == reason
 
 

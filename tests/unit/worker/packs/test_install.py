@@ -134,7 +134,7 @@ def test_an_archive_without_the_member_is_named(tmp_path: Path) -> None:
         place.install()
 
 
-def test_an_archive_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_named(tmp_path: Path) -> None:
     place = Place(tmp_path, npm(b"not a tar"), b"not a tar")
     with pytest.raises(SettingsError, match="does not contain"):
         place.install()
