@@ -18,6 +18,7 @@ from tools.setup import ROOT
 
 PROJECT: Final = "vultus-containers-test"
 FILES: Final = ("docker-compose.yml", "docker-compose.cpu.yml", "tests/containers/quick.yml")
+PROXIED: Final = (*FILES, "deploy/compose.tls.yml")
 WORKERS: Final = 3
 SERVICES: Final = ("ledger", "broker", "gateway", "courier", "worker")
 RETRIES: Final = ",".join(["0.2", "0.5", "1", "1", *["2"] * 30])
@@ -165,7 +166,7 @@ class ComposeStack:
 
     def down(self, *more: str) -> None:
         """Remove everything, volumes too."""
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "10", *more)
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "10", *more, files=PROXIED)
 
 
 def wait_for(promise: Callable[[], bool], *, seconds: float) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.containers.compose import FILES, ComposeStack, wait_for
+from tests.containers.compose import PROXIED, ComposeStack, wait_for
 from tests.containers.load import Load
 from tests.containers.test_scaling import image_of, replace
 from tests.pictures import encoded, one_face
@@ -20,7 +20,6 @@ from tools.ports import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
-PROXIED = (*FILES, "deploy/compose.tls.yml")
 SOON = 5.0
 """Seconds within which an event must pass the proxy."""
 
