@@ -1,6 +1,7 @@
 """The service to compare with: one process, synchronous endpoints, insightface's FaceAnalysis with its defaults.
 
-`python -m uvicorn bench.classic:app` with `CLASSIC_MODELS` naming a folder of original models.
+`python -m uvicorn bench.classic:app` with `CLASSIC_MODELS` naming a folder of original models. `CLASSIC_ONE_THREAD=1`
+gives each model one thread, for one process per core.
 """
 
 import os
@@ -8,14 +9,18 @@ from typing import Annotated, Any
 
 import cv2
 import numpy as np
+import onnxruntime
 from fastapi import FastAPI, File, HTTPException
 from insightface.app import FaceAnalysis
 
 app = FastAPI()
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
 faces = FaceAnalysis(
     name=os.environ["CLASSIC_MODELS"],
     allowed_modules=["detection", "recognition"],
     providers=["CPUExecutionProvider"],
+    **({"sess_options": options} if os.environ.get("CLASSIC_ONE_THREAD") else {}),
 )
 faces.prepare(ctx_id=-1, det_size=(640, 640))
 

@@ -31,7 +31,7 @@ class Contender:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1", "VULTUS_TEST_DATA": str(pictures.LABELLED)},
+            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
         )
 
     def __enter__(self) -> Self:

@@ -34,14 +34,18 @@ def _service(report: Report, column: str) -> str:
     )
 
 
-def _rival(report: Report, column: str, *, name: str = "service") -> str:
-    spent, theirs = _of_a_job(report, name, column), _of_a_job(report, "synchronous service", column)
+def _rival(report: Report, column: str, *, name: str = "service", rival: str = "synchronous service") -> str:
+    spent, theirs = _of_a_job(report, name, column), _of_a_job(report, rival, column)
     every, other = sum(spent.values()), sum(theirs.values())
     times = other / every if every else 0.0
     return (
-        f"a job costs {_told(spent)}, in the synchronous service {other:.1f}: x{times:.2f} in processor time; the bare "
+        f"a job costs {_told(spent)}, in the {rival} {other:.1f}: x{times:.2f} in processor time; the bare "
         f"models of f32 cost {_raw(report, column):.1f}."
     )
+
+
+def _celery(report: Report, column: str) -> str:
+    return _rival(report, column, rival="plain Celery service")
 
 
 def _bf16(report: Report, column: str) -> str:
@@ -123,6 +127,7 @@ SAYS: Final[Mapping[str, Callable[[Report, str], str]]] = {
     targets.RAW_LIMIT: _engine,
     targets.SERVICE_RAW: _service,
     targets.SERVICE_SYNC: _rival,
+    targets.SERVICE_CELERY: _celery,
     targets.P99: _rival,
     targets.BF16: _bf16,
     targets.IDLE: _idle,

@@ -1,6 +1,5 @@
 """The pictures that every measurement uses, as files that a client would send."""
 
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,11 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from tools.setup import ROOT
-
-LABELLED = Path(os.environ.get("VULTUS_TEST_DATA") or ROOT.parent / "shared" / "data")
-PORTRAIT = "ageitgey+face_recognition/tests/test_images/obama.jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +37,9 @@ def group() -> Picture:
 
 
 def portrait() -> Picture:
-    """One face: a labelled portrait brought to 640 pixels of width, else scikit-image's astronaut as a JPEG."""
-    path = LABELLED / PORTRAIT
-    if path.is_file():
-        source, pixels = "obama.jpg of face_recognition", cv2.imread(str(path))
-    else:
-        source, pixels = "astronaut.png of scikit-image", cv2.imread(str(_inside("skimage", "data", "astronaut.png")))
-    image = np.asarray(pixels, np.uint8)
-    height, width = image.shape[:2]
-    return Picture("one", source, jpeg(image, width=640, height=round(height * 640 / width)), 1)
+    """One face: scikit-image's astronaut, which insightface installs everywhere, as a JPEG of 640 pixels of width."""
+    image = np.asarray(cv2.imread(str(_inside("skimage", "data", "astronaut.png"))), np.uint8)
+    return Picture("one", "astronaut.png of scikit-image", jpeg(image, width=640, height=640), 1)
 
 
 def empty() -> Picture:

@@ -1,36 +1,21 @@
-"""Starts what a client talks to, and looks at its processes: the whole service, and the one to compare with."""
+"""Starts the whole service and reads the processor time and memory of processes."""
 
 import contextlib
 import os
 import sys
 import tempfile
 import time
-import urllib.error
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tools.loopback import urlopen
 from tools.ports import free_port
-from tools.service import Service
-from tools.setup import models_dir
 from tools.stack import Stack
-from worker.engine.library_files import library_pack
-from worker.packs.manifests import NEEDED
 
 WORKER: Final = "worker.app"
 QUIET: Final = ("warning", "error", "critical")
 WAITS: Final = frozenset({"queue_ms", "total_ms"})
-
-
-@dataclass(frozen=True, slots=True)
-class Classic:
-    """The synchronous service while it runs."""
-
-    port: int
-    pid: int
 
 
 @contextmanager
@@ -39,7 +24,7 @@ def vultus(*, workers: int = 1, app: str = WORKER, **settings: str) -> Iterator[
 
     `app` is another module with a worker's Celery application.
     """
-    os.environ.pop("VULTUS_TEST_DATA", None)  # read by now (bench.pictures); a service refuses what is no setting
+    os.environ.pop("VULTUS_TEST_DATA", None)  # not a setting of a service, which refuses it
     with tempfile.TemporaryDirectory(prefix="vultus-bench-") as folder:
         stack = Stack(
             data=Path(folder),
@@ -58,35 +43,27 @@ def vultus(*, workers: int = 1, app: str = WORKER, **settings: str) -> Iterator[
             yield stack
 
 
-@contextmanager
-def classic() -> Iterator[Classic]:
-    """The synchronous service over the original models of a pack, with uvicorn's default options."""
-    port = free_port()
-    pack = library_pack(models_dir(), os.environ.get("VULTUS_PACK", "compact"), roles=NEEDED)
-    with pack.opened() as models:
-        service = Service(
-            "classic",
-            [sys.executable, "-W", "ignore", "-m", "uvicorn", "bench.classic:app", "--host", "127.0.0.1",
-             "--port", str(port)],
-            {**os.environ, "CLASSIC_MODELS": models, "ORT_DISABLE_TELEMETRY": "1"},
-            lambda _name, _line: None,
-        )  # fmt: skip
-        service.start()
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/health", service)
-            yield Classic(port, service.pid)
-        finally:
-            service.stop()
+def parts(stack: Stack) -> dict[str, list[int]]:
+    """Return the processes of a stack by name."""
+    return {service.name: family(service.pid) for service in stack.services}
 
 
-def parts(stack: Stack) -> dict[str, int]:
-    """The processes of a stack."""
-    return {service.name: service.pid for service in stack.services}
+def family(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    pids = [pid]
+    for parent in pids:
+        with contextlib.suppress(OSError):
+            for thread in Path(f"/proc/{parent}/task").iterdir():
+                pids += map(int, (thread / "children").read_text(encoding="ascii").split())
+    return pids
 
 
-def processor_seconds(processes: Mapping[str, int]) -> dict[str, float]:
-    """Processor seconds that each process has used so far, and the clients: this process."""
-    return {**{name: _processor_seconds(pid) for name, pid in processes.items()}, "clients": time.process_time()}
+def processor_seconds(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Return the processor seconds that each group of processes has used so far, and the clients: this process."""
+    return {
+        **{name: sum(map(_processor_seconds, pids)) for name, pids in processes.items()},
+        "clients": time.process_time(),
+    }
 
 
 def memory_mib(pid: int) -> dict[str, float]:
@@ -115,14 +92,3 @@ def _complain(name: str, line: str) -> None:
     """Of the service's log, pass on what is wrong."""
     if any(f"[{level}" in line for level in QUIET):
         print(f"{name} | {line}", file=sys.stderr)
-
-
-def _wait_for(url: str, service: Service) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if service.exit_code() is not None:
-            raise RuntimeError("the service to compare with ended at start: " + " / ".join(service.last_lines[-3:]))
-        with contextlib.suppress(urllib.error.URLError, OSError), urlopen(url, timeout=2):
-            return
-        time.sleep(0.1)
-    raise TimeoutError(url)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bench import accepts, deliveries, machine, pictures
+from bench import accepts, deliveries, host, lost_jobs, machine, pictures
 from bench.engine_figures import PICTURES, EngineFigures
 from bench.explain_misses import explain_misses
 from bench.length import FULL, QUICK, Length
@@ -67,6 +67,8 @@ def measure(report: Report, *, length: Length) -> None:
             "12 megapixels and 1": engine.large_photo,
             "the whole service at saturation": service.saturation,
             "one job when idle": service.idle,
+            "the host beside its models": partial(host.measure, report, length=length),
+            "a killed worker": partial(lost_jobs.measure, report, length=length),
             "accepting": service.accepting,
             "accepting, on disk": partial(accepts.measure, report, length=length),
             "webhooks": partial(deliveries.measure, report, length=length),

@@ -1,0 +1,64 @@
+"""What the host spends on a job beside its models: `python -m bench.host` prints the table in about a minute.
+
+The models answer at once, or take 2 ms without the interpreter lock, as a GPU would. The rates are then what one worker
+process, one gateway process and the ledger carry.
+"""
+
+import os
+from functools import partial
+from typing import Final
+
+from bench import client, pictures, process_stats
+from bench.length import FULL, Length
+from bench.report import Report
+from bench.statistic import percentile
+
+PAUSES: Final = (0, 2)
+"""Milliseconds of a model run."""
+THREADS: Final = "8"
+"""Jobs at once: what a worker on a GPU has."""
+
+
+def measure(report: Report, *, length: Length) -> None:
+    """Add rate, latency and the processor time of every process, for each pause of the models."""
+    picture = pictures.portrait()
+    for pause in PAUSES:
+        os.environ["BENCH_MODEL_MS"] = str(pause)
+        name = f"models of {pause} ms, eight jobs at once"
+        note = partial(report.note, column="one")
+        with process_stats.vultus(app="bench.instant_models", worker_threads=THREADS) as stack:
+            target = client.job(stack.port, picture, wait=60)
+            processes = process_stats.parts(stack)
+            client.closed_loop(target, clients=4, warm=0, seconds=1)
+            rates, waits = [], []
+            spent: dict[str, list[float]] = {}
+            for _ in range(length.rounds):
+                before = process_stats.processor_seconds(processes)
+                load = client.closed_loop(target, clients=length.clients, warm=0, seconds=length.load / 2)
+                after = process_stats.processor_seconds(processes)
+                rates.append(load.rate)
+                waits.append(1000 * percentile(load.latencies, 0.5))
+                for process in after:
+                    milliseconds = 1000 * (after[process] - before[process]) / load.answered
+                    spent.setdefault(process, []).append(milliseconds)
+            note(f"{name}, finished", samples=rates, unit="jobs/s")
+            note(f"{name}, p50", samples=waits, unit="ms")
+            for process, samples in spent.items():
+                note(f"{name}, {process}, per job", samples=samples, unit="CPU ms")
+            idle = client.one_by_one(target, times=length.probes // 4 + 5, pause=0.02)[5:]
+            over = [1000 * seconds - process_stats.own_ms(job) for seconds, job in idle]
+            note(f"{name}, idle, of that not the engine's", samples=over, unit="ms")
+
+
+def main() -> None:
+    """Measure and print every figure."""
+    report = Report(about={})
+    measure(report, length=FULL)
+    for name, columns in report.figures.items():
+        for figure in columns.values():
+            spread = f"{figure['least']:.2f} to {figure['most']:.2f}"
+            print(f"{name}: {figure['median']:.2f} {figure['unit']} ({spread})")
+
+
+if __name__ == "__main__":
+    main()
