@@ -216,7 +216,7 @@ class Analyst:
 
 
 def _span_of(job: Job, worker: str) -> AbstractContextManager[Span]:
-    """The job's time in this worker, behind the time that it has waited in line since it was put there last."""
+    """Spans for the job's time in this worker and, before it, its time in the queue since it was last queued."""
     parent = job.context.traceparent
     known = {"vultus.job.id": job.id, "vultus.job.operation": job.operation.value, "vultus.job.attempt": job.attempts}
     began = job.started_at or job.created_at

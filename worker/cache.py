@@ -82,7 +82,7 @@ def result_cache(results: Results, info: EngineInfo, settings: WorkerSettings) -
 def made_by(info: EngineInfo, settings: WorkerSettings, *, root: Path = ROOT) -> str:
     """Digest of what a result depends on besides the question: the engine, its pack's files, settings, code, libraries.
 
-    The code is taken as its bytes: no version number that somebody forgets to raise.
+    The bytes of the code are hashed: nobody has to remember to raise a version number.
     """
     pack = settings.models_dir / settings.pack
     described = [pack / "manifest.json", pack / "prepared" / "record.json"]
