@@ -23,7 +23,7 @@ WORKER = WorkerInfo(
 
 
 class MemoryPresence(Presence):
-    """A roll call in a list. `broken` makes it fail as if the store were away."""
+    """A worker registry in a list. `broken` makes it fail as if the store were down."""
 
     def __init__(self, *workers: WorkerInfo) -> None:
         self.workers = list(workers)
@@ -38,7 +38,7 @@ class MemoryPresence(Presence):
 
 
 class RecordingDoorbell(Doorbell):
-    """Counts its rings, and lets whoever listens in."""
+    """Counts its rings and notifies its listeners."""
 
     def __init__(self, answer: Callable[[], None] | None = None) -> None:
         self.rings = 0

@@ -69,7 +69,7 @@ def test_another_end_cannot_be_canceled(gateway: Gateway) -> None:
     assert gateway.get(path).json()["status"] == "succeeded"
 
 
-def test_canceling_wakes_whoever_waits(gateway: Gateway) -> None:
+def test_canceling_ends_the_waits(gateway: Gateway) -> None:
     path = gateway.submit("detect", JPEG).headers["location"]
     waited, canceled = gateway.together(gateway.client.get(f"{path}?wait=20"), gateway.client.post(f"{path}/cancel"))
     assert (waited.json()["status"], canceled.json()["status"]) == ("canceled", "canceled")
@@ -84,7 +84,7 @@ def test_an_erased_job_is_gone(gateway: Gateway) -> None:
     problem(gateway.request("DELETE", path), 404, "job_not_found")
 
 
-def test_erasing_answers_whoever_waits_with_404(gateway: Gateway) -> None:
+def test_erasing_answers_waiting_calls_with_404(gateway: Gateway) -> None:
     path = gateway.submit("detect", JPEG).headers["location"]
     waited, erased = gateway.together(gateway.client.get(f"{path}?wait=20"), gateway.client.delete(path))
     assert erased.status_code == 204
@@ -159,7 +159,7 @@ def test_priority_and_deadline_reach_the_ledger(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("form", ["multipart", "json"])
-def test_a_priority_that_is_none_is_named(gateway: Gateway, form: str) -> None:
+def test_an_unknown_priority_is_named(gateway: Gateway, form: str) -> None:
     if form == "json":
         body = {"operation": "detect", "image": {"base64": ""}, "priority": "urgent"}
         answer = gateway.post("/v1/jobs", json=body)

@@ -57,7 +57,7 @@ def test_a_form_takes_an_address_too_and_a_reference_beside_an_upload(gateway: G
         "x",
     ],
 )
-def test_an_address_that_is_not_taken_is_refused_and_not_repeated(gateway: Gateway, url: str) -> None:
+def test_a_refused_url_is_not_repeated_in_the_error(gateway: Gateway, url: str) -> None:
     found = problem(gateway.post("/v1/jobs", json=body(url)), 422, "image_url_refused")
     assert [each["field"] for each in found["errors"]] == ["image.url"]
     assert url == "x" or url not in json.dumps(found)
@@ -79,7 +79,7 @@ def test_the_same_address_in_another_spelling_is_the_same_submission(gateway: Ga
     problem(other, 422, "idempotency_mismatch")
 
 
-def test_an_item_whose_address_is_not_taken_fails_alone(gateway: Gateway) -> None:
+def test_an_item_with_a_refused_url_fails_alone(gateway: Gateway) -> None:
     items = [{"image": {"url": url}} for url in (URL, "https://evil.example/?token=secret", URL)]
     answer = gateway.post("/v1/batches", json={"operation": "detect", "items": items})
     assert answer.status_code == 202

@@ -106,7 +106,7 @@ def test_dead_letters_are_found(gateway: Gateway) -> None:
         ("stauts", "failed"),
     ],
 )
-def test_a_condition_that_is_none_is_named(gateway: Gateway, name: str, value: str) -> None:
+def test_an_unknown_filter_is_named(gateway: Gateway, name: str, value: str) -> None:
     assert named(gateway.get("/v1/jobs", params={name: value})) == [name]
 
 

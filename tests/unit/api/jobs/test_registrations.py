@@ -60,7 +60,7 @@ def test_a_repeated_image_of_another_operation_and_a_sixth_one_are_refused(gatew
     assert post("register", 5).status_code == 202
 
 
-def test_a_further_image_that_is_none_is_refused_with_its_place(gateway: Gateway) -> None:
+def test_an_invalid_extra_image_is_refused_with_its_position(gateway: Gateway) -> None:
     parts = [("image", ("a.jpg", JPEG)), ("image", ("b.jpg", b"GIF89a"))]
     answer = gateway.post("/v1/jobs", files=parts, data={"operation": "register"})
     assert answer.status_code == 415

@@ -212,7 +212,7 @@ def test_a_parameter_out_of_range_is_named(gateway: Gateway) -> None:
     assert named(gateway.submit("detect", JPEG, params='{"det_threshold": 7}')) == ["params.det_threshold"]
 
 
-def test_a_threshold_and_a_false_match_rate_are_not_taken_together(gateway: Gateway) -> None:
+def test_a_threshold_and_a_false_match_rate_exclude_each_other(gateway: Gateway) -> None:
     reference = {"embedding": {"vector": UNIT}}
     for params in ({"threshold": 0.4}, {"fmr": 0.001}):
         answer = gateway.post("/v1/jobs", json=body(operation="verify", reference=reference, params=params))

@@ -74,5 +74,5 @@ def test_a_plain_read_does_not_wait(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("wait", ["-1", "soon", "1.5"])
-def test_a_wait_that_is_no_number_of_seconds_is_named(gateway: Gateway, wait: str) -> None:
+def test_a_wait_that_is_not_a_number_of_seconds_is_named(gateway: Gateway, wait: str) -> None:
     assert named(gateway.get("/v1/jobs/job_00" + "0" * 32, params={"wait": wait})) == ["wait"]

@@ -275,7 +275,7 @@ def test_one_frame_is_in_work_at_a_time_and_its_answer_may_be_read_later(make_ga
     assert refused.headers["retry-after"] == "1"
     gateway.worker.script = lambda _: result(Head()).model_dump(mode="json")
     gateway.worker.heard()
-    assert client.read()["number"] == 1, "whoever looks first moves the session on"
+    assert client.read()["number"] == 1, "the first read advances the session"
 
 
 def test_a_frame_whose_job_fails_is_not_readable(client: Client) -> None:
@@ -295,7 +295,7 @@ def test_a_frame_whose_job_fails_is_not_readable(client: Client) -> None:
     ],
     ids=["empty", "text", "cut off"],
 )
-def test_a_file_that_is_no_picture_is_refused_and_does_not_count(
+def test_a_file_that_is_not_an_image_is_refused_and_does_not_count(
     gateway: Gateway, client: Client, image: bytes, status: int, code: str
 ) -> None:
     problem(client.post(image), status, code)
@@ -315,7 +315,7 @@ def test_a_file_that_is_no_picture_is_refused_and_does_not_count(
         {"taken_at": "inf"},
     ],
 )
-def test_numbers_that_are_none_are_refused(client: Client, fields: dict[str, str]) -> None:
+def test_invalid_numbers_are_refused(client: Client, fields: dict[str, str]) -> None:
     (error,) = problem(client.post(fields=fields), 422, "invalid_request")["errors"]
     assert error["field"] == next(iter(fields))
 
