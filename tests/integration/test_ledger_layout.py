@@ -36,7 +36,7 @@ def test_the_first_process_decides_and_others_must_agree(server: Server) -> None
     with closing(connect(server.url)) as client:
         accept(Ledger(client, shards=4, lease=timedelta(seconds=10)))
     settle(server, 4)
-    with pytest.raises(SettingsError, match="the ledger keeps data of 4 shards: set VULTUS_SHARDS=4"):
+    with pytest.raises(SettingsError, match="the ledger has data of 4 shards: set VULTUS_SHARDS=4"):
         settle(server, 2)
 
 

@@ -1,4 +1,4 @@
-"""Comparing embeddings: cosine for any usable pair, a clear refusal for every other."""
+"""Comparison of embeddings: the cosine of any valid pair, and an error for any other."""
 
 import math
 from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
@@ -22,7 +22,7 @@ def usable(vector: list[float]) -> bool:
     return math.hypot(*vector) > 1e-3
 
 
-def test_parallel_vectors_have_cosine_one_whatever_their_length() -> None:
+def test_parallel_vectors_of_any_length_have_cosine_one() -> None:
     assert cosine([3.0, 4.0], [30.0, 40.0]) == pytest.approx(1.0)
 
 
@@ -35,7 +35,7 @@ def test_opposite_vectors_have_cosine_minus_one() -> None:
 
 
 @given(pairs)
-def test_cosine_is_symmetric_and_stays_in_its_range(pair: tuple[list[float], list[float]]) -> None:
+def test_cosine_is_symmetric_and_in_range(pair: tuple[list[float], list[float]]) -> None:
     first, second = pair
     assume(usable(first) and usable(second))
     value = cosine(first, second)
@@ -44,7 +44,7 @@ def test_cosine_is_symmetric_and_stays_in_its_range(pair: tuple[list[float], lis
 
 
 @given(pairs, st.floats(min_value=0.01, max_value=100))
-def test_cosine_does_not_mind_scale(pair: tuple[list[float], list[float]], scale: float) -> None:
+def test_cosine_is_independent_of_scale(pair: tuple[list[float], list[float]], scale: float) -> None:
     first, second = pair
     assume(usable(first) and usable(second))
     assert cosine([x * scale for x in first], second) == pytest.approx(cosine(first, second), abs=1e-9)
@@ -57,7 +57,7 @@ everything = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True
 @example(([1e200, 0.0], [-1e200, 0.0]))
 @example(([1.79e308] * 4, [1.79e308] * 4))
 @example(([5e-324, 1.0], [5e-324, -1.0]))
-def test_any_two_float64_vectors_give_a_true_cosine_or_are_refused(pair: tuple[list[float], list[float]]) -> None:
+def test_any_two_float64_vectors_give_the_exact_cosine_or_are_refused(pair: tuple[list[float], list[float]]) -> None:
     first, second = pair
     try:
         value = cosine(first, second)
@@ -80,7 +80,7 @@ def test_opposite_huge_vectors_do_not_match() -> None:
     assert cosine([1e200, 0.0], [-1e200, 0.0]) == -1.0
 
 
-def test_one_huge_component_matches_no_embedding_by_overflow() -> None:
+def test_a_huge_component_does_not_match_by_overflow() -> None:
     crafted = [1.79e308] + [0.0] * 511
     embedding = [22.0 / math.sqrt(512)] * 512
     assert cosine(crafted, embedding) == pytest.approx(1 / math.sqrt(512))
@@ -101,13 +101,13 @@ def test_one_huge_component_matches_no_embedding_by_overflow() -> None:
     ],
     ids=["lengths", "empty", "zero", "zero second", "nan", "inf", "-inf", "tiny", "too long"],
 )
-def test_what_cannot_be_compared_is_an_invalid_embedding(first: list[float], second: list[float]) -> None:
+def test_vectors_that_cannot_be_compared_are_invalid_embeddings(first: list[float], second: list[float]) -> None:
     with pytest.raises(EmbeddingError) as caught:
         cosine(first, second)
     assert caught.value.code is ErrorCode.INVALID_EMBEDDING
 
 
-def test_a_refusal_names_the_vector_and_repeats_no_number() -> None:
+def test_an_error_names_the_vector_without_its_values() -> None:
     with pytest.raises(EmbeddingError) as caught:
         checked_vector([123.456, math.nan], name="embedding2")
     assert "embedding2" in caught.value.detail

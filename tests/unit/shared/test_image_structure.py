@@ -33,19 +33,19 @@ def code_of(data: bytes) -> ErrorCode | None:
 @pytest.mark.parametrize(
     "stray", [b"\0", b"\x55", b"\xff\0", b"\xff", b"\xff" * 9, b"\0\1\2\3", b"\xff\0\xff\0", b"\xff\xd0", b"\xff\x01"]
 )
-def test_stray_bytes_between_segments_are_left_out(stray: bytes) -> None:
+def test_stray_bytes_between_segments_are_dropped(stray: bytes) -> None:
     data = JPEG[:FIRST_SEGMENT] + stray + JPEG[FIRST_SEGMENT:]
     assert inspect(data).picture_bytes(data) == inspect(JPEG).picture_bytes(JPEG)
 
 
 @pytest.mark.parametrize("marker", [0x01, 0xD0, 0xD7])
-def test_a_restart_that_is_not_due_is_damage(marker: int) -> None:
+def test_an_unexpected_restart_marker_is_damage(marker: int) -> None:
     assert code_of(JPEG[: SCAN + 40] + bytes([0xFF, marker]) + JPEG[SCAN + 40 :]) is ErrorCode.INVALID_IMAGE
 
 
 @pytest.mark.parametrize("marker", [0x02, 0x3B, 0xBF, 0xD8, 0xF0, 0xFD])
 @pytest.mark.parametrize("at", [FIRST_SEGMENT, SCAN + 40])
-def test_a_marker_that_decoders_do_not_know_is_damage(at: int, marker: int) -> None:
+def test_a_marker_unknown_to_decoders_is_damage(at: int, marker: int) -> None:
     assert code_of(JPEG[:at] + bytes([0xFF, marker, 0, 2]) + JPEG[at:]) is ErrorCode.INVALID_IMAGE
 
 
@@ -56,7 +56,7 @@ SEQUENTIAL: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", SEQUENTIAL)
-def test_a_jpeg_without_its_end_marker_is_whole_where_all_its_pixels_are_there(options: dict[str, Any]) -> None:
+def test_a_jpeg_without_end_marker_is_valid_if_all_pixels_are_present(options: dict[str, Any]) -> None:
     whole = saved("JPEG", **options)
     body = whole[:-2]
     assert inspect(body).picture_bytes(body) == inspect(whole).picture_bytes(whole)
@@ -65,17 +65,17 @@ def test_a_jpeg_without_its_end_marker_is_whole_where_all_its_pixels_are_there(o
         assert code_of(body[:-lost]) is ErrorCode.INVALID_IMAGE
 
 
-def test_a_progressive_jpeg_without_its_end_marker_may_lack_scans() -> None:
+def test_a_progressive_jpeg_without_end_marker_is_refused() -> None:
     assert code_of(saved("JPEG", progressive=True)[:-2]) is ErrorCode.INVALID_IMAGE
 
 
-def test_a_missing_end_marker_is_forgiven_up_to_a_size_that_can_be_counted() -> None:
+def test_a_missing_end_marker_is_accepted_only_in_small_scans() -> None:
     coded = JPEG[SCAN:-2]
     assert code_of(JPEG[:SCAN] + coded + b"\0" * (MAX_UNENDED - 2000)) is None
     assert code_of(JPEG[:SCAN] + coded + b"\0" * MAX_UNENDED) is ErrorCode.INVALID_IMAGE
 
 
-def test_a_jpeg_that_lacks_a_color_is_cut_off() -> None:
+def test_a_jpeg_with_a_missing_color_is_truncated() -> None:
     at = SCAN + 4
     one = JPEG[:SCAN] + b"\xff\xda\0\x08\1" + JPEG[at + 1 : at + 3] + JPEG[at + 7 :]
     assert code_of(one) is ErrorCode.INVALID_IMAGE
@@ -94,7 +94,7 @@ def animation(*frames: tuple[bytes, bytes], width: int = 48, height: int = 32, f
     return riff(extended(width, height, flags=flags), ANIM, *frames)
 
 
-def test_an_animated_webp_of_one_whole_frame_is_a_still() -> None:
+def test_an_animated_webp_with_one_full_frame_is_accepted() -> None:
     one = animation(frame(STILL))
     assert (inspect(one).width, inspect(one).height) == (48, 32)
     assert inspect(one).picture_bytes(one) == WEBP
@@ -111,7 +111,7 @@ def test_an_animated_webp_of_one_whole_frame_is_a_still() -> None:
     ],
     ids=["two frames", "smaller than its canvas", "beside the corner", "not flagged", "Pillow's"],
 )
-def test_other_animated_webps_are_refused(data: bytes) -> None:
+def test_other_animated_webp_files_are_refused(data: bytes) -> None:
     assert code_of(data) is ErrorCode.ANIMATED_IMAGE
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_frame_is_invalid(data: bytes) -> None:
     assert code_of(data) is ErrorCode.INVALID_IMAGE
 
 
-def test_an_animated_png_whose_one_frame_is_another_picture_is_refused() -> None:
+def test_an_animated_png_with_a_different_single_frame_is_refused() -> None:
     end = PNG.rindex(b"IEND") - 4
     data = PNG[:33] + chunk(b"acTL", struct.pack(">II", 1, 0)) + PNG[33:end] + chunk(b"fdAT", b"\0\0\0\0x") + PNG[end:]
     assert code_of(data) is ErrorCode.ANIMATED_IMAGE

@@ -1,4 +1,4 @@
-"""How a job is shown."""
+"""The JSON form of a job."""
 
 import pytest
 
@@ -16,5 +16,5 @@ from shared.job_content import rfc3339
         (float("inf"), "9999-12-31T23:59:59.000Z"),
     ],
 )
-def test_any_time_on_record_can_be_shown(seconds: float | None, text: str | None) -> None:
+def test_any_stored_time_can_be_formatted(seconds: float | None, text: str | None) -> None:
     assert rfc3339(seconds) == text

@@ -1,4 +1,4 @@
-"""A job's identity and its one table of transitions."""
+"""Job ids and the table of transitions."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_an_id_carries_its_shard(shard: int, now_ms: int) -> None:
 
 
 @given(st.text(max_size=60))
-def test_other_text_is_no_id(text: str) -> None:
+def test_other_text_is_not_an_id(text: str) -> None:
     assert is_job_id(text) == bool(re.fullmatch(r"job_[0-9a-f]{34}", text))
 
 
@@ -33,7 +33,7 @@ def test_ids_never_repeat() -> None:
     assert len({new_job_id(shard=0, now_ms=1) for _ in range(10_000)}) == 10_000
 
 
-def test_a_terminal_state_leads_nowhere() -> None:
+def test_a_terminal_state_has_no_transitions() -> None:
     assert {status for status in Status if status.is_terminal} == {
         Status.SUCCEEDED,
         Status.FAILED,
@@ -42,7 +42,7 @@ def test_a_terminal_state_leads_nowhere() -> None:
     }
 
 
-def test_every_state_stands_in_the_table() -> None:
+def test_every_state_is_in_the_table() -> None:
     assert set(TRANSITIONS) == set(Status)
 
 
@@ -56,18 +56,18 @@ def test_every_state_can_be_reached_and_can_end() -> None:
     assert reached == set(Status)
 
 
-def test_the_scripts_write_no_state_that_the_table_does_not_know() -> None:
+def test_the_scripts_write_only_states_of_the_table() -> None:
     known = {status.value for kind in (Status, BatchStatus, DeliveryStatus) for status in kind}
-    found = set()
+    all_written = set()
     for script in SCRIPTS.rglob("*.lua"):
         text = script.read_text(encoding="utf-8")
         written = set(re.findall(r"(?:'HSET', [^\n]*'status', |(?:move|conclude)\([^,)]+, )'(\w+)'", text))
         assert written <= known, script.name
-        found |= written
-    assert {"queued", "running", "failed", "canceled", "expired", "completed"} <= found
+        all_written |= written
+    assert {"queued", "running", "failed", "canceled", "expired", "completed"} <= all_written
 
 
-def test_a_batch_and_a_job_are_told_apart_by_their_ids() -> None:
+def test_ids_distinguish_batches_and_jobs() -> None:
     batch = new_batch_id(shard=7, now_ms=1)
     assert (is_batch_id(batch), is_job_id(batch), shard_of(batch)) == (True, False, 7)
     assert not is_batch_id(new_job_id(shard=7, now_ms=1))

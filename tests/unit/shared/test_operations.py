@@ -1,4 +1,4 @@
-"""Parameters are checked before a job is taken, and read again by the worker as the gateway wrote them."""
+"""Parameters are checked before a job is accepted, and the worker reads them as the gateway wrote them."""
 
 from typing import Any
 
@@ -45,28 +45,28 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("operation", list(Operation))
-@pytest.mark.parametrize("asked", FOR_EVERY_OPERATION, ids=str)
-def test_every_operation_takes_what_finds_faces(operation: Operation, asked: dict[str, Any]) -> None:
-    parse_params(operation, asked)
+@pytest.mark.parametrize("params", FOR_EVERY_OPERATION, ids=str)
+def test_every_operation_accepts_detection_parameters(operation: Operation, params: dict[str, Any]) -> None:
+    parse_params(operation, params)
 
 
 @pytest.mark.parametrize("operation", list(Operation))
-@pytest.mark.parametrize(("asked", "field"), WRONG, ids=str)
-def test_a_wrong_parameter_is_refused_once_and_by_its_name(
-    operation: Operation, asked: dict[str, Any], field: str
+@pytest.mark.parametrize(("params", "field"), WRONG, ids=str)
+def test_an_invalid_parameter_is_reported_once_by_name(
+    operation: Operation, params: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        parse_params(operation, asked)
+        parse_params(operation, params)
     assert [error.field for error in caught.value.fields] == [field]
 
 
-def test_sides_are_ascending_and_a_repeated_side_counts_once() -> None:
+def test_sides_are_ascending_without_repeats() -> None:
     assert parse_params(Operation.DETECT, {"det_size": [128, 640, 640]}).det_size == (128, 640)
     assert parse_params(Operation.DETECT, {"det_size": [640, 640]}).det_size == (640,)
     assert parse_params(Operation.DETECT, {"det_size": 320}).det_size == (320,)
 
 
-def test_a_width_and_a_height_in_det_size_are_explained() -> None:
+def test_a_width_and_height_in_det_size_get_an_explanation() -> None:
     with pytest.raises(RequestError) as caught:
         parse_params(Operation.DETECT, {"det_size": [640, 480]})
     detail = caught.value.fields[0].detail
@@ -74,12 +74,12 @@ def test_a_width_and_a_height_in_det_size_are_explained() -> None:
 
 
 @pytest.mark.parametrize("operation", list(Operation))
-def test_a_null_parameter_is_the_same_as_none(operation: Operation) -> None:
+def test_a_null_parameter_counts_as_omitted(operation: Operation) -> None:
     fields = PARAMS[operation].model_fields
     assert parse_params(operation, dict.fromkeys(fields)) == parse_params(operation, {})
 
 
-def test_a_null_counts_as_left_out_in_nested_objects_and_never_where_a_value_is_required() -> None:
+def test_nested_nulls_count_as_omitted_unless_required() -> None:
     limits = {"quality_limits": {"max_yaw": None}, "known_embeddings": None, "quality": None}
     assert parse_params(Operation.REGISTER, limits) == parse_params(Operation.REGISTER, {})
     with pytest.raises(RequestError) as caught:
@@ -90,13 +90,13 @@ def test_a_null_counts_as_left_out_in_nested_objects_and_never_where_a_value_is_
     assert [error.field for error in caught.value.fields] == ["params.colour"]
 
 
-def test_attributes_are_for_analyze_alone() -> None:
-    asked = {"attributes": ["landmarks_68", "age_gender", "landmarks_68"]}
-    params = parse_params(Operation.ANALYZE, asked)
+def test_only_analyze_accepts_attributes() -> None:
+    raw = {"attributes": ["landmarks_68", "age_gender", "landmarks_68"]}
+    params = parse_params(Operation.ANALYZE, raw)
     assert isinstance(params, AnalyzeParams)
     assert params.attributes == ("age_gender", "landmarks_68")
     with pytest.raises(RequestError):
-        parse_params(Operation.EMBED, asked)
+        parse_params(Operation.EMBED, raw)
 
 
 @pytest.mark.parametrize("fmr", [0, 1, -0.1, "often"])
@@ -133,7 +133,7 @@ def test_unknown_attributes_are_refused(names: Any) -> None:
         },
     )
 )
-def test_what_the_gateway_writes_the_worker_reads_the_same(asked: dict[str, Any]) -> None:
-    params = parse_params(Operation.ANALYZE, asked)
+def test_the_worker_reads_parameters_as_the_gateway_wrote_them(raw: dict[str, Any]) -> None:
+    params = parse_params(Operation.ANALYZE, raw)
     written = params.model_dump(mode="json", exclude_none=True)
     assert parse_params(Operation.ANALYZE, written) == params

@@ -1,4 +1,4 @@
-"""A periodic thread goes on, whatever a step or the logging of it raises, and ends when it is stopped."""
+"""A periodic thread survives errors of its step and of logging, and ends when it is stopped."""
 
 import threading
 from datetime import timedelta
@@ -11,7 +11,7 @@ from shared.periodic import PeriodicThread
 
 
 class Scripted(PeriodicThread):
-    """Raises these errors one after the other, then asks for the end."""
+    """Raises these errors one after the other, then stops."""
 
     def __init__(self, *errors: BaseException | None) -> None:
         super().__init__("scripted", every=timedelta(milliseconds=1))
@@ -29,7 +29,7 @@ class Scripted(PeriodicThread):
 
 
 def run(*errors: BaseException | None) -> int:
-    """Number of steps until the thread ended."""
+    """Return the number of steps until the thread ended."""
     thread = Scripted(*errors)
     thread.start()
     assert thread.over.wait(30)
@@ -38,7 +38,7 @@ def run(*errors: BaseException | None) -> int:
     return thread.steps
 
 
-def test_an_error_of_a_step_does_not_end_the_thread() -> None:
+def test_an_error_in_a_step_does_not_end_the_thread() -> None:
     assert run(ValueError(), None, MemoryError(), KeyError()) == 5
 
 
@@ -54,14 +54,14 @@ def test_an_error_is_logged_under_the_name_of_the_thread(monkeypatch: pytest.Mon
     assert events == ["scripted.failed"]
 
 
-def test_a_lack_of_memory_is_one_line_without_a_traceback() -> None:
+def test_out_of_memory_is_logged_without_a_traceback() -> None:
     with capture_logs() as logs:
         run(MemoryError("no room for a thread"), MemoryError())
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("scripted.failed", "warning")] * 2
     assert logs[0]["detail"] == "no room for a thread"
 
 
-def test_the_next_step_comes_where_no_memory_is_left_for_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_thread_goes_on_without_memory_for_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     class Mute:
         def exception(self, _event: str) -> None:
             raise MemoryError

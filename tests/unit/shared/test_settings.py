@@ -1,4 +1,4 @@
-"""Settings: read once from the environment, refused with one line."""
+"""Settings are read once from the environment; invalid ones are refused with one line."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_durations_are_given_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None
     assert load(SharedSettings).lease.total_seconds() == 2.5
 
 
-def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VULTUS_LEASE", "")
     assert load(SharedSettings).lease.total_seconds() == 10
 
@@ -46,7 +46,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("VULTUS_DURABILITY", "maybe", "'always'"),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_it(
+def test_an_invalid_value_gets_one_line_with_its_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -58,16 +58,16 @@ def test_a_wrong_value_is_one_line_that_names_it(
     assert "\n" not in line
 
 
-def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VULTUS_LEASE", "x")
     monkeypatch.setenv("VULTUS_SHARDS", "y")
     with pytest.raises(SettingsError, match=r"VULTUS_SHARDS.*; VULTUS_LEASE|VULTUS_LEASE.*; VULTUS_SHARDS"):
         load(SharedSettings)
 
 
-def test_settings_do_not_change_after_the_start() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        setattr(load(SharedSettings), "shards", 2)  # noqa: B010 - the type checker would refuse it, as it should
+        setattr(load(SharedSettings), "shards", 2)  # noqa: B010 - the type checker refuses an assignment, as it should
 
 
 def test_a_secret_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,16 +75,16 @@ def test_a_secret_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in repr(load(SharedSettings))
 
 
-def test_a_misspelt_variable_is_refused_with_the_nearest_name() -> None:
+def test_a_misspelled_variable_is_refused_with_the_closest_name() -> None:
     with pytest.raises(SettingsError, match="VULTUS_LAESE is not a setting; did you mean VULTUS_LEASE"):
         refuse_unknown(["PATH", "VULTUS_LAESE"], known=names(SharedSettings))
 
 
-def test_known_and_foreign_variables_pass() -> None:
+def test_known_and_unrelated_variables_are_accepted() -> None:
     refuse_unknown(["PATH", "VULTUS_LEASE"], known=names(SharedSettings))
 
 
-def test_a_setting_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_setting_can_be_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "url").write_text("redis://:hunter2@host/0\n", encoding="utf-8")
     (tmp_path / "lease").write_text("2.5", encoding="utf-8")
     monkeypatch.setenv("VULTUS_LEDGER_URL_FILE", str(tmp_path / "url"))
@@ -104,7 +104,7 @@ def test_a_setting_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
         (b"redis://host/0", True, "VULTUS_LEDGER_URL and VULTUS_LEDGER_URL_FILE are both set"),
     ],
 )
-def test_a_file_that_is_no_setting_is_one_line(
+def test_an_invalid_settings_file_gets_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, also: bool, words: str
 ) -> None:
     if content is not None:

@@ -7,10 +7,10 @@ from shared.net.addresses import Network, is_open, read
 
 EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 CLOSED = (
-    # what Python 3.11 calls global
+    # addresses that Python 3.11 calls global
     *("192.0.0.8", "224.0.0.1", "ff02::1", "192.88.99.1", "168.63.129.16", "::127.0.0.1", "64:ff9b::a9fe:a9fe"),
     *("2002:7f00:1::", "fec0::1", "3fff::1", "5f00::1"),
-    # metadata of clouds
+    # cloud metadata
     *("169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"),
     "fd00:42::42",
     # the rest of the registries
@@ -34,17 +34,17 @@ PUBLIC = (
 
 @pytest.mark.parametrize("text", CLOSED)
 @pytest.mark.parametrize("private", [(), ALL, EVERYTHING])
-def test_special_addresses_stay_closed_whatever_is_allowed(text: str, private: tuple[Network, ...]) -> None:
+def test_special_addresses_stay_blocked_regardless_of_settings(text: str, private: tuple[Network, ...]) -> None:
     assert not is_open(read(text), private=private)
 
 
 @pytest.mark.parametrize("text", PRIVATE)
-def test_private_addresses_are_open_only_where_they_are_allowed(text: str) -> None:
+def test_private_addresses_are_open_only_if_allowed(text: str) -> None:
     assert not is_open(read(text), private=())
     assert is_open(read(text), private=ALL)
 
 
-def test_only_the_networks_that_are_named_are_opened() -> None:
+def test_only_listed_networks_are_open() -> None:
     named = (ip_network("10.1.0.0/16"), ip_network("fc00::/8"))
     opened = {text for text in PRIVATE if is_open(read(text), private=named)}
     assert opened == {"fc00::1"}
@@ -54,15 +54,15 @@ def test_only_the_networks_that_are_named_are_opened() -> None:
 
 @pytest.mark.parametrize("text", PUBLIC)
 @pytest.mark.parametrize("private", [(), ALL])
-def test_public_addresses_up_to_the_edges_of_the_table_are_open(text: str, private: tuple[Network, ...]) -> None:
+def test_public_addresses_are_open_up_to_the_edges_of_blocked_networks(text: str, private: tuple[Network, ...]) -> None:
     assert is_open(read(text), private=private)
 
 
-def test_a_wrapped_address_is_connected_to_as_what_it_wraps() -> None:
+def test_an_ipv4_mapped_address_becomes_the_ipv4_address() -> None:
     assert str(read("::ffff:8.8.8.8")) == "8.8.8.8"
 
 
 @pytest.mark.parametrize("text", ["fe80::1%eth0", "::1%1", "8.8.8.8%eth0", "0177.0.0.1", "127.1", "", "example.org"])
-def test_what_is_no_plain_address_is_none(text: str) -> None:
+def test_text_that_is_not_a_plain_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read(text)

@@ -1,4 +1,4 @@
-"""Names are looked up in threads of their own."""
+"""Host names are resolved in dedicated threads."""
 
 import socket
 import threading
@@ -11,36 +11,36 @@ from anyio import to_thread
 from shared.net.pinned import look_up
 
 
-def test_name_servers_that_hang_keep_no_thread_from_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    answered, asked = threading.Event(), threading.Semaphore(0)
+def test_hanging_name_servers_take_no_threads_from_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, started = threading.Event(), threading.Semaphore(0)
 
     def hang(*_: Any, **__: Any) -> list[Any]:
-        asked.release()
+        started.release()
         answered.wait(30)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 443))]
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    found: list[Any] = []
+    results: list[Any] = []
 
-    async def ask(number: int) -> None:
-        found.append(await look_up(f"{number}.example", 443))
+    async def resolve(number: int) -> None:
+        results.append(await look_up(f"{number}.example", 443))
 
     async def run() -> None:
-        names = 100  # more than the threads that all else has
+        names = 100  # more than the threads of all other work
         async with anyio.create_task_group() as group:
             for number in range(names):
-                group.start_soon(ask, number)
+                group.start_soon(resolve, number)
             for _ in range(names):
-                assert await to_thread.run_sync(lambda: asked.acquire(timeout=10))
+                assert await to_thread.run_sync(lambda: started.acquire(timeout=10))
             with anyio.fail_after(5):
-                assert await to_thread.run_sync(lambda: "the store answers") == "the store answers"
+                assert await to_thread.run_sync(lambda: "store call") == "store call"
             answered.set()
 
     anyio.run(run)
-    assert found == [["93.184.215.14"]] * 100
+    assert results == [["93.184.215.14"]] * 100
 
 
-def test_a_name_that_hangs_is_given_up_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_lookup_is_abandoned_on_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(30))
 

@@ -1,4 +1,4 @@
-"""What a response may cost: bytes, heads and pieces, counted however they come."""
+"""Limits on the bytes, heads and pieces of a response."""
 
 import httpcore
 import pytest
@@ -25,7 +25,7 @@ def refused(*reads: bytes, most: int = LARGE) -> str:
 
 
 @given(st.lists(st.integers(1, 60), max_size=200), st.sampled_from([b"\r\n", b"\n"]), st.integers(0, 20))
-def test_informational_responses_are_counted_wherever_reads_end(sizes: list[int], end: bytes, hints: int) -> None:
+def test_informational_responses_are_counted_wherever_reads_are_split(sizes: list[int], end: bytes, hints: int) -> None:
     data = (HINT * hints + FINAL).replace(b"\r\n", end)
     reads, at = [], 0
     for size in sizes:
@@ -38,23 +38,23 @@ def test_informational_responses_are_counted_wherever_reads_end(sizes: list[int]
         counted(*reads)
 
 
-def test_blank_lines_of_a_body_are_no_heads() -> None:
+def test_blank_lines_in_a_body_do_not_count_as_heads() -> None:
     counted(FINAL + b"<p>\n\n" * 1000, b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
-    counted(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + HINT * 100)  # the client leaves it at that
+    counted(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + HINT * 100)  # the client stops reading here
 
 
-def test_a_head_without_an_end_is_refused() -> None:
+def test_an_endless_head_is_refused() -> None:
     assert refused(b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"x" * 1000] * 40) == "response head too large"
     long = b"HTTP/1.1 103 Early Hints\r\nX: " + b"x" * (MOST_HEAD // 4) + b"\r\n\r\n"
     assert refused(*[long] * 4) == "response head too large"
 
 
-def test_the_whole_is_bounded_whatever_it_consists_of() -> None:
+def test_the_size_of_the_whole_response_is_limited() -> None:
     counted(FINAL, b"x" * (1000 - len(FINAL)), most=1000)
     assert refused(FINAL, b"0\r\nTrailer: " + b"x" * 1000, most=1000) == "response too large"
 
 
-def test_pieces_must_be_of_some_size() -> None:
+def test_many_tiny_pieces_are_refused() -> None:
     counted(FINAL, *[b"x"] * (SPARE_PIECES - 1))
     assert refused(FINAL, *[b"x"] * (SPARE_PIECES + 1)) == "response in too many pieces"
     counted(FINAL, *[b"x" * PIECE] * 10_000)

@@ -1,4 +1,4 @@
-"""Log lines never hold what jobs are made of."""
+"""Log entries never contain the inputs of jobs."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ def _as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_a_traceback_names_the_place_and_no_value(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_contains_the_location_but_no_values(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(form=form, level="info")
     log = structlog.get_logger("test")
 
@@ -33,10 +33,10 @@ def test_a_traceback_names_the_place_and_no_value(form: str, capsys: pytest.Capt
         work([0.123456789])
     except RuntimeError:
         log.exception("job.crashed", job_id="job_1")
-    said = capsys.readouterr().err
-    assert "job.crashed" in said
-    assert "test_logs.py" in said
-    assert "0.123456789" not in said.replace("work([0.123456789])", "")
+    output = capsys.readouterr().err
+    assert "job.crashed" in output
+    assert "test_logs.py" in output
+    assert "0.123456789" not in output.replace("work([0.123456789])", "")
 
 
 @pytest.mark.parametrize(("form", "expected"), [("", "vultus-api: no port"), ("json", "start.refused")])

@@ -1,4 +1,4 @@
-"""What a thing is owed to: ids that are bound for a while, and headers that are taken where they are understood."""
+"""Request contexts: ids bound for a block, and supported trace headers."""
 
 import structlog
 from hypothesis import given
@@ -15,15 +15,15 @@ from shared.observability.request_context import (
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 GOOD = f"00-{TRACE}-{SPAN}-01"
-"""The example of the specification."""
+"""The example from the specification."""
 
 
-def test_the_header_of_the_specification_is_read() -> None:
+def test_the_example_of_the_specification_is_accepted() -> None:
     assert read_traceparent(GOOD) == GOOD
     assert RequestContext(traceparent=GOOD).trace_id == TRACE
 
 
-def test_what_the_specification_forbids_or_we_do_not_understand_is_none() -> None:
+def test_invalid_and_unsupported_headers_are_ignored() -> None:
     for wrong in (
         "",
         GOOD.upper(),
@@ -40,12 +40,12 @@ def test_what_the_specification_forbids_or_we_do_not_understand_is_none() -> Non
 
 
 @given(st.text(max_size=80))
-def test_whatever_is_sent_is_taken_whole_or_not_at_all(text: str) -> None:
+def test_a_header_is_used_unchanged_or_not_at_all(text: str) -> None:
     assert read_traceparent(text) in {text, None}
     assert read_traceparent(text) is None or TRACEPARENT.fullmatch(text)
 
 
-def test_a_cause_holds_for_its_block_and_names_the_lines_in_it() -> None:
+def test_a_context_is_bound_for_its_block_and_its_log_entries() -> None:
     assert current() == UNKNOWN
     with bind_request_context(RequestContext("req_1", GOOD), job_id="job_1"):
         assert current() == RequestContext("req_1", GOOD)
@@ -54,7 +54,7 @@ def test_a_cause_holds_for_its_block_and_names_the_lines_in_it() -> None:
     assert structlog.contextvars.get_contextvars() == {}
 
 
-def test_what_is_not_known_is_named_by_nothing() -> None:
+def test_unknown_ids_are_omitted() -> None:
     with bind_request_context(UNKNOWN):
         assert structlog.contextvars.get_contextvars() == {}
     assert (UNKNOWN.texts, UNKNOWN.trace_id) == ({}, None)

@@ -1,4 +1,4 @@
-"""Signatures: the specification's own example, its own library, and what must not pass."""
+"""Signatures: the example and the library of the specification, and messages that must not verify."""
 
 import base64
 import hmac
@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from shared.webhooks.signing import new_secret, read_secret, secret_of_tenant, sign
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - the published one
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - published in the specification
 BODY = b'{"test": 2432232314}'
 ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 
@@ -30,14 +30,14 @@ def test_the_published_example_has_the_published_signature() -> None:
 
 
 @given(st.binary(min_size=24, max_size=64), st.text(min_size=1))
-def test_the_specifications_library_verifies_what_we_sign(key: bytes, text: str) -> None:
+def test_the_official_library_verifies_our_signatures(key: bytes, text: str) -> None:
     secret = "whsec_" + base64.b64encode(key).decode()
-    body = b'{"said": ' + base64.b64encode(text.encode("utf-8", "replace")).join([b'"', b'"}'])
+    body = b'{"text": ' + base64.b64encode(text.encode("utf-8", "replace")).join([b'"', b'"}'])
     at = now()
     Webhook(secret).verify(body, headers(sign("evt_1", at, body, [secret]), event="evt_1", at=at))
 
 
-def test_during_a_rotation_either_secret_verifies() -> None:
+def test_both_secrets_verify_during_a_rotation() -> None:
     old, new, other = new_secret(), new_secret(), new_secret()
     at = now()
     signature = sign(ID, at, BODY, [new, old])
@@ -61,45 +61,45 @@ def test_during_a_rotation_either_secret_verifies() -> None:
     ],
     ids=["tampered body", "other id", "stale", "wrong", "none", "no time", "unknown version"],
 )
-def test_what_was_changed_on_the_way_is_refused(body: bytes, changed: dict[str, str]) -> None:
+def test_a_modified_message_is_refused(body: bytes, changed: dict[str, str]) -> None:
     at = now()
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(body, {**headers(sign(ID, at, BODY, [SECRET]), at=at), **changed})
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b'{"a": "\xc3"}'])
-def test_a_body_that_is_no_text_is_signed_as_the_bytes_that_it_is(body: bytes) -> None:
+def test_a_binary_body_is_signed_byte_for_byte(body: bytes) -> None:
     expected = hmac.digest(base64.b64decode(SECRET.removeprefix("whsec_")), b"evt_1.1." + body, "sha256")
     assert sign("evt_1", 1, body, [SECRET]) == f"v1,{base64.b64encode(expected).decode()}"
-    with pytest.raises(ValueError, match="codec"):  # the library reads text alone, and does not say so in its own words
+    with pytest.raises(ValueError, match="codec"):  # the library only accepts text and raises no error of its own
         Webhook(SECRET).verify(body, headers(sign(ID, now(), body, [SECRET])))
 
 
 @pytest.mark.parametrize("signature", ["v1", "v1,not base64!", "v1, v1,", ",", "v1 " * 1000])
-def test_a_signature_out_of_shape_is_refused(signature: str) -> None:
+def test_a_malformed_signature_is_refused(signature: str) -> None:
     with pytest.raises((WebhookVerificationError, ValueError)):
         Webhook(SECRET).verify(BODY, headers(signature))
 
 
-def test_a_tenants_secret_is_its_own_and_always_the_same() -> None:
-    made = {secret_of_tenant(tenant, secret) for tenant in ("acme", "other") for secret in (SECRET, new_secret())}
-    assert len(made) == 4
-    assert SECRET not in made
+def test_each_tenant_has_its_own_stable_secret() -> None:
+    secrets = {secret_of_tenant(tenant, secret) for tenant in ("acme", "other") for secret in (SECRET, new_secret())}
+    assert len(secrets) == 4
+    assert SECRET not in secrets
     mac = hmac.digest(base64.b64decode(SECRET.removeprefix("whsec_")), b"vultus webhooks of tenant acme", "sha256")
-    assert read_secret(secret_of_tenant("acme", SECRET)) == mac, "receivers have it: it must not change"
+    assert read_secret(secret_of_tenant("acme", SECRET)) == mac, "receivers store it, so it must not change"
 
 
-def test_secrets_are_fresh_and_long() -> None:
-    made = {new_secret() for _ in range(100)}
-    assert len(made) == 100
-    assert {len(read_secret(secret)) for secret in made} == {32}
+def test_secrets_are_unique_and_long() -> None:
+    secrets = {new_secret() for _ in range(100)}
+    assert len(secrets) == 100
+    assert {len(read_secret(secret)) for secret in secrets} == {32}
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "whsec_", "whsec_QUJD", "hunter2", "whsec_" + "!" * 40, base64.b64encode(bytes(32)).decode()],
 )
-def test_what_is_no_secret_is_refused_and_not_repeated(text: str) -> None:
+def test_an_invalid_secret_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(ValueError, match="24 to 64") as refused:
         read_secret(text)
     assert not text or text == "whsec_" or text not in str(refused.value)
