@@ -1,4 +1,4 @@
-"""Tenants and keys over HTTP: made, changed, followed by others, revoked; a key is shown once."""
+"""Tenants and API keys over HTTP: create, update, rotate, revoke; a key is shown only once."""
 
 import time
 from typing import Any
@@ -18,7 +18,7 @@ def closed(make_gateway: MakeGateway) -> Gateway:
 
 
 class Operator:
-    """Calls with a key that may do everything."""
+    """Calls with a key that has every scope."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -53,7 +53,7 @@ def test_a_tenant_is_registered_read_listed_and_changed(operator: Operator) -> N
     )  # fmt: skip
 
 
-def test_a_change_of_an_older_version_is_412_and_changes_nothing(operator: Operator) -> None:
+def test_change_of_an_older_version_is_412(operator: Operator) -> None:
     tag = operator("POST", "/tenants", json={"id": "acme"}).headers["ETag"]
     assert operator("GET", "/tenants/acme").headers["ETag"] == tag
     first = operator.change("acme", {"name": "One"}, if_match=tag)
@@ -66,7 +66,7 @@ def test_a_change_of_an_older_version_is_412_and_changes_nothing(operator: Opera
     assert operator.change("acme", {"name": "Four"}, if_match=f'"9", {tag}, "3"').status_code == 200
 
 
-def test_a_tenant_is_registered_once(operator: Operator) -> None:
+def test_tenant_can_be_registered_only_once(operator: Operator) -> None:
     assert operator("POST", "/tenants", json={"id": "acme"}).status_code == 201
     problem(operator("POST", "/tenants", json={"id": "acme"}), 409, "tenant_exists")
     problem(operator("POST", "/tenants", json={"id": DEFAULT}), 409, "tenant_exists")
@@ -84,11 +84,11 @@ def test_a_tenant_is_registered_once(operator: Operator) -> None:
         {"id": "a", "x": 1},
     ],
 )
-def test_a_tenant_that_is_not_valid_is_refused(operator: Operator, asked: dict[str, Any]) -> None:
+def test_invalid_tenant_is_rejected(operator: Operator, asked: dict[str, Any]) -> None:
     problem(operator("POST", "/tenants", json=asked), 422, "invalid_request")
 
 
-def test_a_policy_that_is_too_large_is_refused(operator: Operator) -> None:
+def test_oversized_policy_is_rejected(operator: Operator) -> None:
     asked = {"id": "a", "quality_policy": {"x": "y" * 5000}}
     body = problem(operator("POST", "/tenants", json=asked), 422, "invalid_request")
     assert body["errors"][0]["field"] == "quality_policy"
@@ -102,21 +102,19 @@ def test_a_policy_that_is_too_large_is_refused(operator: Operator) -> None:
         ({"min_width": 80}, "quality_policy.min_width"),
     ],
 )
-def test_a_policy_that_no_registration_could_be_held_to_is_refused(
-    operator: Operator, policy: dict[str, Any], field: str
-) -> None:
+def test_invalid_quality_policy_is_rejected(operator: Operator, policy: dict[str, Any], field: str) -> None:
     body = problem(operator("POST", "/tenants", json={"id": "a", "quality_policy": policy}), 422, "invalid_request")
     assert [error["field"] for error in body["errors"]] == [field]
 
 
-def test_a_tenant_that_is_not_there_is_not_found(operator: Operator) -> None:
+def test_unknown_tenant_is_not_found(operator: Operator) -> None:
     for method, path in (("GET", "/tenants/x"), ("PATCH", "/tenants/x"), ("POST", "/tenants/No/erase")):
         more: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
         problem(operator(method, path, **more), 404, "tenant_not_found")
     problem(operator("POST", "/keys", json={"tenant": "x", "scopes": ["jobs:read"]}), 404, "tenant_not_found")
 
 
-def test_a_key_is_shown_once_and_opens_what_it_says(operator: Operator) -> None:
+def test_key_is_shown_once_and_grants_its_scopes(operator: Operator) -> None:
     operator("POST", "/tenants", json={"id": "acme"})
     made = operator("POST", "/keys", json={"tenant": "acme", "scopes": ["jobs:read"], "name": "app", "expires_in": 60})
     assert made.status_code == 201
@@ -129,7 +127,7 @@ def test_a_key_is_shown_once_and_opens_what_it_says(operator: Operator) -> None:
     assert operator.gateway.get("/v1/jobs", headers=bearer(whole)).status_code == 200
 
 
-def test_a_key_is_followed_by_another_and_both_hold_for_a_while(operator: Operator) -> None:
+def test_rotated_key_stays_valid_during_the_overlap(operator: Operator) -> None:
     old = operator.gateway.ledger.api_keys.give("acme", Scope.JOBS_READ)
     rotated = operator("POST", f"/keys/{old[3:15]}/rotate", json={"overlap_seconds": 60})
     assert rotated.status_code == 201
@@ -151,7 +149,7 @@ def test_a_revoked_key_is_gone(operator: Operator) -> None:
     problem(operator.gateway.get("/v1/jobs", headers=bearer(key)), 401, "unauthenticated")
 
 
-def test_what_is_done_to_a_tenant_stands_in_its_own_log(operator: Operator) -> None:
+def test_admin_calls_are_in_the_audit_log_of_the_tenant(operator: Operator) -> None:
     operator("POST", "/tenants", json={"id": "acme"})
     operator("PATCH", "/tenants/acme", json={"name": "x"})
     made = operator("POST", "/keys", json={"tenant": "acme", "scopes": ["jobs:read"]}).json()
@@ -167,7 +165,7 @@ def test_what_is_done_to_a_tenant_stands_in_its_own_log(operator: Operator) -> N
     ]
 
 
-def test_a_quota_refuses_with_429_before_anything_is_accepted(operator: Operator) -> None:
+def test_exceeded_quota_is_429_before_anything_is_accepted(operator: Operator) -> None:
     operator("POST", "/tenants", json={"id": "acme", "quotas": {"jobs": 2}})
     gateway = operator.gateway
     key = gateway.ledger.api_keys.give("acme")

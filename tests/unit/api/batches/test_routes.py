@@ -1,4 +1,4 @@
-"""`/v1/batches`: many jobs in one call, each checked alone."""
+"""`/v1/batches`: many jobs in one request, each checked by itself."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ def wrong_fields(answer: httpx.Response) -> dict[str, str]:
     return {each["field"]: each["detail"] for each in problem(answer, 422, "invalid_request")["errors"]}
 
 
-def test_files_become_jobs_in_their_order(gateway: Gateway) -> None:
+def test_files_become_jobs_in_order(gateway: Gateway) -> None:
     answer = send(gateway, JPEG, PNG, JPEG, metadata='{"day": 1}')
     body = answer.json()
     assert (answer.status_code, body["status"], body["total"]) == (202, "running", 3)
@@ -53,7 +53,7 @@ def test_files_become_jobs_in_their_order(gateway: Gateway) -> None:
     assert gateway.doorbell.rings == 3
 
 
-def test_an_item_may_differ_from_the_batch(gateway: Gateway) -> None:
+def test_item_can_override_the_batch(gateway: Gateway) -> None:
     answer = gateway.post(
         "/v1/batches",
         json=manifest(
@@ -74,14 +74,14 @@ def test_an_item_may_differ_from_the_batch(gateway: Gateway) -> None:
     assert gateway.ledger.records[verify["id"]].images == (JPEG, PNG)
 
 
-def test_fields_for_each_file_stand_in_items(gateway: Gateway) -> None:
+def test_form_items_set_fields_per_file(gateway: Gateway) -> None:
     answer = send(gateway, JPEG, JPEG, items='[{"metadata": {"row": 1}}, {"params": {"max_faces": 1}}]')
     first, second = jobs_of(gateway, answer)
     assert (first["metadata"], second["metadata"]) == ({"row": 1}, {})
     assert gateway.ledger.records[second["id"]].new.params["max_faces"] == 1
 
 
-def test_an_item_that_cannot_be_done_fails_and_the_others_go_on(gateway: Gateway) -> None:
+def test_invalid_item_fails_alone(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     answer = gateway.post(
         "/v1/batches",
@@ -117,7 +117,7 @@ def test_an_item_that_cannot_be_done_fails_and_the_others_go_on(gateway: Gateway
     assert gateway.doorbell.rings == 2
 
 
-def test_a_batch_of_refused_items_alone_is_completed_and_nobody_is_called(gateway: Gateway) -> None:
+def test_batch_of_invalid_items_is_completed_and_rings_nobody(gateway: Gateway) -> None:
     answer = send(gateway, b"no image", b"nor this")
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
     assert gateway.doorbell.rings == 0
@@ -132,7 +132,7 @@ def test_a_wait_ends_with_the_last_job(gateway: Gateway) -> None:
     assert (waited.json()["status"], waited.headers["preference-applied"]) == ("completed", "wait=10")
 
 
-def test_a_wait_that_is_over_answers_the_batch_as_it_is(gateway: Gateway) -> None:
+def test_wait_that_times_out_returns_the_current_batch(gateway: Gateway) -> None:
     body = send(gateway, JPEG).json()
     waited = gateway.get(body["urls"]["self"], params={"wait": 0})
     assert (waited.status_code, waited.json(), waited.headers["retry-after"]) == (200, body, "1")
@@ -152,15 +152,13 @@ def test_a_wait_that_is_over_answers_the_batch_as_it_is(gateway: Gateway) -> Non
         ({"priority": "urgent"}, "priority"),
     ],
 )
-def test_a_manifest_that_is_wrong_in_itself_is_refused_whole(
-    gateway: Gateway, change: dict[str, Any], field: str
-) -> None:
+def test_invalid_manifest_is_rejected_as_a_whole(gateway: Gateway, change: dict[str, Any], field: str) -> None:
     fields = wrong_fields(gateway.post("/v1/batches", json=manifest({}) | change))
     assert any(name.startswith(field) for name in fields), fields
     assert gateway.ledger.depth() == (0, 0)
 
 
-def test_more_items_than_allowed_are_refused(make_gateway: MakeGateway) -> None:
+def test_too_many_items_are_rejected(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(max_batch_items=2)
     assert send(gateway, JPEG, JPEG).status_code == 202
     assert wrong_fields(gateway.post("/v1/batches", json=manifest({}, {}, {}))) == {
@@ -170,7 +168,7 @@ def test_more_items_than_allowed_are_refused(make_gateway: MakeGateway) -> None:
     assert "more than 34 parts" in problem(send(gateway, *[JPEG] * 40), 422, "invalid_request")["detail"]
 
 
-def test_a_form_without_images_or_with_other_fields_is_refused(gateway: Gateway) -> None:
+def test_form_without_images_or_with_unknown_fields_is_rejected(gateway: Gateway) -> None:
     files = [("image", ("1.jpg", JPEG, "image/jpeg"))]
     assert "image" in wrong_fields(gateway.post("/v1/batches", files=files, data={"operation": "detect"}))
     files = [("metadata", ("1.jpg", JPEG, "image/jpeg"))]
@@ -183,13 +181,13 @@ def test_a_form_without_images_or_with_other_fields_is_refused(gateway: Gateway)
     assert wrong_fields(answer) == {"images": "has 0 entries; a batch takes 1 to 1000"}
 
 
-def test_fields_for_each_file_must_be_as_many(gateway: Gateway) -> None:
+def test_number_of_items_must_match_the_images(gateway: Gateway) -> None:
     assert wrong_fields(send(gateway, JPEG, JPEG, items="[{}]")) == {
         "items": "has 1 entries for 2 images; send one entry per image, in the same order"
     }
 
 
-def test_a_field_given_twice_is_refused(gateway: Gateway) -> None:
+def test_repeated_field_is_rejected(gateway: Gateway) -> None:
     answer = gateway.post(
         "/v1/batches",
         files=[("images", ("1.jpg", JPEG, "image/jpeg"))],
@@ -198,7 +196,7 @@ def test_a_field_given_twice_is_refused(gateway: Gateway) -> None:
     assert wrong_fields(answer) == {"operation": "given more than once"}
 
 
-def test_a_body_that_is_too_large_or_of_another_type_is_refused(make_gateway: MakeGateway) -> None:
+def test_oversized_body_or_wrong_type_is_rejected(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(max_batch_bytes=1024)
     problem(gateway.post("/v1/batches", json=manifest({}, {})), 413, "request_too_large")
     problem(gateway.post("/v1/batches", content=b"x"), 415, "unsupported_media_type")
@@ -207,14 +205,14 @@ def test_a_body_that_is_too_large_or_of_another_type_is_refused(make_gateway: Ma
     )
 
 
-def test_a_full_queue_takes_no_batch(make_gateway: MakeGateway) -> None:
+def test_full_queue_rejects_a_batch(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(queue_limit=1)
     gateway.submit("detect", JPEG)
     problem(send(gateway, JPEG), 503, "queue_full")
     assert gateway.ledger.depth() == (1, 0)
 
 
-def test_the_same_batch_under_one_key_is_one_batch(gateway: Gateway) -> None:
+def test_repeated_batch_under_one_key_is_one_batch(gateway: Gateway) -> None:
     key = {"Idempotency-Key": "day-17"}
     first = send(gateway, JPEG, PNG, headers=key)
     again = send(gateway, JPEG, PNG, headers=key)
@@ -234,13 +232,13 @@ def test_a_completed_batch_is_replayed_with_200(gateway: Gateway) -> None:
     assert (again.status_code, again.json()["status"]) == (200, "completed")
 
 
-def test_a_refused_batch_leaves_its_key_free(gateway: Gateway) -> None:
+def test_rejected_batch_releases_its_key(gateway: Gateway) -> None:
     key = {"Idempotency-Key": "day-17"}
     wrong_fields(send(gateway, JPEG, colour="red", headers=key))
     assert send(gateway, JPEG, headers=key).status_code == 202
 
 
-def test_jobs_come_in_parts(gateway: Gateway) -> None:
+def test_jobs_are_paged(gateway: Gateway) -> None:
     body = send(gateway, *([JPEG] * 5)).json()
     first = gateway.get(body["urls"]["jobs"], params={"limit": 2}).json()
     last = gateway.get(body["urls"]["jobs"], params={"limit": 2, "start": 4}).json()
@@ -253,14 +251,14 @@ def test_jobs_come_in_parts(gateway: Gateway) -> None:
         }
 
 
-def test_an_erased_job_is_left_out_and_keeps_its_number_free(gateway: Gateway) -> None:
+def test_deleted_job_is_omitted_and_its_index_stays_free(gateway: Gateway) -> None:
     body = send(gateway, JPEG, JPEG, JPEG).json()
     second = gateway.get(body["urls"]["jobs"]).json()["jobs"][1]["job"]
     assert gateway.request("DELETE", second["urls"]["self"]).status_code == 204
     assert [entry["index"] for entry in gateway.get(body["urls"]["jobs"]).json()["jobs"]] == [0, 2]
 
 
-def test_a_batch_is_canceled_and_what_had_ended_stays(gateway: Gateway) -> None:
+def test_canceling_a_batch_keeps_ended_jobs(gateway: Gateway) -> None:
     body = send(gateway, JPEG, JPEG).json()
     first = gateway.get(body["urls"]["jobs"]).json()["jobs"][0]["job"]
     gateway.worker.script = lambda _: faces(1)
@@ -272,7 +270,7 @@ def test_a_batch_is_canceled_and_what_had_ended_stays(gateway: Gateway) -> None:
     assert gateway.post(body["urls"]["cancel"]).json() == canceled.json()
 
 
-def test_an_erased_batch_is_gone_with_its_jobs(gateway: Gateway) -> None:
+def test_deleted_batch_is_gone_with_its_jobs(gateway: Gateway) -> None:
     body = send(gateway, JPEG, JPEG).json()
     jobs = gateway.get(body["urls"]["jobs"]).json()["jobs"]
     assert gateway.request("DELETE", body["urls"]["self"]).status_code == 204
@@ -288,9 +286,9 @@ def test_an_erased_batch_is_gone_with_its_jobs(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("name", ["nonsense", "job_00019b8d3c1a386d5a7c90e1d24f68ab0c", "batch_", "batch_0001"])
-def test_what_is_no_batch_is_not_found(gateway: Gateway, name: str) -> None:
+def test_malformed_batch_id_is_not_found(gateway: Gateway, name: str) -> None:
     problem(gateway.get(f"/v1/batches/{name}"), 404, "batch_not_found")
 
 
-def test_params_that_are_no_object_are_refused(gateway: Gateway) -> None:
+def test_params_must_be_an_object(gateway: Gateway) -> None:
     assert "params" in wrong_fields(send(gateway, JPEG, params=json.dumps([1])))

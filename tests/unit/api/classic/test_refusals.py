@@ -1,4 +1,4 @@
-"""The classic endpoints: what goes wrong around them, on every one of them alike."""
+"""Classic endpoints: errors that all of them share."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ IMAGE_CALLS = ["/detect", "/extract-embedding", "/verify", "/liveness", "/regist
     ],
     ids=["empty", "text", "truncated", "animated gif", "bomb", "over 5 MB", "6 MB"],
 )
-def test_a_bad_image_is_refused_and_costs_no_job(
+def test_invalid_image_is_rejected_and_creates_no_job(
     gateway: Gateway, path: str, image: bytes, status: int, code: str
 ) -> None:
     problem(gateway.classic(path, image), status, code)
@@ -36,29 +36,29 @@ def test_a_bad_image_is_refused_and_costs_no_job(
 
 
 @pytest.mark.parametrize("image", [JPEG, PNG, WEBP, BMP], ids=["jpeg", "png", "webp", "bmp"])
-def test_every_kind_of_image_is_taken_whatever_its_name(gateway: Gateway, image: bytes) -> None:
+def test_every_image_type_is_accepted_under_any_name(gateway: Gateway, image: bytes) -> None:
     gateway.worker.script = lambda _: faces(1)
     assert gateway.post("/detect", files={"file": ("x.exe", image, "text/plain")}).status_code == 200
     assert claim(gateway).image == image
 
 
 @pytest.mark.parametrize("path", IMAGE_CALLS)
-def test_a_missing_file_is_named(gateway: Gateway, path: str) -> None:
+def test_missing_file_is_reported(gateway: Gateway, path: str) -> None:
     response = gateway.post(path, files={"photo": ("a.jpg", JPEG)})
     assert [e["field"] for e in problem(response, 422, "invalid_request")["errors"]] == ["file"]
 
 
 @pytest.mark.parametrize("path", IMAGE_CALLS)
-def test_a_body_that_is_no_form_is_415(gateway: Gateway, path: str) -> None:
+def test_body_that_is_not_a_form_is_415(gateway: Gateway, path: str) -> None:
     problem(gateway.post(path, json={"file": "x"}), 415, "unsupported_media_type")
 
 
-def test_fields_that_the_call_does_not_know_are_ignored(gateway: Gateway) -> None:
+def test_unknown_fields_are_ignored(gateway: Gateway) -> None:
     assert answer(gateway, "/detect", faces(1), user="7")["num_faces"] == 1
 
 
 @pytest.mark.parametrize("path", IMAGE_CALLS)
-def test_without_a_worker_the_answer_is_503_at_once(gateway: Gateway, path: str) -> None:
+def test_without_a_worker_the_response_is_an_immediate_503(gateway: Gateway, path: str) -> None:
     gateway.presence.workers = []
     problem(gateway.classic(path, JPEG), 503, "no_worker")
     assert gateway.ledger.depth() == (0, 0)
@@ -87,12 +87,12 @@ def test_a_job_that_takes_too_long_is_504(make_gateway: MakeGateway, path: str) 
         (ErrorCode.INTERNAL_ERROR, 500),
     ],
 )
-def test_a_failed_job_is_answered_with_its_codes_status(gateway: Gateway, code: ErrorCode, status: int) -> None:
+def test_failed_job_returns_the_status_of_its_code(gateway: Gateway, code: ErrorCode, status: int) -> None:
     gateway.worker.script = lambda _: JobFailure(code, "It could not be done.")
     assert problem(gateway.classic("/detect", JPEG), status, code.value)["detail"] == "It could not be done."
 
 
-def test_the_job_behind_a_classic_call_is_kept_briefly_and_counts_every_face(make_gateway: MakeGateway) -> None:
+def test_job_of_a_classic_call_is_kept_briefly_and_counts_every_face(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(sync_result_ttl=timedelta(seconds=90))
     answer(gateway, "/register", register(reason="sharpness"))
     job = claim(gateway).job
@@ -101,6 +101,6 @@ def test_the_job_behind_a_classic_call_is_kept_briefly_and_counts_every_face(mak
     assert job.params["full_size"] is True
 
 
-def test_a_worker_that_takes_its_time_is_waited_for(gateway: Gateway) -> None:
+def test_call_waits_for_a_slow_worker(gateway: Gateway) -> None:
     gateway.worker.delay = 0.1
     assert answer(gateway, "/detect", faces(1))["face_detected"] is True

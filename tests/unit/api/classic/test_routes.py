@@ -1,4 +1,4 @@
-"""The classic endpoints: their exact answers."""
+"""Classic endpoints: their exact responses."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def claim(gateway: Gateway) -> Claim:
 # --- detect -------------------------------------------------------------------------------------------------------
 
 
-def test_detect_gives_the_one_face(gateway: Gateway) -> None:
+def test_detect_returns_the_single_face(gateway: Gateway) -> None:
     assert answer(gateway, "/detect", faces(1)) == {
         "face_detected": True,
         "num_faces": 1,
@@ -41,7 +41,7 @@ def test_detect_gives_the_one_face(gateway: Gateway) -> None:
     }
 
 
-def test_detect_says_that_there_is_no_face(gateway: Gateway) -> None:
+def test_detect_reports_no_face(gateway: Gateway) -> None:
     assert answer(gateway, "/detect", faces(0)) == {
         "face_detected": False,
         "num_faces": 0,
@@ -51,7 +51,7 @@ def test_detect_says_that_there_is_no_face(gateway: Gateway) -> None:
     }
 
 
-def test_detect_counts_several_faces_and_gives_none(gateway: Gateway) -> None:
+def test_detect_counts_several_faces_and_returns_none(gateway: Gateway) -> None:
     assert answer(gateway, "/detect", faces(3)) == {
         "face_detected": True,
         "num_faces": 3,
@@ -64,7 +64,7 @@ def test_detect_counts_several_faces_and_gives_none(gateway: Gateway) -> None:
 # --- extract-embedding --------------------------------------------------------------------------------------------
 
 
-def test_extract_embedding_gives_the_raw_vector(gateway: Gateway) -> None:
+def test_extract_embedding_returns_the_raw_vector(gateway: Gateway) -> None:
     assert answer(gateway, "/extract-embedding", faces(1, embedded=True)) == {
         "success": True,
         "embedding": RAW,
@@ -90,7 +90,7 @@ def unrecognizable() -> dict[str, Any]:
     return {**faces(1), "faces": [{**face(), "embedding": embedding(DARK)}]}
 
 
-def test_extract_embedding_refuses_a_face_that_cannot_be_recognised(gateway: Gateway) -> None:
+def test_extract_embedding_rejects_an_unrecognizable_face(gateway: Gateway) -> None:
     assert answer(gateway, "/extract-embedding", unrecognizable()) == {
         "success": False,
         "embedding": None,
@@ -108,11 +108,11 @@ def compare(gateway: Gateway, first: Any, second: Any) -> dict[str, Any]:
     return body
 
 
-def test_compare_gives_a_rounded_cosine(gateway: Gateway) -> None:
+def test_compare_returns_a_rounded_cosine(gateway: Gateway) -> None:
     assert compare(gateway, [1, 0], [1, 0.5]) == {"similarity": 0.8944, "is_match": True, "message": "Faces match"}
 
 
-def test_compare_says_that_faces_differ(gateway: Gateway) -> None:
+def test_compare_reports_different_faces(gateway: Gateway) -> None:
     assert compare(gateway, [1, 0], [0, 2]) == {
         "similarity": 0.0,
         "is_match": False,
@@ -127,7 +127,7 @@ def test_a_match_is_above_the_threshold_before_rounding(gateway: Gateway) -> Non
         assert (body["similarity"], body["is_match"]) == (0.5, match)
 
 
-def test_the_threshold_itself_is_no_match(make_gateway: MakeGateway) -> None:
+def test_threshold_itself_is_not_a_match(make_gateway: MakeGateway) -> None:
     assert compare(make_gateway(match_threshold=1.0), [1, 0], [2, 0])["is_match"] is False
 
 
@@ -165,12 +165,12 @@ def test_vectors_that_cannot_be_compared_are_422(gateway: Gateway, raw: str) -> 
     problem(response, 422, "invalid_embedding")
 
 
-def test_compare_names_a_missing_vector(gateway: Gateway) -> None:
+def test_compare_reports_a_missing_vector(gateway: Gateway) -> None:
     response = gateway.post("/compare", json={"embedding1": [1]})
     assert [e["field"] for e in problem(response, 422, "invalid_embedding")["errors"]] == ["embedding2"]
 
 
-def test_compare_refuses_broken_json_and_other_types(gateway: Gateway) -> None:
+def test_compare_rejects_invalid_json_and_other_types(gateway: Gateway) -> None:
     response = gateway.post("/compare", content="{", headers={"Content-Type": "application/json"})
     problem(response, 400, "malformed_json")
     problem(gateway.post("/compare", data={"embedding1": "[1]"}), 415, "unsupported_media_type")
@@ -196,7 +196,7 @@ def test_verify_compares_with_the_stored_embedding(gateway: Gateway) -> None:
     }
 
 
-def test_verify_says_that_it_is_another_face(gateway: Gateway) -> None:
+def test_verify_reports_a_different_face(gateway: Gateway) -> None:
     result = verify(similarity=0.1, reason="below_threshold")
     assert answer(gateway, "/verify", result, stored_embedding=STORED) == {
         "success": True,
@@ -206,12 +206,12 @@ def test_verify_says_that_it_is_another_face(gateway: Gateway) -> None:
     }
 
 
-def test_verify_without_a_stored_embedding_refuses_a_face_that_cannot_be_recognised(gateway: Gateway) -> None:
+def test_verify_without_embedding_rejects_an_unrecognizable_face(gateway: Gateway) -> None:
     expected = {"success": False, "verified": False, "message": "Face cannot be recognised. Find better light."}
     assert answer(gateway, "/verify", unrecognizable()) == expected
 
 
-def test_verify_hands_on_the_threshold_and_the_vector(make_gateway: MakeGateway) -> None:
+def test_verify_passes_on_threshold_and_vector(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(match_threshold=0.35)
     answer(gateway, "/verify", verify(similarity=0.4, verified=True), stored_embedding=STORED)
     assert claim(gateway).job.params == {
@@ -244,16 +244,14 @@ def test_verify_needs_exactly_one_face(gateway: Gateway, reason: str, message: s
         ("reference_unrecognisable", "Stored face cannot be recognised. Take another picture."),
     ],
 )
-def test_verify_refuses_an_unrecognisable_face_without_its_similarity(
-    gateway: Gateway, reason: str, message: str
-) -> None:
+def test_verify_omits_the_similarity_of_an_unrecognizable_face(gateway: Gateway, reason: str, message: str) -> None:
     result = verify(similarity=0.91, reason=reason)
     expected = {"success": False, "verified": False, "message": message}
     assert answer(gateway, "/verify", result, stored_embedding=STORED) == expected
 
 
 @pytest.mark.parametrize("fields", [{}, {"stored_embedding": ""}])
-def test_verify_without_a_stored_embedding_gives_the_faces_own(gateway: Gateway, fields: dict[str, str]) -> None:
+def test_verify_without_embedding_returns_the_embedding(gateway: Gateway, fields: dict[str, str]) -> None:
     assert answer(gateway, "/verify", faces(1, embedded=True), **fields) == {
         "success": True,
         "embedding": RAW,
@@ -262,7 +260,7 @@ def test_verify_without_a_stored_embedding_gives_the_faces_own(gateway: Gateway,
 
 
 @pytest.mark.parametrize(("count", "message"), [(0, "No face detected"), (2, "Multiple faces detected")])
-def test_verify_without_a_stored_embedding_needs_one_face_too(gateway: Gateway, count: int, message: str) -> None:
+def test_verify_without_embedding_needs_exactly_one_face(gateway: Gateway, count: int, message: str) -> None:
     expected = {"success": False, "verified": False, "message": message}
     assert answer(gateway, "/verify", faces(count)) == expected
 
@@ -281,9 +279,7 @@ def test_verify_without_a_stored_embedding_needs_one_face_too(gateway: Gateway, 
         ("none", 400, "malformed_json"),
     ],
 )
-def test_a_stored_embedding_that_cannot_be_compared_is_refused(
-    gateway: Gateway, stored: str, status: int, code: str
-) -> None:
+def test_incomparable_stored_embedding_is_rejected(gateway: Gateway, stored: str, status: int, code: str) -> None:
     problem(gateway.classic("/verify", JPEG, stored_embedding=stored), status, code)
     assert gateway.ledger.depth() == (0, 0)
 
@@ -299,7 +295,7 @@ def test_a_stored_embedding_that_cannot_be_compared_is_refused(
         ("uncertain", False, "Liveness check failed"),
     ],
 )
-def test_liveness_gives_the_models_score(gateway: Gateway, outcome: str, live: bool, message: str) -> None:
+def test_liveness_returns_the_score_of_the_model(gateway: Gateway, outcome: str, live: bool, message: str) -> None:
     expected = {"is_live": live, "confidence": 0.6543, "message": message}
     assert answer(gateway, "/liveness", liveness(outcome, 0.65432)) == expected
 
@@ -320,7 +316,7 @@ def test_liveness_without_a_model_is_501(gateway: Gateway) -> None:
 # --- register -----------------------------------------------------------------------------------------------------
 
 
-def test_register_gives_embedding_and_both_scores(gateway: Gateway) -> None:
+def test_register_returns_embedding_and_both_scores(gateway: Gateway) -> None:
     result = register(reason=None, registered=True, live=reading("live", 0.98765))
     assert answer(gateway, "/register", result) == {
         "success": True,
@@ -340,12 +336,12 @@ def test_register_that_skips_liveness_reports_one(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("text", "skip"), [("true", True), ("True", True), ("1", True), ("false", False), ("0", False), ("", False)]
 )
-def test_skip_liveness_is_read_as_a_truth_value(gateway: Gateway, text: str, skip: bool) -> None:
+def test_skip_liveness_is_parsed_as_a_boolean(gateway: Gateway, text: str, skip: bool) -> None:
     answer(gateway, "/register", register(reason="sharpness"), skip_liveness=text)
     assert claim(gateway).job.params["skip_liveness"] is skip
 
 
-def test_skip_liveness_must_be_a_truth_value(gateway: Gateway) -> None:
+def test_skip_liveness_must_be_a_boolean(gateway: Gateway) -> None:
     response = gateway.classic("/register", JPEG, skip_liveness="maybe")
     assert [e["field"] for e in problem(response, 422, "invalid_request")["errors"]] == ["skip_liveness"]
 
@@ -370,21 +366,21 @@ def test_skip_liveness_must_be_a_truth_value(gateway: Gateway) -> None:
         ),
     ],
 )
-def test_a_refused_registration_names_the_check_and_nothing_else(
+def test_failed_registration_names_only_the_failed_check(
     gateway: Gateway, reason: str, num_faces: int, message: str
 ) -> None:
     result = register(reason=reason, num_faces=num_faces)
     assert answer(gateway, "/register", result) == {"success": False, "message": message}
 
 
-def test_a_registration_of_a_face_that_cannot_be_recognised_says_what_to_do(gateway: Gateway) -> None:
+def test_registration_of_an_unrecognizable_face_gives_advice(gateway: Gateway) -> None:
     check = {"name": "recognisability", "value": 0.2, "limit": "score >= 0.7", "passed": False}
     result = {**register(reason="recognisability"), "checks": [{**check, "advice": "Find better light."}]}
     message = "Face cannot be recognised. Find better light."
     assert answer(gateway, "/register", result) == {"success": False, "message": message}
 
 
-def test_a_registration_refused_for_liveness_gives_its_score(gateway: Gateway) -> None:
+def test_registration_that_fails_liveness_returns_its_score(gateway: Gateway) -> None:
     assert answer(gateway, "/register", register(reason="liveness", live=reading("spoof", 0.35))) == {
         "success": False,
         "message": "Liveness check failed. Please ensure you are using a live camera feed.",

@@ -1,11 +1,11 @@
-"""The API's own page."""
+"""The API reference page."""
 
 import re
 
 from tests.unit.api.conftest import Gateway
 
 
-def test_the_page_loads_nothing_from_elsewhere(gateway: Gateway) -> None:
+def test_page_loads_nothing_from_other_hosts(gateway: Gateway) -> None:
     page = gateway.get("/docs")
     assert page.status_code == 200
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)

@@ -1,4 +1,4 @@
-"""What else may happen to a job than being done: it is canceled, erased, retried, or it expires."""
+"""Jobs that are canceled, deleted, retried, or expire."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ CALLS = [("POST", "/cancel"), ("POST", "/retry"), ("DELETE", ""), ("GET", ""), (
 
 
 def failed(gateway: Gateway, failure: JobFailure = LOST) -> str:
-    """The path of a job that has failed."""
+    """The path of a failed job."""
     gateway.worker.script = lambda _: failure
     path: str = gateway.submit("detect", JPEG, metadata='{"case": 1}', priority="low").headers["location"]
     gateway.worker.script = None
@@ -27,18 +27,18 @@ def failed(gateway: Gateway, failure: JobFailure = LOST) -> str:
 @pytest.mark.parametrize(
     "path", [NO_JOB, "/v1/jobs/job_ff" + "0" * 32, "/v1/jobs/nope", "/v1/jobs/batch_00" + "0" * 32]
 )
-def test_a_job_that_is_not_there_is_404_at_every_call(gateway: Gateway, method: str, call: str, path: str) -> None:
+def test_unknown_job_is_404_on_every_route(gateway: Gateway, method: str, call: str, path: str) -> None:
     problem(gateway.request(method, path + call), 404, "job_not_found")
 
 
 @pytest.mark.parametrize(("method", "call"), CALLS)
-def test_a_store_that_is_away_is_503_at_every_call(gateway: Gateway, method: str, call: str) -> None:
+def test_unavailable_store_is_503_on_every_route(gateway: Gateway, method: str, call: str) -> None:
     path = gateway.submit("detect", JPEG).headers["location"]
     gateway.ledger.broken = True
     problem(gateway.request(method, path + call), 503, "store_unavailable")
 
 
-def test_a_waiting_job_is_canceled_at_once(gateway: Gateway) -> None:
+def test_queued_job_is_canceled_immediately(gateway: Gateway) -> None:
     job = gateway.submit("detect", JPEG).json()
     answer = gateway.post(job["urls"]["cancel"])
     assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
@@ -46,7 +46,7 @@ def test_a_waiting_job_is_canceled_at_once(gateway: Gateway) -> None:
     assert gateway.ledger.claim("w") is None
 
 
-def test_a_running_job_is_canceled_and_its_worker_fenced(gateway: Gateway) -> None:
+def test_running_job_is_canceled_and_its_worker_fenced(gateway: Gateway) -> None:
     job = gateway.submit("detect", JPEG).json()
     claim = gateway.ledger.claim("w")
     assert claim is not None
@@ -55,14 +55,14 @@ def test_a_running_job_is_canceled_and_its_worker_fenced(gateway: Gateway) -> No
     assert gateway.ledger.records[job["id"]].token is None
 
 
-def test_canceling_twice_answers_the_same(gateway: Gateway) -> None:
+def test_canceling_twice_returns_the_same_job(gateway: Gateway) -> None:
     cancel = gateway.submit("detect", JPEG).json()["urls"]["cancel"]
     first = gateway.post(cancel)
     again = gateway.post(cancel)
     assert (again.status_code, again.json()) == (200, first.json())
 
 
-def test_another_end_cannot_be_canceled(gateway: Gateway) -> None:
+def test_job_that_ended_otherwise_cannot_be_canceled(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     path = gateway.submit("detect", JPEG).headers["location"]
     problem(gateway.post(f"{path}/cancel"), 409, "job_ended")
@@ -75,7 +75,7 @@ def test_canceling_ends_the_waits(gateway: Gateway) -> None:
     assert (waited.json()["status"], canceled.json()["status"]) == ("canceled", "canceled")
 
 
-def test_an_erased_job_is_gone(gateway: Gateway) -> None:
+def test_deleted_job_is_gone(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     path = gateway.submit("detect", JPEG).headers["location"]
     answer = gateway.request("DELETE", path)
@@ -91,12 +91,12 @@ def test_erasing_answers_waiting_calls_with_404(gateway: Gateway) -> None:
     problem(waited, 404, "job_not_found")
 
 
-def test_a_submission_that_waits_for_a_job_that_is_erased_is_404(gateway: Gateway) -> None:
+def test_submission_waiting_for_a_deleted_job_is_404(gateway: Gateway) -> None:
     gateway.doorbell.answer = lambda: void(gateway.ledger.delete(next(iter(gateway.ledger.records))))
     problem(gateway.submit("detect", JPEG, prefer="wait=20"), 404, "job_not_found")
 
 
-def test_a_failed_job_that_may_be_retried_becomes_a_new_one(gateway: Gateway) -> None:
+def test_retrying_a_failed_job_creates_a_new_job(gateway: Gateway) -> None:
     old = failed(gateway)
     assert gateway.get(old).json()["urls"]["retry"] == f"{old}/retry"
     rings = gateway.doorbell.rings
@@ -111,7 +111,7 @@ def test_a_failed_job_that_may_be_retried_becomes_a_new_one(gateway: Gateway) ->
     assert (before["status"], before["retried_as"], before["urls"]["retry"]) == ("failed", new["id"], None)
 
 
-def test_a_retry_is_on_the_shard_of_the_first(make_gateway: MakeGateway) -> None:
+def test_retry_is_on_the_shard_of_the_original(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(shards=4)
     for _ in range(10):
         old = failed(gateway)
@@ -120,7 +120,7 @@ def test_a_retry_is_on_the_shard_of_the_first(make_gateway: MakeGateway) -> None
         gateway.post(new["urls"]["cancel"])
 
 
-def test_retrying_twice_gives_the_same_job_and_rings_once(gateway: Gateway) -> None:
+def test_retrying_twice_returns_the_same_job_and_rings_once(gateway: Gateway) -> None:
     old = failed(gateway)
     first = gateway.post(f"{old}/retry").json()
     rings = gateway.doorbell.rings
@@ -132,7 +132,7 @@ def test_retrying_twice_gives_the_same_job_and_rings_once(gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize("how", ["waiting", "succeeded", "final failure"])
-def test_what_cannot_be_retried_is_409(gateway: Gateway, how: str) -> None:
+def test_job_that_cannot_be_retried_is_409(gateway: Gateway, how: str) -> None:
     if how == "final failure":
         path = failed(gateway, JobFailure(ErrorCode.INVALID_IMAGE, "Damaged."))
     else:
@@ -142,7 +142,7 @@ def test_what_cannot_be_retried_is_409(gateway: Gateway, how: str) -> None:
     assert gateway.get(path).json()["urls"]["retry"] is None
 
 
-def test_a_retry_into_a_full_queue_is_503(make_gateway: MakeGateway) -> None:
+def test_retry_into_a_full_queue_is_503(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(queue_limit=1)
     old = failed(gateway)
     gateway.submit("detect", JPEG)
@@ -170,26 +170,26 @@ def test_an_unknown_priority_is_named(gateway: Gateway, form: str) -> None:
     assert all(priority in errors[0]["detail"] for priority in Priority)
 
 
-def test_a_wrong_deadline_is_named_and_costs_no_job(gateway: Gateway) -> None:
+def test_invalid_deadline_is_reported_and_creates_no_job(gateway: Gateway) -> None:
     answer = gateway.submit("detect", JPEG, cancel_after="soon")
     assert problem(answer, 422, "invalid_request")["errors"][0]["field"] == "Cancel-After"
     assert gateway.ledger.depth() == (0, 0)
 
 
-def test_respond_async_does_not_wait_and_is_said(gateway: Gateway) -> None:
+def test_respond_async_does_not_wait_and_is_acknowledged(gateway: Gateway) -> None:
     answer = gateway.submit("detect", JPEG, prefer="respond-async")
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "respond-async")
     answer = gateway.submit("detect", JPEG, prefer="respond-async, wait=0")
     assert answer.headers["preference-applied"] == "respond-async, wait=0"
 
 
-def test_an_end_costs_one_read_of_the_ledger_and_no_look_before(gateway: Gateway) -> None:
+def test_waiting_for_the_end_reads_the_ledger_once(gateway: Gateway) -> None:
     gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.1
     assert gateway.submit("detect", JPEG, prefer="wait=10").status_code == 200
-    assert gateway.ledger.reads <= 1 + 4  # the passes of 0.05 s look at it too; none of them is the first
+    assert gateway.ledger.reads <= 1 + 4  # polling every 0.05 s reads it too
 
 
-def test_a_classic_call_whose_job_is_taken_away_says_so(gateway: Gateway) -> None:
+def test_classic_call_reports_that_its_job_was_removed(gateway: Gateway) -> None:
     def first() -> str:
         return next(iter(gateway.ledger.records))
 
@@ -201,7 +201,7 @@ def test_a_classic_call_whose_job_is_taken_away_says_so(gateway: Gateway) -> Non
 
 
 def void(_: object) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 def test_every_status_can_be_shown(gateway: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""`GET /v1/jobs/{id}/events`: every transition, once, in order, and then the end."""
+"""`GET /v1/jobs/{id}/events`: every transition once, in order, and then the end."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 
 def read(stream: str) -> list[Event]:
-    """The events of a stream, by the rules of https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    """Parse an event stream according to https://html.spec.whatwg.org/multipage/server-sent-events.html."""
     found = []
     for block in stream.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
@@ -39,7 +39,7 @@ def named(stream: str) -> list[tuple[str, str | None]]:
 WHOLE = [("queued", "1"), ("running", "2"), ("succeeded", "3"), ("end", "end")]
 
 
-def test_a_job_is_followed_from_its_first_step_to_its_end(gateway: Gateway) -> None:
+def test_stream_has_every_transition_and_the_end(gateway: Gateway) -> None:
     gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.1
     path = gateway.submit("detect", JPEG).headers["location"]
     answer = gateway.get(f"{path}/events")
@@ -53,7 +53,7 @@ def test_a_job_is_followed_from_its_first_step_to_its_end(gateway: Gateway) -> N
     assert told[1]["data"]["at"] == job["started_at"]
 
 
-def test_an_ended_job_is_told_at_once(gateway: Gateway) -> None:
+def test_stream_of_an_ended_job_is_sent_immediately(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     path = gateway.submit("detect", JPEG).headers["location"]
     assert named(gateway.get(f"{path}/events").text) == WHOLE
@@ -64,27 +64,27 @@ def test_an_ended_job_is_told_at_once(gateway: Gateway) -> None:
     ("last", "first"),
     [("0", 0), ("1", 1), ("2", 2), ("3", 3), ("4", 0), ("-1", 0), ("x", 0), ("", 0), ("²", 0), ("9" * 500, 0)],
 )
-def test_a_stream_goes_on_behind_the_last_event(gateway: Gateway, last: str, first: int) -> None:
+def test_stream_resumes_after_the_last_event(gateway: Gateway, last: str, first: int) -> None:
     gateway.worker.script = lambda _: faces(1)
     path = gateway.submit("detect", JPEG).headers["location"]
     answer = gateway.get(f"{path}/events", headers={"Last-Event-ID": last.encode("latin-1")})
     assert named(answer.text) == WHOLE[first:]
 
 
-def test_who_has_had_the_end_is_told_to_stay_away(gateway: Gateway) -> None:
+def test_client_with_the_last_event_gets_204(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     path = gateway.submit("detect", JPEG).headers["location"]
     answer = gateway.get(f"{path}/events", headers={"Last-Event-ID": "end"})
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-def test_a_canceled_job_ends_its_stream(gateway: Gateway) -> None:
+def test_canceling_a_job_ends_its_stream(gateway: Gateway) -> None:
     path = gateway.submit("detect", JPEG).headers["location"]
     stream, _ = gateway.together(gateway.client.get(f"{path}/events"), gateway.client.post(f"{path}/cancel"))
     assert named(stream.text) == [("queued", "1"), ("canceled", "2"), ("end", "end")]
 
 
-def test_an_erased_job_ends_its_stream(gateway: Gateway) -> None:
+def test_deleting_a_job_ends_its_stream(gateway: Gateway) -> None:
     path = gateway.submit("detect", JPEG).headers["location"]
 
     async def later() -> Any:
@@ -96,7 +96,7 @@ def test_an_erased_job_ends_its_stream(gateway: Gateway) -> None:
 
 
 class Line:
-    """One stream, read piece by piece."""
+    """A stream that is read chunk by chunk."""
 
     def __init__(self, ledger: MemoryLedger, waiting: Waiting, job_id: str, *, seen: int = 0) -> None:
         job = ledger.read(job_id)
@@ -111,24 +111,24 @@ class Line:
 
 
 def told(ledger: MemoryLedger, waiting: Waiting) -> None:
-    """What the ledger publishes reaches the waits."""
+    """Forward the events of the ledger to the waits."""
     loop = asyncio.get_running_loop()
     ledger.listeners.append(lambda i, status: void(loop.call_soon_threadsafe(waiting.hear, i, status)))
 
 
-def test_a_transition_between_the_first_look_and_the_watch_is_told() -> None:
+def test_transition_between_read_and_watch_is_sent() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         told(ledger, waiting)
         line = Line(ledger, waiting, accept(ledger))
-        end_next(ledger)  # nobody watches yet, nobody hears it
+        end_next(ledger)  # before anyone watches, so the event is lost
         assert named(await line.rest()) == WHOLE
 
     run(case())
 
 
-def test_a_transition_right_after_a_read_is_told() -> None:
+def test_transition_right_after_a_read_is_sent() -> None:
     class MovesAfterEachRead(MemoryLedger):
         def read(self, job_id: str) -> Job | None:
             job = super().read(job_id)
@@ -145,7 +145,7 @@ def test_a_transition_right_after_a_read_is_told() -> None:
     run(case())
 
 
-def test_every_transition_comes_as_it_happens_and_a_return_to_the_line_too() -> None:
+def test_every_transition_is_sent_including_a_requeue() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -172,7 +172,7 @@ def test_lost_events_lose_nothing() -> None:
         job_id = accept(ledger)
         line = Line(ledger, waiting, job_id)
         await line.next()
-        claim = ledger.claim("w")  # nobody tells
+        claim = ledger.claim("w")  # no event is published
         assert named(await line.next()) == [("running", "2")]
         assert claim is not None
         ledger.finish(job_id, claim.token, Outcome(result={}))
@@ -182,7 +182,7 @@ def test_lost_events_lose_nothing() -> None:
     run(case())
 
 
-def test_a_silent_line_is_kept_open_without_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_stream_is_kept_open_without_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "PING", timedelta(seconds=0.02))
 
     async def case() -> None:
@@ -197,7 +197,7 @@ def test_a_silent_line_is_kept_open_without_reading(monkeypatch: pytest.MonkeyPa
     run(case())
 
 
-def test_a_stream_outlives_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_survives_a_store_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "PING", timedelta(seconds=0.02))
 
     async def case() -> None:
@@ -216,7 +216,7 @@ def test_a_stream_outlives_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch)
     run(case())
 
 
-def test_a_stopping_process_ends_every_stream_at_once() -> None:
+def test_stopping_process_ends_every_stream() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -231,7 +231,7 @@ def test_a_stopping_process_ends_every_stream_at_once() -> None:
     run(case())
 
 
-def test_a_reader_that_hangs_up_leaves_nothing_behind() -> None:
+def test_disconnected_reader_leaves_nothing_behind() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -251,7 +251,7 @@ def test_a_reader_that_hangs_up_leaves_nothing_behind() -> None:
     run(case())
 
 
-def test_a_thousand_streams_cost_no_thread_and_no_task_of_ours() -> None:
+def test_thousand_streams_need_no_threads_and_tasks() -> None:
     async def case() -> None:
         ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
@@ -268,7 +268,7 @@ def test_a_thousand_streams_cost_no_thread_and_no_task_of_ours() -> None:
     run(case())
 
 
-def test_an_id_that_was_never_given_out_counts_as_none() -> None:
+def test_unknown_event_id_counts_as_none() -> None:
     ledger = MemoryLedger()
     job = ledger.read(accept(ledger))
     assert job is not None

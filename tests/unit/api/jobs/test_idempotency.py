@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a submission sent again is the first one, another one is refused."""
+"""`Idempotency-Key`: a repeated submission returns the first job; a different one is rejected."""
 
 import base64
 from typing import Any
@@ -14,7 +14,7 @@ KEY = {"Idempotency-Key": '"order-17"'}
 BODY = {"operation": "detect", "image": {"base64": base64.b64encode(JPEG).decode()}}
 
 
-def test_the_same_submission_is_answered_with_the_first_job(gateway: Gateway) -> None:
+def test_repeated_submission_returns_the_first_job(gateway: Gateway) -> None:
     first = gateway.submit("detect", JPEG, key="order-17", metadata='{"a": 1, "b": 2}')
     again = gateway.submit("detect", JPEG, key="order-17", metadata='{"b": 2, "a": 1}')
     assert (first.status_code, again.status_code) == (202, 202)
@@ -31,7 +31,7 @@ def test_the_form_and_the_json_of_a_submission_are_the_same(gateway: Gateway) ->
     assert again.json()["id"] == first.json()["id"]
 
 
-def test_a_job_that_has_ended_is_answered_200(gateway: Gateway) -> None:
+def test_repeat_of_an_ended_job_is_200(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     gateway.submit("detect", JPEG, key="order-17")
     again = gateway.submit("detect", JPEG, key="order-17")
@@ -57,24 +57,24 @@ def test_a_replay_may_wait(gateway: Gateway) -> None:
     ],
     ids=["operation", "image", "params", "metadata", "priority"],
 )
-def test_another_submission_under_the_key_is_refused(gateway: Gateway, other: dict[str, Any]) -> None:
+def test_different_submission_under_the_same_key_is_rejected(gateway: Gateway, other: dict[str, Any]) -> None:
     gateway.post("/v1/jobs", json=BODY, headers=KEY)
     problem(gateway.post("/v1/jobs", json={**BODY, **other}, headers=KEY), 422, "idempotency_mismatch")
     assert gateway.ledger.depth() == (1, 0)
 
 
-def test_another_deadline_is_another_submission(gateway: Gateway) -> None:
+def test_different_deadline_is_a_different_submission(gateway: Gateway) -> None:
     gateway.post("/v1/jobs", json=BODY, headers=KEY)
     problem(gateway.post("/v1/jobs", json=BODY, headers={**KEY, "Cancel-After": "5s"}), 422, "idempotency_mismatch")
 
 
-def test_parameters_are_compared_as_they_are_in_force(gateway: Gateway) -> None:
+def test_effective_parameters_are_compared(gateway: Gateway) -> None:
     first = gateway.post("/v1/jobs", json=BODY, headers=KEY)
     again = gateway.post("/v1/jobs", json={**BODY, "params": {"max_faces": 100}}, headers=KEY)
     assert again.json()["id"] == first.json()["id"]
 
 
-def test_a_key_that_is_being_received_is_409_before_the_body_is_read(gateway: Gateway) -> None:
+def test_key_in_progress_is_409_before_the_body_is_read(gateway: Gateway) -> None:
     gateway.ledger.idempotency.begin("default POST /v1/jobs", "order-17")
     answer = gateway.post("/v1/jobs", content=b"never read", headers={**KEY, "Content-Type": "application/json"})
     problem(answer, 409, "idempotency_in_progress")
@@ -82,7 +82,7 @@ def test_a_key_that_is_being_received_is_409_before_the_body_is_read(gateway: Ga
 
 
 @pytest.mark.parametrize("how", ["image", "json", "type", "queue", "priority"])
-def test_a_refused_submission_gives_its_key_back(make_gateway: MakeGateway, how: str) -> None:
+def test_rejected_submission_releases_its_key(make_gateway: MakeGateway, how: str) -> None:
     gateway = make_gateway(queue_limit=1)
     refused = {
         "image": lambda: gateway.submit("detect", b"no image", key="order-17"),
@@ -98,7 +98,7 @@ def test_a_refused_submission_gives_its_key_back(make_gateway: MakeGateway, how:
     assert (answer.status_code, "idempotent-replayed" in answer.headers) == (202, False)
 
 
-def test_a_body_that_breaks_off_gives_its_key_back(gateway: Gateway) -> None:
+def test_interrupted_body_releases_its_key(gateway: Gateway) -> None:
     async def broken_off() -> None:
         pieces: list[dict[str, Any]] = [
             {"type": "http.request", "body": b'{"oper', "more_body": True},
@@ -126,26 +126,26 @@ def test_a_body_that_breaks_off_gives_its_key_back(gateway: Gateway) -> None:
     assert gateway.submit("detect", JPEG, key="order-17").status_code == 202
 
 
-def test_the_key_of_an_erased_job_is_free(gateway: Gateway) -> None:
+def test_key_of_a_deleted_job_is_free(gateway: Gateway) -> None:
     first = gateway.submit("detect", JPEG, key="order-17").json()
     gateway.request("DELETE", first["urls"]["self"])
     again = gateway.submit("embed", PNG, key="order-17")
     assert (again.status_code, "idempotent-replayed" in again.headers) == (202, False)
 
 
-def test_the_key_of_a_job_that_has_expired_leads_to_404(gateway: Gateway) -> None:
+def test_key_of_an_expired_job_is_404(gateway: Gateway) -> None:
     first = gateway.submit("detect", JPEG, key="order-17").json()
     gateway.ledger.forget(first["id"])
     problem(gateway.submit("detect", JPEG, key="order-17"), 404, "job_not_found")
 
 
 @pytest.mark.parametrize("key", ["", '"', "ä".encode(), "x" * 256])
-def test_a_wrong_key_is_named(gateway: Gateway, key: Any) -> None:
+def test_invalid_key_is_reported(gateway: Gateway, key: Any) -> None:
     answer = gateway.post("/v1/jobs", json=BODY, headers={"Idempotency-Key": key})
     assert problem(answer, 422, "invalid_request")["errors"][0]["field"] == "Idempotency-Key"
 
 
-def test_a_hundred_equal_submissions_at_once_are_one_job(gateway: Gateway) -> None:
+def test_hundred_concurrent_equal_submissions_are_one_job(gateway: Gateway) -> None:
     answers = gateway.together(*(gateway.client.post("/v1/jobs", json=BODY, headers=KEY) for _ in range(100)))
     ids = {answer.json()["id"] for answer in answers if answer.status_code != 409}
     assert len(ids) == 1
@@ -158,8 +158,8 @@ def test_a_hundred_equal_submissions_at_once_are_one_job(gateway: Gateway) -> No
     assert (gateway.ledger.depth(), gateway.doorbell.rings) == ((1, 0), 1)
 
 
-def test_a_key_whose_answer_was_lost_leads_to_the_job(gateway: Gateway) -> None:
-    """The acceptance got through, but the store went away before it said so: giving the key back must not free it."""
+def test_key_whose_response_was_lost_returns_the_job(gateway: Gateway) -> None:
+    """The store accepts the job but its response is lost: releasing the key must not free it."""
     accept = gateway.ledger.accept
 
     def lost(*args: Any, **named: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Images by URL as the calls take them: what is accepted, what is refused, what is shown."""
+"""Images by URL: what is accepted, rejected, and shown."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ def body(url: str = URL, **more: Any) -> dict[str, Any]:
     return {"operation": "detect", "image": {"url": url}, **more}
 
 
-def test_a_job_by_url_is_queued_in_the_line_for_fetches_and_no_worker_is_rung_for(gateway: Gateway) -> None:
+def test_job_by_url_waits_for_its_fetch_and_rings_no_worker(gateway: Gateway) -> None:
     answer = gateway.post("/v1/jobs", json=body())
     assert answer.status_code == 202
     job = answer.json()
@@ -39,7 +39,7 @@ def test_a_job_by_url_is_queued_in_the_line_for_fetches_and_no_worker_is_rung_fo
     assert listed["image_origin"] == "https://photos.example.org"
 
 
-def test_a_form_takes_an_address_too_and_a_reference_beside_an_upload(gateway: Gateway) -> None:
+def test_form_accepts_an_image_url_and_a_reference_url(gateway: Gateway) -> None:
     form = {"operation": (None, "detect"), "image_url": (None, URL)}
     assert gateway.post("/v1/jobs", files=form).json()["image_origin"] == "https://photos.example.org"
     reference = json.dumps({"url": "https://a.cdn.example.com/2.jpg"})
@@ -70,7 +70,7 @@ def test_a_refused_url_is_not_repeated_in_the_error(gateway: Gateway, url: str) 
     assert gateway.ledger.records == {}
 
 
-def test_the_same_address_in_another_spelling_is_the_same_submission(gateway: Gateway) -> None:
+def test_other_spelling_of_a_url_is_the_same_submission(gateway: Gateway) -> None:
     headers = {"Idempotency-Key": "key"}
     first = gateway.post("/v1/jobs", json=body(), headers=headers)
     again = gateway.post("/v1/jobs", json=body(URL.replace("photos", "PHOTOS")), headers=headers)
@@ -92,7 +92,7 @@ def test_an_item_with_a_refused_url_fails_alone(gateway: Gateway) -> None:
     assert gateway.doorbell.rings == 0
 
 
-def test_a_canceled_job_leaves_the_line_for_fetches(gateway: Gateway) -> None:
+def test_canceled_job_leaves_the_fetch_queue(gateway: Gateway) -> None:
     job = gateway.post("/v1/jobs", json=body()).json()
     assert gateway.post(job["urls"]["cancel"]).json()["status"] == "canceled"
     assert gateway.ledger.fetches.held == {}

@@ -1,4 +1,4 @@
-"""`GET /v1/jobs`: the newest first, page by page, by what one asks for."""
+"""`GET /v1/jobs`: newest first, pages, and filters."""
 
 from typing import Any
 
@@ -29,12 +29,12 @@ def test_no_jobs_are_an_empty_list(gateway: Gateway) -> None:
     assert gateway.get("/v1/jobs").json() == {"jobs": [], "next_cursor": None}
 
 
-def test_the_newest_come_first(gateway: Gateway) -> None:
+def test_newest_jobs_come_first(gateway: Gateway) -> None:
     ids = put(gateway, 3)
     assert listed(gateway) == ids[::-1]
 
 
-def test_an_entry_is_the_job_without_its_result(gateway: Gateway) -> None:
+def test_entry_is_the_job_without_its_result(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     path = gateway.submit("detect", JPEG, metadata='{"a": 1}').headers["location"]
     job = gateway.get(path).json()
@@ -42,7 +42,7 @@ def test_an_entry_is_the_job_without_its_result(gateway: Gateway) -> None:
     assert gateway.get("/v1/jobs").json()["jobs"] == [job]
 
 
-def test_pages_show_every_job_once_while_new_ones_come(gateway: Gateway) -> None:
+def test_pages_show_every_job_once_while_jobs_are_added(gateway: Gateway) -> None:
     ids = put(gateway, 7)
     seen: list[str] = []
     cursor: str | None = None
@@ -54,7 +54,7 @@ def test_pages_show_every_job_once_while_new_ones_come(gateway: Gateway) -> None
     assert seen == ids[::-1]
 
 
-def test_a_last_page_that_is_full_has_no_next(gateway: Gateway) -> None:
+def test_full_last_page_has_no_next_cursor(gateway: Gateway) -> None:
     put(gateway, 2)
     assert gateway.get("/v1/jobs", params={"limit": 2}).json()["next_cursor"] is None
 
@@ -110,19 +110,19 @@ def test_an_unknown_filter_is_named(gateway: Gateway, name: str, value: str) -> 
     assert named(gateway.get("/v1/jobs", params={name: value})) == [name]
 
 
-def test_a_cursor_of_another_list_is_refused(gateway: Gateway) -> None:
+def test_cursor_of_another_list_is_rejected(gateway: Gateway) -> None:
     put(gateway, 3)
     cursor = gateway.get("/v1/jobs", params={"limit": 1}).json()["next_cursor"]
     assert named(gateway.get("/v1/jobs", params={"cursor": cursor, "status": "queued"})) == ["cursor"]
 
 
-def test_a_cursor_does_not_show_what_is_in_it(gateway: Gateway) -> None:
+def test_cursor_is_opaque(gateway: Gateway) -> None:
     ids = put(gateway, 2)
     cursor = gateway.get("/v1/jobs", params={"limit": 1}).json()["next_cursor"]
     assert ids[1] not in cursor
     assert Position.__name__ not in cursor
 
 
-def test_a_store_that_is_away_is_503(gateway: Gateway) -> None:
+def test_unavailable_store_is_503(gateway: Gateway) -> None:
     gateway.ledger.broken = True
     problem(gateway.get("/v1/jobs"), 503, "store_unavailable")

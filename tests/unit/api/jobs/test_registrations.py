@@ -1,4 +1,4 @@
-"""`/v1/jobs` for registrations: several images, limits, known embeddings."""
+"""Registrations through `/v1/jobs`: several images, limits, known embeddings."""
 
 import base64
 from typing import Any
@@ -23,7 +23,7 @@ def named(answer: httpx.Response) -> list[str]:
     return [error["field"] for error in problem(answer, 422, "invalid_request")["errors"]]
 
 
-def test_several_images_of_a_registration_reach_the_worker_in_their_order(gateway: Gateway) -> None:
+def test_registration_images_reach_the_worker_in_order(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: register(reason=None, registered=True)
     parts = [("image", ("a.jpg", JPEG)), ("image", ("b.png", PNG)), ("image", ("c.jpg", JPEG))]
     assert gateway.post("/v1/jobs", files=parts, data={"operation": "register"}).status_code == 202
@@ -46,12 +46,12 @@ def test_several_images_of_a_registration_reach_the_worker_in_their_order(gatewa
         ({"params": {"quality_limits": {"max_yaw": 100}}}, "params.quality_limits.max_yaw"),
     ],
 )
-def test_images_that_do_not_go_together_are_named(gateway: Gateway, changes: dict[str, Any], field: str) -> None:
+def test_contradicting_image_fields_are_reported(gateway: Gateway, changes: dict[str, Any], field: str) -> None:
     several = {"operation": "register", "images": [{"base64": B64}] * 2, **changes}
     assert named(gateway.post("/v1/jobs", json=several)) == [field]
 
 
-def test_a_repeated_image_of_another_operation_and_a_sixth_one_are_refused(gateway: Gateway) -> None:
+def test_too_many_images_are_rejected(gateway: Gateway) -> None:
     def post(operation: str, times: int) -> httpx.Response:
         return gateway.post("/v1/jobs", files=[("image", ("a.jpg", JPEG))] * times, data={"operation": operation})
 
@@ -76,13 +76,13 @@ def test_known_embeddings_reach_the_worker_and_are_not_echoed(gateway: Gateway) 
 
 
 @pytest.mark.parametrize("vector", [[0.0, 0.0, 0.0, 0.0], [1.0, 2.0]])
-def test_a_known_embedding_that_cannot_be_compared_is_refused(gateway: Gateway, vector: list[float]) -> None:
+def test_incomparable_known_embedding_is_rejected(gateway: Gateway, vector: list[float]) -> None:
     params = {"known_embeddings": [{"vector": UNIT}, {"vector": vector}]}
     answer = gateway.post("/v1/jobs", json=body(params=params))
     assert "1" in problem(answer, 422, "invalid_embedding")["detail"]
 
 
-def test_a_tenants_policy_holds_where_the_request_says_nothing_and_is_no_part_of_its_key(
+def test_tenant_policy_is_the_default_and_not_part_of_the_fingerprint(
     make_gateway: MakeGateway,
 ) -> None:
     gateway = make_gateway(auth="keys")
@@ -104,7 +104,7 @@ def test_a_tenants_policy_holds_where_the_request_says_nothing_and_is_no_part_of
     assert params("a") == silent
 
 
-def test_items_of_a_batch_and_classic_calls_are_held_to_the_policy_too(make_gateway: MakeGateway) -> None:
+def test_tenant_policy_applies_to_batches_and_classic_calls(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(auth="keys")
     gateway.ledger.tenants.create(Tenant("acme", quality_policy={"profile": "strict"}))
     headers = bearer(gateway.ledger.api_keys.give("acme"))

@@ -1,4 +1,4 @@
-"""Bodies of every call: cut off, compressed, mislabelled, blank and null, as clients send them."""
+"""Request bodies that are truncated, compressed, mislabeled, blank, or null."""
 
 import base64
 import gzip
@@ -40,35 +40,35 @@ def job(**more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", FORMS)
-def test_a_form_without_its_end_is_400_and_leaves_no_job(gateway: Gateway, path: str) -> None:
+def test_truncated_form_is_400_and_creates_no_job(gateway: Gateway, path: str) -> None:
     body = form(**{image_field(path): JPEG}) + b""
     for cut in (body.removesuffix(b"--\r\n"), body.removesuffix(b"--b--\r\n"), body[: len(body) // 2]):
         problem(gateway.post(path, content=cut, headers=FORM), 400, "malformed_form")
     assert gateway.ledger.depth() == (0, 0)
 
 
-def test_a_form_that_ends_within_its_last_field_is_not_accepted_without_it(gateway: Gateway) -> None:
+def test_form_truncated_in_its_last_field_is_rejected(gateway: Gateway) -> None:
     body = form(image=JPEG).removesuffix(b"--b--\r\n") + b'--b\r\nContent-Disposition: form-data; name="params"\r\n'
     problem(gateway.post("/v1/jobs", content=body, headers=FORM), 400, "malformed_form")
     assert gateway.ledger.depth() == (0, 0)
 
 
 @pytest.mark.parametrize("path", JSON_CALLS)
-def test_json_that_is_cut_off_is_400(gateway: Gateway, path: str) -> None:
+def test_truncated_json_is_400(gateway: Gateway, path: str) -> None:
     body = json.dumps({"operation": "detect", "url": "https://example.org/"}).encode()
     for cut in (body[:-1], body[:5]):
         problem(gateway.post(path, content=cut, headers=JSON), 400, "malformed_json")
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/webhook-endpoints", "/v1/admin/tenants", "/compare"])
-def test_another_content_type_is_415_and_names_the_right_one(gateway: Gateway, path: str) -> None:
+def test_wrong_content_type_is_415_and_names_the_right_one(gateway: Gateway, path: str) -> None:
     answer = gateway.post(path, content=b"a=b", headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert "application/json" in problem(answer, 415, "unsupported_media_type")["detail"]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/batches", "/detect", "/compare", "/v1/webhook-endpoints"])
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "zstd", "x-unknown"])
-def test_a_compressed_body_is_415_and_says_what_is_taken(gateway: Gateway, path: str, coding: str) -> None:
+def test_compressed_body_is_415_and_names_what_is_accepted(gateway: Gateway, path: str, coding: str) -> None:
     body = gzip.compress(json.dumps(job()).encode())
     answer = gateway.post(path, content=body, headers=JSON | {"Content-Encoding": coding})
     assert "Content-Encoding" in problem(answer, 415, "unsupported_media_type")["detail"]
@@ -76,11 +76,11 @@ def test_a_compressed_body_is_415_and_says_what_is_taken(gateway: Gateway, path:
 
 
 @pytest.mark.parametrize("coding", ["identity", "", "UTF-8", "Identity"])
-def test_a_coding_that_changes_nothing_is_ignored(gateway: Gateway, coding: str) -> None:
+def test_identity_encoding_is_ignored(gateway: Gateway, coding: str) -> None:
     assert gateway.post("/v1/jobs", json=job(), headers={"Content-Encoding": coding}).status_code == 202
 
 
-def test_a_job_with_every_optional_field_null_is_the_job_without_them(gateway: Gateway) -> None:
+def test_null_fields_equal_absent_fields(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     names = ("images", "reference", "metadata", "priority", "webhook")
     params = dict.fromkeys(FindParams.model_fields)
@@ -100,14 +100,14 @@ def test_a_job_with_every_optional_field_null_is_the_job_without_them(gateway: G
         ("/v1/admin/keys", {"tenant": "default", "scopes": ["jobs:read"]}, ("name", "expires_in"), 201),
     ],
 )  # fmt: skip
-def test_nulls_are_absent_in_every_body(
+def test_null_equals_absent_in_every_body(
     gateway: Gateway, path: str, body: dict[str, Any], names: tuple[str, ...], status: int
 ) -> None:
     answer = gateway.post(path, json=body | dict.fromkeys(names))
     assert answer.status_code == status, answer.json()
 
 
-def test_nulls_of_a_batch_item_are_absent(gateway: Gateway) -> None:
+def test_null_equals_absent_in_a_batch_item(gateway: Gateway) -> None:
     item = {"image": {"base64": B64, "url": None}, **dict.fromkeys(("operation", "reference", "params", "metadata"))}
     assert gateway.post("/v1/batches", json={"operation": "detect", "items": [item]}).status_code == 202
     gateway.worker.script = lambda _: faces(1)
@@ -115,7 +115,7 @@ def test_nulls_of_a_batch_item_are_absent(gateway: Gateway) -> None:
     assert gateway.post("/v1/batches", content=body + b"--b--", headers=FORM).status_code == 202
 
 
-def test_an_html_form_with_its_optional_fields_left_empty_is_taken(gateway: Gateway) -> None:
+def test_html_form_with_empty_optional_fields_is_accepted(gateway: Gateway) -> None:
     blank = b"".join(part(f'name="{name}"', b"") for name in ("params", "metadata", "priority", "webhook", "image_url"))
     body = blank + part('name="reference"; filename=""', b"") + form(image=JPEG)
     assert gateway.post("/v1/jobs", content=body, headers=FORM).status_code == 202
@@ -123,12 +123,12 @@ def test_an_html_form_with_its_optional_fields_left_empty_is_taken(gateway: Gate
     assert gateway.post("/v1/batches", content=body, headers=FORM).json()["total"] == 1
 
 
-def test_an_html_form_with_an_address_and_no_chosen_file_is_about_the_address(gateway: Gateway) -> None:
+def test_html_form_with_a_url_and_no_file_uses_the_url(gateway: Gateway) -> None:
     address = part('name="image"; filename=""', b"") + part('name="image_url"', b"https://photos.example.org/1.jpg")
     problem(gateway.post("/v1/jobs", content=address + form(), headers=FORM), 422, "image_urls_off")
 
 
-def test_a_classic_call_takes_blank_and_null_fields_and_ignores_others(gateway: Gateway) -> None:
+def test_classic_call_accepts_blank_and_null_and_ignores_unknown_fields(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(0)
     for more in (
         part('name="stored_embedding"', b""),
@@ -147,20 +147,20 @@ def test_a_classic_file_needs_no_filename(gateway: Gateway, path: str) -> None:
     assert gateway.post(path, content=body, headers=FORM).json()["num_faces"] == 1
 
 
-def test_a_null_reference_embedding_among_the_parameters_is_absent(gateway: Gateway) -> None:
+def test_null_reference_embedding_parameter_equals_absent(gateway: Gateway) -> None:
     body = job(operation="verify", reference={"embedding": {"vector": UNIT, "contract": None}})
     answer = gateway.post("/v1/jobs", json=body | {"params": {"reference_embedding": None}})
     assert answer.status_code == 202, answer.json()
 
 
-def test_a_job_in_json_with_a_byte_order_mark_is_taken(gateway: Gateway) -> None:
+def test_json_with_a_byte_order_mark_is_accepted(gateway: Gateway) -> None:
     answer = gateway.post("/v1/jobs", content=b"\xef\xbb\xbf" + json.dumps(job()).encode(), headers=JSON)
     assert answer.status_code == 202
     tenant = json.dumps({"id": "acme"}).encode("utf-8-sig")
     assert gateway.post("/v1/admin/tenants", content=tenant, headers=JSON).status_code == 201
 
 
-def test_base64_in_every_place_is_read_leniently(gateway: Gateway) -> None:
+def test_base64_is_decoded_leniently_everywhere(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(1)
     loose = "data:image/jpeg;base64," + base64.encodebytes(JPEG).decode()
     answers = [

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: what is accepted, and what is refused and why."""
+"""`/v1/jobs`: which submissions are accepted, and why others are rejected."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ def named(answer: httpx.Response, status: int = 422, code: str = "invalid_reques
     return [error["field"] for error in problem(answer, status, code)["errors"]]
 
 
-def test_a_job_is_answered_202_with_its_address(gateway: Gateway) -> None:
+def test_submission_returns_202_with_the_location(gateway: Gateway) -> None:
     answer = gateway.submit("detect", JPEG)
     job = answer.json()
     assert answer.status_code == 202
@@ -91,7 +91,7 @@ def test_a_finished_job_has_result_metrics_and_provenance(gateway: Gateway) -> N
     JobBody.model_validate(job)
 
 
-def test_a_failed_job_says_why(gateway: Gateway) -> None:
+def test_failed_job_has_its_error(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: JobFailure(code=ErrorCode.INVALID_IMAGE, detail="It cannot be decoded.")
     job = gateway.get(gateway.submit("detect", JPEG).headers["location"]).json()
     assert (job["status"], job["result"]) == ("failed", None)
@@ -105,7 +105,7 @@ def test_every_operation_is_accepted_in_json_too(gateway: Gateway) -> None:
         assert answer.status_code == 202, answer.json()
 
 
-def test_the_worker_gets_the_bytes_that_were_sent(gateway: Gateway) -> None:
+def test_worker_gets_the_submitted_bytes(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: verify(similarity=0.9, verified=True)
     gateway.post("/v1/jobs", json=body(operation="verify", reference={"base64": base64.b64encode(PNG).decode()}))
     files = {"image": ("a.jpg", JPEG), "reference": ("b.png", PNG)}
@@ -127,7 +127,7 @@ def test_a_reference_embedding_reaches_the_worker_and_is_not_echoed(gateway: Gat
     assert "-0.5" not in gateway.get(answer.headers["location"]).text
 
 
-def test_a_reference_embedding_is_accepted_as_a_result_gave_it(gateway: Gateway) -> None:
+def test_embedding_of_a_result_is_accepted_as_reference(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: verify(similarity=0.9, verified=True)
     recognisability = {"recognisable": False, "score": 0.1, "reasons": ["degraded"], "advice": "More light."}
     embedding = {"vector": UNIT, "length": 3.0, "contract": "contract-a", "recognisability": recognisability}
@@ -148,7 +148,7 @@ def test_the_result_is_kept_for_the_result_ttl(make_gateway: MakeGateway) -> Non
     assert gateway.ledger.ttls[job["id"]] == timedelta(hours=3)
 
 
-def test_the_bell_rings_once_for_each_job(gateway: Gateway) -> None:
+def test_doorbell_rings_once_per_job(gateway: Gateway) -> None:
     gateway.submit("detect", JPEG)
     gateway.submit("detect", JPEG)
     assert gateway.doorbell.rings == 2
@@ -171,13 +171,13 @@ def test_jobs_are_spread_over_the_shards(make_gateway: MakeGateway) -> None:
     ],
     ids=["empty", "text", "truncated", "animated gif", "bomb", "6 MB"],
 )
-def test_a_bad_image_is_refused_and_costs_no_job(gateway: Gateway, image: bytes, status: int, code: str) -> None:
+def test_invalid_image_is_rejected_and_creates_no_job(gateway: Gateway, image: bytes, status: int, code: str) -> None:
     problem(gateway.submit("detect", image), status, code)
     problem(gateway.post("/v1/jobs", json=body(image={"base64": base64.b64encode(image).decode()})), status, code)
     assert gateway.ledger.depth() == (0, 0)
 
 
-def test_a_bad_reference_is_named_as_the_reference(gateway: Gateway) -> None:
+def test_invalid_reference_is_reported_as_the_reference(gateway: Gateway) -> None:
     files = {"image": ("a.jpg", JPEG), "reference": ("b.jpg", JPEG[:-100])}
     answer = gateway.post("/v1/jobs", files=files, data={"operation": "verify"})
     assert problem(answer, 400, "invalid_image")["detail"].startswith("The reference: ")
@@ -190,14 +190,14 @@ def test_an_empty_reference_is_an_empty_image(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("operation", ["", "paint", "DETECT"])
-def test_an_unknown_operation_is_answered_with_the_known_ones(gateway: Gateway, operation: str) -> None:
+def test_unknown_operation_lists_the_known_ones(gateway: Gateway, operation: str) -> None:
     for answer in (gateway.submit(operation, JPEG), gateway.post("/v1/jobs", json=body(operation=operation))):
         errors = problem(answer, 422, "invalid_request")["errors"]
         assert [error["field"] for error in errors] == ["operation"]
         assert all(known in errors[0]["detail"] for known in SUBMITTABLE)
 
 
-def test_unknown_fields_are_named(gateway: Gateway) -> None:
+def test_unknown_fields_are_reported(gateway: Gateway) -> None:
     assert named(gateway.submit("detect", JPEG, colour="red")) == ["colour"]
     assert named(gateway.post("/v1/jobs", json=body(colour="red"))) == ["colour"]
     assert named(gateway.submit("detect", JPEG, params='{"colour": 1}')) == ["params.colour"]
@@ -208,7 +208,7 @@ def test_a_parameter_of_another_operation_is_unknown(gateway: Gateway) -> None:
     assert named(gateway.submit("detect", JPEG, params='{"skip_liveness": true}')) == ["params.skip_liveness"]
 
 
-def test_a_parameter_out_of_range_is_named(gateway: Gateway) -> None:
+def test_parameter_out_of_range_is_reported(gateway: Gateway) -> None:
     assert named(gateway.submit("detect", JPEG, params='{"det_threshold": 7}')) == ["params.det_threshold"]
 
 
@@ -222,14 +222,14 @@ def test_a_threshold_and_a_false_match_rate_exclude_each_other(gateway: Gateway)
     assert named(gateway.post("/v1/jobs", json=both)) == ["params.fmr"]
 
 
-def test_missing_parts_are_named(gateway: Gateway) -> None:
+def test_missing_fields_are_reported(gateway: Gateway) -> None:
     assert named(gateway.post("/v1/jobs", files={"reference": ("a", JPEG)}, data={"operation": "detect"})) == ["image"]
     assert named(gateway.post("/v1/jobs", files={"image": ("a", JPEG)})) == ["operation"]
     assert named(gateway.post("/v1/jobs", json={})) == ["operation"]
     assert named(gateway.post("/v1/jobs", json={"operation": "detect"})) == ["image"]
 
 
-def test_an_image_that_came_as_text_is_told_apart_from_a_missing_one(gateway: Gateway) -> None:
+def test_image_sent_as_text_is_not_reported_as_missing(gateway: Gateway) -> None:
     answer = gateway.post("/v1/jobs", files={"operation": (None, "detect"), "image": (None, "hello")})
     assert "not text" in problem(answer, 422, "invalid_request")["errors"][0]["detail"]
 
@@ -257,7 +257,7 @@ def test_verify_alone_takes_exactly_one_reference(gateway: Gateway, operation: s
     assert named(gateway.submit(operation, JPEG, **form)) == ["reference"]
 
 
-def test_the_embedding_has_one_place(gateway: Gateway) -> None:
+def test_reference_embedding_is_rejected_in_params(gateway: Gateway) -> None:
     params = json.dumps({"reference_embedding": {"vector": UNIT}})
     assert named(gateway.submit("verify", JPEG, params=params)) == ["params.reference_embedding"]
 
@@ -274,13 +274,13 @@ def test_a_vector_that_cannot_be_compared_is_an_invalid_embedding(gateway: Gatew
     problem(answer, 422, "invalid_embedding")
 
 
-def test_without_workers_any_length_is_accepted_and_left_to_the_job(gateway: Gateway) -> None:
+def test_without_workers_the_dimension_is_checked_by_the_job(gateway: Gateway) -> None:
     gateway.presence.workers = []
     reference = json.dumps({"embedding": {"vector": [1, 2, 3]}})
     assert gateway.submit("verify", JPEG, reference=reference).status_code == 202
 
 
-def test_images_by_url_are_said_to_be_off(gateway: Gateway) -> None:
+def test_images_by_url_are_reported_as_disabled(gateway: Gateway) -> None:
     answer = gateway.post("/v1/jobs", json=body(image={"url": "https://example.com/a.jpg"}))
     assert named(answer, 422, "image_urls_off") == ["image.url"]
     assert "example.com" not in answer.text
@@ -293,20 +293,20 @@ def test_images_by_url_are_said_to_be_off(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("text", ["not base64!", "data:image/jpeg," + B64, B64[:-1] + "ü"])
-def test_broken_base64_is_named(gateway: Gateway, text: str) -> None:
+def test_invalid_base64_is_reported(gateway: Gateway, text: str) -> None:
     assert named(gateway.post("/v1/jobs", json=body(image={"base64": text}))) == ["image.base64"]
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"{", b'{"operation": "detect",}', b"\xff\xfe", b"[" * 100_000, b'{"a": "\\ud800"}']
 )
-def test_broken_json_is_malformed(gateway: Gateway, raw: bytes) -> None:
+def test_invalid_json_is_malformed(gateway: Gateway, raw: bytes) -> None:
     answer = gateway.post("/v1/jobs", content=raw, headers={"Content-Type": "application/json; charset=utf-8"})
     problem(answer, 400, "malformed_json")
 
 
 @pytest.mark.parametrize("field", ["params", "metadata", "reference"])
-def test_broken_json_in_a_form_field_is_malformed_and_named(gateway: Gateway, field: str) -> None:
+def test_invalid_json_in_a_form_field_is_reported(gateway: Gateway, field: str) -> None:
     answer = gateway.submit("verify", JPEG, **{field: "{nope"})
     assert problem(answer, 400, "malformed_json")["detail"].startswith(field)
 
@@ -323,13 +323,13 @@ def test_metadata_is_kept_up_to_its_limit(gateway: Gateway) -> None:
     assert named(gateway.post("/v1/jobs", json=body(metadata=over))) == ["metadata"]
 
 
-def test_metadata_cannot_smuggle_in_what_is_no_json(gateway: Gateway) -> None:
+def test_metadata_rejects_non_json_values(gateway: Gateway) -> None:
     raw = json.dumps(body(metadata={"x": float("nan")}))
     answer = gateway.post("/v1/jobs", content=raw, headers={"Content-Type": "application/json"})
     assert named(answer) == ["metadata"]
 
 
-def test_a_body_that_is_no_object_is_invalid(gateway: Gateway) -> None:
+def test_body_that_is_not_an_object_is_invalid(gateway: Gateway) -> None:
     problem(gateway.post("/v1/jobs", json=[1, 2]), 422, "invalid_request")
 
 
@@ -344,13 +344,13 @@ def test_a_form_without_a_boundary_is_invalid(gateway: Gateway) -> None:
     assert "boundary" in problem(answer, 400, "malformed_form")["detail"]
 
 
-def test_a_full_queue_is_503_and_says_when_to_come_back(make_gateway: MakeGateway) -> None:
+def test_full_queue_is_503_with_retry_after(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(queue_limit=1)
     gateway.submit("detect", JPEG)
     problem(gateway.submit("detect", JPEG), 503, "queue_full")
 
 
-def test_a_store_that_is_away_is_503(gateway: Gateway) -> None:
+def test_unavailable_store_is_503(gateway: Gateway) -> None:
     gateway.ledger.broken = True
     problem(gateway.submit("detect", JPEG), 503, "store_unavailable")
     problem(gateway.get("/v1/jobs/job_00" + "0" * 32), 503, "store_unavailable")
@@ -368,11 +368,11 @@ def test_an_unknown_job_is_not_found(gateway: Gateway, job_id: str) -> None:
     problem(gateway.get(f"/v1/jobs/{job_id}"), 404, "job_not_found")
 
 
-def test_answers_about_jobs_are_not_cached(gateway: Gateway) -> None:
+def test_job_responses_are_not_cacheable(gateway: Gateway) -> None:
     assert gateway.submit("detect", JPEG).headers["cache-control"] == "no-store"
 
 
-def test_the_workers_contract_shows_in_the_provenance(gateway: Gateway) -> None:
+def test_provenance_has_the_contract_of_the_worker(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: faces(0)
     job = gateway.submit("detect", JPEG, prefer="wait=5").json()
     assert job["provenance"]["embedding_contract"] == WORKER.embedding_contract

@@ -1,4 +1,4 @@
-"""Submitting: checked, on record, rung for; in this order."""
+"""Submitting a job: check, store, ring the doorbell, in this order."""
 
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ def put(
     )
 
 
-def test_a_submitted_job_is_the_one_on_record() -> None:
+def test_submitted_job_is_the_stored_one() -> None:
     ledger = MemoryLedger()
     job = put(ledger, RecordingDoorbell())
     assert is_job_id(job.id)
@@ -33,7 +33,7 @@ def test_a_submitted_job_is_the_one_on_record() -> None:
     assert job.status is Status.QUEUED
 
 
-def test_the_bell_rings_only_after_the_job_is_on_record() -> None:
+def test_doorbell_rings_only_after_the_job_is_stored() -> None:
     ledger = MemoryLedger()
     depths: list[tuple[int, int]] = []
     doorbell = RecordingDoorbell(lambda: depths.append(ledger.depth()))
@@ -42,14 +42,14 @@ def test_the_bell_rings_only_after_the_job_is_on_record() -> None:
 
 
 @pytest.mark.parametrize(("image", "reference"), [(b"nonsense", b""), (JPEG, b"nonsense")])
-def test_a_refused_image_leaves_no_trace(image: bytes, reference: bytes) -> None:
+def test_rejected_image_leaves_no_trace(image: bytes, reference: bytes) -> None:
     ledger, doorbell = MemoryLedger(), RecordingDoorbell()
     with pytest.raises(ImageError):
         put(ledger, doorbell, image=image, reference=reference)
     assert (ledger.depth(), doorbell.rings) == ((0, 0), 0)
 
 
-def test_a_refused_job_rings_no_bell() -> None:
+def test_rejected_job_rings_no_doorbell() -> None:
     ledger, doorbell = MemoryLedger(), RecordingDoorbell()
     put(ledger, doorbell, limit=1)
     with pytest.raises(UnavailableError):
@@ -57,7 +57,7 @@ def test_a_refused_job_rings_no_bell() -> None:
     assert doorbell.rings == 1
 
 
-def test_parameters_that_were_not_given_and_have_no_default_are_left_out() -> None:
+def test_absent_parameters_without_default_are_omitted() -> None:
     assert put(MemoryLedger(), RecordingDoorbell()).params == {
         "full_size": False,
         "max_faces": 100,

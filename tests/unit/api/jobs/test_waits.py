@@ -1,4 +1,4 @@
-"""How long a caller of `/v1/jobs` waits: `Prefer: wait`, `?wait=`, and what ends a wait."""
+"""Waiting for a job with `Prefer: wait` and `?wait=`."""
 
 import time
 from datetime import timedelta
@@ -13,7 +13,7 @@ from tests.unit.api.pictures import JPEG
 from tests.unit.api.results import faces
 
 
-def test_prefer_wait_answers_200_with_the_finished_job(gateway: Gateway) -> None:
+def test_prefer_wait_returns_200_with_the_finished_job(gateway: Gateway) -> None:
     gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.05
     answer = gateway.submit("detect", JPEG, prefer="wait=10")
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
@@ -22,13 +22,13 @@ def test_prefer_wait_answers_200_with_the_finished_job(gateway: Gateway) -> None
     assert "retry-after" not in answer.headers
 
 
-def test_prefer_wait_answers_200_also_for_a_failed_job(gateway: Gateway) -> None:
+def test_prefer_wait_returns_200_for_a_failed_job(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: JobFailure(code=ErrorCode.MODEL_FAILURE, detail="Not finite.")
     answer = gateway.submit("detect", JPEG, prefer="wait=10")
     assert (answer.status_code, answer.json()["status"]) == (200, "failed")
 
 
-def test_prefer_wait_answers_202_when_time_is_up(gateway: Gateway) -> None:
+def test_prefer_wait_returns_202_when_time_is_up(gateway: Gateway) -> None:
     began = time.monotonic()
     answer = gateway.submit("detect", JPEG, prefer="wait=1")
     assert 0.9 < time.monotonic() - began < 60
@@ -47,13 +47,13 @@ def test_prefer_wait_zero_does_not_wait(gateway: Gateway) -> None:
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=0")
 
 
-def test_a_store_lost_during_the_wait_does_not_make_the_client_submit_twice(gateway: Gateway) -> None:
+def test_store_lost_during_the_wait_still_returns_202(gateway: Gateway) -> None:
     gateway.doorbell.answer = lambda: setattr(gateway.ledger, "broken", True)
     answer = gateway.submit("detect", JPEG, prefer="wait=5")
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
 
 
-def test_a_long_poll_answers_when_the_job_ends(gateway: Gateway) -> None:
+def test_long_poll_returns_when_the_job_ends(gateway: Gateway) -> None:
     gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.1
     address = gateway.submit("detect", JPEG).headers["location"]
     answer = gateway.get(f"{address}?wait=10")
@@ -61,7 +61,7 @@ def test_a_long_poll_answers_when_the_job_ends(gateway: Gateway) -> None:
     assert answer.headers["preference-applied"] == "wait=10"
 
 
-def test_a_long_poll_answers_200_with_the_job_as_it_is_when_time_is_up(gateway: Gateway) -> None:
+def test_long_poll_returns_the_current_job_when_time_is_up(gateway: Gateway) -> None:
     answer = gateway.get(gateway.submit("detect", JPEG).headers["location"], params={"wait": 1})
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
     assert answer.headers["retry-after"] == "1"

@@ -1,4 +1,4 @@
-"""Client tokens: good for one session and its time, and for nothing else."""
+"""Client tokens: valid for one session until they expire, and for nothing else."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ def refused(token: str, *, session_id: str = SESSION, now: float = NOW, secrets:
     return False
 
 
-def test_a_token_is_good_until_its_last_second_and_for_its_own_session() -> None:
+def test_token_is_valid_until_its_last_second_for_its_session() -> None:
     token = issue(SESSION, expires_at=NOW + 10, secrets=[SECRET])
     assert not refused(token)
     assert not refused(token, now=NOW + 10)
@@ -35,14 +35,14 @@ def test_a_token_is_good_until_its_last_second_and_for_its_own_session() -> None
     assert refused(token, session_id=new_session_id(shard=0, now_ms=1))
 
 
-def test_the_newest_secret_signs_and_all_are_taken() -> None:
+def test_newest_secret_signs_and_all_are_accepted() -> None:
     old = issue(SESSION, expires_at=NOW, secrets=[OTHER])
     assert not refused(old, secrets=(SECRET, OTHER))
     assert refused(old, secrets=(SECRET,))
     assert refused(issue(SESSION, expires_at=NOW, secrets=[SECRET, OTHER]), secrets=(OTHER,))
 
 
-def test_without_a_secret_nothing_is_signed_and_nothing_is_good() -> None:
+def test_without_a_secret_nothing_is_signed_or_accepted() -> None:
     with pytest.raises(RequestError) as off:
         issue(SESSION, expires_at=NOW, secrets=[])
     assert off.value.code is ErrorCode.SESSIONS_OFF
@@ -50,12 +50,12 @@ def test_without_a_secret_nothing_is_signed_and_nothing_is_good() -> None:
 
 
 def decoded(token: str) -> list[bytes]:
-    """The bytes of each segment: the last letter of a signature has two bits that carry nothing."""
+    """The decoded bytes of each segment: the last letter of a signature has two unused bits."""
     return [base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)) for segment in token.split(".")]
 
 
 @given(place=st.integers(0, 300), letter=st.sampled_from("aA0-_.=é\n"))
-def test_a_token_with_any_letter_changed_is_refused(place: int, letter: str) -> None:
+def test_changed_token_is_rejected(place: int, letter: str) -> None:
     token = issue(SESSION, expires_at=NOW, secrets=[SECRET])
     at = place % len(token)
     changed = token[:at] + letter + token[at + 1 :]
@@ -63,7 +63,7 @@ def test_a_token_with_any_letter_changed_is_refused(place: int, letter: str) -> 
 
 
 @given(st.text(max_size=150))
-def test_what_is_no_token_is_refused(text: str) -> None:
+def test_malformed_token_is_rejected(text: str) -> None:
     assert refused(text)
 
 
@@ -81,7 +81,7 @@ def unsigned(claims: dict[str, object]) -> str:
 CLAIMS: dict[str, object] = {"aud": AUDIENCE, "sub": SESSION, "exp": NOW}
 
 
-def test_a_later_end_cannot_be_written_into_a_token() -> None:
+def test_expiry_of_a_token_cannot_be_extended() -> None:
     head, _, signature = issue(SESSION, expires_at=NOW, secrets=[SECRET]).split(".")
     later = signed(CLAIMS | {"exp": NOW + 1000}, key=_key(OTHER)).split(".")[1]
     assert refused(f"{head}.{later}.{signature}", now=NOW + 1)
@@ -98,14 +98,14 @@ def test_a_later_end_cannot_be_written_into_a_token() -> None:
         pytest.param(signed({"aud": AUDIENCE, "sub": SESSION}), id="no end"),
     ],
 )
-def test_only_tokens_of_our_own_making_are_accepted(token: str) -> None:
+def test_foreign_tokens_are_rejected(token: str) -> None:
     assert not refused(signed(CLAIMS))
     assert refused(token)
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
-def test_another_algorithm_with_our_key_is_refused(algorithm: str) -> None:
+def test_other_algorithm_with_the_same_key_is_rejected(algorithm: str) -> None:
     assert refused(signed(CLAIMS, algorithm=algorithm))
 
 

@@ -1,4 +1,4 @@
-"""Whom a liveness session compares with whom: references and first frames, within one embedding contract."""
+"""Liveness sessions compare references and frames only within one embedding contract."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.unit.api.liveness.test_session_judge import PASSED, begun, failed
 from tests.unit.api.performing import Performance, ended, honest, session
 
 
-def test_the_person_of_the_reference_passes_and_another_fails() -> None:
+def test_only_the_person_of_the_reference_passes() -> None:
     right = Performance(session(Step.TURN_LEFT, reference=vector(3, 999)))
     right.show_all(honest(right.session.steps, Head(person=3)))
     assert ended(right) == PASSED
@@ -22,7 +22,7 @@ def test_the_person_of_the_reference_passes_and_another_fails() -> None:
 
 
 @pytest.mark.parametrize("reference", [[0.5] * 3])
-def test_a_reference_of_another_length_is_another_person(reference: list[float]) -> None:
+def test_reference_of_another_dimension_does_not_match(reference: list[float]) -> None:
     performance, head = Performance(session(Step.TURN_LEFT, reference=reference)), Head()
     for _ in range(3):
         performance.show(result(head := head.posed()))
@@ -48,7 +48,7 @@ def test_a_frame_of_another_contract_is_not_compared_with_the_first() -> None:
     assert ended(performance) == failed(Reason.EMBEDDING_CONTRACT_MISMATCH)
 
 
-def test_a_reference_without_contract_takes_that_of_the_first_face() -> None:
+def test_reference_without_contract_takes_that_of_the_first_face() -> None:
     performance, head = Performance(session(Step.TURN_LEFT, reference=vector(3, 999))), Head(person=3)
     performance.show(result(head))
     assert memory_of(performance.session).contract == CONTRACT

@@ -1,4 +1,4 @@
-"""A flat picture shows no parallax however it is held; a head does as soon as it turns."""
+"""A flat picture shows no parallax in any position; a head shows it as soon as it turns."""
 
 import math
 import random
@@ -18,7 +18,7 @@ small = st.floats(-8, 8)
 @given(
     yaw=st.floats(-60, 60), pitch=tilt, roll=st.floats(-180, 180), distance=st.floats(5, 12), begin=tilt, across=small
 )
-def test_however_a_picture_is_moved_its_nose_stays_in_its_plane(
+def test_nose_of_a_moved_picture_stays_in_its_plane(
     yaw: float, pitch: float, roll: float, distance: float, begin: float, across: float
 ) -> None:
     picture = Head(yaw=begin, depth=0.0, noise=0.0)
@@ -34,7 +34,7 @@ def test_however_a_picture_is_moved_its_nose_stays_in_its_plane(
 @given(
     turn=st.floats(TURN, 50), side=st.sampled_from([-1, 1]), begin=small, pitch=small, roll=tilt, down=st.floats(-1, 1)
 )
-def test_a_head_that_turns_takes_its_nose_out_of_the_plane_to_the_side_it_turns_to(
+def test_nose_of_a_turning_head_leaves_the_plane_to_that_side(
     turn: float, side: int, begin: float, pitch: float, roll: float, down: float
 ) -> None:
     head = Head(yaw=begin, noise=0.0)
@@ -44,7 +44,7 @@ def test_a_head_that_turns_takes_its_nose_out_of_the_plane_to_the_side_it_turns_
     assert math.copysign(1, moved.across) == side
 
 
-def test_points_that_are_off_by_a_hundredth_and_a_half_of_the_eyes_distance_make_no_turn_of_a_picture() -> None:
+def test_landmark_errors_do_not_turn_a_picture() -> None:
     dice = random.Random(1)  # noqa: S311 - angles
     eyes = math.dist(*points(Head(noise=0.0))[:2])
     seen = []
@@ -59,9 +59,7 @@ def test_points_that_are_off_by_a_hundredth_and_a_half_of_the_eyes_distance_make
 
 
 @given(roll=st.floats(-180, 180), growth=st.floats(0.5, 2), across=st.floats(-1, 1))
-def test_what_is_only_shifted_scaled_and_rolled_has_neither_moved_nor_narrowed(
-    roll: float, growth: float, across: float
-) -> None:
+def test_shift_scale_and_roll_are_no_movement(roll: float, growth: float, across: float) -> None:
     before = points(Head(noise=0.0))
     turn = math.radians(roll)
     after = [
@@ -86,7 +84,7 @@ def test_looking_up_lifts_the_nose_and_looking_down_lowers_it() -> None:
     assert down.down > 0.1
 
 
-def test_nothing_is_said_where_the_points_lie_in_one_line_or_in_one_place() -> None:
+def test_degenerate_landmarks_give_no_movement() -> None:
     whole = points(Head(noise=0.0))
     line = [(float(x), 0.0) for x in range(5)]
     assert motion(whole, line) is None
@@ -95,7 +93,7 @@ def test_nothing_is_said_where_the_points_lie_in_one_line_or_in_one_place() -> N
     assert nose_offset([(1.0, 1.0)] * 5) is None
 
 
-def test_the_nose_of_a_face_that_looks_straight_is_on_its_line_whatever_the_roll() -> None:
+def test_nose_of_a_straight_face_is_on_the_midline_at_any_roll() -> None:
     assert nose_offset(points(Head(noise=0.0, roll=30))) == pytest.approx(0, abs=0.01)
     to_the_right = nose_offset(points(Head(noise=0.0, yaw=30)))
     assert to_the_right is not None

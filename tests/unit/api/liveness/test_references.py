@@ -1,4 +1,4 @@
-"""References of liveness sessions: embedded at once, not kept, and compared only within their contract."""
+"""References of liveness sessions: embedded immediately, not stored, compared only within their contract."""
 
 import base64
 from dataclasses import replace
@@ -20,7 +20,7 @@ def gateway(make_gateway: MakeGateway) -> Gateway:
     return make_gateway(session_secrets=SECRET)
 
 
-def test_a_reference_image_is_embedded_at_once_and_not_kept(gateway: Gateway) -> None:
+def test_reference_image_is_embedded_immediately_and_not_stored(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: result(Head(person=3)).model_dump(mode="json")
     body = opened(gateway, reference={"base64": base64.b64encode(JPEG).decode()})
     assert gateway.ledger.records == {}
@@ -34,7 +34,7 @@ def test_a_reference_image_is_embedded_at_once_and_not_kept(gateway: Gateway) ->
 @pytest.mark.parametrize(
     "outcome", [None, JobFailure(ErrorCode.MODEL_FAILURE, "The model failed.", retryable=True)], ids=["late", "failed"]
 )
-def test_a_reference_that_was_not_analysed_leaves_no_job(make_gateway: MakeGateway, outcome: JobFailure | None) -> None:
+def test_reference_that_was_not_analyzed_leaves_no_job(make_gateway: MakeGateway, outcome: JobFailure | None) -> None:
     gateway = make_gateway(session_secrets=SECRET, sync_timeout=0.2)
     gateway.worker.script = None if outcome is None else lambda _: outcome
     answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
@@ -48,7 +48,7 @@ def test_a_reference_image_must_show_one_face(gateway: Gateway) -> None:
     assert problem(answer, 422, "invalid_request")["errors"][0]["field"] == "reference.base64"
 
 
-def test_a_reference_image_must_show_a_face_that_can_be_recognised(gateway: Gateway) -> None:
+def test_reference_image_must_show_a_recognizable_face(gateway: Gateway) -> None:
     dark = Recognisability(recognisable=False, score=0.2, reasons=["degraded"], advice="Find better light.")
     gateway.worker.script = lambda _: result(Head(), recognisability=dark).model_dump(mode="json")
     answer = gateway.post(PATH, json={"reference": {"base64": base64.b64encode(JPEG).decode()}})
@@ -58,7 +58,7 @@ def test_a_reference_image_must_show_a_face_that_can_be_recognised(gateway: Gate
     assert gateway.ledger.records == {}
 
 
-def test_a_reference_embedding_must_be_of_a_face_that_can_be_recognised(gateway: Gateway) -> None:
+def test_reference_embedding_must_be_recognizable(gateway: Gateway) -> None:
     gateway.presence.workers = [replace(WORKER, embedding_size=64)]
     embedding = {"vector": vector(3, 1), "length": 3.0, "contract": WORKER.embedding_contract}
     dark = {"recognisable": False, "reasons": ["degraded"], "advice": "Find better light."}
@@ -78,7 +78,7 @@ def test_a_reference_embedding_must_fit_the_models(gateway: Gateway) -> None:
     problem(other, 422, "embedding_contract_mismatch")
 
 
-def test_a_reference_given_while_no_worker_lives_is_checked_at_the_first_frame(gateway: Gateway) -> None:
+def test_reference_without_workers_is_checked_at_the_first_frame(gateway: Gateway) -> None:
     gateway.presence.workers = []
     embedding = {"vector": vector(3, 1), "contract": "another"}
     client = Client(gateway, opened(gateway, reference={"embedding": embedding}))
@@ -86,14 +86,14 @@ def test_a_reference_given_while_no_worker_lives_is_checked_at_the_first_frame(g
     assert (told["status"], told["reason"]) == ("failed", "embedding_contract_mismatch")
 
 
-def test_a_reference_image_keeps_the_contract_of_its_worker(gateway: Gateway) -> None:
+def test_reference_image_keeps_the_contract_of_its_worker(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: result(Head(person=3), contract="another").model_dump(mode="json")
     client = Client(gateway, opened(gateway, reference={"base64": base64.b64encode(JPEG).decode()}))
     told = client.shows(result(Head(person=3)))
     assert (told["status"], told["reason"]) == ("failed", "embedding_contract_mismatch")
 
 
-def test_one_of_two_contracts_side_by_side_is_never_compared_with_the_other(gateway: Gateway) -> None:
+def test_different_contracts_are_never_compared(gateway: Gateway) -> None:
     one = replace(WORKER, embedding_size=64)
     gateway.presence.workers = [one, replace(one, worker="worker-2", embedding_contract="another")]
     embedding = {"vector": vector(3, 1), "contract": "another"}

@@ -1,4 +1,4 @@
-"""`/v1/liveness-sessions`: opened by a server, answered frame by frame by a client with a token."""
+"""`/v1/liveness-sessions`: opened by a server, then driven frame by frame by a client with a token."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -40,7 +40,7 @@ class Client:
         headers: dict[str, str] | None = None,
         fields: dict[str, str] | None = None,
     ) -> httpx.Response:
-        """One more picture."""
+        """Post the next image."""
         self.sequence += 1
         form = {"sequence": str(self.sequence), "taken_at": str(self.sequence * 5.0), **(fields or {})}
         return self.gateway.post(
@@ -51,7 +51,7 @@ class Client:
         )
 
     def shows(self, seen: FrameResult | JobFailure) -> dict[str, Any]:
-        """One more picture, which a worker sees so."""
+        """Post the next image, for which the worker returns this result."""
         self.gateway.worker.script = lambda _claim: (
             seen if isinstance(seen, JobFailure) else seen.model_dump(mode="json")
         )
@@ -66,7 +66,7 @@ class Client:
 
 
 def picture(number: int) -> bytes:
-    """A JPEG like no other."""
+    """A unique JPEG."""
     comment = f"picture {number}".encode()
     return JPEG[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + JPEG[2:]
 
@@ -110,7 +110,7 @@ def test_a_session_is_opened_with_a_challenge_a_token_and_deadlines(gateway: Gat
     assert "client_token" not in gateway.get(body["urls"]["self"]).json()
 
 
-def test_an_empty_body_asks_for_the_usual(gateway: Gateway) -> None:
+def test_empty_body_uses_the_defaults(gateway: Gateway) -> None:
     answer = gateway.post(PATH)
     assert (answer.status_code, len(answer.json()["steps"])) == (201, 5)
 
@@ -132,7 +132,7 @@ def test_an_empty_body_asks_for_the_usual(gateway: Gateway) -> None:
         ({"metadata": {"long": "x" * 3000}}, "metadata"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_with_the_field(gateway: Gateway, asked: dict[str, Any], field: str) -> None:
+def test_invalid_option_is_reported_with_its_field(gateway: Gateway, asked: dict[str, Any], field: str) -> None:
     errors = problem(gateway.post(PATH, json=asked), 422, "invalid_request")["errors"]
     assert errors[0]["field"] == field
     assert gateway.ledger.sessions.kept == {}
@@ -145,12 +145,12 @@ def test_without_a_secret_sessions_are_off(make_gateway: MakeGateway) -> None:
     problem(gateway.get(f"{PATH}/{new_session_id(shard=0, now_ms=1)}", headers=token), 401, "client_token_invalid")
 
 
-def test_another_content_type_and_broken_json_are_refused(gateway: Gateway) -> None:
+def test_wrong_content_type_and_invalid_json_are_rejected(gateway: Gateway) -> None:
     problem(gateway.post(PATH, data={"movements": "3"}), 415, "unsupported_media_type")
     problem(gateway.post(PATH, content=b"{", headers={"Content-Type": "application/json"}), 400, "malformed_json")
 
 
-def test_a_blink_is_asked_for_only_where_every_worker_reads_eyes(gateway: Gateway) -> None:
+def test_blink_requires_an_eye_model_on_every_worker(gateway: Gateway) -> None:
     asked = {"kinds": ["turn_left", "blink"]}
     assert problem(gateway.post(PATH, json=asked), 422, "invalid_request")["errors"][0]["field"] == "kinds"
     gateway.presence.workers = [replace(WORKER, attributes=("pose", "eyes"))]
@@ -160,7 +160,7 @@ def test_a_blink_is_asked_for_only_where_every_worker_reads_eyes(gateway: Gatewa
 # --- the client's side --------------------------------------------------------------------------------------------
 
 
-def test_a_willing_person_passes_and_the_server_reads_the_evidence(gateway: Gateway, client: Client) -> None:
+def test_cooperative_person_passes_and_the_server_reads_the_evidence(gateway: Gateway, client: Client) -> None:
     told: dict[str, Any] = client.read()
     assert (told["step"], told["number"], told["of"], told["look_straight_first"]) == ("look_straight", 0, 4, False)
     for seen in performance(gateway, client):
@@ -177,7 +177,7 @@ def test_a_willing_person_passes_and_the_server_reads_the_evidence(gateway: Gate
     assert gateway.ledger.records == {}, "no job of a frame is left"
 
 
-def test_a_frame_goes_before_everything_of_less_priority_and_no_list_shows_it(gateway: Gateway, client: Client) -> None:
+def test_frame_has_high_priority_and_is_in_no_list(gateway: Gateway, client: Client) -> None:
     seen: list[Claim] = []
 
     def work(claim: Claim) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def test_a_frame_goes_before_everything_of_less_priority_and_no_list_shows_it(ga
     assert gateway.get("/v1/jobs").json()["jobs"] == []
 
 
-def test_the_client_sees_one_step_at_a_time_and_no_numbers(gateway: Gateway, client: Client) -> None:
+def test_client_sees_one_step_at_a_time_and_no_measurements(gateway: Gateway, client: Client) -> None:
     told = client.shows(result(Head()))
     assert set(told) == {
         "id", "status", "reason", "step", "look_straight_first", "number", "of", "hint", "ends_at", "step_ends_at",
@@ -230,7 +230,7 @@ def test_each_cheat_fails_with_its_reason(gateway: Gateway, client: Client, reas
     assert "missed" in {each["status"] for each in body["steps"]}
 
 
-def test_a_replayed_frame_fails_before_it_is_analysed(gateway: Gateway, client: Client) -> None:
+def test_replayed_frame_fails_before_analysis(gateway: Gateway, client: Client) -> None:
     client.shows(result(Head()))
     client.shows(result(Head().posed()))
     answer = client.post(picture(1))
@@ -239,7 +239,7 @@ def test_a_replayed_frame_fails_before_it_is_analysed(gateway: Gateway, client: 
 
 
 @pytest.mark.parametrize("fields", [{"sequence": "0"}, {"taken_at": "0.5"}])
-def test_a_frame_that_goes_back_is_out_of_order(client: Client, fields: dict[str, str]) -> None:
+def test_frame_that_goes_back_is_out_of_order(client: Client, fields: dict[str, str]) -> None:
     client.shows(result(Head()))
     assert client.post(fields=fields).json()["reason"] == "out_of_order"
 
@@ -250,7 +250,7 @@ def test_a_late_frame_fails_with_its_reason(gateway: Gateway, client: Client) ->
     assert client.post().json()["reason"] == "late_frame"
 
 
-def test_a_session_whose_time_is_over_has_expired(gateway: Gateway, client: Client) -> None:
+def test_session_expires_at_its_time_limit(gateway: Gateway, client: Client) -> None:
     gateway.ledger.now += 121
     answer = client.post()
     assert (answer.json()["status"], answer.json()["reason"]) == ("expired", "session_timeout")
@@ -264,7 +264,7 @@ def test_the_same_frame_sent_twice_is_one_request(gateway: Gateway, client: Clie
     assert gateway.ledger.sessions.kept[first["id"]].frames == 1
 
 
-def test_one_frame_is_in_work_at_a_time_and_its_answer_may_be_read_later(make_gateway: MakeGateway) -> None:
+def test_only_one_frame_is_analyzed_at_a_time(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(session_secrets=SECRET, sync_timeout=0.2)
     client = Client(gateway, opened(gateway))
     gateway.worker.script = None
@@ -320,7 +320,7 @@ def test_invalid_numbers_are_refused(client: Client, fields: dict[str, str]) -> 
     assert error["field"] == next(iter(fields))
 
 
-def test_a_full_queue_takes_no_frame_and_ends_nothing(make_gateway: MakeGateway) -> None:
+def test_full_queue_rejects_a_frame_and_ends_nothing(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(session_secrets=SECRET, queue_limit=1)
     client = Client(gateway, opened(gateway))
     gateway.post("/v1/jobs", files={"image": JPEG}, data={"operation": "detect"})
@@ -331,7 +331,7 @@ def test_a_full_queue_takes_no_frame_and_ends_nothing(make_gateway: MakeGateway)
 # --- the token ----------------------------------------------------------------------------------------------------
 
 
-def test_a_token_opens_its_own_session_alone(gateway: Gateway, client: Client) -> None:
+def test_token_is_valid_only_for_its_own_session(gateway: Gateway, client: Client) -> None:
     other = opened(gateway)
     problem(client.post(headers={}), 401, "client_token_invalid")
     problem(client.post(headers={"Session-Token": other["client_token"]}), 401, "client_token_invalid")
@@ -344,13 +344,13 @@ def test_a_token_opens_its_own_session_alone(gateway: Gateway, client: Client) -
 
 
 @pytest.mark.parametrize("name", ["nonsense", "live_x", "live_" + "0" * 34, "job_" + "0" * 34])
-def test_a_session_that_is_not_there_is_404(gateway: Gateway, name: str) -> None:
+def test_unknown_session_is_404(gateway: Gateway, name: str) -> None:
     problem(gateway.get(f"{PATH}/{name}"), 404, "session_not_found")
     problem(gateway.request("DELETE", f"{PATH}/{name}"), 404, "session_not_found")
     problem(gateway.post(f"{PATH}/{name}/cancel"), 404, "session_not_found")
 
 
-def test_a_wait_is_over_with_the_session(gateway: Gateway, client: Client) -> None:
+def test_wait_ends_with_the_session(gateway: Gateway, client: Client) -> None:
     running = gateway.get(f"{client.path}?wait=0")
     assert (running.headers["retry-after"], running.headers["preference-applied"]) == ("1", "wait=0")
     gateway.ledger.sessions.cancel(client.path.rpartition("/")[2])
@@ -359,7 +359,7 @@ def test_a_wait_is_over_with_the_session(gateway: Gateway, client: Client) -> No
     assert "retry-after" not in ended.headers
 
 
-def test_a_cancel_is_answered_again_and_changes_no_other_end(gateway: Gateway, client: Client) -> None:
+def test_repeated_cancel_succeeds_and_changes_no_other_end(gateway: Gateway, client: Client) -> None:
     for _ in range(2):
         answer = gateway.post(f"{client.path}/cancel")
         assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
@@ -370,7 +370,7 @@ def test_a_cancel_is_answered_again_and_changes_no_other_end(gateway: Gateway, c
     problem(gateway.post(f"{other.path}/cancel"), 409, "session_ended")
 
 
-def test_a_session_is_erased_in_any_state(gateway: Gateway, client: Client) -> None:
+def test_session_can_be_deleted_in_any_state(gateway: Gateway, client: Client) -> None:
     client.shows(result(Head()))
     assert gateway.request("DELETE", client.path).status_code == 204
     problem(gateway.get(client.path), 404, "session_not_found")

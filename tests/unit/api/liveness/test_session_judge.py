@@ -1,4 +1,4 @@
-"""The state machine of liveness sessions: a willing person passes, and each kind of cheat fails with its reason."""
+"""The liveness state machine: a cooperative person passes, and each kind of fraud fails with its reason."""
 
 import json
 import random
@@ -32,7 +32,7 @@ def failed(reason: Reason) -> tuple[SessionStatus, Reason]:
 
 
 def begun(*steps: Step, head: Head | None = None) -> tuple[Performance, Head]:
-    """A session whose first look straight was seen."""
+    """A session that has completed its first straight look."""
     performance, head = Performance(session(*steps)), head or Head()
     performance.show(result(head))
     assert performance.shown == [Step.LOOK_STRAIGHT]
@@ -48,7 +48,7 @@ def without_liveness(seen: FrameResult) -> FrameResult:
 
 
 @given(steps=challenges, person=st.integers(0, 50), distance=st.floats(7.5, 9), yaw=st.floats(-8, 8))
-def test_a_willing_person_passes_every_challenge(
+def test_cooperative_person_passes_every_challenge(
     steps: tuple[Step, ...], person: int, distance: float, yaw: float
 ) -> None:
     performance = Performance(session(*steps))
@@ -58,14 +58,14 @@ def test_a_willing_person_passes_every_challenge(
 
 
 @given(steps=challenges)
-def test_a_pack_without_models_of_pose_judges_by_the_five_points(steps: tuple[Step, ...]) -> None:
+def test_pack_without_pose_model_uses_the_landmarks(steps: tuple[Step, ...]) -> None:
     assume(Step.BLINK not in steps)
     performance = Performance(session(*steps))
     performance.show_all(honest(performance.session.steps, Head(noise=0.1), posed=False))
     assert ended(performance) == PASSED
 
 
-def test_each_step_says_what_showed_it_and_with_which_limits() -> None:
+def test_each_step_has_its_evidence_with_limits() -> None:
     performance = Performance(session(Step.TURN_LEFT))
     performance.show_all(honest(performance.session.steps, Head()))
     first, turn, last = progress_of(performance.session).done
@@ -79,7 +79,7 @@ def test_each_step_says_what_showed_it_and_with_which_limits() -> None:
     assert all(each.passed for one in (first, turn, last) for each in one.evidence)
 
 
-def test_nothing_of_a_face_is_in_what_is_kept() -> None:
+def test_no_biometric_data_is_kept() -> None:
     performance = Performance(session(Step.TURN_LEFT))
     performance.show_all(honest(performance.session.steps, Head()))
     kept = performance.session.progress
@@ -100,7 +100,7 @@ def test_nothing_of_a_face_is_in_what_is_kept() -> None:
     ),
     steps=challenges,
 )  # fmt: skip
-def test_a_photo_never_passes_however_it_is_held_and_whatever_the_model_of_pose_reads(
+def test_photo_never_passes_in_any_position_or_pose_reading(
     data: list[tuple[float, float, float, float, float]], steps: tuple[Step, ...]
 ) -> None:
     performance = Performance(session(*steps))
@@ -115,7 +115,7 @@ def test_a_photo_never_passes_however_it_is_held_and_whatever_the_model_of_pose_
 
 
 @pytest.mark.parametrize("looks", [None, 3.0, 40.0])
-def test_a_photo_that_is_turned_by_hand_fails_as_flat(looks: float | None) -> None:
+def test_photo_turned_by_hand_fails_as_flat(looks: float | None) -> None:
     performance, photo = begun(Step.TURN_LEFT, head=Head(depth=0.0))
     for yaw in (15, 30, 45, 50, 52):
         photo = photo.posed(yaw=float(yaw), across=yaw / 100)
@@ -127,23 +127,23 @@ def test_a_photo_that_is_turned_by_hand_fails_as_flat(looks: float | None) -> No
     assert (parallax.name, parallax.limit, parallax.passed) == ("parallax", ">= 0.12", False)
 
 
-def test_a_photo_that_is_shown_still_never_gets_on() -> None:
+def test_photo_held_still_never_advances() -> None:
     performance, photo = begun(Step.TURN_LEFT, head=Head(depth=0.0))
     for _ in range(20):
         photo = photo.posed()
         performance.show(result(photo))
-    assert performance.session.status is SessionStatus.RUNNING  # until its step's time is over
+    assert performance.session.status is SessionStatus.RUNNING  # until its step times out
     assert performance.shown == [Step.LOOK_STRAIGHT]
 
 
-def test_a_frozen_picture_fails_as_still() -> None:
+def test_frozen_image_fails_as_still() -> None:
     performance, head = begun(Step.TURN_LEFT)
     for _ in range(4):
         performance.show(result(head))
     assert ended(performance) == failed(Reason.STILL_PICTURE)
 
 
-def test_a_print_that_the_passive_model_sees_fails_as_not_live() -> None:
+def test_print_detected_by_the_passive_model_fails_as_not_live() -> None:
     performance = Performance(session(Step.TURN_LEFT))
     head = Head(live=0.1)
     for _ in range(3):
@@ -153,7 +153,7 @@ def test_a_print_that_the_passive_model_sees_fails_as_not_live() -> None:
     assert [each.name for each in progress_of(performance.session).refused] == ["liveness"]
 
 
-def test_the_last_look_must_be_live_too() -> None:
+def test_last_straight_look_must_be_live() -> None:
     performance, head = begun(Step.TURN_LEFT)
     performance.show(result(head := head.posed(yaw=35.0)))
     assert performance.shown == [Step.LOOK_STRAIGHT, Step.TURN_LEFT]
@@ -162,7 +162,7 @@ def test_the_last_look_must_be_live_too() -> None:
     assert ended(performance) == failed(Reason.NOT_LIVE)
 
 
-def test_an_unsure_reading_is_no_start_and_no_end() -> None:
+def test_uncertain_liveness_completes_no_step() -> None:
     performance = Performance(session(Step.TURN_LEFT))
     head = Head(live=0.4)
     for _ in range(10):
@@ -170,7 +170,7 @@ def test_an_unsure_reading_is_no_start_and_no_end() -> None:
     assert (performance.shown, progress_of(performance.session).hint) == ([], "better_light")
 
 
-def test_a_face_whose_liveness_could_not_be_read_starts_nothing() -> None:
+def test_face_without_a_liveness_reading_completes_no_step() -> None:
     performance, head = Performance(session(Step.TURN_LEFT)), Head()
     for _ in range(5):
         performance.show(without_liveness(result(head := head.posed())))
@@ -180,7 +180,7 @@ def test_a_face_whose_liveness_could_not_be_read_starts_nothing() -> None:
 # --- who, when, in which order ------------------------------------------------------------------------------------
 
 
-def test_a_replayed_frame_fails_even_when_it_was_saved_again() -> None:
+def test_replayed_frame_fails_even_if_saved_again() -> None:
     performance, head = begun(Step.TURN_LEFT, Step.TURN_RIGHT)
     first = result(head)
     performance.show(result(head.posed(yaw=35.0)))
@@ -191,7 +191,7 @@ def test_a_replayed_frame_fails_even_when_it_was_saved_again() -> None:
 
 
 @pytest.mark.parametrize("yaw", [0.0, 35.0])
-def test_a_swapped_person_fails_and_moves_nothing_on(yaw: float) -> None:
+def test_swapped_person_fails_and_completes_no_step(yaw: float) -> None:
     performance, head = begun(Step.TURN_LEFT)
     performance.show(result(other := head.posed(person=1, yaw=yaw)))
     assert performance.shown == [Step.LOOK_STRAIGHT]
@@ -203,7 +203,7 @@ def test_a_swapped_person_fails_and_moves_nothing_on(yaw: float) -> None:
 
 @pytest.mark.parametrize("asked", [Step.TURN_LEFT, Step.TURN_RIGHT, Step.LOOK_UP, Step.COME_CLOSER, Step.BLINK])
 @pytest.mark.parametrize("done", [Step.TURN_LEFT, Step.TURN_RIGHT, Step.LOOK_UP])
-def test_the_wrong_movement_fails(asked: Step, done: Step) -> None:
+def test_wrong_movement_fails(asked: Step, done: Step) -> None:
     performance, head = begun(asked, Step.TURN_LEFT if asked is not Step.TURN_LEFT else Step.TURN_RIGHT)
     performance.show(result(head.posed(**POSES[done])))
     if asked is done:
@@ -212,7 +212,7 @@ def test_the_wrong_movement_fails(asked: Step, done: Step) -> None:
         assert ended(performance) == failed(Reason.WRONG_STEP)
 
 
-def test_a_movement_that_is_kept_up_is_not_the_next_one() -> None:
+def test_held_movement_does_not_count_as_the_next_one() -> None:
     performance, head = begun(Step.TURN_LEFT, Step.TURN_RIGHT)
     performance.show(result(head := head.posed(yaw=35.0)))
     performance.show(result(head := head.posed(yaw=36.0)))
@@ -223,7 +223,7 @@ def test_a_movement_that_is_kept_up_is_not_the_next_one() -> None:
     assert performance.shown == [Step.LOOK_STRAIGHT, Step.TURN_LEFT, Step.TURN_RIGHT]
 
 
-def test_one_frame_with_shut_eyes_is_no_blink() -> None:
+def test_single_frame_with_shut_eyes_is_not_a_blink() -> None:
     performance, head = begun(Step.BLINK, Step.TURN_LEFT)
     performance.show(result(head := head.posed(eyes=0.1)))
     performance.show(result(head := head.posed(eyes=0.9)))
@@ -233,7 +233,7 @@ def test_one_frame_with_shut_eyes_is_no_blink() -> None:
     assert performance.shown == [Step.LOOK_STRAIGHT, Step.BLINK]
 
 
-def test_a_frame_that_was_taken_long_before_it_came_is_late() -> None:
+def test_frame_taken_long_before_arrival_is_late() -> None:
     performance, head = begun(Step.TURN_LEFT)
     performance.show(result(head := head.posed()), lag=4.0)
     assert performance.session.status is SessionStatus.RUNNING
@@ -248,9 +248,7 @@ def test_a_client_whose_clock_runs_ahead_is_out_of_order() -> None:
 
 
 @given(sequence=st.integers(0, 10), taken_at=st.floats(0, 200), digest=st.sampled_from(["d1", "d2", "new"]))
-def test_before_it_is_analysed_a_frame_is_refused_where_it_was_seen_or_goes_back(
-    sequence: int, taken_at: float, digest: str
-) -> None:
+def test_replayed_or_out_of_order_frame_is_refused_before_analysis(sequence: int, taken_at: float, digest: str) -> None:
     performance, head = begun(Step.TURN_LEFT)
     performance.show(result(head.posed()))
     memory = memory_of(performance.session)
@@ -263,7 +261,7 @@ def test_before_it_is_analysed_a_frame_is_refused_where_it_was_seen_or_goes_back
         assert reason is None
 
 
-def test_the_last_frame_sent_twice_is_one_request() -> None:
+def test_last_frame_sent_twice_is_one_request() -> None:
     performance, _ = begun(Step.TURN_LEFT)
     assert is_repeat(performance.session, digest="d1", sequence=1)
     assert not is_repeat(performance.session, digest="d1", sequence=2)
@@ -276,7 +274,7 @@ def test_the_last_frame_sent_twice_is_one_request() -> None:
 # --- unreadable frames --------------------------------------------------------------------------------------------
 
 
-def test_several_faces_in_a_row_fail_and_one_unlucky_frame_does_not() -> None:
+def test_several_faces_fail_only_in_consecutive_frames() -> None:
     performance, head = begun(Step.TURN_LEFT)
     for _ in range(2):
         performance.show(result(head, faces=2))
@@ -286,7 +284,7 @@ def test_several_faces_in_a_row_fail_and_one_unlucky_frame_does_not() -> None:
     assert ended(performance) == failed(Reason.SEVERAL_FACES)
 
 
-def test_a_face_that_is_gone_for_too_long_fails_but_only_once_it_was_there() -> None:
+def test_face_that_disappears_for_too_long_fails() -> None:
     waiting = Performance(session(Step.TURN_LEFT))
     for _ in range(20):
         waiting.show(result(None))
@@ -298,7 +296,7 @@ def test_a_face_that_is_gone_for_too_long_fails_but_only_once_it_was_there() -> 
     assert ended(performance) == failed(Reason.NO_FACE)
 
 
-def test_frames_that_cannot_be_analysed_fail_in_a_row() -> None:
+def test_consecutive_failed_analyses_fail_the_session() -> None:
     performance, head = begun(Step.TURN_LEFT)
     performance.show(None)
     performance.show(None)
@@ -308,7 +306,7 @@ def test_frames_that_cannot_be_analysed_fail_in_a_row() -> None:
     assert ended(performance) == failed(Reason.NOT_ANALYZED)
 
 
-def test_unrecognizable_faces_are_refused_with_a_hint_and_end_the_session_in_a_row() -> None:
+def test_consecutive_unrecognizable_faces_fail_the_session() -> None:
     performance, head = begun(Step.TURN_LEFT)
     for _ in range(19):
         performance.show(result(head := head.posed(), recognisability=DARK))
@@ -324,7 +322,7 @@ def test_unrecognizable_faces_are_refused_with_a_hint_and_end_the_session_in_a_r
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_an_unrecognizable_face_is_neither_the_anchor_nor_a_step(*, turned: bool) -> None:
+def test_unrecognizable_face_is_neither_anchor_nor_step(*, turned: bool) -> None:
     performance = Performance(session(Step.TURN_LEFT))
     head = Head()
     if turned:
@@ -336,7 +334,7 @@ def test_an_unrecognizable_face_is_neither_the_anchor_nor_a_step(*, turned: bool
     assert len(performance.shown) == (2 if turned else 1)
 
 
-def test_a_blurred_frame_of_a_stranger_is_not_called_another_person() -> None:
+def test_blurred_frame_is_not_reported_as_another_person() -> None:
     performance, head = begun(Step.TURN_LEFT)
     for _ in range(3):
         performance.show(result(head := head.posed(person=7), recognisability=DARK))
@@ -351,7 +349,7 @@ def test_a_blurred_frame_of_a_stranger_is_not_called_another_person() -> None:
         (Head(distance=3.5), "too_close"),
     ],
 )
-def test_the_first_frame_waits_until_it_is_good_to_compare_with(head: Head, hint: str) -> None:
+def test_first_frame_must_be_suitable_for_comparison(head: Head, hint: str) -> None:
     performance = Performance(session(Step.TURN_LEFT, Step.COME_CLOSER))
     performance.show(result(head))
     assert (performance.shown, progress_of(performance.session).hint) == ([], hint)
@@ -368,9 +366,7 @@ def test_the_first_frame_waits_until_it_is_good_to_compare_with(head: Head, hint
     number=st.integers(1, 6),
     seed=st.integers(),
 )
-def test_a_challenge_has_a_turn_nothing_twice_in_a_row_and_a_look_straight_at_both_ends(
-    kinds: set[Step], number: int, seed: int
-) -> None:
+def test_challenge_has_a_turn_and_no_repeated_movement(kinds: set[Step], number: int, seed: int) -> None:
     steps = draw_challenge(tuple(sorted(kinds)), number, rng=random.Random(seed))  # noqa: S311 - a test's dice
     assert len(steps) == number + 2
     assert steps[0] is steps[-1] is Step.LOOK_STRAIGHT

@@ -1,4 +1,4 @@
-"""What a tenant's quota and its disabling mean for clients that show a token of one of its sessions."""
+"""Quotas and disabled tenants apply to clients with a session token."""
 
 import base64
 
@@ -20,21 +20,21 @@ def opened_by_acme(closed: Gateway) -> Client:
     return Client(closed, closed.post(PATH, json=TWO_TURNS, headers=bearer(closed.ledger.api_keys.give("acme"))).json())
 
 
-def test_frames_count_among_the_open_jobs_of_their_tenant(closed: Gateway) -> None:
+def test_frames_count_toward_the_quota_of_their_tenant(closed: Gateway) -> None:
     client = opened_by_acme(closed)
     closed.ledger.tenants.change("acme", {"quotas": Quotas(jobs=0)})
     problem(client.post(), 429, "quota_exceeded")
     assert client.read()["status"] == "running", "the frame was not taken: it may come again"
 
 
-def test_the_image_of_a_reference_counts_among_them_too(closed: Gateway) -> None:
+def test_reference_image_counts_toward_the_quota(closed: Gateway) -> None:
     key = closed.ledger.api_keys.give("acme")
     closed.ledger.tenants.change("acme", {"quotas": Quotas(jobs=0)})
     asked = {"reference": {"base64": base64.b64encode(JPEG).decode()}}
     problem(closed.post(PATH, json=asked, headers=bearer(key)), 429, "quota_exceeded")
 
 
-def test_clients_of_a_disabled_tenant_are_let_in_no_more(closed: Gateway) -> None:
+def test_clients_of_a_disabled_tenant_are_rejected(closed: Gateway) -> None:
     client = opened_by_acme(closed)
     closed.ledger.tenants.change("acme", {"disabled": True})
     problem(client.post(), 403, "forbidden")

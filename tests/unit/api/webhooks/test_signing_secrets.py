@@ -1,4 +1,4 @@
-"""The secrets that sign callbacks to addresses which came with jobs: each tenant reads its own, and no other."""
+"""Signing secrets for per-job webhook URLs: a tenant reads only its own."""
 
 import pytest
 
@@ -15,14 +15,14 @@ def closed(make_gateway: MakeGateway) -> Gateway:
     return make_gateway(auth="keys", webhook_secrets=f"{NEW},{OLD}")
 
 
-def test_a_tenant_reads_its_own_the_one_that_stays_first(closed: Gateway) -> None:
+def test_tenant_reads_its_own_secrets_in_order(closed: Gateway) -> None:
     headers = bearer(closed.ledger.api_keys.give("acme"))
     answer = closed.request("GET", "/v1/webhook-secrets", headers=headers)
     assert answer.status_code == 200
     assert answer.json() == {"secrets": [secret_of_tenant("acme", NEW), secret_of_tenant("acme", OLD)]}
 
 
-def test_the_operators_own_are_shown_to_nobody(closed: Gateway, make_gateway: MakeGateway) -> None:
+def test_secrets_of_the_operator_are_never_returned(closed: Gateway, make_gateway: MakeGateway) -> None:
     keyed = closed.request("GET", "/v1/webhook-secrets", headers=bearer(closed.ledger.api_keys.give(DEFAULT)))
     without = make_gateway(webhook_secrets=NEW).request("GET", "/v1/webhook-secrets")
     for answer in (keyed, without):
@@ -30,7 +30,7 @@ def test_the_operators_own_are_shown_to_nobody(closed: Gateway, make_gateway: Ma
         assert "whsec_" not in answer.text
 
 
-def test_where_nothing_signs_there_are_none(make_gateway: MakeGateway) -> None:
+def test_without_configured_secrets_webhooks_are_off(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(auth="keys")
     headers = bearer(gateway.ledger.api_keys.give("acme"))
     problem(gateway.request("GET", "/v1/webhook-secrets", headers=headers), 422, "webhooks_off")

@@ -1,4 +1,4 @@
-"""`/demo/liveness`: off unless a setting allows it; own files, no inline script, words for all that may happen."""
+"""`/demo/liveness`: off by default, no inline script, and text for every state."""
 
 import re
 
@@ -13,12 +13,12 @@ PATHS = {"/demo/liveness": "text/html", "/demo/liveness.js": "text/javascript", 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_it_is_off_unless_a_setting_allows_it(gateway: Gateway, path: str) -> None:
+def test_demo_is_off_by_default(gateway: Gateway, path: str) -> None:
     problem(gateway.get(path), 404, "not_found")
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_its_files_are_served_with_a_policy_that_lets_only_them_run(make_gateway: MakeGateway, path: str) -> None:
+def test_files_are_served_with_a_strict_content_policy(make_gateway: MakeGateway, path: str) -> None:
     answer = make_gateway(demo=True).get(path)
     assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, PATHS[path])
     policy = answer.headers["content-security-policy"]
@@ -26,7 +26,7 @@ def test_its_files_are_served_with_a_policy_that_lets_only_them_run(make_gateway
     assert "camera=(self)" in answer.headers["permissions-policy"]
 
 
-def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere() -> None:
+def test_page_has_no_inline_code_and_loads_no_other_hosts() -> None:
     page = (FILES / "liveness.html").read_text(encoding="utf-8")
     assert re.findall(r"<script[^>]*>([^<]*)</script>", page) == [""]
     assert not re.search(r"<style| style=| on[a-z]+=", page)
@@ -42,7 +42,7 @@ def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere
         ("OUTCOMES", set(SessionStatus) - {SessionStatus.RUNNING}),
     ],
 )
-def test_the_page_has_words_for_everything_that_may_happen(table: str, words: set[str]) -> None:
+def test_page_has_text_for_every_state(table: str, words: set[str]) -> None:
     script = (FILES / "liveness.js").read_text(encoding="utf-8")
     found = re.search(rf"const {table} = {{(.*?)}};", script, flags=re.DOTALL)
     assert found is not None
