@@ -87,11 +87,12 @@ def test_canceling_a_job_ends_its_stream(gateway: Gateway) -> None:
 def test_deleting_a_job_ends_its_stream(gateway: Gateway) -> None:
     path = gateway.submit("detect", JPEG).headers["location"]
 
-    async def later() -> Any:
-        await asyncio.sleep(0.1)
+    async def delete_once_followed() -> Any:
+        while not gateway.waiting.of_transitions:  # noqa: ASYNC110 - nothing signals the start of a watch
+            await asyncio.sleep(0)
         return await gateway.client.delete(path)
 
-    stream, _ = gateway.together(gateway.client.get(f"{path}/events"), later())
+    stream, _ = gateway.together(gateway.client.get(f"{path}/events"), delete_once_followed())
     assert read(stream.text)[-1] == {"event": "deleted", "data": {"id": path.removeprefix("/v1/jobs/")}}
 
 
