@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- abandon: a submission came to nothing; its key is free again, unless it is another's by now.
+-- abandon: release the idempotency key of a submission that was not accepted, unless another one holds it by now.
 -- KEYS idempotency
 -- ARGV prefix token
-if redis.call('GET', KEYS[1]) ~= 'receiving ' .. ARGV[2] then return 0 end
-return redis.call('DEL', KEYS[1])
+local key, token = KEYS[1], ARGV[2]
+if redis.call('GET', key) ~= 'receiving ' .. token then return 0 end
+return redis.call('DEL', key)

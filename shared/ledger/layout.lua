@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- layout: return the number of shards that the ledger was set up with, which is that of whoever asked first.
--- Writes the same number again, so that a store that takes no writes says so.
+-- layout: return the number of shards that the ledger was set up with. The first process sets it.
+-- Writes the number again each time, so that a store that accepts no writes returns an error.
 -- KEYS layout
 -- ARGV shards
 local layout = KEYS[1]

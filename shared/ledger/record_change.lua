@@ -1,13 +1,13 @@
--- record_change: change named fields of a record in one step, so that two changes at once lose nothing of each other.
--- Returns the whole record, 'stale' where its version is not among those expected, or nothing where there is no record.
+-- record_change: change named fields of a record in one step, so that concurrent changes do not undo each other.
+-- Returns the whole record, 'stale' if its version is not among those expected, or nothing if it does not exist.
 -- KEYS record
 -- ARGV set(JSON of texts) removed(JSON list) stamped(JSON list) versions(JSON list, or '' for any)
 local record = KEYS[1]
-local set, removed, stamped = cjson.decode(ARGV[1]), cjson.decode(ARGV[2]), cjson.decode(ARGV[3])
+local set, removed, stamped, versions = cjson.decode(ARGV[1]), cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), ARGV[4]
 if redis.call('EXISTS', record) == 0 then return false end
-if ARGV[4] ~= '' then
+if versions ~= '' then
   local version, expected = tonumber(redis.call('HGET', record, 'version')), false
-  for _, each in ipairs(cjson.decode(ARGV[4])) do expected = expected or each == version end
+  for _, each in ipairs(cjson.decode(versions)) do expected = expected or each == version end
   if not expected then return 'stale' end
 end
 local time = redis.call('TIME')

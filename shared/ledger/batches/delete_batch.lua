@@ -1,13 +1,14 @@
 #!lua flags=allow-oom
--- delete_batch: nothing of the batch and its jobs is left. Answers 0 where there was none.
+-- delete_batch: erase every trace of a batch and its jobs. Returns 0 if the batch does not exist.
 -- KEYS batch
 -- ARGV prefix id tenant
-if redis.call('EXISTS', KEYS[1]) == 0 or owner(KEYS[1]) ~= ARGV[3] then return 0 end
-telling.batch = false
-local digest = redis.call('HGET', KEYS[1], 'idempotency')
-local list = prefix .. 'batch_jobs:' .. ARGV[2]
-for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do erase(id) end
-redis.call('DEL', KEYS[1], list)
+local batch, batch_id, tenant = KEYS[1], ARGV[2], ARGV[3]
+if redis.call('EXISTS', batch) == 0 or owner(batch) ~= tenant then return 0 end
+notify.batch = false
+local digest = redis.call('HGET', batch, 'idempotency')
+local job_ids = prefix .. 'batch_jobs:' .. batch_id
+for _, id in ipairs(redis.call('LRANGE', job_ids, 0, -1)) do erase(id) end
+redis.call('DEL', batch, job_ids)
 if digest then redis.call('DEL', prefix .. 'idempotency:' .. digest) end
-redis.call('PUBLISH', prefix .. 'completions', ARGV[2] .. ' deleted')
+redis.call('PUBLISH', prefix .. 'completions', batch_id .. ' deleted')
 return 1

@@ -1,16 +1,18 @@
 #!lua flags=no-writes
--- list: return ids and times of the newest jobs under these index keys that are older than a position.
+-- list: return ids and creation times of the newest jobs under these index keys that are older than a position.
 -- KEYS queue
 -- ARGV prefix limit created_after before_time before_id index_key...
-local limit, before, found = tonumber(ARGV[2]), tonumber(ARGV[4]), {}
-for index_key = 6, #ARGV do
+local limit, created_after, before_time, before_id = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+local position, entries = tonumber(before_time), {}
+for arg = 6, #ARGV do
   local offset, taken = 0, 0
   while taken < limit do
-    local part = redis.call('ZRANGE', prefix .. 'index:' .. ARGV[index_key], ARGV[4], ARGV[3], 'BYSCORE', 'REV',
+    local part = redis.call('ZRANGE', prefix .. 'index:' .. ARGV[arg], before_time, created_after, 'BYSCORE', 'REV',
       'LIMIT', offset, limit, 'WITHSCORES')
     for at = 1, #part, 2 do
-      if taken < limit and not (tonumber(part[at + 1]) == before and part[at] >= ARGV[5]) then
-        found[#found + 1] = {part[at], part[at + 1]}
+      local id, created_at = part[at], part[at + 1]
+      if taken < limit and not (tonumber(created_at) == position and id >= before_id) then
+        entries[#entries + 1] = {id, created_at}
         taken = taken + 1
       end
     end
@@ -18,11 +20,11 @@ for index_key = 6, #ARGV do
     offset = offset + limit
   end
 end
-table.sort(found, function(one, other)
+table.sort(entries, function(one, other)
   local left, right = tonumber(one[2]), tonumber(other[2])
   if left == right then return one[1] > other[1] end
   return left > right
 end)
 local page = {}
-for at = 1, math.min(limit, #found) do page[at] = found[at] end
+for at = 1, math.min(limit, #entries) do page[at] = entries[at] end
 return page

@@ -7,7 +7,7 @@ local BANDS = {high = 0, normal = 1, low = 2}
 -- Inputs of a job: erased when the job ends, or kept for a retry.
 local MATERIAL = {'image:', 'reference:', 'extra_images:', 'embeddings:', 'urls:'}
 local KEY_KEPT = 86400  -- seconds: minimum lifetime of an idempotency key
-local telling = {job = true, batch = true}  -- false while one is erased: leave no trace of it
+local notify = {job = true, batch = true}  -- false while one is erased: leave no trace of it
 
 -- Return the tenant of a record, or false if there is no such record.
 local function owner(key) return redis.call('HGET', key, 'tenant') end
@@ -21,14 +21,15 @@ local function count(what) redis.call('HINCRBY', prefix .. 'counts', what, 1) en
 -- `index_key` is its status in the index, or `dead` for dead letters among failed jobs; each tenant has its own keys.
 local function move(id, to, index_key)
   local job = prefix .. 'job:' .. id
-  local was = redis.call('HMGET', job, 'status', 'index_key', 'operation', 'created_at', 'batch', 'history', 'tenant')
-  index_key = (index_key or to) .. ':' .. was[3] .. ':' .. was[7]
-  if was[2] then redis.call('ZREM', prefix .. 'index:' .. was[2], id) end
-  redis.call('ZADD', prefix .. 'index:' .. index_key, was[4], id)
-  redis.call('HSET', job, 'status', to, 'index_key', index_key, 'history', (was[6] or '') .. to .. ' ' .. stamp(now) .. ';')
-  if was[5] then
-    local batch = prefix .. 'batch:' .. was[5]
-    if was[1] then redis.call('HINCRBY', batch, was[1], -1) end
+  local from, old_index_key, operation, created_at, batch_id, history, tenant = unpack(redis.call('HMGET', job, 'status',
+    'index_key', 'operation', 'created_at', 'batch', 'history', 'tenant'))
+  index_key = (index_key or to) .. ':' .. operation .. ':' .. tenant
+  if old_index_key then redis.call('ZREM', prefix .. 'index:' .. old_index_key, id) end
+  redis.call('ZADD', prefix .. 'index:' .. index_key, created_at, id)
+  redis.call('HSET', job, 'status', to, 'index_key', index_key, 'history', (history or '') .. to .. ' ' .. stamp(now) .. ';')
+  if batch_id then
+    local batch = prefix .. 'batch:' .. batch_id
+    if from then redis.call('HINCRBY', batch, from, -1) end
     redis.call('HINCRBY', batch, to, 1)
   end
   redis.call('PUBLISH', prefix .. 'transitions', id .. ' ' .. to)
@@ -37,8 +38,7 @@ end
 
 -- Queue a job for a worker at the place it got on acceptance, in the queue of all tenants and in that of its tenant.
 local function enqueue(id)
-  local job = redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'tenant')
-  local place, start_by, tenant = job[1], job[2], job[3]
+  local place, start_by, tenant = unpack(redis.call('HMGET', prefix .. 'job:' .. id, 'line', 'start_by', 'tenant'))
   redis.call('ZADD', prefix .. 'queue', place, id)
   redis.call('ZADD', prefix .. 'queue:' .. tenant, place, id)
   redis.call('ZADD', prefix .. 'queued_tenants', 'NX', now, tenant)
@@ -55,86 +55,88 @@ local function enqueue_event(row, webhook)
   end
 end
 
--- Start the expiry of an idempotency key whose job or batch has ended.
-local function let_key_go(digest, ttl, accepted_at)
+-- Start the expiry of an idempotency key whose job or batch is complete.
+local function expire_key(digest, ttl, accepted_at)
   if digest then
     redis.call('EXPIRE', prefix .. 'idempotency:' .. digest, math.max(ttl, math.ceil(KEY_KEPT - (now - accepted_at))))
   end
 end
 
 -- Count a completed job of a batch; the last one completes the batch.
-local function settle(batch)
+local function complete_item(batch)
   local key = prefix .. 'batch:' .. batch
   if redis.call('EXISTS', key) == 0 or redis.call('HINCRBY', key, 'left', -1) > 0 then return end
-  local lived = redis.call('HMGET', key, 'ttl', 'idempotency', 'created_at')
-  local ttl = tonumber(lived[1])
+  local ttl, idempotency, created_at = unpack(redis.call('HMGET', key, 'ttl', 'idempotency', 'created_at'))
+  ttl = tonumber(ttl)
   redis.call('HSET', key, 'status', 'completed', 'finished_at', stamp(now), 'expires_at', stamp(now + ttl))
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', prefix .. 'batch_jobs:' .. batch, ttl)
-  let_key_go(lived[2], ttl, lived[3])
-  if telling.batch then
-    local known = redis.call('HMGET', key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired', 'tenant',
-      'request_id', 'traceparent')
-    enqueue_event({id = batch, type = 'batch.completed', tenant = known[7], request_id = known[8] or nil,
-      traceparent = known[9] or nil, total = tonumber(known[2]), counts = {
-      succeeded = tonumber(known[3] or 0), failed = tonumber(known[4] or 0), canceled = tonumber(known[5] or 0),
-      expired = tonumber(known[6] or 0)}}, known[1])
+  expire_key(idempotency, ttl, created_at)
+  if notify.batch then
+    local webhook, total, succeeded, failed, canceled, expired, tenant, request_id, traceparent = unpack(redis.call('HMGET',
+      key, 'webhook', 'total', 'succeeded', 'failed', 'canceled', 'expired', 'tenant', 'request_id', 'traceparent'))
+    enqueue_event({id = batch, type = 'batch.completed', tenant = tenant, request_id = request_id or nil,
+      traceparent = traceparent or nil, total = tonumber(total), counts = {
+      succeeded = tonumber(succeeded or 0), failed = tonumber(failed or 0), canceled = tonumber(canceled or 0),
+      expired = tonumber(expired or 0)}}, webhook)
   end
   redis.call('PUBLISH', prefix .. 'completions', batch .. ' completed')
 end
 
 -- The only place where a job reaches a terminal state. `more` holds additional fields of the record, alternating name
--- and value. Images are kept for `keep` seconds for a retry. Jobs of a session notify no endpoint and keep no image.
-local function conclude(id, to, more, keep, dead)
+-- and value. Images are kept for `keep_seconds` for a retry. Jobs of a session notify no endpoint and keep no image.
+local function conclude(id, to, more, keep_seconds, dead)
   local job = prefix .. 'job:' .. id
-  local known = redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation',
-    'tenant', 'request_id', 'traceparent', 'session')
-  if known[10] then keep = 0 end
-  local ttl = tonumber(known[1])
-  local told = {id = id, type = 'job.' .. to, operation = known[6], tenant = known[7],
-    request_id = known[8] or nil, traceparent = known[9] or nil}
+  local ttl, webhook, batch, idempotency, created_at, operation, tenant, request_id, traceparent, session = unpack(
+    redis.call('HMGET', job, 'ttl', 'webhook', 'batch', 'idempotency', 'created_at', 'operation', 'tenant', 'request_id',
+      'traceparent', 'session'))
+  ttl = tonumber(ttl)
+  if session then keep_seconds = 0 end
+  local event = {id = id, type = 'job.' .. to, operation = operation, tenant = tenant, request_id = request_id or nil,
+    traceparent = traceparent or nil}
   for at = 1, #more, 2 do
-    if more[at] == 'error' and more[at + 1] ~= 'null' then told.code = cjson.decode(more[at + 1]).code end
+    if more[at] == 'error' and more[at + 1] ~= 'null' then event.code = cjson.decode(more[at + 1]).code end
   end
   local index_key = move(id, to, dead and 'dead' or to)
   redis.call('HSET', job, 'finished_at', stamp(now), 'expires_at', stamp(now + ttl), unpack(more))
   redis.call('HDEL', job, 'token')
   redis.call('EXPIRE', job, ttl)
-  local own = 'queue:' .. known[7]
-  for _, set in ipairs({'leases', 'queue', own, 'deadlines', 'fetch'}) do redis.call('ZREM', prefix .. set, id) end
+  for _, set in ipairs({'leases', 'queue', 'queue:' .. tenant, 'deadlines', 'fetch'}) do
+    redis.call('ZREM', prefix .. set, id)
+  end
   for _, kind in ipairs(MATERIAL) do
-    if keep > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep, ttl))
+    if keep_seconds > 0 then redis.call('EXPIRE', prefix .. kind .. id, math.min(keep_seconds, ttl))
     else redis.call('DEL', prefix .. kind .. id) end
   end
   redis.call('ZADD', prefix .. 'expiry', now + ttl, index_key .. ':' .. id)
-  let_key_go(known[4], ttl, known[5])
-  count('ended ' .. known[6] .. ' ' .. to .. ' ' .. (told.code or ''))
+  expire_key(idempotency, ttl, created_at)
+  count('ended ' .. operation .. ' ' .. to .. ' ' .. (event.code or ''))
   local bucket = prefix .. 'ended:' .. math.floor(now / 5)
   redis.call('INCR', bucket)
   redis.call('EXPIRE', bucket, 60)
-  if telling.job and not known[10] then enqueue_event(told, known[2]) end
+  if notify.job and not session then enqueue_event(event, webhook) end
   redis.call('PUBLISH', prefix .. 'completions', id .. ' ' .. to)
-  if known[3] then settle(known[3]) end
+  if batch then complete_item(batch) end
 end
 
 -- Erase every trace of a job, and notify its worker and those who wait for it.
 local function erase(id)
   local job = prefix .. 'job:' .. id
-  local known = redis.call('HMGET', job, 'status', 'idempotency', 'index_key')
-  if not known[1] then return 0 end
-  if known[1] == 'queued' or known[1] == 'running' then
-    local notifies = telling.job
-    telling.job = false
+  local status, idempotency, index_key = unpack(redis.call('HMGET', job, 'status', 'idempotency', 'index_key'))
+  if not status then return 0 end
+  if status == 'queued' or status == 'running' then
+    local notify_job = notify.job
+    notify.job = false
     conclude(id, 'canceled', {}, 0)
-    telling.job = notifies
-    known[3] = redis.call('HGET', job, 'index_key')
-    if known[1] == 'running' then redis.call('PUBLISH', prefix .. 'cancels', id) end
+    notify.job = notify_job
+    index_key = redis.call('HGET', job, 'index_key')
+    if status == 'running' then redis.call('PUBLISH', prefix .. 'cancels', id) end
   end
-  redis.call('ZREM', prefix .. 'index:' .. known[3], id)
-  redis.call('ZREM', prefix .. 'expiry', known[3] .. ':' .. id)
+  redis.call('ZREM', prefix .. 'index:' .. index_key, id)
+  redis.call('ZREM', prefix .. 'expiry', index_key .. ':' .. id)
   redis.call('DEL', job)
   for _, kind in ipairs(MATERIAL) do redis.call('DEL', prefix .. kind .. id) end
-  if known[2] then redis.call('DEL', prefix .. 'idempotency:' .. known[2]) end
+  if idempotency then redis.call('DEL', prefix .. 'idempotency:' .. idempotency) end
   redis.call('PUBLISH', prefix .. 'completions', id .. ' deleted')
   redis.call('PUBLISH', prefix .. 'transitions', id .. ' deleted')
   return 1
@@ -181,17 +183,19 @@ local function void(grant)
   return grant.key and redis.call('EXISTS', prefix .. 'closed:' .. grant.key) == 1 and 'key'
 end
 
--- Return why no more work is accepted, or nil: the grant is void; or the tenant's open jobs, with the `coming` ones,
+-- Return why no more work is accepted, or nil: the grant is void; or the tenant's unfinished jobs, with `coming` more,
 -- would exceed its quota; or the queue has `most` jobs, or its first job has waited longer than `age` seconds. The last
 -- two include the number of jobs that ended in the last half minute.
-local function refusal(most, age, granted, coming)
-  local grant = cjson.decode(granted)
+local function refusal(most, age, grant_json, coming)
+  local grant = cjson.decode(grant_json)
   local why = void(grant)
   if why then return {'void', why} end
   if grant.most then
-    local open = 0
-    for _, index_key in ipairs(grant.index_keys) do open = open + redis.call('ZCARD', prefix .. 'index:' .. index_key) end
-    if open + coming > grant.most then return {'quota', open} end
+    local unfinished = 0
+    for _, index_key in ipairs(grant.index_keys) do
+      unfinished = unfinished + redis.call('ZCARD', prefix .. 'index:' .. index_key)
+    end
+    if unfinished + coming > grant.most then return {'quota', unfinished} end
   end
   local waiting = depth()
   local oldest = 0

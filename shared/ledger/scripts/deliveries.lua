@@ -1,46 +1,46 @@
--- deliveries: what the steps of webhooks share; goes behind common.lua.
-local LOG_KEPT = 30 * 86400  -- seconds that a destination's log is kept without a new entry
-local HEALTH_KEPT = 7 * 86400  -- seconds that the failures of a destination are remembered
+-- deliveries: functions shared by the scripts of webhooks, prepended after common.lua.
+local LOG_KEPT = 30 * 86400  -- seconds: lifetime of a destination's log without a new entry
+local HEALTH_KEPT = 7 * 86400  -- seconds: how long the failures of a destination are remembered
 
--- A destination's place among the due ones: when something can be done there, now at the earliest. That is when the
--- first in its queue may go, where fewer than `limit` are in hand and it does not rest; or when a hold runs out.
--- Whoever has had a turn goes behind those who wait for theirs; who waits keeps the place.
-local function reckon(name, limit, had_turn)
+-- Set when a destination is due next, now at the earliest: when the first delivery in its queue is due, if fewer than
+-- `limit` are in progress and the destination is not paused; or when a lease ends. A destination that has had its turn
+-- goes behind those that wait for theirs; one that is waiting keeps its place.
+local function reschedule(destination, limit, had_turn)
   local at
-  local first = redis.call('ZRANGE', prefix .. 'queue:' .. name, 0, 0, 'WITHSCORES')[2]
-  if first and redis.call('ZCARD', prefix .. 'flying:' .. name) < limit then
-    at = math.max(first, redis.call('HGET', prefix .. 'destination:' .. name, 'open_until') or 0, now)
+  local first = redis.call('ZRANGE', prefix .. 'queue:' .. destination, 0, 0, 'WITHSCORES')[2]
+  if first and redis.call('ZCARD', prefix .. 'flying:' .. destination) < limit then
+    at = math.max(first, redis.call('HGET', prefix .. 'destination:' .. destination, 'open_until') or 0, now)
   end
-  local back = redis.call('ZRANGE', prefix .. 'flying:' .. name, 0, 0, 'WITHSCORES')[2]
-  if back then at = math.min(at or math.huge, back) end
-  if not at then redis.call('ZREM', prefix .. 'due', name)
-  elseif had_turn then redis.call('ZADD', prefix .. 'due', at, name)
-  else redis.call('ZADD', prefix .. 'due', 'LT', at, name) end
+  local lease_end = redis.call('ZRANGE', prefix .. 'flying:' .. destination, 0, 0, 'WITHSCORES')[2]
+  if lease_end then at = math.min(at or math.huge, lease_end) end
+  if not at then redis.call('ZREM', prefix .. 'due', destination)
+  elseif had_turn then redis.call('ZADD', prefix .. 'due', at, destination)
+  else redis.call('ZADD', prefix .. 'due', 'LT', at, destination) end
 end
 
--- A delivery waits in its destination's queue until `at`; where that is now, whoever sends is told.
-local function wait_until(at, name, id)
+-- Put a delivery in its destination's queue until `at`. If that is now, wake the couriers.
+local function wait_until(at, destination, id)
   if at <= now then redis.call('PUBLISH', prefix .. 'outbox_signal', id) end
   redis.call('HSET', prefix .. 'delivery:' .. id, 'status', 'pending', 'next_at', stamp(at))
-  redis.call('ZADD', prefix .. 'queue:' .. name, at, id)
+  redis.call('ZADD', prefix .. 'queue:' .. destination, at, id)
 end
 
--- A delivery comes into being, once, and is due now. `one` names it, its event and its destination.
-local function plan(one, event)
-  local key = prefix .. 'delivery:' .. one.id
+-- Create a delivery of an event, due now, unless it exists already.
+local function create_delivery(plan, event_id)
+  local key = prefix .. 'delivery:' .. plan.id
   if redis.call('EXISTS', key) == 1 then return end
-  redis.call('HSET', key, 'id', one.id, 'event', event, 'destination', one.destination, 'attempts', 0, 'tries', 0,
+  redis.call('HSET', key, 'id', plan.id, 'event', event_id, 'destination', plan.destination, 'attempts', 0, 'tries', 0,
     'created_at', stamp(now))
-  if one.endpoint then redis.call('HSET', key, 'endpoint', one.endpoint) end
-  if one.webhook then redis.call('HSET', key, 'webhook', one.webhook) end
-  local log = prefix .. 'log:' .. one.destination
+  if plan.endpoint then redis.call('HSET', key, 'endpoint', plan.endpoint) end
+  if plan.webhook then redis.call('HSET', key, 'webhook', plan.webhook) end
+  local log = prefix .. 'log:' .. plan.destination
   for _, old in ipairs(redis.call('ZRANGE', log, 0, 1)) do
     if redis.call('EXISTS', prefix .. 'delivery:' .. old) == 0 then redis.call('ZREM', log, old) end
   end
-  redis.call('ZADD', log, now, one.id)
+  redis.call('ZADD', log, now, plan.id)
   redis.call('EXPIRE', log, LOG_KEPT)
-  wait_until(now, one.destination, one.id)
-  reckon(one.destination, math.huge, false)
+  wait_until(now, plan.destination, plan.id)
+  reschedule(plan.destination, math.huge, false)
 end
 
 local function log_attempt(id, attempt)

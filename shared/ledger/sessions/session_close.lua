@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- session_close: the session ends now, unless it has. With a version, only where it has not changed since.
+-- session_close: end a session. Returns 0 if it has ended already, or if `version` is given and is not its version.
 -- KEYS session
--- ARGV prefix id version to reason progress
-local found = redis.call('HMGET', KEYS[1], 'status', 'version')
-if found[1] ~= 'running' or (ARGV[3] ~= '' and found[2] ~= ARGV[3]) then return 0 end
-close(ARGV[2], ARGV[4], ARGV[5], ARGV[6])
+-- ARGV prefix id version status reason progress
+local session, id, version, to, reason, progress = KEYS[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local status, current_version = unpack(redis.call('HMGET', session, 'status', 'version'))
+if status ~= 'running' or (version ~= '' and current_version ~= version) then return 0 end
+close(id, to, reason, progress)
 return 1

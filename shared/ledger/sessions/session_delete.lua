@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
--- session_delete: nothing of the session is left, nor of its frame in work. Answers 0 where there was none.
+-- session_delete: erase every trace of a session and its current frame. Returns 0 if the session does not exist.
 -- KEYS session
 -- ARGV prefix id
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local job = redis.call('HGET', KEYS[1], 'job')
+local session, id = KEYS[1], ARGV[2]
+if redis.call('EXISTS', session) == 0 then return 0 end
+local job = redis.call('HGET', session, 'job')
 if job then erase(job) end
-redis.call('DEL', KEYS[1])
-redis.call('ZREM', prefix .. 'sessions', ARGV[2])
-redis.call('PUBLISH', prefix .. 'completions', ARGV[2] .. ' deleted')
+redis.call('DEL', session)
+redis.call('ZREM', prefix .. 'sessions', id)
+redis.call('PUBLISH', prefix .. 'completions', id .. ' deleted')
 return 1

@@ -1,22 +1,24 @@
 #!lua flags=allow-oom
--- session_step: what the frame in work came to; its job is erased in the same step. Answers 0 where it is no longer the
--- one in work: somebody else has written this.
+-- session_step: store the outcome of the current frame and erase its job in the same step. Returns 0 if `job` is no
+-- longer the current frame, because another gateway has stored its outcome.
 -- KEYS session
--- ARGV prefix id job progress memory next_step to reason grace
-if redis.call('HGET', KEYS[1], 'job') ~= ARGV[3] then return 0 end
-if ARGV[7] ~= '' then
-  close(ARGV[2], ARGV[7], ARGV[8], ARGV[4])
+-- ARGV prefix id job progress memory next_step status reason grace_seconds
+local session, id, job, progress, memory = KEYS[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local next_step, to, reason, grace_seconds = ARGV[6] == '1', ARGV[7], ARGV[8], tonumber(ARGV[9])
+if redis.call('HGET', session, 'job') ~= job then return 0 end
+if to ~= '' then
+  close(id, to, reason, progress)
   return 1
 end
-erase(ARGV[3])
-redis.call('HDEL', KEYS[1], 'job', 'digest', 'sequence', 'taken_at', 'received_at')
-redis.call('HSET', KEYS[1], 'progress', ARGV[4], 'memory', ARGV[5])
-redis.call('HINCRBY', KEYS[1], 'version', 1)
-local known = redis.call('HMGET', KEYS[1], 'step_length', 'step_ends_at', 'ends_at')
-local step_ends = tonumber(known[2])
-if ARGV[6] == '1' then
-  step_ends = now + known[1]
-  redis.call('HSET', KEYS[1], 'step_ends_at', stamp(step_ends))
+erase(job)
+redis.call('HDEL', session, 'job', 'digest', 'sequence', 'taken_at', 'received_at')
+redis.call('HSET', session, 'progress', progress, 'memory', memory)
+redis.call('HINCRBY', session, 'version', 1)
+local step_length, step_ends_at, ends_at = unpack(redis.call('HMGET', session, 'step_length', 'step_ends_at', 'ends_at'))
+step_ends_at = tonumber(step_ends_at)
+if next_step then
+  step_ends_at = now + step_length
+  redis.call('HSET', session, 'step_ends_at', stamp(step_ends_at))
 end
-redis.call('ZADD', prefix .. 'sessions', math.min(step_ends + ARGV[9], tonumber(known[3])), ARGV[2])
+redis.call('ZADD', prefix .. 'sessions', math.min(step_ends_at + grace_seconds, tonumber(ends_at)), id)
 return 1

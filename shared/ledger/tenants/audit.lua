@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
--- audit: entries at the end of a tenant's audit log; what is older than its time, or beyond its length, goes.
+-- audit: append entries to a tenant's audit log, and trim the log to its maximum age and length.
 -- KEYS log
--- ARGV most keep_seconds entries(JSON, each a list of names and values by turns)
+-- ARGV most keep_seconds entries(JSON, each a list of alternating names and values)
+local log, most, keep_seconds, entries = KEYS[1], ARGV[1], tonumber(ARGV[2]), cjson.decode(ARGV[3])
 local time = redis.call('TIME')
-for _, entry in ipairs(cjson.decode(ARGV[3])) do redis.call('XADD', KEYS[1], '*', unpack(entry)) end
-redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1])
-redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', (time[1] - ARGV[2]) * 1000))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
+for _, entry in ipairs(entries) do redis.call('XADD', log, '*', unpack(entry)) end
+redis.call('XTRIM', log, 'MAXLEN', '~', most)
+redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', (time[1] - keep_seconds) * 1000))
+redis.call('EXPIRE', log, keep_seconds)
 return 1

@@ -1,7 +1,10 @@
--- key_expire: a key is good until a moment at the latest. Answers its record, or nothing.
+-- key_expire: let an API key expire at a time unless it expires earlier. Returns its record, or nothing.
 -- KEYS key
--- ARGV at
-local old = redis.call('HMGET', KEYS[1], 'id', 'expires_at')
-if not old[1] then return false end
-if not old[2] or tonumber(old[2]) > tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'expires_at', ARGV[1]) end
-return redis.call('HGETALL', KEYS[1])
+-- ARGV expires_at
+local key, expires_at = KEYS[1], ARGV[1]
+local id, old_expires_at = unpack(redis.call('HMGET', key, 'id', 'expires_at'))
+if not id then return false end
+if not old_expires_at or tonumber(old_expires_at) > tonumber(expires_at) then
+  redis.call('HSET', key, 'expires_at', expires_at)
+end
+return redis.call('HGETALL', key)

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- key_revoke: nothing of a key is left. Answers 0 where there was none.
+-- key_revoke: erase an API key. Returns 0 if it does not exist.
 -- KEYS key keys
 -- ARGV id
-redis.call('ZREM', KEYS[2], ARGV[1])
-return redis.call('DEL', KEYS[1])
+local key, keys, id = KEYS[1], KEYS[2], ARGV[1]
+redis.call('ZREM', keys, id)
+return redis.call('DEL', key)

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- keep_deliveries: a courier is alive; its holds run anew. What is no longer this token's is another's, and stays so.
--- A destination's place among the due ones is not moved: whoever looks there too early finds it held and puts it right.
+-- keep_deliveries: renew a courier's leases. Deliveries that its tokens no longer hold are not changed.
+-- The times at which destinations are due stay as they are: taking from one too early corrects its time.
 -- KEYS due
--- ARGV prefix hold_seconds (id token)*
+-- ARGV prefix hold_seconds (id token)...
+local hold_seconds = tonumber(ARGV[2])
 for at = 3, #ARGV, 2 do
-  local known = redis.call('HMGET', prefix .. 'delivery:' .. ARGV[at], 'token', 'destination')
-  if known[1] == ARGV[at + 1] then
-    redis.call('ZADD', prefix .. 'flying:' .. known[2], 'XX', now + ARGV[2], ARGV[at])
-  end
+  local id, token = ARGV[at], ARGV[at + 1]
+  local current_token, destination = unpack(redis.call('HMGET', prefix .. 'delivery:' .. id, 'token', 'destination'))
+  if current_token == token then redis.call('ZADD', prefix .. 'flying:' .. destination, 'XX', now + hold_seconds, id) end
 end
 return 1

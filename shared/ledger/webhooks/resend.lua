@@ -1,22 +1,23 @@
--- resend: a delivery is due now, and its schedule begins anew; its destination is tried even where it rests.
--- Answers its record, or nothing where there is none. One that is in hand just now stays there.
+-- resend: make a delivery due now with a new retry schedule, even if its destination is paused. A delivery in progress
+-- is not changed. Returns the records of the delivery and its event, or nothing if they do not exist.
 -- KEYS delivery
 -- ARGV prefix id
-local known = redis.call('HMGET', KEYS[1], 'destination', 'event', 'status', 'token')
-if not known[1] then return false end
-local name, event = known[1], prefix .. 'event:' .. known[2]
+local delivery, id = KEYS[1], ARGV[2]
+local destination, event_id, status, token = unpack(redis.call('HMGET', delivery, 'destination', 'event', 'status', 'token'))
+if not destination then return false end
+local event = prefix .. 'event:' .. event_id
 if redis.call('EXISTS', event) == 0 then return false end
-if not known[4] then
-  if known[3] ~= 'pending' then
+if not token then
+  if status ~= 'pending' then
     redis.call('HINCRBY', event, 'left', 1)
     redis.call('PERSIST', event)
-    redis.call('PERSIST', KEYS[1])
-    redis.call('PERSIST', prefix .. 'attempts:' .. ARGV[2])
-    redis.call('HDEL', KEYS[1], 'ended_at')
+    redis.call('PERSIST', delivery)
+    redis.call('PERSIST', prefix .. 'attempts:' .. id)
+    redis.call('HDEL', delivery, 'ended_at')
   end
-  redis.call('HSET', KEYS[1], 'tries', 0)
-  redis.call('HDEL', prefix .. 'destination:' .. name, 'open_until')
-  wait_until(now, name, ARGV[2])
-  reckon(name, math.huge, false)
+  redis.call('HSET', delivery, 'tries', 0)
+  redis.call('HDEL', prefix .. 'destination:' .. destination, 'open_until')
+  wait_until(now, destination, id)
+  reschedule(destination, math.huge, false)
 end
-return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', event)}
+return {redis.call('HGETALL', delivery), redis.call('HGETALL', event)}
