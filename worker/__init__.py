@@ -1,1 +1,1 @@
-"""Everything behind the queue: claims jobs, runs the face pipeline, finishes jobs. No web framework."""
+"""The worker: claims jobs from the queue, runs the face pipeline and records results. No web framework."""

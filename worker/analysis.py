@@ -1,4 +1,4 @@
-"""The use case: claim a job, decode its images, run its operation, finish it."""
+"""Process one job: claim it, decode its images, run its operation, record the result."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from worker.execution.watchdog import Watchdog
 from worker.images import Picture, decode
 
 FINISH_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds between tries to write a result while the store is away; the lease ends soon after the last."""
+"""Seconds between attempts to write a result while the store is unreachable; then the lease expires soon."""
 NO_MEMORY: Final = JobFailure(
     ErrorCode.WORKER_LOST, "Every worker that took this job ran out of memory.", retryable=True
 )
@@ -39,16 +39,16 @@ class Stopwatch:
 
     now: Callable[[], float] = time.perf_counter
     check: Callable[[], object] = lambda: None
-    """Called before each stage; raises where the work is to stop."""
+    """Called before each stage; raises if the job must stop."""
     around: Callable[[str], AbstractContextManager[object]] = nullcontext
-    """Told of each stage, and entered for its time."""
+    """Returns a context for each stage, such as a tracing span."""
     spent: dict[str, float] = field(default_factory=dict)
     stage: str = "start"
-    """The stage that began last."""
+    """The current stage, or the last one."""
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Add the time of the block to `stage`."""
+        """Add the duration of the block to `stage`."""
         self.check()
         self.stage = stage
         begin = self.now()
@@ -61,7 +61,7 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Analyst:
-    """What a worker needs to do jobs; one for each process, shared by its threads."""
+    """Processes jobs; one per process, shared by its threads."""
 
     ledger: Ledger
     engine: Engine
@@ -75,12 +75,12 @@ class Analyst:
     verify_threshold: float | None = None
 
     def analyze_next(self) -> bool:
-        """Do the job that has waited longest; False where none waits, or the process takes no more.
+        """Process the next job; return False if none is queued or the process takes no more jobs.
 
-        A job that lost a worker before runs alone in this process, so that it can take no other with it.
+        A job whose previous worker was lost runs alone in this process, so that it cannot take other jobs with it.
 
         Raises:
-            UnavailableError: the ledger could not be asked. Nothing is lost: the sweep rings again.
+            UnavailableError: the ledger is unreachable. Nothing is lost: the sweeper rings the doorbell again.
         """
         alone = False
         while (turn := self.exclusive_gate.enter(alone=alone)) is not None:
@@ -106,20 +106,22 @@ class Analyst:
             self.cancels.watch(job.id) as check,
             _span_of(job, self.worker) as span,
         ):
-            # Its end is told anyway, 0.2 ms a line; only a later start is worth one of its own.
-            tell = log.debug if job.attempts == 1 else log.info
-            tell("job.claimed", operation=job.operation.value, attempt=job.attempts)
+            # A log line costs 0.2 ms, and the outcome is logged anyway; only later attempts log their start.
+            write = log.debug if job.attempts == 1 else log.info
+            write("job.claimed", operation=job.operation.value, attempt=job.attempts)
             stopwatch = Stopwatch(check=check, around=lambda stage: tracing.span(stage, parent=span.traceparent))
             try:
                 with self.watchdog.watch(claim, stage=lambda: stopwatch.stage):
                     outcome = self._outcome(claim, stopwatch)
             except TakenError:
-                log.info("job.taken", after=stopwatch.stage, detail="canceled or erased: the rest is not done")
+                log.info(
+                    "job.taken", after=stopwatch.stage, detail="canceled or erased; the remaining stages are skipped"
+                )
                 metrics.JOBS.labels(job.operation.value, "taken").inc()
                 span.fail("taken")
                 return
             except MemoryError:
-                # Not the job's fault where others had the memory: it is tried again, alone, and a start counts.
+                # Other jobs may have used the memory, so the job is retried alone; the attempt counts.
                 log.error("job.out_of_memory", stage=stopwatch.stage)  # noqa: TRY400 - a known state, no traceback
                 self.watchdog.put_back(claim, NO_MEMORY)
                 span.fail(ErrorCode.WORKER_LOST.value)
@@ -135,7 +137,7 @@ class Analyst:
         begin = stopwatch.now()
         try:
             params = parse_params(job.operation, job.params)
-            if self.cache and job.operation is not Operation.FRAME:  # of a face that is to be forgotten with its frame
+            if self.cache and job.operation is not Operation.FRAME:  # the result of a frame must not outlive it
                 digest = self.cache.digest(claim, params)
                 result = self.cache.find(digest)
                 cached = result is not None
@@ -150,7 +152,7 @@ class Analyst:
         except Exception:
             log.exception("job.crashed")
             failure = JobFailure(
-                code=ErrorCode.INTERNAL_ERROR, detail="The worker failed; its log has the reason.", retryable=True
+                code=ErrorCode.INTERNAL_ERROR, detail="The worker failed; see its log for the reason.", retryable=True
             )
         waited = max(0.0, (job.started_at or job.created_at) - job.created_at) * 1000
         total = waited + (stopwatch.now() - begin) * 1000
@@ -177,7 +179,7 @@ class Analyst:
             reference = (
                 self._decode(claim.reference, min_long_side=min_long_side) if claim.reference is not None else None
             )
-            extra_images = tuple(self._decode_further(claim.extra_images, min_long_side=min_long_side))
+            extra_images = tuple(self._decode_extra(claim.extra_images, min_long_side=min_long_side))
         work = operations.Work(
             engine=self.engine,
             clock=stopwatch,
@@ -193,7 +195,7 @@ class Analyst:
             raise ImageError(ErrorCode.INVALID_IMAGE, "The image of this job is no longer in the store.")
         return decode(data, max_pixels=self.max_pixels, min_long_side=min_long_side)
 
-    def _decode_further(self, images: Sequence[bytes], *, min_long_side: int | None) -> Iterator[Picture]:
+    def _decode_extra(self, images: Sequence[bytes], *, min_long_side: int | None) -> Iterator[Picture]:
         for index, data in enumerate(images, 1):
             try:
                 yield self._decode(data, min_long_side=min_long_side)
@@ -207,7 +209,8 @@ class Analyst:
             except UnavailableError:
                 if pause is None:
                     metrics.JOBS.labels(claim.job.operation.value, "unwritten").inc()
-                    log.error("job.unwritten", detail="the store is away; the job runs again when its lease ends")  # noqa: TRY400 - a known state, no traceback
+                    detail = "the store is unreachable; the job runs again when its lease expires"
+                    log.error("job.unwritten", detail=detail)  # noqa: TRY400 - a known state, no traceback
                     return
                 time.sleep(pause)
             else:
@@ -216,24 +219,30 @@ class Analyst:
 
 
 def _span_of(job: Job, worker: str) -> AbstractContextManager[Span]:
-    """Spans for the job's time in this worker and, before it, its time in the queue since it was last queued."""
+    """Open a span for the job in this worker, after a span for the time since it was last queued."""
     parent = job.context.traceparent
-    known = {"vultus.job.id": job.id, "vultus.job.operation": job.operation.value, "vultus.job.attempt": job.attempts}
+    attributes = {
+        "vultus.job.id": job.id,
+        "vultus.job.operation": job.operation.value,
+        "vultus.job.attempt": job.attempts,
+    }
     began = job.started_at or job.created_at
     queued = [step.at for step in job.history if step.status is Status.QUEUED]
-    tracing.past("queue", parent=parent, begin=queued[-1] if queued else job.created_at, end=began, attributes=known)
-    return tracing.span("analyze", parent=parent, kind="consumer", attributes={**known, "vultus.worker": worker})
+    tracing.past(
+        "queue", parent=parent, begin=queued[-1] if queued else job.created_at, end=began, attributes=attributes
+    )
+    return tracing.span("analyze", parent=parent, kind="consumer", attributes={**attributes, "vultus.worker": worker})
 
 
 def _report(job: Job, outcome: Outcome, *, written: bool) -> None:
-    said = outcome.metrics or {}
-    end = "fenced" if not written else "failed" if outcome.failure else "succeeded"
-    metrics.JOBS.labels(job.operation.value, end).inc()
-    metrics.QUEUE.labels(job.priority.value).observe(said["queue_ms"] / 1000)
-    metrics.RUN.labels(job.operation.value).observe((said["total_ms"] - said["queue_ms"]) / 1000)
+    spent = outcome.metrics or {}
+    status = "fenced" if not written else "failed" if outcome.failure else "succeeded"
+    metrics.JOBS.labels(job.operation.value, status).inc()
+    metrics.QUEUE.labels(job.priority.value).observe(spent["queue_ms"] / 1000)
+    metrics.RUN.labels(job.operation.value).observe((spent["total_ms"] - spent["queue_ms"]) / 1000)
     if not written:
-        log.warning("job.fenced", detail="another worker has it; this result is dropped")
+        log.warning("job.fenced", detail="another worker has claimed the job; this result is dropped")
     elif outcome.failure:
-        log.info("job.failed", code=outcome.failure.code.value, ms=said["total_ms"])
+        log.info("job.failed", code=outcome.failure.code.value, ms=spent["total_ms"])
     else:
-        log.info("job.succeeded", ms=said["total_ms"])
+        log.info("job.succeeded", ms=spent["total_ms"])

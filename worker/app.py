@@ -6,8 +6,8 @@ import threading
 import warnings
 from typing import Any
 
-# One thread for each numeric library: jobs run in parallel, and pools inside of pools only fight (docs/decisions/0003).
-# Set before anything imports them; onnxruntime's telemetry likewise.
+# One thread per numeric library: jobs run in parallel, and nested thread pools compete (docs/decisions/0003).
+# These variables, including the one for onnxruntime's telemetry, must be set before the first import.
 for _name, _value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}.items():
     os.environ.setdefault(_name, _value)
 
@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 
 def build(settings: WorkerSettings) -> Celery:
-    """The worker's Celery application: a pool of threads around one engine, its one task and its signals."""
+    """Build the Celery application of the worker: a thread pool around one engine, one task, and the signals."""
     logs.configure(form=settings.log_format, level=settings.log_level)
-    # The warning is about unpickling as root; this worker reads JSON alone.
+    # The warning is about unpickling as root; this worker accepts JSON only.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser")
     application = celery_app(
         settings.broker_url,
@@ -41,7 +41,7 @@ def build(settings: WorkerSettings) -> Celery:
 
     @signals.setup_logging.connect(weak=False)
     def _keep_our_logging(**_: Any) -> None:
-        """A receiver of this signal is what stops Celery from setting up logging its own way."""
+        """Keep Celery from configuring logging, which it does unless this signal has a receiver."""
 
     @signals.worker_init.connect(weak=False)
     def _start(**_: Any) -> None:
@@ -65,7 +65,7 @@ def build(settings: WorkerSettings) -> Celery:
 
 
 def _refuse(reason: str) -> None:
-    """End the process with one clear line; Celery would otherwise log an exception here and go on without models."""
+    """Exit with one clear line; otherwise, Celery would log the exception and continue without models."""
     logs.refuse_start("vultus worker", reason)
     sys.exit(2)
 

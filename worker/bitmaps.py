@@ -1,4 +1,4 @@
-"""Unpacks the pixels of BMP files, all of them alike; OpenCV reads some wrong and others not at all."""
+"""Decode the pixels of BMP files. OpenCV decodes some kinds incorrectly and others not at all."""
 
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ _WORDS: Final = {16: "<u2", 32: "<u4"}
 
 
 def unpack(data: bytes, header: ImageHeader, bitmap: Bitmap) -> Image:
-    """Pixels of shape (height, width, 3), uint8, BGR; or 4 channels where some pixel has an alpha above zero."""
+    """Return pixels of shape (height, width, 3), uint8, BGR; 4 channels if any pixel has an alpha above zero."""
     rows = _rows(data, header, bitmap)
     if bitmap.palette_size:
         pixels = _palette(data, bitmap)[_indices(rows, bitmap.depth, header.width)]
@@ -35,7 +35,7 @@ def _rows(data: bytes, header: ImageHeader, bitmap: Bitmap) -> NDArray[np.uint8]
 
 
 def _palette(data: bytes, bitmap: Bitmap) -> NDArray[np.uint8]:
-    """256 colors; an index that has none is black."""
+    """Return 256 colors; undefined entries are black."""
     palette = np.zeros((256, 3), np.uint8)
     size, entry = bitmap.palette_size, bitmap.palette_entry
     stored = np.frombuffer(data, np.uint8, count=size * entry, offset=bitmap.palette_at)
@@ -62,7 +62,7 @@ def _masked(rows: NDArray[np.uint8], bitmap: Bitmap, width: int) -> NDArray[np.u
 
 
 def _scaled(values: NDArray[Any], mask: int) -> NDArray[np.uint8]:
-    """The bits of a mask as 0 to 255."""
+    """Scale the bits of a mask to 0-255."""
     shift, bits = (mask & -mask).bit_length() - 1, mask.bit_count()
     if bits >= _BYTE:
         return np.asarray(values >> values.dtype.type(shift + bits - _BYTE), np.uint8)

@@ -1,4 +1,4 @@
-"""Answers a job from the result of an equal one before, where the operator allows it."""
+"""Reuse the result of an earlier identical job, if the operator enables this."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ from worker import metrics
 from worker.engine.base import EngineInfo
 from worker.settings import WorkerSettings
 
-NO_MATTER: Final = frozenset(
+IRRELEVANT: Final = frozenset(
     {"worker_threads", "job_time_limit", "job_time_limits", "result_cache_ttl", "drain", "ready_file"}
 )
-"""Settings of a worker that change no result."""
+"""Worker settings that do not affect results."""
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "insightface")
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -32,16 +32,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ResultCache:
-    """Results of this process' models and code. It helps or it does not; no job fails because of it."""
+    """Results of this process' models and code. A cache failure never fails a job."""
 
     results: Results
     good_for: timedelta
     made_by: str
-    """Digest of what stands behind every result: models, settings, code, libraries."""
+    """Digest of everything that determines a result besides the request: models, settings, code, libraries."""
 
     def digest(self, claim: Claim, params: FindParams) -> str:
-        """Names the question: who asks what about which bytes, and who answers. Equal only where all of it is."""
-        mark = _digest(
+        """Return the cache key of a job: tenant, operation, parameters, image bytes, and `made_by`."""
+        request = _digest(
             {
                 "tenant": claim.job.tenant,
                 "operation": claim.job.operation.value,
@@ -52,20 +52,20 @@ class ResultCache:
                 "made_by": self.made_by,
             }
         )
-        return f"{mark}:{claim.job.tenant}"  # so that all results of one tenant can be found and erased
+        return f"{request}:{claim.job.tenant}"  # so that all results of a tenant can be found and erased
 
     def find(self, digest: str) -> dict[str, Any] | None:
-        """The result of an equal job, or None."""
+        """Return the result of an identical job, or None."""
         try:
-            found = self.results.find(digest)
+            result = self.results.find(digest)
         except UnavailableError as error:
             log.warning("cache.unread", detail=str(error.__cause__))
             return None
-        metrics.LOOKUPS.labels("hit" if found else "miss").inc()
-        return found
+        metrics.LOOKUPS.labels("hit" if result else "miss").inc()
+        return result
 
     def keep(self, digest: str, result: Mapping[str, Any]) -> None:
-        """Keep a result for equal jobs."""
+        """Store a result for identical jobs."""
         try:
             self.results.keep(digest, result, good_for=self.good_for)
         except UnavailableError as error:
@@ -73,20 +73,20 @@ class ResultCache:
 
 
 def result_cache(results: Results, info: EngineInfo, settings: WorkerSettings) -> ResultCache | None:
-    """The cache, or None where it is not turned on."""
+    """Return the cache, or None if it is disabled."""
     if not settings.result_cache_ttl:
         return None
     return ResultCache(results, settings.result_cache_ttl, made_by=made_by(info, settings))
 
 
 def made_by(info: EngineInfo, settings: WorkerSettings, *, root: Path = ROOT) -> str:
-    """Digest of what a result depends on besides the question: the engine, its pack's files, settings, code, libraries.
+    """Return the digest of what a result depends on besides the request: engine, pack, settings, code, libraries.
 
-    The bytes of the code are hashed: nobody has to remember to raise a version number.
+    Hashing the source code makes it unnecessary to maintain a version number.
     """
     pack = settings.models_dir / settings.pack
     described = [pack / "manifest.json", pack / "prepared" / "record.json"]
-    # that engine also runs folders whose manifest names no checksums, or that have none
+    # this engine also runs folders without a manifest or checksums
     models = sorted(pack.rglob("*.onnx")) if settings.engine == "insightface" else []
     sources = [
         root / "shared" / "faces.py",
@@ -98,7 +98,7 @@ def made_by(info: EngineInfo, settings: WorkerSettings, *, root: Path = ROOT) ->
         {
             "engine": asdict(info),
             "pack": [_file(path) for path in (*described, *models)],
-            "settings": settings.model_dump(mode="json", exclude={*SharedSettings.model_fields, *NO_MATTER}),
+            "settings": settings.model_dump(mode="json", exclude={*SharedSettings.model_fields, *IRRELEVANT}),
             "code": {str(path.relative_to(root)): _file(path) for path in sources},
             "libraries": {name: _version(name) for name in LIBRARIES},
         }

@@ -1,4 +1,4 @@
-"""Decodes the bytes of an image to an upright picture."""
+"""Decode the bytes of an image to an upright picture."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,26 +17,26 @@ from worker.execution.memory import require
 
 WHITE: Final = 255
 WITH_ALPHA: Final = 4
-"""Channels."""
+"""Number of channels."""
 NEEDED: Final = 16
-"""Bytes for each pixel that reading a picture may take: 8 as it is stored, at most, and as much again on the way."""
+"""Maximum bytes per pixel for decoding: up to 8 for the stored pixels, and the same for intermediate ones."""
 BAND: Final = 256
-"""Rows that are laid on white at once: the numbers between are twice as wide."""
+"""Rows composited on white at a time, because the intermediate values are twice as wide."""
 REDUCED: Final = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
-"""How OpenCV is asked for a half, a quarter or an eighth of each side."""
+"""OpenCV flags for a half, a quarter or an eighth of each side."""
 QUARTER_TURNS: Final = frozenset({5, 6, 7, 8})
-"""EXIF orientations that exchange width and height."""
+"""EXIF orientations that swap width and height."""
 FLIPS: Final = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
-"""OpenCV's flip for each orientation, after the transposition of a quarter turn: 1 across, 0 down, -1 both."""
+"""OpenCV flip code of each orientation, applied after transposition: 1 horizontal, 0 vertical, -1 both."""
 
-# A damaged image is the caller's trouble, and answered as such: OpenCV need not tell standard error as well.
-# (libjpeg and libpng still write a line of their own; they have no switch.)
+# A damaged image is a client error and reported as such, so OpenCV need not log it to standard error.
+# (libjpeg and libpng still write a line, which cannot be disabled.)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An upright picture, perhaps at a fraction of the size that its file has."""
+    """An upright picture, possibly at a fraction of the size of its file."""
 
     pixels: Image
     width: int
@@ -44,37 +44,37 @@ class Picture:
     height: int
     """Pixels of the whole upright image; `pixels` may have fewer."""
     file: bytes | None = None
-    """The file of a JPEG, which can be read again at another fraction; None of other kinds."""
+    """The bytes of a JPEG file, which can be decoded again at another fraction; None for other formats."""
     turn: int = 0
-    """Degrees, clockwise, that the picture was turned after it was read: 0, 90, 180 or 270."""
+    """Clockwise rotation applied after decoding, in degrees: 0, 90, 180 or 270."""
 
     @property
     def scale(self) -> tuple[float, float]:
-        """What a position in `pixels` is multiplied with, across and down, to be one in the whole image; 1 or more.
+        """Horizontal and vertical factors from a position in `pixels` to one in the whole image; at least 1.
 
-        Sides that do not divide evenly make it a hair less than 2, 4 or 8: off by less than one of `pixels`.
+        If a side does not divide evenly, the factor is slightly less than 2, 4 or 8, an error of less than one pixel.
         """
         high, wide = self.pixels.shape[:2]
         return self.width / wide, self.height / high
 
     @property
     def reduced(self) -> bool:
-        """Whether the file has more pixels than `pixels`, and can be read again."""
+        """Whether the file has more pixels than `pixels` and can be decoded again."""
         high, wide = self.pixels.shape[:2]
         return self.file is not None and (wide, high) != (self.width, self.height)
 
     def whole(self) -> "Picture":
-        """The same picture with every pixel of its file, decoded again if this one has fewer."""
+        """Return the picture at full size, decoding the file again if necessary."""
         return self if not self.reduced else self._read_again(min_long_side=None)
 
     def at(self, min_long_side: int) -> "Picture":
-        """The picture as `decode` reads it with `min_long_side`; this object if it has every pixel and all are read."""
+        """Return the picture as `decode` reads it with `min_long_side`; this object if that is its full size."""
         if self.file is None or reduction(self.width, self.height, min_long_side=min_long_side) == 1:
             return self.whole()
         return self._read_again(min_long_side=min_long_side)
 
     def turned(self, degrees: int) -> "Picture":
-        """The picture turned clockwise by a multiple of 90 degrees."""
+        """Return the picture rotated clockwise by a multiple of 90 degrees."""
         quarters = degrees // 90 % 4
         if not quarters:
             return self
@@ -88,23 +88,23 @@ class Picture:
 
 
 def decode(data: bytes, *, max_pixels: int, min_long_side: int | None = None) -> Picture:
-    """The picture of a JPEG, PNG, WebP or BMP file, upright.
+    """Decode a JPEG, PNG, WebP or BMP file to an upright picture.
 
-    The file is inspected by the gateway's rule, and only the bytes of its picture reach a decoder: no metadata, and
-    nothing behind its end. EXIF orientation is applied. Gray, palette and CMYK become color, 16 bits become the upper
-    8, and transparent pixels are laid on white, as a viewer shows them.
+    The file is inspected by the same rules as in the gateway. Only the bytes of the picture reach a decoder, without
+    metadata or trailing data. EXIF orientation is applied. Gray, palette and CMYK images are converted to color, 16-bit
+    values to their upper 8 bits, and transparent pixels are composited on white, as in a viewer.
 
-    A JPEG is decoded at a half, a quarter or an eighth of its size, at the smallest of these whose long side is at
-    least `min_long_side`: libjpeg then skips most of the work (docs/decisions/0011). The other formats are always
-    decoded whole; OpenCV would only scale them down afterwards.
+    A JPEG is decoded at a half, a quarter or an eighth of its size: the smallest of these whose long side is at least
+    `min_long_side`, because libjpeg then skips most of the work (docs/decisions/0011). Other formats are always decoded
+    at full size; OpenCV would only scale them down afterward.
 
     Returns:
         Pixels of shape (height, width, 3), uint8, BGR, contiguous; and the size of the whole upright image.
 
     Raises:
         MemoryError: there is not enough memory for this picture.
-        ImageError: the file is rejected by `inspect_image`, which checks its size before anything is decoded; or
-            `invalid_image` where its pixels are damaged.
+        ImageError: `inspect_image` rejects the file, whose size it checks before anything is decoded; or
+            `invalid_image` if the pixels are damaged.
     """
     header = inspect_image(data, max_pixels=max_pixels)
     width, height = header.width, header.height
@@ -116,10 +116,10 @@ def decode(data: bytes, *, max_pixels: int, min_long_side: int | None = None) ->
     except cv2.error:
         pixels = None
     if pixels is None:
-        require(NEEDED * width * height)  # the decoder does not say whether it was the file or the memory
+        require(NEEDED * width * height)  # the decoder does not report whether the file or the memory is the cause
         raise _damaged()
     if pixels.shape[:2] != _divided(height, width, by=divisor):
-        raise _damaged()  # the decoder found another size in the file than we did
+        raise _damaged()  # the decoder and the header inspection disagree about the size
     pixels = np.ascontiguousarray(_upright(pixels, orientation=header.orientation), np.uint8)
     if header.orientation in QUARTER_TURNS:
         width, height = height, width
@@ -127,32 +127,32 @@ def decode(data: bytes, *, max_pixels: int, min_long_side: int | None = None) ->
 
 
 def _damaged() -> ImageError:
-    return ImageError(ErrorCode.INVALID_IMAGE, "The image cannot be decoded: its pixels are damaged or cut off.")
+    return ImageError(ErrorCode.INVALID_IMAGE, "The image cannot be decoded: its pixels are damaged or truncated.")
 
 
 def min_long_side_for(sides: Iterable[int]) -> int:
-    """The long side that a picture is worth reading at, for a detector that looks at squares of these sides.
+    """Return the minimum long side at which to decode a picture for a detector with these input sizes.
 
-    Two and a half times the largest: what the detector sees is then still scaled down by as much, and it finds the same
-    faces; at twice the largest it lost one of 10 pixels. At 640 a 12-megapixel photo (4000 wide) is read at half its
-    size and a 40-megapixel one (7300) at a quarter. A face that has become too small for the other models is read from
+    This is 2.5 times the largest input size. The detector's input is then still scaled down, and it finds the same
+    faces; with a factor of 2, it missed one of 10 pixels. At 640, a 12-megapixel photo (4000 wide) is decoded at half
+    its size and a 40-megapixel one (7300) at a quarter. A face that is then too small for the other models is read from
     the whole picture (`Work.in_detail`).
     """
     return 5 * max(sides) // 2
 
 
 def reduction(width: int, height: int, *, min_long_side: int) -> int:
-    """How many times smaller a JPEG may be read so that its long side keeps `min_long_side` pixels: 1, 2, 4 or 8."""
+    """Return the largest divisor (1, 2, 4 or 8) that leaves a JPEG's long side at least `min_long_side` pixels."""
     return next((divisor for divisor in REDUCED if max(width, height) >= divisor * min_long_side), 1)
 
 
 def _divided(width: int, height: int, *, by: int) -> tuple[int, int]:
-    """The size that libjpeg gives a reduced picture: rounded up."""
+    """Return the size of a picture that libjpeg reduces, rounded up."""
     return -(-width // by), -(-height // by)
 
 
 def _pixels(data: bytes, header: ImageHeader, divisor: int) -> Image | None:
-    """Pixels as they are stored, 3 channels; None where the decoder rejects them."""
+    """Decode the stored pixels to 3 channels; return None if the decoder rejects them."""
     if header.bitmap is not None:
         pixels = unpack(data, header, header.bitmap)
         return _on_white(pixels) if pixels.shape[2] == WITH_ALPHA else pixels
@@ -161,14 +161,14 @@ def _pixels(data: bytes, header: ImageHeader, divisor: int) -> Image | None:
         decoded: Any = cv2.imdecode(array, cv2.IMREAD_UNCHANGED)
         if decoded is None or (decoded.ndim > 2 and decoded.shape[2] == WITH_ALPHA):  # noqa: PLR2004
             return None if decoded is None else _on_white(decoded)
-        # one gray tone is declared transparent: OpenCV does not tell it from the others
+        # a single gray level is declared transparent, which OpenCV ignores
     flags = REDUCED.get(divisor, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
-    color: Any = cv2.imdecode(array, flags)  # None where damaged; OpenCV's annotation does not know that
+    color: Any = cv2.imdecode(array, flags)  # None if damaged, contrary to OpenCV's annotation
     return None if color is None else np.asarray(color, np.uint8)
 
 
 def _on_white(pixels: NDArray[Any]) -> Image:
-    """Lay BGRA of 8 or 16 bits on white."""
+    """Composite BGRA of 8 or 16 bits on white."""
     color = np.empty((*pixels.shape[:2], 3), np.uint8)
     for top in range(0, len(pixels), BAND):
         band = pixels[top : top + BAND]

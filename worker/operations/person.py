@@ -1,4 +1,4 @@
-"""Finds the one person that an operation is about, upright, and what to read the face from."""
+"""Find the person that an operation applies to, upright, and the picture to read the face from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ class Person:
     """The face of the person in a picture, or why none was chosen."""
 
     image: Picture
-    """As it was searched; turned, if that was needed to read the face."""
+    """The picture that was searched, rotated if necessary to read the face."""
     detection: Detection | None
-    """In the pixels of `image`."""
+    """In pixels of `image`."""
     picture: Picture
-    """What to read the face from."""
+    """The picture to read the face from."""
     face: Detection | None
-    """In the pixels of `picture`."""
+    """In pixels of `picture`."""
     reason: FaceReason | None
     """Why there is no face; None if there is one."""
     count: int
@@ -35,7 +35,7 @@ class Person:
     others: list[OtherFace]
     """The most prominent of the other faces, for the result."""
     embedding: Embedding | None = None
-    """Where it had to be made to find the orientation."""
+    """Set if it was computed to find the orientation."""
     oriented: bool = False
     """Whether the other orientations were tried."""
 
@@ -52,15 +52,15 @@ def find(picture: Picture, params: OneFaceParams, work: Work) -> Person:
 
 
 def embed(persons: Sequence[Person], params: OneFaceParams, work: Work) -> list[tuple[Person, Embedding]]:
-    """Embed persons that have a face, in one run.
+    """Embed the persons that have a face, in one model run.
 
-    With `auto_orient`, a picture whose face cannot be recognised is tried in the other orientations; the person that is
-    returned is then in the turned picture.
+    With `auto_orient`, a picture whose face cannot be recognised is tried in the other orientations; the returned
+    person then refers to the rotated picture.
     """
     pending = [(person.picture, person.face) for person in persons if person.embedding is None and person.face]
     crops = [work.align(picture, [face]) for picture, face in pending]
-    made = iter(work.embed(np.concatenate(crops), [face for _, face in pending]) if crops else [])
-    embedded = [(person, person.embedding or next(made)) for person in persons if person.face]
+    computed = iter(work.embed(np.concatenate(crops), [face for _, face in pending]) if crops else [])
+    embedded = [(person, person.embedding or next(computed)) for person in persons if person.face]
     return [_reconsidered(person, embedding, params, work) for person, embedding in embedded]
 
 
@@ -89,7 +89,7 @@ def _reconsidered(person: Person, embedding: Embedding, params: OneFaceParams, w
 
 
 def _oriented(person: Person, params: OneFaceParams, work: Work) -> Person:
-    """The person in the best of the other orientations; as it was if none is better."""
+    """Return the person in the best of the other orientations, or unchanged if none is better."""
     best = orientation.best(
         person.image,
         work,
