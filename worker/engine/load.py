@@ -8,6 +8,7 @@ import cv2
 
 from worker.engine.base import Engine
 from worker.execution.threads import job_threads
+from worker.packs.manifests import readable
 from worker.settings import WorkerSettings
 
 HEAP: Final = {
@@ -51,7 +52,8 @@ def load_engine(settings: WorkerSettings) -> Engine:
     if settings.engine == "insightface":
         from worker.engine.library import LibraryEngine  # noqa: PLC0415 - 46 MB that our own stages do not need
 
-        return LibraryEngine(settings.models_dir, pack=settings.pack, device=device)
+        with readable(settings.models_dir):
+            return LibraryEngine(settings.models_dir, pack=settings.pack, device=device)
     from worker.engine.insight import InsightEngine  # noqa: PLC0415 - a fake worker needs no inference library
 
     return InsightEngine(settings.models_dir, pack=settings.pack, device=device)

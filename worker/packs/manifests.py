@@ -1,8 +1,10 @@
 """Model packs: what a manifest says, which packs are known, and whether an installed one is intact."""
 
 import hashlib
+import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
@@ -325,14 +327,36 @@ def require_folder(path: Path) -> None:
         raise SettingsError(msg)
 
 
+@contextmanager
+def readable(models_dir: Path) -> Iterator[None]:
+    """Report models that this user may not read.
+
+    Raises:
+        SettingsError: in one line.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        msg = (
+            f"{error.filename} cannot be read by user {os.geteuid()}; "
+            f"run as its owner: chmod -R a+rX {shlex.quote(str(models_dir.absolute()))}"
+        )
+        raise SettingsError(msg) from None
+
+
 def installed(models_dir: Path, pack: str) -> Manifest:
     """The manifest of an installed pack, after every file was checked against its hash. Never downloads.
 
     Optional files that are not there are left out of it, and its thresholds are those of the models that are.
 
     Raises:
-        SettingsError: the pack is not there, or is not intact; the line says how to install it.
+        SettingsError: the pack is not there, is not intact, or may not be read; the line says what to do.
     """
+    with readable(models_dir):
+        return _installed(models_dir, pack)
+
+
+def _installed(models_dir: Path, pack: str) -> Manifest:
     folder = models_dir / pack
     require_folder(models_dir)
     require_folder(folder)

@@ -1,5 +1,6 @@
 """What a manifest may say, and what makes two embeddings comparable."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -82,6 +83,20 @@ def test_a_file_where_a_folder_should_be_is_said_in_one_line(tmp_path: Path, blo
         manifests.installed(tmp_path / "models", "tiny")
     assert str(error.value).startswith(f"{place} is a file, but must be a folder")
     assert "\n" not in str(error.value)
+
+
+def test_models_of_another_user_are_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", refuse)
+        with pytest.raises(SettingsError) as caught:
+            manifests.installed(tmp_path / "my models", "compact")
+    line = str(caught.value)
+    assert f"{tmp_path / 'my models'} cannot be read by user" in line
+    assert f"chmod -R a+rX '{tmp_path / 'my models'}'" in line
+    assert "\n" not in line
 
 
 def test_a_models_folder_with_spaces_is_quoted_in_the_advice(tmp_path: Path) -> None:
