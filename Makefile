@@ -19,7 +19,7 @@ export ORT_DISABLE_TELEMETRY := 1
 # not $(abspath ...), which would split a folder name that contains spaces
 export VULTUS_MODELS_DIR := $(if $(filter /%,$(firstword $(MODELS))),$(MODELS),$(CURDIR)/$(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short containers soak fuzz sbom security bench key models calibrate liveness-report effects lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short containers soak fuzz sbom security bench key models calibrate liveness-report effects detection-report lock snapshot clean dev-setup
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -98,6 +98,10 @@ liveness-report: setup  ## measure APCER and BPCER on labelled pictures (LABELS=
 effects: setup  ## measure how damage and quality gates affect decisions (LABELS=people.csv IMAGES=folder PACK=compact)
 	@test -e "$(EFFECTS_LABELS)" || { echo "no labelled pictures at $(EFFECTS_LABELS): set LABELS to a table (columns image,person or image1,image2,same), or VULTUS_TEST_DATA to their folder"; exit 1; }
 	@VULTUS_PACK="$(EVALUATED)" $(VENV)/python -m worker.evaluation effects "$(EFFECTS_LABELS)" $(if $(IMAGES),--pictures "$(IMAGES)")
+
+detection-report: setup  ## coarse-to-fine against full detection on labeled pairs (PAIRS=pairs.csv IMAGES=folder PACK=compact)
+	@test -e "$(or $(PAIRS),$(EFFECTS_LABELS))" || { echo "no labeled pairs: name a table (columns image1,image2,same) with PAIRS=, or their folder with VULTUS_TEST_DATA"; exit 1; }
+	@VULTUS_PACK="$(EVALUATED)" $(VENV)/python -m worker.evaluation detection "$(or $(PAIRS),$(EFFECTS_LABELS))" $(if $(IMAGES),--pictures "$(IMAGES)")
 
 snapshot: dev-setup  ## write the OpenAPI snapshot that the contract test compares with
 	@$(VENV)/python -m tests.contract.snapshot

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from shared.errors import ErrorCode
 from shared.observability.request_context import UNKNOWN, RequestContext
-from shared.operations import Operation
+from shared.operations import DetectionWay, Operation
 from shared.tenants import DEFAULT
 from shared.webhooks.schemas import Webhook
 
@@ -116,6 +116,8 @@ class Provenance:
     worker: str
     cached: bool = False
     """True if the result came from the cache of an equal job and no model ran."""
+    detection: DetectionWay | None = None
+    """How faces were detected; None if the job failed before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ from shared.quality import Profile, QualityLimits, QualityPolicy
 from shared.submitted import Submitted
 
 Share = Annotated[float, Field(ge=0, le=1)]
+DetectionMode = Literal["coarse_to_fine", "full"]
+DetectionWay = Literal["coarse_to_fine", "full", "mixed"]
+"""How the pictures of a job were searched; `mixed` if not all in the same way."""
 Select = Literal["prominent", "all", "largest", "center"]
 
 
@@ -127,7 +130,32 @@ class FindParams(Submitted):
     )
 
 
-class OneFaceParams(FindParams):
+class SelectiveParams(FindParams):
+    """How an operation detects faces if it may not need all of them."""
+
+    detection: DetectionMode | None = Field(
+        default=None,
+        description="How faces are detected. `coarse_to_fine`: a small pass, then a closer look at the face, at less "
+        "than half the cost; if the face is small or another one may count, the full pass decides. Small bystanders, "
+        "which do not count, may be missing from `other_faces`. `full`: always the full pass. Defaults to the "
+        "operator's setting (`VULTUS_DETECTION`), or to `full` if `det_size` is given or if every face counts. "
+        "`provenance.detection` reports which one was used.",
+    )
+
+    @field_validator("detection")
+    @classmethod
+    def _without_size(cls, detection: DetectionMode | None, info: ValidationInfo) -> DetectionMode | None:
+        if detection == "coarse_to_fine" and info.data.get("det_size") is not None:
+            kind = "two_sizes"
+            raise PydanticCustomError(kind, "Coarse-to-fine detection chooses its own sizes; omit det_size")
+        return detection
+
+
+class EmbedParams(SelectiveParams):
+    """Parameters of `embed`. With `select` set to `all`, the pass is always full."""
+
+
+class OneFaceParams(SelectiveParams):
     """How an operation on a single person chooses the face."""
 
     select: Select = Field(
@@ -256,11 +284,11 @@ class FrameParams(OneFaceParams):
     auto_orient: bool = False
 
 
-Params = FindParams | AnalyzeParams | VerifyParams | LivenessParams | RegisterParams
+Params = FindParams | EmbedParams | AnalyzeParams | VerifyParams | LivenessParams | RegisterParams
 
 PARAMS: dict[Operation, type[FindParams]] = {
     Operation.DETECT: FindParams,
-    Operation.EMBED: FindParams,
+    Operation.EMBED: EmbedParams,
     Operation.VERIFY: VerifyParams,
     Operation.LIVENESS: LivenessParams,
     Operation.REGISTER: RegisterParams,

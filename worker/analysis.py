@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -14,7 +14,7 @@ from shared.ledger.jobs.store import Ledger, Outcome
 from shared.observability import tracing
 from shared.observability.request_context import bind_request_context
 from shared.observability.spans import Span
-from shared.operations import FindParams, Operation, parse_params
+from shared.operations import DetectionMode, DetectionWay, FindParams, Operation, parse_params
 from worker import metrics, operations
 from worker.cache import ResultCache
 from worker.engine.base import Engine
@@ -73,6 +73,7 @@ class Analyst:
     max_pixels: int
     cache: ResultCache | None = None
     verify_threshold: float | None = None
+    detection: DetectionMode = "coarse_to_fine"
 
     def analyze_next(self) -> bool:
         """Process the next job; return False if none is queued or the process takes no more jobs.
@@ -134,17 +135,20 @@ class Analyst:
     def _outcome(self, claim: Claim, stopwatch: Stopwatch) -> Outcome:
         job = claim.job
         result, failure, digest, cached = None, None, None, False
+        detection: DetectionWay | None = None
         begin = stopwatch.now()
         try:
             params = parse_params(job.operation, job.params)
             if self.cache and job.operation is not Operation.FRAME:  # the result of a frame must not outlive it
                 digest = self.cache.digest(claim, params)
-                result = self.cache.find(digest)
-                cached = result is not None
+                if entry := self.cache.find(digest):
+                    result, detection, cached = entry.result, entry.detection, True
             if result is None:
-                result = self._run(claim, params, stopwatch)
+                work = self._work(claim, params, stopwatch)
+                result = operations.run(job.operation, params, work).model_dump(mode="json")
+                detection = work.way
                 if self.cache and digest:
-                    self.cache.keep(digest, result)
+                    self.cache.keep(digest, result, detection=detection)
         except (TakenError, MemoryError):
             raise
         except VultusError as error:
@@ -168,11 +172,12 @@ class Analyst:
                 provider=info.provider,
                 worker=self.worker,
                 cached=cached,
+                detection=detection,
             ),
             cached_as=None if failure else digest,
         )
 
-    def _run(self, claim: Claim, params: FindParams, stopwatch: Stopwatch) -> dict[str, Any]:
+    def _work(self, claim: Claim, params: FindParams, stopwatch: Stopwatch) -> operations.Work:
         with stopwatch("decode"):
             min_long_side = operations.min_long_side(params, self.engine.info)
             image = self._decode(claim.image, min_long_side=min_long_side)
@@ -180,15 +185,15 @@ class Analyst:
                 self._decode(claim.reference, min_long_side=min_long_side) if claim.reference is not None else None
             )
             extra_images = tuple(self._decode_extra(claim.extra_images, min_long_side=min_long_side))
-        work = operations.Work(
+        return operations.Work(
             engine=self.engine,
             clock=stopwatch,
             image=image,
             reference=reference,
             extra_images=extra_images,
             verify_threshold=self.verify_threshold,
+            detection=self.detection,
         )
-        return operations.run(claim.job.operation, params, work).model_dump(mode="json")
 
     def _decode(self, data: bytes | None, *, min_long_side: int | None) -> Picture:
         if data is None:

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from shared.errors import UnavailableError
 from shared.jobs import Claim
 from shared.ledger.jobs.result_cache import Results
-from shared.operations import FindParams
+from shared.operations import DetectionWay, FindParams
 from shared.settings import SharedSettings
 from worker import metrics
 from worker.engine.base import EngineInfo
@@ -28,6 +28,13 @@ LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "onnxrunti
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 log = structlog.get_logger(__name__)
+
+
+class Cached(NamedTuple):
+    """A cached result."""
+
+    result: dict[str, Any]
+    detection: DetectionWay | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +61,20 @@ class ResultCache:
         )
         return f"{request}:{claim.job.tenant}"  # so that all results of a tenant can be found and erased
 
-    def find(self, digest: str) -> dict[str, Any] | None:
-        """Return the result of an identical job, or None."""
+    def find(self, digest: str) -> Cached | None:
+        """Return what is cached for an identical job, or None."""
         try:
-            result = self.results.find(digest)
+            entry = self.results.find(digest)
         except UnavailableError as error:
             log.warning("cache.unread", detail=str(error.__cause__))
             return None
-        metrics.LOOKUPS.labels("hit" if result else "miss").inc()
-        return result
+        metrics.LOOKUPS.labels("hit" if entry else "miss").inc()
+        return Cached(**entry) if entry else None
 
-    def keep(self, digest: str, result: Mapping[str, Any]) -> None:
-        """Store a result for identical jobs."""
+    def keep(self, digest: str, result: Mapping[str, Any], *, detection: DetectionWay | None) -> None:
+        """Store a result for identical jobs, and how its faces were detected."""
         try:
-            self.results.keep(digest, result, good_for=self.good_for)
+            self.results.keep(digest, {"result": result, "detection": detection}, good_for=self.good_for)
         except UnavailableError as error:
             log.warning("cache.unwritten", detail=str(error.__cause__))
 

@@ -154,6 +154,7 @@ def _assemble(stores: _Stores, engine: Engine, info: WorkerInfo, settings: Worke
         max_pixels=settings.max_pixels,
         cache=result_cache(stores.results, engine.info, settings),
         verify_threshold=settings.verify_threshold,
+        detection=settings.detection,
     )
     return Runtime(
         analyst=analyst,

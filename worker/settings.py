@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import NoDecode
 
-from shared.operations import Operation
+from shared.operations import DetectionMode, Operation
 from shared.settings import Seconds, SecondsOrNever, SharedSettings, from_text, listed
 
 
@@ -58,6 +58,12 @@ class WorkerSettings(SharedSettings):
         default="auto",
         description="Batch the work of concurrent jobs into one model run. `auto` batches on a GPU only; on a CPU "
         "batching is slower.",
+    )
+    detection: DetectionMode = Field(
+        default="coarse_to_fine",
+        description="How operations on one person detect faces, unless a job sets `detection`. `coarse_to_fine` uses a "
+        "small pass and a closer look at the face, and the full pass only if the face is small or another one might "
+        "count. `full` always uses the full pass.",
     )
     device_id: int = Field(default=0, ge=0, description="Index of the GPU that this worker uses.")
     gpu_memory_mb: int = Field(

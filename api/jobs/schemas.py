@@ -18,7 +18,7 @@ from shared.errors import ErrorCode
 from shared.faces import MAX_DIMENSIONS, Recognisability
 from shared.jobs import Priority, Status
 from shared.net.urls import MAX_URL
-from shared.operations import MAX_IMAGES, Operation
+from shared.operations import MAX_IMAGES, DetectionWay, Operation
 from shared.results import Result
 from shared.submitted import Submitted
 from shared.webhooks.schemas import SUBSCRIBABLE, EventType, PayloadForm
@@ -176,6 +176,11 @@ class JobProvenance(BaseModel):
     cached: bool = Field(
         default=False,
         description="True if the result was reused from an earlier identical job, without running a model.",
+    )
+    detection: DetectionWay | None = Field(
+        default=None,
+        description="How faces were detected: `coarse_to_fine`, `full`, or `mixed` if the pictures of the job were not "
+        "all searched in the same way. Null if the job failed before detection.",
     )
 
 

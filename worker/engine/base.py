@@ -43,6 +43,8 @@ class EngineInfo:
     """Attributes that the pack supports."""
     largest_side: int = 640
     """Side, in pixels, of the largest square that the pack scales an image into for detection."""
+    coarse_to_fine: bool = False
+    """Whether the detector takes squares of any size, so that a coarse pass costs less than a full one."""
     calibration: Calibration | None = None
     """False-match rates by threshold for this contract, if the pack has them."""
     recognisability: Measure = UNMEASURED
@@ -57,6 +59,8 @@ class Search:
     """Minimum detection score, 0-1."""
     sizes: tuple[int, ...] | None = None
     """Sides, in pixels, of the squares that the image is scaled into, one per pass; multiples of 32."""
+    retry: bool = True
+    """Whether to retry with a border if no face is found."""
 
 
 AS_THE_PACK_SAYS = Search()

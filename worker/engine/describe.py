@@ -16,6 +16,7 @@ def described(
     provider: str,
     attributes: Sequence[AttributeName],
     largest_side: int,
+    coarse_to_fine: bool = False,
 ) -> EngineInfo:
     """Return the identity of an engine that runs the pack in `folder`; omit a calibration for another contract.
 
@@ -32,6 +33,7 @@ def described(
         thresholds=manifest.thresholds,
         attributes=tuple(attributes),
         largest_side=largest_side,
+        coarse_to_fine=coarse_to_fine,
         recognisability=recognisability(folder, manifest.recogniser.sha256, limits=manifest.recognisability),
         calibration=table if table and table.contract == contract else None,
     )

@@ -68,6 +68,11 @@ class Detector:
         return self._session.provider
 
     @property
+    def takes_any_size(self) -> bool:
+        """Whether the graph takes squares of any size."""
+        return self._fixed is None
+
+    @property
     def largest_side(self) -> int:
         """The longer side of the largest canvas in the pack's own plan, in pixels."""
         return max(map(max, self._plan.input_sizes))
@@ -82,7 +87,7 @@ class Detector:
         sizes = planned_sizes(search, self._plan.input_sizes, fixed=self._fixed)
         rows = _suppressed([self._rows(image, size, least=least) for size in sizes])
         for margin in self._plan.retry_margins:
-            if len(rows):
+            if len(rows) or not search.retry:
                 break
             rows = self._rows_with_margin(image, margin=margin, size=self._retry_size(sizes), least=least)
         return sorted(_detections(rows), key=lambda face: -face.area)

@@ -79,6 +79,7 @@ class InsightEngine:
             provider=self._detector.provider,
             attributes=self._attributes.names,
             largest_side=self._detector.largest_side,
+            coarse_to_fine=self._detector.takes_any_size,
         )
         self._warm_up()
 

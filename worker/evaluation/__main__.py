@@ -1,4 +1,4 @@
-"""Command line: `python -m worker.evaluation pairs | liveness | effects`, on a table of labelled pictures."""
+"""Command line: `python -m worker.evaluation pairs | liveness | effects | detection`, on labelled pictures."""
 
 import argparse
 import json
@@ -22,11 +22,13 @@ from worker.evaluation.effects import effects
 from worker.evaluation.effects_laboratory import laboratory
 from worker.evaluation.groups import Within, grouped
 from worker.evaluation.labels import Pair, Portrait, read_pairs, read_presentations
+from worker.evaluation.passes import compared as compared_passes
 from worker.evaluation.people import people
 from worker.evaluation.rates import Scores, points, table
 from worker.evaluation.reading import Reader, decided, vectors
 from worker.evaluation.recognition import recognition
 from worker.execution.threads import job_threads
+from worker.operations.coarse_to_fine import PLAN, Plan
 from worker.settings import WorkerSettings
 
 CALIBRATION: Final = "calibration.json"
@@ -137,10 +139,27 @@ def _effects(options: argparse.Namespace, say: Say) -> None:
         say(line)
 
 
+def _detection(options: argparse.Namespace, say: Say) -> None:
+    pairs = [label for label in read_pairs(options.table, pictures=options.pictures) if isinstance(label, Pair)]
+    if not pairs:
+        msg = f"{options.table} needs the columns image1, image2, same"
+        raise SettingsError(msg)
+    reader = _reader(options)
+    if not reader.engine.info.coarse_to_fine:
+        msg = f"The detector of {reader.engine.info.pack} takes one size only; prepare the pack, or use another one"
+        raise SettingsError(msg)
+    paths = sorted({path for pair in pairs for path in (pair.one, pair.two)})
+    pictures = {path: reader.decoded(path) for path in paths}
+    say(f"{reader.engine.info.pack}, {reader.engine.info.provider}, {options.plan}")
+    for line in compared_passes(reader.engine, pictures, pairs, options.plan):
+        say(line)
+
+
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Say], None]]] = {
     "pairs": _pairs,
     "liveness": _liveness,
     "effects": _effects,
+    "detection": _detection,
 }
 
 
@@ -191,7 +210,25 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument(
         "--most", type=int, default=40, help="number of pictures to read, spread over the people; 40 take a few minutes"
     )
+    passes = commands.add_parser("detection", parents=[common], help="coarse-to-fine against full detection")
+    passes.add_argument("table", type=Path, help="CSV with image1, image2, same")
+    passes.add_argument(
+        "--plan",
+        type=_plan,
+        default=PLAN,
+        metavar="NAME=VALUE,...",
+        help=f"sizes and limits to try, such as fine=224,smallest=12 ({', '.join(Plan._fields)})",
+    )
     return parser
+
+
+def _plan(text: str) -> Plan:
+    """Parse text such as `fine=224,smallest=12`."""
+    values = dict(part.split("=", 1) for part in text.split(","))
+    if unknown := values.keys() - set(Plan._fields):
+        msg = f"unknown: {', '.join(sorted(unknown))}"
+        raise argparse.ArgumentTypeError(msg)
+    return PLAN._replace(**{name: type(getattr(PLAN, name))(value) for name, value in values.items()})
 
 
 if __name__ == "__main__":

@@ -52,16 +52,21 @@ class Reader:
         """Read liveness at the pack's limits; a face that the model cannot judge counts as refused."""
         return self._read(pictures, _liveness)
 
+    def decoded(self, path: Path) -> Picture:
+        """Return a picture as a job decodes it.
+
+        Raises:
+            ImageError: the picture cannot be decoded.
+        """
+        side = min_long_side(self.params, self.engine.info)
+        return decode(path.read_bytes(), max_pixels=self.max_pixels, min_long_side=side)
+
     def _read(self, pictures: Sequence[Path], read: Callable[[Work, Picture, Detection], T | str]) -> Readings[T]:
         readings: Readings[T] = Readings()
 
         def one(path: Path) -> T | str:
             try:
-                picture = decode(
-                    path.read_bytes(),
-                    max_pixels=self.max_pixels,
-                    min_long_side=min_long_side(self.params, self.engine.info),
-                )
+                picture = self.decoded(path)
                 work = Work(engine=self.engine, clock=_untimed, image=picture)
                 subject = person.find(picture, self.params, work)
                 if subject.face is None:

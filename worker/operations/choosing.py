@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.faces import Box
-from shared.operations import OneFaceParams, Select
+from shared.operations import OneFaceParams, Select, SelectiveParams
 from shared.results import FaceReason, OtherFaceReason
 from worker.engine.base import Detection
 from worker.images import Picture
@@ -18,6 +18,10 @@ COMPARABLE: Final = 0.5
 group pictures the second face has more than 0.7 (tests/integration/test_selection.py)."""
 LEAST_INSIDE: Final = 0.75
 """Share of the box inside the picture. The InsightFace liveness add-on uses a limit of 0.70 on a smaller crop."""
+SURELY_INSIDE: Final = 0.85
+"""The same for a coarse box, which may differ."""
+CENTRAL_TOLERANCE: Final = 0.3
+"""Share of a coarse face's area by which its central weight may be too high."""
 
 _Weigh = Callable[[Detection], float]
 
@@ -98,6 +102,24 @@ def one(faces: list[Detection], picture: Picture, params: OneFaceParams) -> Chos
     ]
     others.sort(key=lambda other: -other.prominence)
     return Chosen(face=chosen, count=len(counted), candidates=len(meant), others=tuple(others))
+
+
+def least_area(face: Detection, picture: Picture, params: SelectiveParams) -> float:
+    """Return the area below which no other face can change the outcome for this one, the largest; 0 if any may.
+
+    In square pixels of `picture.pixels`, like the area of the face.
+    """
+    if isinstance(params, OneFaceParams):
+        if params.select == "prominent" and share_inside(face, picture) < SURELY_INSIDE:
+            return 0.0  # the face may not count itself, and then any other may be the largest that does
+        return params.ignore_below * face.area
+    if params.select == "largest":
+        return face.area
+    if params.select == "center":
+        return max(0.0, _central(picture)(face) - CENTRAL_TOLERANCE * face.area)
+    if params.select == "prominent":
+        return COMPARABLE * _prominence(picture)(face)
+    return 0.0
 
 
 def shorter_side(face: Detection, *, across: float = 1.0, down: float = 1.0) -> float:

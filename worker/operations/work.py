@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 import numpy as np
 
 from shared.errors import ErrorCode, JobError
 from shared.faces import AttributeName, Embedding, FaceAttributes, Liveness
-from shared.operations import FindParams
+from shared.operations import DetectionMode, DetectionWay, FindParams, SelectiveParams
 from worker.engine.align import SIZE
 from worker.engine.base import Attributes, Crops, Detection, Engine, EngineInfo, HeadPose, Search
 from worker.engine.five_points import five_point_pose
 from worker.images import Picture, min_long_side_for
-from worker.operations import answers, choosing, readable
+from worker.operations import answers, choosing, coarse_to_fine, readable
 
 HEAD: Final[tuple[AttributeName, ...]] = ("pose", "eyes")
 DECIMALS: Final = 8
@@ -47,13 +47,36 @@ class Work:
     """Further images of the same person."""
     verify_threshold: float | None = None
     """The operator's threshold, which overrides the pack's."""
+    detection: DetectionMode = "coarse_to_fine"
+    """The operator's way of detection, unless the job names one."""
+    ways: list[DetectionMode] = field(default_factory=list)
+    """How each picture was searched, in order."""
 
     def find(self, picture: Picture, params: FindParams) -> list[Detection]:
-        """Return the faces of one picture that are large enough, largest first, at most `max_faces`."""
+        """Return the faces of one picture that are large enough, largest first, at most `max_faces`.
+
+        An operation that does not need all faces uses coarse-to-fine detection if it is enabled and sufficient.
+        """
         search = Search(threshold=params.det_threshold, sizes=params.det_size)
         with self.clock("detect"):
-            found = self.engine.detect(picture.pixels, search)
+            found = self._find_coarsely(picture, params)
+            self.ways.append("full" if found is None else "coarse_to_fine")
+            if found is None:
+                found = self.engine.detect(picture.pixels, search)
         return choosing.kept(found, picture, least_side=params.min_face_px, most=params.max_faces)
+
+    def _find_coarsely(self, picture: Picture, params: FindParams) -> list[Detection] | None:
+        if not isinstance(params, SelectiveParams) or (params.detection or self.detection) == "full":
+            return None
+        if not coarse_to_fine.is_worthwhile(params, self.engine.info):
+            return None
+        return coarse_to_fine.detect(self.engine, picture, params)
+
+    @property
+    def way(self) -> DetectionWay | None:
+        """How the pictures were searched so far; None if none was."""
+        ways = set(self.ways)
+        return "mixed" if len(ways) > 1 else next(iter(ways), None)
 
     def in_detail(self, picture: Picture, faces: Sequence[Detection]) -> tuple[Picture, list[Detection]]:
         """Return the picture to read these faces from and their positions in it; the whole picture if one is too small.

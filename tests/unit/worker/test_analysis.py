@@ -129,6 +129,7 @@ def test_a_job_ends_with_result_metrics_and_provenance() -> None:
     assert "liveness_ms" not in outcome.metrics
     assert outcome.provenance is not None
     assert (outcome.provenance.worker, outcome.provenance.model_pack) == ("w", "fake")
+    assert outcome.provenance.detection == "full"
 
 
 def test_the_operators_threshold_reaches_the_comparison() -> None:

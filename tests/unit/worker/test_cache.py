@@ -89,7 +89,7 @@ def test_whatever_a_result_depends_on_makes_another_question() -> None:
 def test_a_store_that_is_away_is_a_miss_and_fails_nobody() -> None:
     with capture_logs() as log:
         assert CACHE.find("ab") is None
-        CACHE.keep("ab", {"kind": "faces"})
+        CACHE.keep("ab", {"kind": "faces"}, detection="full")
     assert [line["event"] for line in log] == ["cache.unread", "cache.unwritten"]
     assert "faces" not in str(log)
 

@@ -144,6 +144,12 @@ def test_it_retries_with_gray_borders_if_nothing_is_found() -> None:
     assert [blob.shape[2:] for blob in session.seen] == [(640, 640), (320, 320), (320, 320)]
 
 
+def test_a_search_without_retry_looks_once() -> None:
+    one, session = looking(margins=(0.25, 0.5))
+    assert one.detect(black(640, 640), Search(retry=False)) == []
+    assert len(session.seen) == 1
+
+
 def test_the_retry_of_a_fixed_graph_has_its_size() -> None:
     one, session = looking(margins=(0.5,), shape=FIXED)
     one.detect(black(640, 640))
