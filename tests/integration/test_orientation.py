@@ -85,7 +85,7 @@ def test_the_roll_of_a_head_on_its_side_is_read_from_the_five_points() -> None:
     image = turned(astronaut(), 90)
     [face] = engine().detect(image)
     assert abs(five_point_pose(face).roll) > 80
-    [roll] = [check for check in register(image, auto_orient=False).checks if check.name == "roll"]
+    [roll] = [check for check in register(image, auto_orient=False, detection="full").checks if check.name == "roll"]
     assert (roll.passed, roll.value) == (False, five_point_pose(face).roll)
     assert (roll.method or "").startswith("five_points")
 

@@ -88,7 +88,9 @@ def test_a_bystander_in_a_corner_is_ignored() -> None:
 
 
 def test_small_faces_in_pictures_on_the_wall_do_not_count() -> None:
-    result = chosen(picture("exadel-inc+CompreFace/embedding-calculator/sample_images/002_A.jpg"))
+    wall = picture("exadel-inc+CompreFace/embedding-calculator/sample_images/002_A.jpg")
+    assert chosen(wall).reason is None
+    result = chosen(wall, detection="full")
     assert result.reason is None
     assert [other.reason for other in result.other_faces] == ["small", "small"]
     assert np.allclose([other.prominence for other in result.other_faces], 0.0, atol=0.01)

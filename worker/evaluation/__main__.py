@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final, get_args
 
@@ -27,6 +28,7 @@ from worker.evaluation.people import people
 from worker.evaluation.rates import Scores, points, table
 from worker.evaluation.reading import Reader, decided, vectors
 from worker.evaluation.recognition import recognition
+from worker.evaluation.responses import responses
 from worker.execution.threads import job_threads
 from worker.operations.coarse_to_fine import PLAN, Plan
 from worker.settings import WorkerSettings
@@ -151,7 +153,8 @@ def _detection(options: argparse.Namespace, say: Say) -> None:
     paths = sorted({path for pair in pairs for path in (pair.one, pair.two)})
     pictures = {path: reader.decoded(path) for path in paths}
     say(f"{reader.engine.info.pack}, {reader.engine.info.provider}, {options.plan}")
-    for line in compared_passes(reader.engine, pictures, pairs, options.plan):
+    lines = responses(reader.engine, pictures, options.plan)
+    for line in chain(lines, [""], compared_passes(reader.engine, pictures, pairs, options.plan)):
         say(line)
 
 

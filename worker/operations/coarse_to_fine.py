@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from shared.operations import OneFaceParams, SelectiveParams
 from worker.engine.base import Detection, Engine, EngineInfo, Search
+from worker.engine.quality import measure
 from worker.images import Picture
 from worker.operations import choosing
 
@@ -30,6 +31,8 @@ class Plan(NamedTuple):
     """Score of a possible face. It is far below the detection threshold, to notice faces in poor light."""
     sure: float = 0.7
     """Minimum coarse score of the face. A lower one suggests a picture in which other faces may be overlooked."""
+    dark: float = 40.0
+    """Minimum mean gray level of the face. The coarse pass overlooks small faces in the dark."""
 
 
 PLAN: Final = Plan()
@@ -64,6 +67,8 @@ def detect(engine: Engine, picture: Picture, params: SelectiveParams, plan: Plan
     if math.sqrt(least_area) < plan.smallest * max(picture.pixels.shape[:2]) / plan.coarse:
         return None
     if any(other.area >= SLACK * least_area for other in others):
+        return None
+    if measure(picture.pixels, face).brightness < plan.dark:
         return None
     fine = _refined(engine, picture, face, plan)
     return None if fine is None else [fine, *(other for other in others if other.score >= threshold)]
