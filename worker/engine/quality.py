@@ -24,7 +24,8 @@ def measure(image: Image, detection: Detection) -> Quality:
         grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
         small = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE))
         sharpness = float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_64F))[1][0, 0]) ** 2
-        brightness, contrast = (float(number[0, 0]) for number in cv2.meanStdDev(grey))
+        mean, deviation = (float(number[0, 0]) for number in cv2.meanStdDev(grey))
+        brightness, contrast = min(mean, 255.0), deviation  # the mean of a white face may round to just above 255
     return Quality(
         face_width_px=max(0.0, x2 - x1),
         sharpness=sharpness,

@@ -51,3 +51,9 @@ def test_a_drawn_face_passes_the_gates_of_a_registration() -> None:
     quality = measure(one_face(), DRAWN)
     assert quality.sharpness > 60
     assert 50 < quality.brightness < 215
+
+
+def test_a_white_face_is_measured() -> None:
+    image = np.full((600, 800, 3), 255, np.uint8)
+    face = Detection(box=(0.0, 0.0, 159.0, 263.0), landmarks=((0.0, 0.0),) * 5, score=1.0)
+    assert measure(image, face).brightness == 255.0

@@ -98,7 +98,7 @@ jitters = st.lists(st.floats(-0.05, 0.05), min_size=1, max_size=4)
 scores = st.floats(PLAN.response, 1.0)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     image=scenes(),
     jitter=jitters,
@@ -121,7 +121,7 @@ def test_a_bystander_that_counts_is_never_lost(
         assert short.face.landmarks == full.face.landmarks
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(image=scenes(), jitter=jitters, score=scores, select=st.sampled_from(["prominent", "all", "largest", "center"]))
 def test_embed_selects_the_same_faces(image: Picture, jitter: list[float], score: float, select: Select) -> None:
     params = EmbedParams(select=select)
