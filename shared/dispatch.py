@@ -77,11 +77,19 @@ class Doorbell:
     def ring(self, *, times: int = 1) -> None:
         """Wake this many workers soon. Never block and never fail."""
         with self._changed:
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
-                self._thread.start()
             self._unsent = min(self._unsent + times, ENOUGH)
+            if self._thread is None and not self._closed:
+                self._start()
             self._changed.notify()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # a process at its memory limit gets no new thread
+            log.warning("doorbell.delayed", detail="no memory for its thread; the next ring tries again")
+        else:
+            self._thread = thread
 
     def outstanding(self) -> int | None:
         """Return the number of rings that no worker has answered, unsent ones included. None if the broker is away.

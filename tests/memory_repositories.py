@@ -137,10 +137,10 @@ class MemoryListing(Listing):
     def __init__(self, ledger: "MemoryLedger") -> None:
         self._ledger = ledger
 
-    def page(self, wanted: JobFilter, *, limit: int, after: Position | None = None) -> Page:
+    def page(self, job_filter: JobFilter, *, limit: int, after: Position | None = None) -> Page:
         with self._ledger.lock:
             self._ledger.step()
-            jobs = [record.job for record in self._ledger.records.values() if _meant(record.job, wanted)]
+            jobs = [record.job for record in self._ledger.records.values() if _meant(record.job, job_filter)]
             jobs.sort(key=lambda job: (job.created_at, job.id), reverse=True)
             if after:
                 jobs = [job for job in jobs if (job.created_at, job.id) < (after.created_at, after.job_id)]
@@ -148,13 +148,13 @@ class MemoryListing(Listing):
             return Page([replace(job, result=None) for job in jobs[:limit]], more)
 
 
-def _meant(job: Job, wanted: JobFilter) -> bool:
+def _meant(job: Job, job_filter: JobFilter) -> bool:
     return (
-        job.tenant == wanted.tenant
-        and wanted.status in {None, job.status}
-        and wanted.operation in {None, job.operation}
-        and (wanted.created_after is None or job.created_at > wanted.created_after)
-        and (not wanted.dead_lettered or job.dead_lettered)
+        job.tenant == job_filter.tenant
+        and job_filter.status in {None, job.status}
+        and job_filter.operation in {None, job.operation}
+        and (job_filter.created_after is None or job.created_at > job_filter.created_after)
+        and (not job_filter.dead_lettered or job.dead_lettered)
     )
 
 

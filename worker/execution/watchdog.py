@@ -132,9 +132,13 @@ class Watchdog(PeriodicThread):
         """
         self._exclusive_gate.close()  # otherwise this process would claim the released jobs again
         back = threading.Thread(target=self._give_back, args=(stuck,), name="give-back", daemon=True)
-        back.start()
-        back.join(timeout=PATIENCE.total_seconds())
-        log.warning("worker.ended", status=status, heard=not back.is_alive())
+        try:
+            back.start()
+        except RuntimeError:  # a process at its memory limit gets no new thread: the leases expire instead
+            log.warning("worker.ended", status=status, heard=False)
+        else:
+            back.join(timeout=PATIENCE.total_seconds())
+            log.warning("worker.ended", status=status, heard=not back.is_alive())
         self._end(status)
 
     def put_back(self, claim: Claim, failure: JobFailure) -> None:

@@ -131,6 +131,19 @@ def test_a_stuck_job_ends_the_process_and_spends_its_start_while_its_neighbours_
     assert log[0] == {"event": "job.stuck", "log_level": "error", "job_id": "stuck", "stage": "embed", "seconds": 61.0}
 
 
+def test_a_stuck_process_ends_though_it_gets_no_new_thread(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with ExitStack() as jobs:
+        scene.begin(jobs, "stuck")
+        scene.now = 61.0
+        scene.watchdog.look()
+    assert scene.ends == [STUCK]
+    assert scene.ledger.released == {}  # its lease expires
+
+
 def test_a_process_that_ends_claims_nothing_more(scene: Scene) -> None:
     with ExitStack() as jobs:
         scene.begin(jobs, "stuck")
