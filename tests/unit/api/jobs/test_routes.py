@@ -86,7 +86,7 @@ def test_a_finished_job_has_result_metrics_and_provenance(gateway: Gateway) -> N
     assert job["result"] == faces(2)
     assert job["metrics"]["total_ms"] == 5.5
     assert job["metrics"]["embed_ms"] is None
-    assert set(job["provenance"]) == {"model_pack", "embedding_contract", "provider", "worker", "cached"}
+    assert set(job["provenance"]) == {"model_pack", "embedding_contract", "provider", "worker", "cached", "detection"}
     assert all(RFC3339.fullmatch(job[name]) for name in ("created_at", "started_at", "finished_at", "expires_at"))
     JobBody.model_validate(job)
 
