@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bench.pictures import Picture
-from shared.operations import FindParams, Operation
+from shared.operations import EmbedParams, Operation
 from tools.setup import models_dir
 from worker import operations
 from worker.analysis import Stopwatch
@@ -65,7 +65,7 @@ def ours() -> Pieces:
     most = settings().max_pixels
 
     def job(picture: Picture) -> object:
-        params = FindParams()
+        params = EmbedParams()
         pixels = decode(picture.data, max_pixels=most, min_long_side=operations.min_long_side(params, engine.info))
         work = operations.Work(engine=engine, clock=Stopwatch(), image=pixels, reference=None)
         return operations.run(Operation.EMBED, params, work).model_dump(mode="json")
