@@ -1,5 +1,6 @@
 """Couriers that die, stores that vanish, clocks that are wrong: nothing is lost, and no id changes."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -217,4 +218,6 @@ def test_an_invalid_setting_stops_the_start_with_one_line(tmp_path: Path) -> Non
         assert running.courier.wait(20)
         assert running.courier.exit_code() == 2
         (line,) = running.lines
-        assert line.startswith("vultus courier: VULTUS_WEBHOOK_RETRIES is wrong")
+        refusal = json.loads(line)
+        assert (refusal["event"], refusal["process"]) == ("start.refused", "vultus courier")
+        assert refusal["detail"].startswith("VULTUS_WEBHOOK_RETRIES is wrong")

@@ -86,7 +86,7 @@ def test_verify_by_image_and_by_embedding_agree(stack: Stack) -> None:
             headers={"Prefer": "wait=30"},
             timeout=40,
         ).json()
-    stored = finished(stack, "embed", ASTRONAUT)["result"]["faces"][0]["embedding"]
+    stored = finished(stack, "embed", ASTRONAUT, params='{"select": "largest"}')["result"]["faces"][0]["embedding"]
     body = {
         "operation": "verify",
         "image": {"base64": base64.b64encode(ASTRONAUT.read_bytes()).decode()},

@@ -1,5 +1,6 @@
 """The running service observed from outside: numbers that add up, and readiness."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,10 @@ def test_a_taken_port_stops_the_start_with_one_line(seen: Watched, tmp_path: Pat
     assert other.gateway.wait(20)
     assert other.gateway.exit_code() == 2
     (line,) = lines
-    assert line.startswith(f"vultus-api: VULTUS_METRICS_PORT {seen.metrics_port} on 127.0.0.1 cannot be listened on")
+    refusal = json.loads(line)
+    assert (refusal["event"], refusal["process"]) == ("start.refused", "vultus-api")
+    where = f"VULTUS_METRICS_PORT {seen.metrics_port} on 127.0.0.1"
+    assert refusal["detail"].startswith(f"{where} cannot be listened on")
 
 
 def test_waiting_jobs_are_shown_with_their_age_and_a_dead_ledger_as_down(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_worker_is_one_process_without_children(tmp_path: Path) -> None:
         assert [children for task in tasks if (children := (task / "children").read_text())] == []
 
 
-@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGQUIT])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGQUIT])
 @pytest.mark.parametrize("remap", [{}, {"REMAP_SIGTERM": "SIGQUIT"}], ids=["plain", "remapped"])
 def test_a_worker_that_is_stopped_in_any_way_loses_no_job(
     tmp_path: Path, stop: signal.Signals, remap: dict[str, str]
