@@ -1,4 +1,4 @@
-"""Brings the archives of a pack into the cache, each checked against its hash."""
+"""Fetch the archives of a pack into the cache and check each one against its hash."""
 
 import os
 import shutil
@@ -19,18 +19,18 @@ COMMAND_SECONDS: Final = 600.0
 READ_SECONDS: Final = 30.0
 TRIES: Final = 2
 LARGEST_ARCHIVE: Final = 2 << 30
-"""Bytes that are read of an archive whose size the manifest does not say."""
+"""Limit in bytes for an archive whose size is not in the manifest."""
 _CHUNK: Final = 1 << 20
 
 Say = Callable[[str], None]
-"""Takes one line of progress. A line that starts with a carriage return replaces the one before it."""
+"""Receives a progress line. A line that starts with a carriage return replaces the previous one."""
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
-"""Runs a command to its end and gives its exit status and output."""
+"""Runs a command to completion and returns its exit status and output."""
 
 
 class _FetchError(Exception):
-    """One try failed; the text says which command or address and what it said."""
+    """An attempt failed; the message names the command or URL and includes its output."""
 
 
 def run_command(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
@@ -41,13 +41,13 @@ def run_command(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
 
 
 def archive_in_cache(archive: Archive, *, cache: Path, say: Say, run: Run = run_command) -> Path:
-    """Path of the archive in `cache`; fetched only where no file of that name with the right hash lies there.
+    """Return the path of the archive in `cache`, fetching it unless a file with its name and hash is there.
 
-    An archive whose checksum is not known is taken as it comes, and that is said: the caller has been allowed to.
+    An archive without a known checksum is accepted with a warning; the caller must have obtained consent.
 
     Raises:
-        SettingsError: it could not be fetched in two tries; the text names the file, the command with its last
-            words, and how to place the archive by hand.
+        SettingsError: two attempts failed; the message names the file, shows the command with its last output, and
+            says how to place the archive by hand.
     """
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / archive.archive
@@ -55,34 +55,34 @@ def archive_in_cache(archive: Archive, *, cache: Path, say: Say, run: Run = run_
         if _expected(archive, sha256_of(target), say=say):
             say(f"{archive.archive}: already in {cache}")
             return target
-        say(f"{archive.archive}: the file in {cache} is not the expected one (its sha256 differs); fetching it again")
-    trouble = ""
+        say(f"{archive.archive}: the file in {cache} has the wrong sha256; fetching it again")
+    failure = ""
     for attempt in range(1, TRIES + 1):
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as folder:
             try:
-                found = _fetch(archive, Path(folder), say=say, run=run)
-                if not _expected(archive, actual := sha256_of(found), say=say):
-                    _fail(f"what came has sha256 {actual}, not the expected one")
-                shutil.move(found, target)
+                path = _fetch(archive, Path(folder), say=say, run=run)
+                if not _expected(archive, actual := sha256_of(path), say=say):
+                    _fail(f"the downloaded file has sha256 {actual}, not the expected one")
+                shutil.move(path, target)
             except _FetchError as error:
-                trouble = str(error)
+                failure = str(error)
                 if attempt < TRIES:
-                    say(f"{archive.archive}: that did not work; trying once more")
+                    say(f"{archive.archive}: the download failed; trying once more")
             else:
                 say(f"{archive.archive}: fetched and checked in {time.monotonic() - started:.0f} s")
                 return target
     checksum = "" if archive.sha256 == UNCONFIRMED else f" with sha256 {archive.sha256}"
     msg = (
-        f"{archive.archive} could not be fetched.\n{trouble}\n"
-        f"To go on without this download: place a file named {archive.archive}{checksum} "
+        f"{archive.archive} could not be fetched.\n{failure}\n"
+        f"To continue without this download, place a file named {archive.archive}{checksum} "
         f"into {cache.absolute()} and run the same command again."
     )
     raise SettingsError(msg)
 
 
 def _expected(archive: Archive, digest: str, *, say: Say) -> bool:
-    """Whether an archive with this hash is the one that is wanted."""
+    """Return whether this is the hash of the archive; warn if the manifest has none."""
     if archive.sha256 != UNCONFIRMED:
         return digest == archive.sha256
     say(f"WARNING: {archive.archive} is NOT VERIFIED. Trusted on first use and recorded: sha256 {digest}")
@@ -97,26 +97,26 @@ def _fetch(archive: Archive, folder: Path, *, say: Say, run: Run) -> Path:
     match archive:
         case SdistArchive():
             say(f"{archive.archive}: fetching with pip (a few seconds, up to a minute) ...")
-            wanted = f"{archive.package}=={archive.version}"
+            requirement = f"{archive.package}=={archive.version}"
             pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]
-            _command([*pip, "--no-binary", archive.package, "-d", str(folder), wanted], run=run)
+            _command([*pip, "--no-binary", archive.package, "-d", str(folder), requirement], run=run)
         case NpmArchive():
             say(f"{archive.archive}: fetching with npm (a few seconds) ...")
             if shutil.which("npm") is None:
-                _fail("npm is not installed on this machine, and this archive comes from the npm registry.")
-            wanted = f"{archive.package}@{archive.version}"
+                _fail("npm is not installed on this machine, but this archive comes from the npm registry.")
+            requirement = f"{archive.package}@{archive.version}"
             npm = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder)]
-            _command([*npm, *_npm_cache(folder), wanted], run=run)
+            _command([*npm, *_npm_cache(folder), requirement], run=run)
         case ZipArchive():
             _download(archive, folder / archive.archive, say=say)
-    found = folder / archive.archive
-    if not found.is_file():
-        _fail(f"the download ended well but left no file named {archive.archive}")
-    return found
+    path = folder / archive.archive
+    if not path.is_file():
+        _fail(f"the download succeeded but left no file named {archive.archive}")
+    return path
 
 
 def _npm_cache(folder: Path) -> list[str]:
-    """A cache in `folder` where npm cannot keep its own in the home directory, such as in a locked-down container."""
+    """Return options that put npm's cache into `folder` if the home directory is not writable, as in a container."""
     home = os.environ.get("HOME", "")
     return [] if home and os.access(home, os.W_OK | os.X_OK) else ["--cache", str(folder / "npm-cache")]
 
@@ -126,39 +126,39 @@ def _command(command: Sequence[str], *, run: Run) -> None:
     try:
         done = run(command)
     except subprocess.TimeoutExpired:
-        msg = f"`{shown}` did not end within {COMMAND_SECONDS:.0f} s."
+        msg = f"`{shown}` did not finish within {COMMAND_SECONDS:.0f} s."
         raise _FetchError(msg) from None
     except OSError as error:
         msg = f"`{shown}` could not be started: {error.strerror}"
         raise _FetchError(msg) from None
     if done.returncode != 0:
         last = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()][-5:]
-        _fail("\n".join([f"`{shown}` ended with status {done.returncode}. Its last lines:", *(f"  {x}" for x in last)]))
+        _fail("\n".join([f"`{shown}` exited with status {done.returncode}. Last lines:", *(f"  {x}" for x in last)]))
 
 
 def _download(archive: ZipArchive, target: Path, *, say: Say) -> None:
-    """Stream the file to disk; never more bytes than the manifest promises, or than any pack has."""
+    """Stream the file to disk; reject more bytes than the manifest or the general limit allows."""
     try:
         with (
-            urllib.request.urlopen(archive.url, timeout=READ_SECONDS) as answer,  # noqa: S310 - the manifest allows https
+            urllib.request.urlopen(archive.url, timeout=READ_SECONDS) as response,  # noqa: S310 - a checked URL
             target.open("wb") as out,
         ):
-            _copy(answer, out, archive=archive, say=say)
+            _copy(response, out, archive=archive, say=say)
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", None) or error
         msg = f"`GET {archive.url}` failed: {reason}"
         raise _FetchError(msg) from None
 
 
-def _copy(answer: Any, out: Any, *, archive: ZipArchive, say: Say) -> None:
-    promised = answer.headers.get("Content-Length") or ""
+def _copy(response: Any, out: Any, *, archive: ZipArchive, say: Say) -> None:
+    promised = response.headers.get("Content-Length") or ""
     size = archive.size or (int(promised) if promised.isdecimal() else 0)
-    most = min(size or LARGEST_ARCHIVE, LARGEST_ARCHIVE)
+    limit = min(size or LARGEST_ARCHIVE, LARGEST_ARCHIVE)
     received, shown = 0, -1
-    while chunk := answer.read(_CHUNK):
+    while chunk := response.read(_CHUNK):
         received += len(chunk)
-        if received > most:
-            _fail(f"`GET {archive.url}` sent more than the expected {most} bytes.")
+        if received > limit:
+            _fail(f"`GET {archive.url}` sent more than the expected {limit} bytes.")
         out.write(chunk)
         if size and (percent := received * 100 // size) // 5 > shown:
             shown = percent // 5

@@ -1,7 +1,7 @@
-"""Rewrites ONNX graphs into exact equals that run faster, or take any batch or picture size.
+"""Rewrite ONNX graphs into equivalents that run faster or accept any batch or picture size.
 
-Every rewrite is a pure function and gives an equal model back where it finds nothing to do. None of them judges itself:
-`prepare` compares the result with the original.
+Every rewrite is a pure function and returns the model unchanged if it does not apply. Rewrites do not check their own
+results: `prepare` compares them with the original.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,20 +22,20 @@ _BY_PICTURE: Final = [0, 2, 3, 1]
 _ELEMENTWISE: Final = ("Sigmoid", "Identity")
 _IMAGE_RANK: Final = 4
 _BLOCK: Final = 8
-"""Channels that onnxruntime's blocked layout keeps together: 16 with AVX-512, 8 with AVX2."""
+"""Channels in a block of onnxruntime's blocked layout: 16 with AVX-512, 8 with AVX2."""
 _DUST: Final = 1e-20
-"""Weights smaller than this add nothing that float32 could hold beside the bias of their channel."""
+"""Weights below this have no effect in float32 when the bias of their channel is added."""
 _WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
 _SPLIT_BY_INPUT: Final = 13
-"""From this version of the operators on, Split takes its lengths as an input."""
+"""Operator set version from which Split takes its lengths as an input."""
 
 
 def with_zeroed_dust(model: ModelProto) -> ModelProto:
-    """Weights that training has decayed to next to nothing as zeros.
+    """Replace weights that training has decayed to almost zero with zeros.
 
-    Those below 1.2e-38, and the products of those a little above, are subnormal, and for each of these an Intel core
-    leaves its fast path. One weight in seven of the recogniser of `compact` is such dust: without it a run takes 0.08
-    of its time there, and gives the same bits.
+    Weights below 1.2e-38, and products of slightly larger ones, are subnormal, and an Intel core leaves its fast path
+    for each of them. This affects one weight in seven of the recogniser of `compact`: with zeros, a run takes 0.08 of
+    its time on such a core and returns the same bits.
     """
     graph = _Graph(model)
     weights = {name for node in graph.proto.node if node.op_type in _WEIGHTED for name in node.input[1:]}
@@ -49,10 +49,11 @@ def with_zeroed_dust(model: ModelProto) -> ModelProto:
 
 
 def with_convolved_prelu(model: ModelProto) -> ModelProto:
-    """Each PRelu over channels as x + (1 - slope) * relu(-x), out of two 1x1 depthwise convolutions.
+    """Replace each PRelu over channels with x + (1 - slope) * relu(-x), as two 1x1 depthwise convolutions.
 
-    onnxruntime computes PRelu itself outside the blocked layout of its convolutions. Written so it is two fused kernels
-    inside it (convolution with Relu, convolution with Add): the recogniser of `compact` takes 0.45 of its time.
+    onnxruntime computes PRelu outside the blocked layout of its convolutions. In this form it becomes two fused kernels
+    within that layout (convolution with Relu, convolution with Add): the recogniser of `compact` takes 0.45 of its
+    time.
     """
     graph = _Graph(model)
     shapes = graph.shapes()
@@ -79,10 +80,10 @@ def with_convolved_prelu(model: ModelProto) -> ModelProto:
 
 
 def with_free_batch(model: ModelProto) -> ModelProto:
-    """Any number of pictures at once where the graph was exported for one.
+    """Let a graph that was exported for one picture accept any number of them.
 
-    Older SCRFD heads (Transpose 2,3,0,1, then Reshape to rows) let the rows of several pictures interleave; they become
-    Transpose 0,2,3,1 and Reshape to (pictures, rows, numbers), with outputs of three axes.
+    Older SCRFD heads (Transpose 2,3,0,1, then Reshape to rows) interleave the rows of several pictures. They become
+    Transpose 0,2,3,1 and Reshape to (pictures, rows, values), with outputs of three axes.
     """
     graph = _Graph(model)
     graph.scale_by_factors()
@@ -99,7 +100,7 @@ def with_free_batch(model: ModelProto) -> ModelProto:
             node.input[1] = graph.add(f"{node.output[0]}_shape", np.array([0, -1, shape[1]], np.int64))
             rows_of_all |= graph.elementwise_from(node.output[0])
         elif len(shape) > 1 and shape[0] == 1 and not (shape[1:] == 0).any():
-            # 0 copies the axis of the input, which leaves one -1 for the rest
+            # 0 copies the axis from the input, so that -1 remains available for another axis
             node.input[1] = graph.add(f"{node.output[0]}_shape", np.array([0, *shape[1:]], np.int64))
     for value in graph.proto.output:
         if value.name in rows_of_all:
@@ -110,7 +111,7 @@ def with_free_batch(model: ModelProto) -> ModelProto:
 
 
 def with_free_sides(model: ModelProto) -> ModelProto:
-    """Any height and width, by whatever the network halves them to, where a detector was exported for one size."""
+    """Let a detector that was exported for one size accept any height and width that its strides divide."""
     graph = _Graph(model)
     [value] = graph.inputs()
     if all(axis.HasField("dim_param") or not axis.dim_value for axis in value.type.tensor_type.shape.dim[2:]):
@@ -125,10 +126,10 @@ def with_free_sides(model: ModelProto) -> ModelProto:
 
 
 def with_joined_convolutions(model: ModelProto) -> ModelProto:
-    """Narrow convolutions of one tensor as one convolution and a Split.
+    """Join narrow convolutions of the same tensor into one convolution and a Split.
 
-    The blocked layout rounds channels up to 8 or 16: the 2, 8 and 20 of a SCRFD head cost as much as 64, joined as 32.
-    That is 3.3 % of the detector of `compact`.
+    The blocked layout rounds channels up to 8 or 16: the 2, 8, and 20 of an SCRFD head cost as much as 64, but as 32 if
+    joined. This saves 3.3 % of the time of the detector of `compact`.
     """
     graph = _Graph(model)
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -150,7 +151,7 @@ def with_joined_convolutions(model: ModelProto) -> ModelProto:
 
 
 class _Graph:
-    """A copy of a model that a rewrite may change."""
+    """A copy of a model for a rewrite to change."""
 
     def __init__(self, model: ModelProto) -> None:
         self.model = ModelProto()
@@ -160,7 +161,7 @@ class _Graph:
         self._original = model
 
     def done(self) -> ModelProto:
-        """The model, without the constants and the recorded shapes that no longer hold; the original if unchanged."""
+        """Return the model without unused constants and stale shapes; the original if nothing changed."""
         if self.model.SerializeToString(deterministic=True) == self._before:
             return self._original
         used = {name for node in self.proto.node for name in node.input}
@@ -174,12 +175,12 @@ class _Graph:
         return self.model
 
     def inputs(self) -> list[onnx.ValueInfoProto]:
-        """What the model is fed; older exports list their constants among the inputs too."""
+        """Return the inputs of the model, without the constants that older exports list among them."""
         constants = {value.name for value in self.proto.initializer}
         return [value for value in self.proto.input if value.name not in constants]
 
     def shapes(self) -> dict[str, list[int]]:
-        """The shape of every tensor whose rank is known; 0 stands for an axis that is not."""
+        """Return the shape of every tensor of known rank; 0 stands for an axis of unknown size."""
         inferred = onnx.shape_inference.infer_shapes(self.model).graph
         known = [*inferred.value_info, *inferred.input, *inferred.output]
         return {
@@ -189,7 +190,7 @@ class _Graph:
         }
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
-        """The value of a tensor that never changes, or None."""
+        """Return the value of a constant tensor, or None if the tensor is not constant."""
         for value in self.proto.initializer:
             if value.name == name:
                 return np.asarray(numpy_helper.to_array(value))
@@ -199,13 +200,13 @@ class _Graph:
         return np.asarray(numpy_helper.to_array(maker.attribute[0].t))
 
     def known(self, name: str) -> NDArray[np.generic]:
-        """The value of a tensor that is known to be constant."""
+        """Return the value of a tensor that is known to be constant."""
         value = self.constant(name)
-        assert value is not None  # noqa: S101 - its caller has seen it
+        assert value is not None  # noqa: S101 - the caller has checked this
         return value
 
     def joined(self, parts: Sequence[NodeProto], counts: Sequence[int]) -> list[NodeProto]:
-        """One convolution in place of several of the same tensor, and the Split that gives their outputs."""
+        """Return one convolution in place of several of the same tensor, and the Split that restores their outputs."""
         name = f"{parts[0].output[0]}_joined"
         weight = self.add(f"{name}_weight", np.concatenate([self.known(node.input[1]) for node in parts]))
         bias = self.add(f"{name}_bias", np.concatenate([self.known(node.input[2]) for node in parts]))
@@ -222,11 +223,11 @@ class _Graph:
 
     @property
     def version(self) -> int:
-        """Version of ONNX's own operators."""
+        """Version of the standard ONNX operator set."""
         return next(int(entry.version) for entry in self.model.opset_import if entry.domain in {"", "ai.onnx"})
 
     def replace_nodes(self, nodes: Sequence[NodeProto]) -> None:
-        """Take these nodes, in this order, some of which are already there."""
+        """Replace all nodes with these, in this order; some may be nodes of the graph already."""
         copies = []
         for node in nodes:
             copy = NodeProto()
@@ -236,18 +237,18 @@ class _Graph:
         self.proto.node.extend(copies)
 
     def maker(self, name: str) -> NodeProto | None:
-        """The node that gives this tensor."""
+        """Return the node that outputs this tensor."""
         return next((node for node in self.proto.node if name in node.output), None)
 
     def add(self, name: str, value: NDArray[np.generic]) -> str:
-        """A new constant; its name, the same for the same name and value."""
+        """Add a constant unless one of this name exists, and return its name in the graph."""
         name = f"vultus_{name}"
         if not any(known.name == name for known in self.proto.initializer):
             self.proto.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def elementwise_from(self, name: str) -> set[str]:
-        """This tensor and those made from it number by number."""
+        """Return this tensor and those derived from it element by element."""
         reached = {name}
         for node in self.proto.node:
             if node.op_type in _ELEMENTWISE and node.input[0] in reached:
@@ -255,7 +256,7 @@ class _Graph:
         return reached
 
     def scale_by_factors(self) -> None:
-        """Let each Resize to a fixed size scale by the whole factor that this size amounts to."""
+        """Replace the fixed size of each Resize with the equivalent integer scale factors."""
         shapes = self.shapes()
         for node in self.proto.node:
             if node.op_type != "Resize" or len(node.input) < 4:  # noqa: PLR2004 - tensor, region, factors, sizes
@@ -270,7 +271,7 @@ class _Graph:
 
 
 def _channels(slope: NDArray[np.generic], shape: Sequence[int] | None) -> int | None:
-    """Channels of an image tensor whose PRelu has one slope for each of them or one for all; None for any other."""
+    """Return the channels of an image tensor whose PRelu has a slope per channel or a single one; None for others."""
     if shape is None or len(shape) != _IMAGE_RANK or not shape[1] or slope.dtype != np.float32:
         return None
     over_channels = slope.shape in {(shape[1], 1, 1), (1, shape[1], 1, 1)}
@@ -290,7 +291,7 @@ def _order(node: NodeProto) -> list[int]:
 
 
 def _name_axis(value: onnx.ValueInfoProto, axis: int, name: str, *, only: int | None = None) -> None:
-    """Free a fixed axis (where `only` is given, one of that size)."""
+    """Make a fixed axis dynamic; with `only`, if it has that size."""
     shape = value.type.tensor_type.shape.dim
     if axis < len(shape) and shape[axis].dim_value and (only is None or shape[axis].dim_value == only):
         shape[axis].dim_param = name

@@ -1,4 +1,4 @@
-"""Model packs: what a manifest says, which packs are known, and whether an installed one is intact."""
+"""Model packs: the manifest, the catalog, and the integrity check of an installed pack."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from worker.packs.thresholds import Thresholds
 MANIFEST: Final = "manifest.json"
 CATALOG: Final = Path(__file__).parent / "catalog"
 PREPROCESSING_VERSION: Final = "1"
-"""Part of every embedding contract. Raise it when this engine's own arithmetic changes what a face embeds to."""
+"""Part of every embedding contract. Increment it when a change of this engine's arithmetic changes embeddings."""
 ALIGNMENT: Final = "similarity-5-arcface-112"
 
 Role = Literal[
@@ -50,13 +50,13 @@ PREPROCESSINGS: Final[dict[Role, tuple[Preprocessing, ...]]] = {
     "pose": ("stretched-1.5-rgb-224",),
     "eyes": ("eye-1.6-grey-24",),
 }
-"""What this engine can feed to a model of each role; docs/models.md spells each one out."""
+"""The preprocessing that this engine supports for each role; docs/models.md describes them."""
 NEEDED: Final[tuple[Role, ...]] = ("detection", "recognition")
 
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 UNCONFIRMED: Final = "unconfirmed"
-"""Stands for a checksum that no independent source confirms. Installing records the real one in its place."""
+"""Placeholder for a checksum that no independent source confirms. Installation records the actual one instead."""
 Checksum = Annotated[str, Field(pattern=rf"^([0-9a-f]{{64}}|{UNCONFIRMED})$")]
 Size = Annotated[int, Field(ge=1)]
 
@@ -82,7 +82,7 @@ class NpmArchive(Strict):
 
 
 class ZipArchive(Strict):
-    """A zip file behind an address; plain http only from this machine."""
+    """A zip file at a URL; plain http is allowed only for this machine."""
 
     kind: Literal["zip-url"]
     archive: PlainName
@@ -95,7 +95,7 @@ Archive = Annotated[SdistArchive | NpmArchive | ZipArchive, Field(discriminator=
 
 
 class LivenessLimits(Strict):
-    """Thresholds of one liveness model, in place of the pack's."""
+    """Thresholds of one liveness model, which override those of the pack."""
 
     live: float = Field(ge=0, le=1)
     spoof: float = Field(ge=0, le=1)
@@ -106,65 +106,65 @@ class PackFile(Strict):
 
     name: PlainName
     sha256: Checksum
-    size: Size | None = Field(default=None, description="Bytes, where known; the hash decides.")
-    role: Role | None = Field(default=None, description="What the engine uses it for; null is kept but not loaded.")
+    size: Size | None = Field(default=None, description="Bytes, if known; the hash is authoritative.")
+    role: Role | None = Field(default=None, description="Purpose in the engine; null is kept but not loaded.")
     preprocessing: Preprocessing | None = None
-    archive: PlainName | None = Field(default=None, description="Archive that holds it; null in a folder made by hand.")
-    member: str | None = Field(default=None, description="Its path in that archive.")
-    optional: bool = Field(default=False, description="May be absent; where it is there, its hash must fit.")
+    archive: PlainName | None = Field(default=None, description="Archive that contains it; null if there is none.")
+    member: str | None = Field(default=None, description="Path within that archive.")
+    optional: bool = Field(default=False, description="May be absent; if present, its hash must match.")
     limits: LivenessLimits | None = Field(default=None, description="Thresholds of this liveness model.")
 
     @model_validator(mode="after")
     def _checked(self) -> "PackFile":
         if self.archive is None and self.sha256 == UNCONFIRMED:
-            msg = f"{self.name}: a file that comes from no archive needs a checksum"
+            msg = f"{self.name}: a file without an archive needs a checksum"
             raise ValueError(msg)
         return self
 
 
 class Licence(Strict):
-    """What the publisher allows, in one paragraph."""
+    """What the publisher permits, in one paragraph."""
 
     text: str
     url: str
-    must_accept: bool = Field(description="Installing asks for agreement and records it.")
+    must_accept: bool = Field(description="Installation requires acceptance and records it.")
 
 
 class DetectionPlan(Strict):
-    """How the detector looks at an image."""
+    """How the detector searches an image."""
 
     input_sizes: tuple[tuple[int, int], ...] = Field(
         default=((640, 640),), min_length=1, description="Width and height of each pass; the passes are merged."
     )
     retry_margins: tuple[float, ...] = Field(
         default=(0.5, 0.25),
-        description="Gray borders, as a share of each side, to try again with in this order if no face was found.",
+        description="Gray borders, as a fraction of each side, to retry with in this order if no face is detected.",
     )
 
 
 class RecognisabilityLimits(Strict):
-    """Limits of recognisability in place of the measured ones; `make calibrate` suggests them. Null keeps the other."""
+    """Overrides of measured recognisability limits; `make calibrate` suggests values. Null keeps the measured one."""
 
     max_similarity: float | None = Field(default=None, ge=-1, le=1, description="Cosine to the nearest centroid.")
     min_length: float | None = Field(default=None, ge=0, description="Length of the raw embedding.")
-    max_roll: float | None = Field(default=None, ge=0, le=180, description="Degrees by five points, to either side.")
+    max_roll: float | None = Field(default=None, ge=0, le=180, description="Degrees to either side, by five points.")
 
 
 class Manifest(Strict):
-    """A pack: its files with their hashes, how they are fed, and the limits that were measured for them."""
+    """A pack: its files with their hashes and preprocessing, and the limits that were measured for them."""
 
     format: Literal[1]
     name: PlainName
     licence: Licence
     embedding_size: int = Field(ge=1, le=4096)
     thresholds: Thresholds
-    calibration: Calibration | None = Field(default=None, description="Measured false-match rates of the match limit.")
+    calibration: Calibration | None = Field(default=None, description="Measured false-match rates by threshold.")
     recognisability: RecognisabilityLimits | None = None
     detection: DetectionPlan = DetectionPlan()
     archives: tuple[Archive, ...] = ()
     files: tuple[PackFile, ...]
     recorded: tuple[PlainName, ...] = Field(
-        default=(), description="Archives and files whose checksums were recorded by the installation."
+        default=(), description="Archives and files whose checksums the installation recorded."
     )
 
     @model_validator(mode="after")
@@ -172,10 +172,12 @@ class Manifest(Strict):
         roles = [file.role for file in self.files if file.role is not None]
         repeated = {role for role in roles if roles.count(role) > 1} - {"liveness"}
         if any(roles.count(role) != 1 for role in NEEDED) or repeated:
-            msg = "a pack has one detection file, one recognition file and at most one file of other roles but liveness"
+            msg = (
+                "a pack needs one detection file, one recognition file, and at most one of each other role but liveness"
+            )
             raise ValueError(msg)
         if "eyes" in roles and "points_68" not in roles:
-            msg = "an eyes file needs a points_68 file, which finds the eyes"
+            msg = "an eyes file needs a points_68 file, which locates the eyes"
             raise ValueError(msg)
         for file in self.files:
             if file.role is not None and file.preprocessing not in PREPROCESSINGS[file.role]:
@@ -185,36 +187,36 @@ class Manifest(Strict):
                 msg = f"{file.name}: the {file.role} file cannot be optional"
                 raise ValueError(msg)
             if file.limits is not None and file.role != "liveness":
-                msg = f"{file.name}: limits belong to a liveness file"
+                msg = f"{file.name}: only a liveness file may have limits"
                 raise ValueError(msg)
             if file.archive is not None and (file.archive not in self.archive_names or file.member is None):
-                msg = f"{file.name}: names an archive that the manifest does not list, or no member of it"
+                msg = f"{file.name}: its archive is not listed in the manifest, or its member is missing"
                 raise ValueError(msg)
         if len({file.name for file in self.files}) != len(self.files):
             msg = "two files have the same name"
             raise ValueError(msg)
         if self.calibration and self.calibration.contract not in map(self.contract, get_args(Precision)):
-            msg = f"calibration was measured with {self.calibration.contract}, which this pack's embeddings are not"
+            msg = f"the calibration is for {self.calibration.contract}, which is not an embedding contract of this pack"
             raise ValueError(msg)
         return self
 
     @property
     def archive_names(self) -> frozenset[str]:
-        """Names of all archives."""
+        """The names of all archives."""
         return frozenset(archive.archive for archive in self.archives)
 
     @property
     def unconfirmed_archives(self) -> tuple[str, ...]:
-        """Names of the archives whose checksums are not known; what is in the others is fixed by theirs."""
+        """The names of the archives without a known checksum; the checksums of the others cover their contents."""
         return tuple(archive.archive for archive in self.archives if archive.sha256 == UNCONFIRMED)
 
     @property
     def trusted_archives(self) -> tuple[str, ...]:
-        """Names of the archives that were trusted on first use."""
+        """The names of the archives that were trusted on first use."""
         return tuple(name for name in self.recorded if name in self.archive_names)
 
     def with_checksums(self, checksums: Mapping[str, str]) -> "Manifest":
-        """This manifest with these checksums, by name, in place of the unconfirmed ones."""
+        """Return a copy in which these checksums, by name, replace the unconfirmed ones."""
         archives = tuple(each.model_copy(update=_known(each, each.archive, checksums)) for each in self.archives)
         files = tuple(file.model_copy(update=_known(file, file.name, checksums)) for file in self.files)
         unknown = {archive.archive for archive in self.archives if archive.sha256 == UNCONFIRMED}
@@ -223,22 +225,22 @@ class Manifest(Strict):
         return self.model_copy(update={"archives": archives, "files": files, "recorded": recorded})
 
     def file(self, role: Role) -> PackFile | None:
-        """The file of this role, or None where the pack has none."""
+        """Return the file of this role, or None if the pack has none."""
         return next((file for file in self.files if file.role == role), None)
 
     @property
     def recogniser(self) -> PackFile:
-        """The recognition file, which every pack has."""
+        """The recognition file; every pack has one."""
         return next(file for file in self.files if file.role == "recognition")
 
     def files_of(self, role: Role) -> tuple[PackFile, ...]:
-        """The files of this role, in their order; only liveness may have several, whose scores are averaged."""
+        """Return the files of this role in order; only liveness may have several, whose scores are averaged."""
         return tuple(file for file in self.files if file.role == role)
 
     def present(self, folder: Path) -> "Manifest":
-        """This manifest without the optional files that `folder` lacks; thresholds are those of what is there.
+        """Return a copy without the optional files that `folder` lacks, with the thresholds of the remaining files.
 
-        Where every liveness file has limits of its own, theirs are taken, averaged as their scores are.
+        If every liveness file has its own limits, they replace those of the pack, averaged as the scores are.
         """
         files = tuple(file for file in self.files if not file.optional or (folder / file.name).is_file())
         here = self.model_copy(update={"files": files})
@@ -250,9 +252,10 @@ class Manifest(Strict):
         return here.model_copy(update={"thresholds": replace(self.thresholds, live=live, spoof=spoof)})
 
     def contract(self, precision: Precision) -> str:
-        """What makes two embeddings comparable: recogniser, its preprocessing, the alignment, this engine's version.
+        """Return the embedding contract; only embeddings of the same contract are comparable.
 
-        Arithmetic of another precision is another contract: bf16 moves embeddings by up to 0.0006 in cosine.
+        It covers the recogniser, its preprocessing, the alignment, the engine's version, and the precision: bf16
+        changes embeddings by up to 0.0006 in cosine.
         """
         recognition = next(file for file in self.files if file.role == "recognition")
         return contract_of(recognition.sha256, str(recognition.preprocessing), precision=precision)
@@ -263,7 +266,7 @@ def _known(entry: Archive | PackFile, name: str, checksums: Mapping[str, str]) -
 
 
 def contract_of(recogniser: str, preprocessing: str, *, precision: Precision) -> str:
-    """The embedding contract of a recogniser with this checksum that is fed in this way."""
+    """Return the embedding contract of a recogniser with this checksum and preprocessing."""
     parts = [recogniser, preprocessing, ALIGNMENT, PREPROCESSING_VERSION]
     if precision != "f32":
         parts.append(precision)
@@ -271,15 +274,15 @@ def contract_of(recogniser: str, preprocessing: str, *, precision: Precision) ->
 
 
 def catalog() -> dict[str, Path]:
-    """Packs that can be installed by name, with their manifest file."""
+    """Return the packs that can be installed by name, with their manifest files."""
     return {path.stem: path for path in sorted(CATALOG.glob("*.json"))}
 
 
 def read(path: Path) -> Manifest:
-    """The manifest in this file.
+    """Read a manifest file.
 
     Raises:
-        SettingsError: it cannot be read, or says something that this engine does not understand.
+        SettingsError: the file cannot be read, or this version does not understand it.
     """
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -294,13 +297,13 @@ def read(path: Path) -> Manifest:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def damage(folder: Path, manifest: Manifest) -> str | None:
-    """The first thing wrong with the files in `folder`, as a phrase; None where every file is as the manifest says."""
+    """Return the first fault of the files in `folder`, as a phrase; None if all of them match the manifest."""
     for file in manifest.files:
         path = folder / file.name
         if not path.is_file():
@@ -308,31 +311,31 @@ def damage(folder: Path, manifest: Manifest) -> str | None:
                 continue
             return f"{file.name} is missing"
         if file.sha256 == UNCONFIRMED:
-            return f"the manifest has no checksum of {file.name}"
+            return f"the manifest has no checksum for {file.name}"
         if file.size is not None and path.stat().st_size != file.size:
             return f"{file.name} has {path.stat().st_size} bytes instead of {file.size}"
         if sha256_of(path) != file.sha256:
-            return f"{file.name} is not the file that the manifest names (its sha256 differs)"
+            return f"{file.name} is not the file that the manifest describes (its sha256 differs)"
     return None
 
 
 def require_folder(path: Path) -> None:
-    """Refuse a file where a folder belongs.
+    """Reject a path that exists but is not a folder.
 
     Raises:
-        SettingsError: in one line.
+        SettingsError: the path is a file; the message is one line.
     """
     if path.exists() and not path.is_dir():
-        msg = f"{path.absolute()} is a file, but must be a folder; move it away, or name another models folder"
+        msg = f"{path.absolute()} is a file, but must be a folder; move it or choose another models folder"
         raise SettingsError(msg)
 
 
 @contextmanager
 def readable(models_dir: Path) -> Iterator[None]:
-    """Report models that this user may not read.
+    """Report models that the current user may not read.
 
     Raises:
-        SettingsError: in one line.
+        SettingsError: a file is not readable; the message is one line.
     """
     try:
         yield
@@ -345,12 +348,12 @@ def readable(models_dir: Path) -> Iterator[None]:
 
 
 def installed(models_dir: Path, pack: str) -> Manifest:
-    """The manifest of an installed pack, after every file was checked against its hash. Never downloads.
+    """Check every file of an installed pack against its hash and return the manifest. Never downloads anything.
 
-    Optional files that are not there are left out of it, and its thresholds are those of the models that are.
+    The manifest omits optional files that are absent, and its thresholds are those of the remaining models.
 
     Raises:
-        SettingsError: the pack is not there, is not intact, or may not be read; the line says what to do.
+        SettingsError: the pack is missing, damaged, or not readable; the message is one line that says what to do.
     """
     with readable(models_dir):
         return _installed(models_dir, pack)
@@ -366,15 +369,15 @@ def _installed(models_dir: Path, pack: str) -> Manifest:
     if not (folder / MANIFEST).is_file():
         missing = f"Model pack '{pack}' is not installed in {models_dir.absolute()}"
         names = ", ".join(catalog())
-        bare = " (VULTUS_ENGINE=insightface runs a folder without one)" if any(folder.glob("*.onnx")) else ""
+        bare = " (VULTUS_ENGINE=insightface runs a folder without a manifest)" if any(folder.glob("*.onnx")) else ""
         raise SettingsError(
             f"{missing}; {remedy}"
             if known
-            else f"{missing}: no {pack}/{MANIFEST} there{bare}. Packs that install by name: {names}"
+            else f"{missing}: {pack}/{MANIFEST} does not exist{bare}. Packs that can be installed by name: {names}"
         )
     manifest = read(folder / MANIFEST)
     if wrong := damage(folder, manifest):
-        hint = remedy if known else "put the right file back, or name its hash in the manifest"
+        hint = remedy if known else "restore the file, or update its hash in the manifest"
         msg = f"Model pack '{pack}' in {models_dir.absolute()} is damaged: {wrong}; {hint}"
         raise SettingsError(msg)
     return manifest.present(folder)

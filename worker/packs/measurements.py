@@ -1,4 +1,4 @@
-"""Measurements of recognition models: the centroids of unrecognizable faces, and where known ones are kept."""
+"""Measurements of recognition models: centroids of unrecognizable faces, and the files that ship with this version."""
 
 import base64
 from collections.abc import Callable

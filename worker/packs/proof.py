@@ -1,4 +1,4 @@
-"""Compares a rewritten graph with the original: the same answers to the same pictures, within rounding."""
+"""Compare a rewritten graph with the original: the same outputs for the same pictures, within rounding."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,13 @@ from onnx import ModelProto
 from worker.packs.manifests import Preprocessing
 
 LEAST_COSINE: Final = 0.99999
-"""Between the answers to one picture, for each output. Rounding alone leaves 1 - 1e-9."""
+"""Minimum for each output of a picture. Rounding alone leaves 1 - 1e-9."""
 LARGEST_DIFFERENCE: Final = 1e-4
-"""Of one number, as a share of the largest in that answer."""
+"""Maximum for a value, relative to the largest value of the same output."""
 BATCH: Final = 3
-"""Pictures at once; five make a batch of three and one of two."""
+"""Pictures per batch; the five test pictures make a batch of three and one of two."""
 FREE_SIDES: Final = ((640, 640), (320, 448))
-"""Height and width of the pictures for a model that takes any."""
+"""Heights and widths of the test pictures for a model that accepts any size."""
 RANGE: Final[dict[Preprocessing, tuple[float, float]]] = {
     "scrfd-5": (-1, 1),
     "arcface-112-rgb": (-1, 1),
@@ -33,37 +33,37 @@ RANGE: Final[dict[Preprocessing, tuple[float, float]]] = {
     "stretched-1.5-rgb-224": (-2.2, 2.7),
     "eye-1.6-grey-24": (0, 1),
 }
-"""The numbers that each preprocessing gives a model."""
+"""Smallest and largest input value of each preprocessing."""
 
 Batch = NDArray[np.float32]
 Answers = list[NDArray[np.float32]]
 
 
 class RejectedError(Exception):
-    """The rewritten graph does not do what the original does; the text says where."""
+    """The rewritten graph differs from the original; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How well two graphs agree over everything that was tried."""
+    """How well two graphs agree over all test pictures."""
 
     cosine: float = 1.0
     difference: float = 0.0
-    """Largest difference of a number, as a share of the largest in its answer."""
+    """Largest difference of a value, relative to the largest value of the same output."""
 
     def and_(self, other: "Agreement") -> "Agreement":
-        """The worse of both."""
+        """Return the worse of both values."""
         return Agreement(min(self.cosine, other.cosine), max(self.difference, other.difference))
 
 
 class Original:
-    """A model and its answers to test pictures, worked out once and one picture at a time."""
+    """A model with its outputs for the test pictures, computed once and one picture at a time."""
 
     def __init__(self, model: ModelProto, preprocessing: Preprocessing) -> None:
         """Run the model.
 
         Raises:
-            RejectedError: it cannot be run.
+            RejectedError: the model cannot be run.
         """
         session = _session(model)
         _, planes, *fixed = session.get_inputs()[0].shape
@@ -75,10 +75,10 @@ class Original:
         self.answers = [[_run(session, row[None]) for row in rows] for rows in self.pictures]
 
     def agreement(self, model: ModelProto) -> Agreement:
-        """How well a rewritten model agrees, alone and in batches where it takes them.
+        """Return how well a rewritten model agrees, with single pictures and, if it accepts them, with batches.
 
         Raises:
-            RejectedError: it does not.
+            RejectedError: the outputs differ.
         """
         session = _session(model)
         batch, _, *sides = session.get_inputs()[0].shape
@@ -95,29 +95,29 @@ class Original:
         return worst
 
     def _other_sizes(self, session: onnxruntime.InferenceSession) -> None:
-        """The original has no answer at these sizes; the number of rows must grow and shrink with the area."""
+        """Check that outputs scale with the area at sizes that the original does not accept."""
         height, width = self.size
         for high, wide in FREE_SIDES:
             got = _run(session, np.zeros((1, 3, high, wide), np.float32))
             for mine, known in zip(got, self.answers[0][0], strict=True):
                 if mine.size * (height or 0) * (width or 0) != known.size * high * wide:
-                    msg = f"gives {mine.size} numbers at {wide}x{high} where {known.size} belong to {width}x{height}"
+                    msg = f"returns {mine.size} values for {wide}x{high} but {known.size} for {width}x{height}"
                     raise RejectedError(msg)
 
 
 def _compare(got: Answers, answers: Sequence[Answers]) -> Agreement:
-    """Compare the answer to a batch, picture by picture, with the answers to each picture alone."""
+    """Compare the output for a batch, picture by picture, with the outputs for single pictures."""
     worst = Agreement()
     for index, together in enumerate(got):
         alone = [np.asarray(answer[index], np.float64).reshape(-1) for answer in answers]
         if together.size != sum(row.size for row in alone):
-            msg = f"output {index} has {together.size} numbers instead of {sum(row.size for row in alone)}"
+            msg = f"output {index} has {together.size} values instead of {sum(row.size for row in alone)}"
             raise RejectedError(msg)
         for mine, row in zip(together.reshape(len(alone), -1).astype(np.float64), alone, strict=True):
             difference = float(np.abs(mine - row).max() / max(float(np.abs(row).max()), 1e-6))
             length = float(np.linalg.norm(mine) * np.linalg.norm(row))
             cosine = float(mine @ row) / length if length else float(difference == 0)
-            # not the other way round: a number that is not finite is on neither side of a limit
+            # written this way because comparisons with NaN are false
             if not (cosine >= LEAST_COSINE and difference <= LARGEST_DIFFERENCE):
                 msg = f"output {index} differs: cosine {cosine:.7f}, largest difference {difference:.1e}"
                 raise RejectedError(msg)
@@ -131,10 +131,10 @@ def _session(model: ModelProto) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base but this
+    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no other base class
         raise RejectedError(_last_line(error)) from None
     if len(session.get_inputs()) != 1 or len(session.get_inputs()[0].shape) != 4:  # noqa: PLR2004 - a batch of pictures
-        msg = "is not a model of pictures with one input"
+        msg = "the model does not have a batch of pictures as its only input"
         raise RejectedError(msg)
     return session
 
@@ -152,7 +152,7 @@ def _last_line(error: Exception) -> str:
 
 
 def _pictures(height: int, width: int, limits: tuple[float, float]) -> Batch:
-    """Noise, soft blobs, hard squares, a ramp and black, between two limits; shape (5, 3, height, width)."""
+    """Return noise, soft blobs, hard squares, a ramp, and black between two limits, shape (5, 3, height, width)."""
     return np.stack(list(_patterns(height, width))) * np.float32(limits[1] - limits[0]) + np.float32(limits[0])
 
 

@@ -1,8 +1,8 @@
-"""Decides whether a face can be recognised: how near its embedding is to those of unrecognizable faces.
+"""Decide whether a face can be recognized, by the distance of its embedding from those of unrecognizable faces.
 
-A recognition model returns an embedding for any input. Those of dark, blurred and upside-down faces lie close together,
-so different people among them match. The mean direction of such embeddings, a centroid of unrecognizable identities, is
-a property of the model; the cosine of an embedding to it says how far the face can be recognized (Deng et al.,
+A recognition model returns an embedding for any input. Embeddings of dark, blurred, and upside-down faces lie close
+together, so that different people match. Their mean direction, a centroid of unrecognizable identities, is a property
+of the model; the cosine of an embedding to it measures how well the face can be recognized (Deng et al.,
 "Harnessing Unrecognizable Faces for Improving Face Recognition", WACV 2023, arXiv 2106.04112).
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shared.faces import Recognisability, UnrecognisableReason
 
 Raw = NDArray[np.float32] | NDArray[np.float64]
-"""Embeddings that are not normalised, shape (n, dimension)."""
+"""Embeddings before normalization, shape (n, dimension)."""
 
 ADVICE: Final[dict[UnrecognisableReason, str]] = {
     "degraded": "Use a sharp, upright picture of the face in even light.",
@@ -28,22 +28,22 @@ SCORE_DECIMALS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """The centroids of one embedding contract and the limits that were measured with them; None is no limit."""
+    """The centroids of one embedding contract and the limits measured with them; None means no limit."""
 
     centroids: tuple[tuple[float, ...], ...] = ()
-    """Directions of unrecognizable faces; unit vectors of the dimension of an embedding."""
+    """Directions of unrecognizable faces: unit vectors with the dimension of an embedding."""
     stricter: tuple[float, ...] = ()
-    """Added to the cosine to each centroid, so that one limit holds for all; empty adds nothing."""
+    """Values to add to the cosine to each centroid, so that one limit applies to all; empty adds nothing."""
     max_similarity: float | None = None
     """Largest cosine to the nearest centroid, -1 to 1."""
     min_length: float | None = None
-    """Least length of the raw embedding; its scale is the model's."""
+    """Minimum length of the raw embedding, on the model's own scale."""
     max_roll: float | None = None
-    """Largest turn in the image plane by the five points, in degrees to either side."""
+    """Largest rotation in the image plane, from the five landmarks, in degrees to either side."""
 
     @property
     def limits(self) -> str | None:
-        """What a recognisable face satisfies, for a reader; None where nothing is limited."""
+        """The conditions for a recognisable face as text; None if there are no limits."""
         parts = []
         if self.centroids and self.max_similarity is not None:
             parts.append(f"score >= {score(self.max_similarity):g}")
@@ -54,7 +54,7 @@ class Measure:
         return ", ".join(parts) or None
 
     def similarities(self, vectors: Raw) -> list[float | None]:
-        """Cosine of each raw embedding to the nearest centroid, with `stricter` added; None without centroids."""
+        """Return the cosine of each raw embedding to the nearest centroid, plus `stricter`; None without centroids."""
         if not self.centroids:
             return [None] * len(vectors)
         raw = np.asarray(vectors, np.float64)
@@ -64,7 +64,7 @@ class Measure:
         return nearest
 
     def judge(self, vectors: Raw, rolls: Sequence[float]) -> list[Recognisability]:
-        """Whether each face can be recognised, from its raw embedding and its turn in the image plane in degrees."""
+        """Judge each face by its raw embedding and its rotation in the image plane in degrees."""
         lengths = np.linalg.norm(np.asarray(vectors, np.float64), axis=1).tolist()
         return [
             self._verdict(similarity, length, roll)
@@ -88,9 +88,9 @@ class Measure:
 
 
 def score(similarity: float) -> float:
-    """Quality of a face for recognition, 0-1: one minus the cosine to the nearest centroid, negative cosines as 0."""
+    """Return the quality for recognition, 0-1: one minus the cosine to the nearest centroid, at least 0."""
     return round(1.0 - min(1.0, max(0.0, similarity)), SCORE_DECIMALS)
 
 
 UNMEASURED: Final = Measure()
-"""Of a pack that nothing was measured for: every face counts as recognisable, without a score."""
+"""Measure of a pack without a measurement: every face counts as recognisable and has no score."""

@@ -1,4 +1,4 @@
-"""Rewrites one model step by step and keeps each step that proves equal to the original."""
+"""Rewrite a model step by step and keep each step that proves equal to the original."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,28 +19,28 @@ REWRITES: Final[dict[str, graphs.Rewrite]] = {
 }
 
 FREE: Final[dict[Role, tuple[str, ...]]] = {"detection": ("zeroed dust", "any size", "any batch")}
-"""What is tried for a role, in this order, whatever runs the model."""
+"""Steps to try for a role, in this order, regardless of what runs the model."""
 FREE_OTHERWISE: Final = ("zeroed dust", "any batch")
-"""The same for every other role."""
+"""Steps to try for every other role."""
 
 FASTER: Final = ("convolved PRelu", "joined convolutions")
-"""What is tried on top for onnxruntime's own CPU kernels. OpenVINO gains nothing from the first, and its bf16 loses
-precision: over 104 faces the least cosine to f32 falls from 0.9991 to 0.9972."""
+"""Further steps to try for onnxruntime's own CPU kernels. OpenVINO gains nothing from the first, and its bf16 loses
+precision: over 104 faces the lowest cosine to f32 falls from 0.9991 to 0.9972."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A model after some steps."""
+    """A model after a number of steps."""
 
     model: ModelProto
     steps: tuple[str, ...] = ()
     agreement: Agreement = field(default_factory=Agreement)
     rejected: dict[str, str] = field(default_factory=dict)
-    """Steps that were left out, with what was wrong."""
+    """Steps that were left out, with the reason."""
 
 
 def rewritten(start: Rewritten, steps: Sequence[str], *, original: Original) -> Rewritten:
-    """The model after those of `steps` that change it and prove equal to the original."""
+    """Apply those of `steps` that change the model and prove equal to the original."""
     model, done, agreement, rejected = start.model, list(start.steps), start.agreement, dict(start.rejected)
     for step in steps:
         try:
@@ -48,7 +48,7 @@ def rewritten(start: Rewritten, steps: Sequence[str], *, original: Original) -> 
             if candidate is model:
                 continue
             agreement = original.agreement(candidate)
-        except Exception as error:  # noqa: BLE001 - whatever makes a rewrite stumble, the graph before it runs
+        except Exception as error:  # noqa: BLE001 - if a rewrite fails, the previous graph stays in use
             rejected[step] = str(error) or type(error).__name__
         else:
             model = candidate

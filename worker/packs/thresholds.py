@@ -1,23 +1,23 @@
-"""Decision limits that belong to the models of a pack."""
+"""The decision limits of a pack's models."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Each limit with its unit."""
+    """Decision limits with their units."""
 
     detection: float
-    """Least detection score of a face, 0-1."""
+    """Minimum detection score of a face, 0-1."""
     match: float
-    """Verified means cosine > match, -1 to 1."""
+    """A face is verified if cosine > match, -1 to 1."""
     live: float
-    """Live means liveness score >= live, 0-1."""
+    """A face is live if its liveness score >= live, 0-1."""
     spoof: float
-    """Spoof means liveness score < spoof; between the two it is uncertain."""
+    """A face is a spoof if its liveness score < spoof; between the two limits it is uncertain."""
     register_score: float
-    """Least detection score for a registration, 0-1."""
+    """Minimum detection score for a registration, 0-1."""
     duplicate: float | None = None
-    """Registered before means cosine > duplicate; `match` where it was not measured."""
+    """A person is already registered if cosine > duplicate; defaults to `match` if not measured."""
     register_length: float | None = None
-    """Least length of the raw embedding for a registration, on the model's own scale; None where not measured."""
+    """Minimum raw embedding length for a registration, on the model's own scale; None if not measured."""

@@ -1,4 +1,4 @@
-"""A table of false-match rates gives thresholds between its ends, and nothing beyond them."""
+"""A table of false-match rates gives thresholds within its range and none outside it."""
 
 from typing import Any
 
@@ -70,19 +70,19 @@ def test_a_smaller_rate_never_has_a_lower_threshold(one: float, two: float) -> N
     ("change", "complaint"),
     [
         ({"points": [{"fmr": 1e-3, "threshold": 0.3}]}, "at least 2"),
-        ({"points": [{"fmr": 1e-4, "threshold": 0.4}, {"fmr": 1e-3, "threshold": 0.3}]}, "largest fmr to the smallest"),
-        ({"points": [{"fmr": 1e-3, "threshold": 0.4}, {"fmr": 1e-4, "threshold": 0.4}]}, "their thresholds rise"),
+        ({"points": [{"fmr": 1e-4, "threshold": 0.4}, {"fmr": 1e-3, "threshold": 0.3}]}, "order of decreasing fmr"),
+        ({"points": [{"fmr": 1e-3, "threshold": 0.4}, {"fmr": 1e-4, "threshold": 0.4}]}, "increasing threshold"),
         ({"points": [{"fmr": 0, "threshold": 0.3}, {"fmr": 1e-4, "threshold": 0.4}]}, "greater than 0"),
-        ({"impostor_pairs": 299_999}, "say nothing about an fmr below 0.0001"),
+        ({"impostor_pairs": 299_999}, "do not support an fmr below 0.0001"),
         ({"source": ""}, "at least 1 character"),
         ({"surprise": 1}, "surprise"),
         (
             {"points": [{"fmr": 1e-3, "threshold": 0.3, "impostor_pairs": 29_999}, {"fmr": 1e-4, "threshold": 0.4}]},
             "29999",
         ),
-        ({"populations": [{**GROUP, "name": "general"}]}, "names of their own"),
-        ({"populations": [GROUP, GROUP]}, "names of their own"),
-        ({"populations": [{**GROUP, "impostor_pairs": 299}]}, "say nothing about an fmr below 0.1"),
+        ({"populations": [{**GROUP, "name": "general"}]}, "unique names"),
+        ({"populations": [GROUP, GROUP]}, "unique names"),
+        ({"populations": [{**GROUP, "impostor_pairs": 299}]}, "do not support an fmr below 0.1"),
     ],
 )
 def test_a_table_that_contradicts_itself_or_claims_too_much_is_refused(change: dict[str, Any], complaint: str) -> None:

@@ -1,4 +1,4 @@
-"""The command line for model packs: what it prints and how it ends."""
+"""The command line for model packs: output and exit status."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ ZIPPED = zipped()
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A catalog with one pack whose archive lies in the default cache; gives the models folder."""
+    """Provide a catalog with one pack whose archive is in the default cache; return the models folder."""
     licence = Licence(text=LICENCE.text, url=LICENCE.url, must_accept=True)
     source = written(tmp_path / "catalog", manifest_of(npm(DATA), licence=licence))
     monkeypatch.setattr(manifests, "CATALOG", source.parent)
@@ -58,7 +58,7 @@ def test_a_licence_is_shown_and_refused_where_nobody_can_answer(
 
 
 class Terminal(io.StringIO):
-    """A person at a keyboard."""
+    """An interactive terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -141,7 +141,7 @@ def test_list_shows_folders_that_only_insightface_itself_runs(
     assert "foreign: " in printed
     assert "VULTUS_ENGINE=insightface may be able to run it" in printed
     assert cli.main(["verify", "bare", "--models-dir", str(tmp_path)]) == 1
-    assert "(VULTUS_ENGINE=insightface runs a folder without one)" in capsys.readouterr().err
+    assert "(VULTUS_ENGINE=insightface runs a folder without a manifest)" in capsys.readouterr().err
 
 
 def test_prepare_makes_the_graphs_of_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Archives come into the cache once, checked, or with advice on how to go on."""
+"""Archives are fetched once and checked; a failure says how to continue."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ ZIPPED = zipped()
 
 
 class Runner:
-    """Stands for pip and npm: notes the command, then writes `data` into the folder that the command names."""
+    """Stand in for pip and npm: record the command, then write the next outcome into its target folder."""
 
     def __init__(self, *outcomes: bytes | str) -> None:
         self.commands: list[list[str]] = []
@@ -113,7 +113,7 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     def hang(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         raise subprocess.TimeoutExpired(command, 600)
 
-    assert "did not end within 600 s" in failure(npm(DATA), tmp_path, hang)
+    assert "did not finish within 600 s" in failure(npm(DATA), tmp_path, hang)
 
 
 def test_a_command_that_cannot_start_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A rewritten graph gives the original's answers; what a rewrite does not know, it leaves alone."""
+"""A rewritten graph returns the original's outputs; a rewrite leaves unknown structures alone."""
 
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_a_detector_for_one_picture_of_one_size_takes_many_of_any(interleaved: b
 
 
 def test_older_heads_let_pictures_interleave_until_they_are_mended() -> None:
-    """Guards the test above: without the new order of axes, a batch gives rows of both pictures by turns."""
+    """Guard the test above: without the new order of axes, a batch interleaves the rows of both pictures."""
     broken = detector(interleaved=True, side="side")
     broken.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
     batch = noise(2, 3, 64, 64)
@@ -160,7 +160,7 @@ def test_older_heads_let_pictures_interleave_until_they_are_mended() -> None:
 
 
 def test_sizes_that_a_fixed_graph_cannot_take_are_those_of_a_graph_fixed_to_them() -> None:
-    """The same weights exported for 64 and for 96: the first, freed, does what the second does."""
+    """Export the same weights for sides of 64 and 96; with free sides, the first matches the second."""
     small, large = detector(interleaved=False, side=64), detector(interleaved=False, side=96)
     weights = {value.name: value for value in small.graph.initializer if value.name != "sizes"}
     for value in large.graph.initializer:
@@ -176,7 +176,7 @@ def test_a_model_with_free_axes_passes_unchanged(rewrite: graphs.Rewrite) -> Non
 
 
 def narrow(*, opset: int = 11, strides: tuple[int, ...] = (1, 1, 1)) -> ModelProto:
-    """Three convolutions of one tensor, as wide as those of a SCRFD head."""
+    """Return three convolutions of one tensor, as wide as those of an SCRFD head."""
     counts = {"score": 2, "box": 8, "points": 20}
     return graph(
         [

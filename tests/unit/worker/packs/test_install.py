@@ -1,4 +1,4 @@
-"""A pack is installed whole or not at all, once, and only what its manifest lists."""
+"""A pack is installed once, completely or not at all, with only the files that its manifest lists."""
 
 import fcntl
 import io
@@ -30,7 +30,7 @@ MUST_ACCEPT = Licence(text=LICENCE.text, url=LICENCE.url, must_accept=True)
 
 
 class Place:
-    """A models folder whose cache already holds the archive, so that no network is needed."""
+    """A models folder whose cache already contains the archive, so that no network is needed."""
 
     def __init__(self, folder: Path, archive: Archive, data: bytes, *, extra: tuple[PackFile, ...] = ()) -> None:
         self.models, self.cache = folder / "models", folder / "cache"
@@ -230,7 +230,7 @@ def test_a_pack_of_an_older_version_gets_the_files_that_are_new(tmp_path: Path) 
 
 @pytest.fixture
 def unknown(tmp_path: Path) -> Place:
-    """A pack with no checksum at all."""
+    """A pack without any checksum."""
     data = zipped()
     place = Place(tmp_path, zip_at("https://example.org/toy.zip", data, sha256=UNCONFIRMED, size=None), data)
     place.unconfirmed_files = True

@@ -1,4 +1,4 @@
-"""What a manifest may say, and what makes two embeddings comparable."""
+"""Validation of manifests, and the embedding contract."""
 
 import errno
 import json
@@ -70,7 +70,7 @@ def test_a_manifest_without_a_checksum_is_not_taken_for_installed(tiny: Manifest
     source = {"sha256": manifests.UNCONFIRMED, "archive": "tiny.zip", "member": "x"}
     files = [{**file, **source} for file in changed(tiny)["files"]]
     (tmp_path / "tiny" / MANIFEST).write_text(json.dumps(changed(tiny, archives=[archive], files=files)))
-    with pytest.raises(SettingsError, match=r"the manifest has no checksum of detection\.onnx"):
+    with pytest.raises(SettingsError, match=r"the manifest has no checksum for detection\.onnx"):
         manifests.installed(tmp_path, "tiny")
 
 
@@ -137,7 +137,7 @@ def test_an_optional_file_may_be_absent_and_brings_its_own_thresholds(tmp_path: 
 
 
 def second_liveness(models_dir: Path, manifest: Manifest, **changes: Any) -> Manifest:
-    """The pack with its liveness file twice, the second one changed."""
+    """Return the pack with a second, changed copy of its liveness file."""
     [first] = manifest.files_of("liveness")
     second = first.model_copy(update={"name": "liveness_b.onnx", **changes})
     shutil.copyfile(models_dir / "tiny" / first.name, models_dir / "tiny" / second.name)
@@ -176,7 +176,7 @@ def test_an_optional_file_that_is_another_is_damage(tmp_path: Path) -> None:
     ("role", "change", "complaint"),
     [
         ("detection", {"optional": True}, "detection file cannot be optional"),
-        ("recognition", {"limits": {"live": 0.8, "spoof": 0.5}}, "limits belong to a liveness file"),
+        ("recognition", {"limits": {"live": 0.8, "spoof": 0.5}}, "only a liveness file may have limits"),
         ("liveness", {"role": "age_gender"}, "preprocessing of age_gender must be box-1.5-rgb-96"),
         ("liveness", {"role": "recognition", "preprocessing": "arcface-112-rgb"}, "one recognition file"),
         ("liveness", {"role": "eyes", "preprocessing": "eye-1.6-grey-24"}, "needs a points_68 file"),
@@ -201,7 +201,7 @@ TABLE: dict[str, Any] = {
 def test_a_table_of_false_match_rates_belongs_to_one_contract(tiny: Manifest, precision: Precision) -> None:
     table = {**TABLE, "contract": tiny.contract(precision)}
     assert Manifest.model_validate(changed(tiny, calibration=table)).calibration is not None
-    with pytest.raises(ValueError, match="which this pack's embeddings are not"):
+    with pytest.raises(ValueError, match="is not an embedding contract of this pack"):
         Manifest.model_validate(changed(tiny, calibration={**table, "contract": "vultus-emb-v1-of-another"}))
 
 
@@ -255,6 +255,7 @@ def test_a_missing_file_is_named(tiny: Manifest, tmp_path: Path) -> None:
 
 def test_a_pack_that_nobody_knows_is_told_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(
-        SettingsError, match=r"no mystery/manifest\.json there\. Packs that install by name: antelopev2, "
+        SettingsError,
+        match=r"mystery/manifest\.json does not exist\. Packs that can be installed by name: antelopev2, ",
     ):
         manifests.installed(tmp_path, "mystery")

@@ -1,4 +1,4 @@
-"""A prepared graph is loaded only where it proved equal, is intact and belongs to the file; else the original is."""
+"""A prepared graph is loaded only if it proved equal, is intact, and belongs to the file; otherwise the original is."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ SLOPES = np.linspace(-0.5, 1.5, 8, dtype=np.float32).reshape(8, 1, 1)
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
-    """A pack of one fixed detector with older heads, and one recogniser with PRelu."""
+    """A pack with a fixed-size detector with older heads and a recogniser with PRelu."""
     tiny = write_pack(tmp_path, liveness=False)
     files = []
     for file, model in zip(tiny.files, (detector(interleaved=True), prelu(SLOPES)), strict=True):
@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_runs_as_it_came(folder: Pat
 
 
 def with_other_weights(model: ModelProto) -> ModelProto:
-    """A rewrite that is wrong by a thousandth in one number."""
+    """A rewrite with an error of one thousandth in one value."""
     made = ModelProto()
     made.CopyFrom(model)
     weights = numpy_helper.to_array(made.graph.initializer[0]).copy()
@@ -150,7 +150,7 @@ def with_other_weights(model: ModelProto) -> ModelProto:
 
 
 def without_output(model: ModelProto) -> ModelProto:
-    """A rewrite that makes no graph at all."""
+    """A rewrite that does not return a valid graph."""
     made = ModelProto()
     made.CopyFrom(model)
     del made.graph.node[-1]
@@ -158,7 +158,7 @@ def without_output(model: ModelProto) -> ModelProto:
 
 
 def stumbling(model: ModelProto) -> ModelProto:
-    """A rewrite that meets what it did not expect."""
+    """A rewrite that raises on unexpected input."""
     raise IndexError(model.graph.name)
 
 
@@ -187,7 +187,7 @@ def test_a_wrong_rewrite_is_said_and_the_original_is_loaded(
 
 
 def test_a_batch_whose_pictures_mix_is_rejected() -> None:
-    """An older head with only its input freed runs at any batch, and gives rows of all pictures by turns."""
+    """An older head with only its input axis freed runs with any batch, but interleaves the rows of all pictures."""
     model = detector(interleaved=True, side=64)
     freed = ModelProto()
     freed.CopyFrom(detector(interleaved=True, side="side"))
