@@ -157,7 +157,7 @@ def test_a_doorbell_with_an_empty_queue_is_harmless() -> None:
         (photo(), Crashing(), ErrorCode.INTERNAL_ERROR, True),
     ],
 )
-def test_what_goes_wrong_fails_the_job_and_not_the_worker(
+def test_an_error_fails_the_job_and_not_the_worker(
     image: bytes | None, engine: FakeEngine, code: ErrorCode, retryable: bool
 ) -> None:
     ledger = OneJobLedger(image)
@@ -168,13 +168,13 @@ def test_what_goes_wrong_fails_the_job_and_not_the_worker(
     assert "bug" not in outcome.failure.detail
 
 
-def test_a_result_waits_for_a_store_that_is_away() -> None:
+def test_a_result_waits_for_an_unavailable_store() -> None:
     ledger = OneJobLedger(photo(), away=3)
     analyst(ledger).analyze_next()
     assert len(ledger.outcomes) == 1
 
 
-def test_a_store_that_stays_away_is_given_up_and_the_lease_heals_it() -> None:
+def test_a_result_is_abandoned_if_the_store_stays_unavailable() -> None:
     ledger = OneJobLedger(photo(), away=99)
     assert analyst(ledger).analyze_next() is True
     assert ledger.outcomes == []
@@ -208,7 +208,7 @@ def test_a_job_that_is_taken_away_stops_at_its_next_stage() -> None:
     assert worker.heartbeat.held() == []
 
 
-def test_a_first_start_is_claimed_beside_others_and_a_later_one_alone() -> None:
+def test_only_a_repeated_attempt_is_claimed_exclusively() -> None:
     first, later = OneJobLedger(photo()), OneJobLedger(photo(), attempts=2)
     assert analyst(first).analyze_next() is True
     assert analyst(later).analyze_next() is True
@@ -216,7 +216,7 @@ def test_a_first_start_is_claimed_beside_others_and_a_later_one_alone() -> None:
     assert len(later.outcomes) == 1
 
 
-def test_a_process_that_stops_claims_nothing_more() -> None:
+def test_a_process_that_is_stopping_claims_no_more_jobs() -> None:
     ledger = OneJobLedger(photo())
     worker = analyst(ledger)
     worker.exclusive_gate.close()

@@ -55,7 +55,7 @@ def digest(asked: Claim, params: FindParams | None = None, *, cache: ResultCache
     return cache.digest(asked, params or FindParams())
 
 
-def test_the_same_question_of_another_job_is_the_same() -> None:
+def test_the_same_request_in_another_job_has_the_same_key() -> None:
     assert digest(claim()) == digest(claim(job_id="job_2"), FindParams(max_faces=FindParams().max_faces))
 
 
@@ -64,7 +64,7 @@ def test_another_tenant_never_meets_the_same_result() -> None:
     assert len({digest(claim(tenant=tenant)) for tenant in tenants}) == len(tenants)
 
 
-def test_whatever_a_result_depends_on_makes_another_question() -> None:
+def test_everything_that_affects_a_result_changes_the_key() -> None:
     vectors = [[1.0, 0.0], [0.0, 1.0]]
     questions = [
         digest(claim()),
@@ -86,7 +86,7 @@ def test_whatever_a_result_depends_on_makes_another_question() -> None:
     assert len(set(questions)) == len(questions)
 
 
-def test_a_store_that_is_away_is_a_miss_and_fails_nobody() -> None:
+def test_an_unavailable_store_is_a_miss_and_fails_no_job() -> None:
     with capture_logs() as log:
         assert CACHE.find("ab") is None
         CACHE.keep("ab", {"kind": "faces"}, detection="full")
@@ -103,7 +103,7 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_results_of_other_models_settings_or_code_are_never_given(house: Path) -> None:
+def test_results_of_other_models_settings_or_code_are_never_used(house: Path) -> None:
     settings = WorkerSettings(models_dir=house / "models", pack="p")
     info = FakeEngine().info
 
@@ -128,7 +128,7 @@ def test_results_of_other_models_settings_or_code_are_never_given(house: Path) -
     assert now(settings.model_copy(update={"worker_threads": 7})) == now()
 
 
-def test_results_of_other_files_in_a_folder_without_a_manifest_are_never_given(house: Path) -> None:
+def test_changed_files_of_a_folder_without_a_manifest_miss_the_cache(house: Path) -> None:
     settings = WorkerSettings(engine="insightface", models_dir=house / "models", pack="p")
     info = FakeEngine().info
     before = made_by(info, settings, root=house)
@@ -136,7 +136,7 @@ def test_results_of_other_files_in_a_folder_without_a_manifest_are_never_given(h
     assert made_by(info, settings, root=house) != before
 
 
-def test_the_cache_is_off_unless_it_is_given_a_time() -> None:
+def test_the_cache_is_off_unless_it_has_a_ttl() -> None:
     info = FakeEngine().info
     assert result_cache(AwayResults(), info, WorkerSettings()) is None
     on = result_cache(AwayResults(), info, WorkerSettings(result_cache_ttl=timedelta(seconds=60)))

@@ -91,13 +91,13 @@ def test_a_reduction_leaves_enough(width: int, height: int, min_long_side: int) 
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_nearly_square_picture_is_turned_as_it_should_be(orientation: int) -> None:
+def test_a_nearly_square_picture_is_turned_correctly(orientation: int) -> None:
     picture = decode(encoded(blobs(800, 799), "JPEG", orientation=orientation), min_long_side=100)
     assert (picture.width, picture.height) == ((800, 799) if orientation == 1 else (799, 800))
 
 
 @given(st.tuples(st.integers(40, 400), st.integers(40, 400)), st.integers(1, 8), st.sampled_from([20, 40, 80]))
-def test_a_place_found_in_a_reduced_picture_is_the_place_in_the_whole_one(
+def test_coordinates_in_a_reduced_picture_map_to_the_full_one(
     size: tuple[int, int], orientation: int, min_long_side: int
 ) -> None:
     width, height = size

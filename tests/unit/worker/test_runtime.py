@@ -9,7 +9,7 @@ from worker import runtime
 from worker.execution.exclusive_gate import ExclusiveGate
 
 
-def test_a_worker_loads_then_is_ready_then_drains_and_says_where_its_store_is_away(
+def test_readiness_shows_loading_ready_a_lost_store_and_draining(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running: list[SimpleNamespace] = []

@@ -41,7 +41,7 @@ def sent(
     return asyncio.run(send(url, b'{"type":"x"}', {"webhook-id": "evt_1", **(headers or {})}, now=now, terms=terms))
 
 
-def test_the_request_goes_to_the_address_that_was_checked_and_names_the_host() -> None:
+def test_the_request_goes_to_the_checked_address_with_the_host_name() -> None:
     network, resolver = Network(answer("204 No Content")), Resolver([PUBLIC], ["127.0.0.1"])
     got = sent(network, resolve=resolver, headers={"x-case": "7"})
     assert (got.status, got.error, got.taken) == (204, None, True)
@@ -93,7 +93,7 @@ def test_metadata_stays_closed_where_private_networks_are_open() -> None:
     "url",
     ["http://partner.example/", "https://partner.example:22/", "https://u@partner.example/", "https://127.1/", "x"],
 )
-def test_an_address_that_is_no_longer_taken_is_not_even_looked_up(url: str) -> None:
+def test_a_url_that_is_no_longer_allowed_is_not_resolved(url: str) -> None:
     resolver = Resolver([PUBLIC])
     assert sent(Network(), url, resolve=resolver).error == "url_refused"
     assert resolver.asked == []
@@ -111,7 +111,7 @@ def test_a_resolver_that_hangs_costs_no_more_than_an_attempt() -> None:
 
 
 @pytest.mark.parametrize(("status", "taken"), [("200 OK", True), ("302 Found", False), ("410 Gone", False)])
-def test_a_redirect_and_what_is_no_success_are_answers_that_nothing_follows(status: str, *, taken: bool) -> None:
+def test_redirects_and_error_responses_are_not_followed(status: str, *, taken: bool) -> None:
     network = Network(answer(status, location="http://169.254.169.254/"))
     got = sent(network)
     assert (got.status, got.taken, len(network.connected)) == (int(status[:3]), taken, 1)
@@ -122,11 +122,11 @@ def test_the_first_kilobyte_of_an_answer_is_kept_as_text() -> None:
 
 
 @pytest.mark.parametrize("name", ["Retry-After", "retry-after", "RETRY-AFTER"])
-def test_a_date_to_come_back_at_is_held_against_the_time_that_is_given(name: str) -> None:
+def test_a_retry_date_is_relative_to_the_current_time(name: str) -> None:
     date = "Wed, 21 Oct 2015 07:28:00 GMT"
     got = sent(Network(answer("503 Busy", b"", **{name.replace("-", "_"): date})), now=1445412420)
     assert got.retry_after == pytest.approx(60, abs=1)
 
 
-def test_an_answer_that_asks_for_nothing_asks_for_no_time() -> None:
+def test_a_response_without_retry_after_requests_no_delay() -> None:
     assert sent(Network(answer("503 Busy"))).retry_after is None

@@ -17,17 +17,17 @@ def judged(*, tries: int = 1, failures: int = 0, **answer: object) -> Verdict:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_any_success_is_a_delivery_whatever_came_of_the_body(status: int) -> None:
+def test_any_success_status_is_a_delivery_even_if_the_body_breaks_off(status: int) -> None:
     assert judged(status=status, error="broken_off") == Verdict(DeliveryStatus.DELIVERED)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 500, 502, 100])
-def test_any_other_status_is_tried_again(status: int) -> None:
+def test_any_other_status_is_retried(status: int) -> None:
     assert judged(status=status).status is DeliveryStatus.PENDING
 
 
 @pytest.mark.parametrize("error", ["timeout", "no_connection", "tls", "no_answer", "address_refused", "unresolved"])
-def test_no_answer_is_tried_again_and_the_destination_is_unwell(error: str) -> None:
+def test_no_response_is_retried_and_marks_the_destination_unwell(error: str) -> None:
     verdict = judged(error=error)
     assert (verdict.status, verdict.again_in, verdict.unwell) == (DeliveryStatus.PENDING, 5.0, True)
 
@@ -48,7 +48,7 @@ def test_a_refusal_of_one_event_does_not_make_its_destination_unwell(status: int
     assert judged(status=status).unwell is unwell
 
 
-def test_one_that_asks_for_time_gets_it_for_all_that_it_is_sent() -> None:
+def test_retry_after_pauses_every_delivery_to_the_destination() -> None:
     verdict = judged(status=429, retry_after=60.0)
     assert (verdict.again_in, verdict.pause) == (60.0, 60.0)
     assert judged(status=503, retry_after=10**9).pause == 3600
@@ -83,5 +83,5 @@ def test_retry_after_is_a_number_or_a_date(value: bytes, seconds: float | None) 
     ("url", "host"),
     [("https://user:secret@partner.example.org:8443/hook?key=1", "partner.example.org"), ("http://[::1", None)],
 )
-def test_a_span_names_the_host_alone_and_an_address_that_cannot_be_read_is_no_error(url: str, host: str | None) -> None:
+def test_a_span_names_only_the_host_and_tolerates_a_malformed_url(url: str, host: str | None) -> None:
     assert _host(url) == host

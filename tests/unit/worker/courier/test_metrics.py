@@ -15,5 +15,5 @@ from worker.courier.metrics import answer_of
         (None, "timeout", "timeout"),
     ],
 )
-def test_a_status_is_its_class_and_none_is_the_word_for_why(status: int | None, error: str | None, label: str) -> None:
+def test_the_label_is_the_status_class_or_the_error(status: int | None, error: str | None, label: str) -> None:
     assert answer_of(status, error) == label

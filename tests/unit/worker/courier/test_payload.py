@@ -36,7 +36,7 @@ def said(event: Event = EVENT, **options: Any) -> dict[str, Any]:
     return document
 
 
-def test_a_thin_body_says_who_and_how_and_where_and_nothing_of_a_face() -> None:
+def test_a_thin_body_identifies_the_job_without_face_data() -> None:
     assert said() == {
         "type": "job.succeeded",
         "timestamp": "2026-09-21T14:13:20.500Z",
@@ -60,7 +60,7 @@ def test_a_full_body_is_the_job_without_its_embeddings() -> None:
     assert data["urls"]["retry"] is None
 
 
-def test_embeddings_go_where_they_were_asked_for() -> None:
+def test_embeddings_are_included_only_on_request() -> None:
     assert said(full=True, embeddings=True)["data"]["result"]["faces"] == [FACE]
 
 

@@ -68,7 +68,7 @@ def test_one_tenant_holds_no_more_places_than_it_leaves_free(most: int, alone: i
     crowded(most, case)
 
 
-def test_a_tenant_that_comes_later_finds_a_place() -> None:
+def test_a_later_tenant_gets_a_place() -> None:
     async def case(crowd: Crowd) -> None:
         assert await crowd.come("a", times=100) == 4
         for number, tenant in enumerate("bcde", 5):
@@ -80,7 +80,7 @@ def test_a_tenant_that_comes_later_finds_a_place() -> None:
     crowded(8, case)
 
 
-def test_a_place_that_is_given_back_is_taken_by_one_that_waits() -> None:
+def test_a_released_place_goes_to_a_waiting_tenant() -> None:
     async def case(crowd: Crowd) -> None:
         assert await crowd.come("a", times=3) == 2
         assert await crowd.leave("a") == 2

@@ -11,7 +11,7 @@ ASKED = st.none() | st.floats(0, 1e9)
 
 
 @given(TRIES, CHANCE)
-def test_a_delay_is_that_of_its_attempt_and_at_most_a_fifth_more(tries: int, chance: float) -> None:
+def test_a_delay_exceeds_its_schedule_by_at_most_a_fifth(tries: int, chance: float) -> None:
     delay = again_in(tries, retries=RETRIES, chance=chance)
     assert delay is not None
     assert RETRIES[tries - 1] <= delay <= RETRIES[tries - 1] * (1 + JITTER)
@@ -26,7 +26,7 @@ def test_delays_never_shrink(tries: int, chance: float) -> None:
 
 
 @given(TRIES, CHANCE, ASKED)
-def test_a_receiver_that_asks_for_time_gets_it_up_to_an_hour(tries: int, chance: float, asked: float | None) -> None:
+def test_retry_after_is_honored_up_to_an_hour(tries: int, chance: float, asked: float | None) -> None:
     delay = again_in(tries, retries=RETRIES, chance=chance, retry_after=asked)
     assert delay is not None
     assert delay >= min(asked or 0, MOST_RETRY_AFTER)
@@ -34,11 +34,11 @@ def test_a_receiver_that_asks_for_time_gets_it_up_to_an_hour(tries: int, chance:
 
 
 @given(st.integers(len(RETRIES) + 1, 10_000), CHANCE, ASKED)
-def test_after_the_last_attempt_there_is_none(tries: int, chance: float, asked: float | None) -> None:
+def test_there_is_no_retry_after_the_last_attempt(tries: int, chance: float, asked: float | None) -> None:
     assert again_in(tries, retries=RETRIES, chance=chance, retry_after=asked) is None
 
 
-def test_an_hour_is_the_most_that_a_receiver_gets() -> None:
+def test_retry_after_is_limited_to_an_hour() -> None:
     assert MOST_RETRY_AFTER == 3600
     assert again_in(1, retries=RETRIES, chance=0.0, retry_after=86400.0) == 3600
 
@@ -54,5 +54,5 @@ def test_a_pause_starts_at_zero_then_grows_and_is_bounded(failures: int) -> None
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(4, 0), (5, 5), (6, 10), (10, 160), (11, 300), (10**9, 300)])
-def test_rests(failures: int, seconds: float) -> None:
+def test_pauses_grow_from_the_fifth_failure_on(failures: int, seconds: float) -> None:
     assert rest(failures) == seconds

@@ -21,7 +21,7 @@ def shown(*kinds: tuple[str, str, str]) -> tuple[list[Presentation], dict[Path, 
     return presentations, readings
 
 
-def test_apcer_is_counted_for_each_kind_of_attack_and_the_worst_is_the_systems() -> None:
+def test_apcer_is_counted_per_kind_of_attack_and_the_worst_is_reported() -> None:
     verdicts = verdict(
         *shown(
             *[("spoof", "print", "spoof")] * 3,
@@ -59,7 +59,7 @@ def test_where_a_side_is_missing_the_report_says_so() -> None:
     assert "no statement about live people is possible" in lines
 
 
-def test_the_report_names_numbers_of_pictures_intervals_and_what_is_too_few() -> None:
+def test_the_report_gives_counts_intervals_and_insufficient_groups() -> None:
     counted = verdict(*shown(*[("spoof", "mask", "live")] * 5, *[("spoof", "mask", "spoof")] * 5, ("live", "", "live")))
     lines = "\n".join(report.liveness(counted, live=0.5, spoof=0.3))
     assert "10 pictures: 5 live, 5 spoof, 0 uncertain  APCER 0.5 [0.24, 0.76] (5 of 10)" in lines

@@ -36,7 +36,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return main(arguments, say=lines.append), "\n".join(lines)
 
 
-def test_pairs_give_rates_a_picture_and_reasons_for_what_was_left_out(folder: Path) -> None:
+def test_pairs_give_rates_a_plot_and_reasons_for_exclusions(folder: Path) -> None:
     rows = [
         ("white", "white2", 1),
         ("white", "pink", 0),
@@ -113,7 +113,7 @@ def test_liveness_prints_both_rates(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["pairs", "liveness"])
-def test_what_is_missing_is_one_line_and_a_status(
+def test_a_missing_table_is_one_line_and_a_nonzero_status(
     command: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(command, str(folder / "none.csv"))[0] == 1

@@ -131,7 +131,7 @@ def test_the_command_reads_a_table_of_people_up_to_a_number(folder: Path, monkey
     assert "3 pictures, 2 pairs of different people, 1 of one person" in text
 
 
-def test_pictures_without_any_face_are_one_line_and_a_status(
+def test_pictures_without_any_face_are_one_line_and_a_nonzero_status(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "own.csv").write_text("image,person\nnone.png,a\n")

@@ -26,7 +26,7 @@ def cells(lines: list[str], start: str) -> list[str]:
     return line[len(start) :].replace(" %", "%").split()
 
 
-def test_a_bystander_is_told_from_a_second_person(material: Laboratory) -> None:
+def test_a_bystander_is_distinguished_from_a_second_person(material: Laboratory) -> None:
     lines = list(selection(material))
     assert cells(lines, "nobody else") == ["100.0%"] * 8
     assert cells(lines, "half as wide, at the side") == ["100.0%", "100.0%", "0.0%", "0.0%"] + ["100.0%"] * 4

@@ -38,7 +38,7 @@ def test_the_worst_group_has_the_highest_rate() -> None:
     assert [group.name for threshold in (0.9, 0.5) if (group := worst(groups, threshold))] == ["alike", "alike"]
 
 
-def test_of_groups_without_a_false_match_the_one_that_shows_least_is_the_worst() -> None:
+def test_without_false_matches_the_group_with_least_evidence_is_worst() -> None:
     bad = worst(grouped(PEOPLE, VECTORS), 1.0)
     assert bad is not None
     assert bad.name == "alike"

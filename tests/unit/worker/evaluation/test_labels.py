@@ -23,13 +23,13 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_pairs_lie_beside_their_table(folder: Path) -> None:
+def test_pictures_are_found_beside_their_table(folder: Path) -> None:
     table = written(folder, "image1,image2,same,note\na.jpg,b.jpg,1,x\nb.jpg,a.jpg,No,\n")
     one, two = folder / "a.jpg", folder / "b.jpg"
     assert read_pairs(table) == [Pair(one, two, same=True), Pair(two, one, same=False)]
 
 
-def test_or_in_another_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_pictures_may_be_in_another_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     table = written(tmp_path_factory.mktemp("elsewhere"), "image1,image2,same\na.jpg,b.jpg,0\n")
     assert read_pairs(table, pictures=folder) == [Pair(folder / "a.jpg", folder / "b.jpg", same=False)]
 
@@ -72,7 +72,7 @@ def test_presentations_have_a_label_and_a_kind_of_attack(folder: Path) -> None:
         ("image1,image2,same\na.jpg,z.jpg,1\n", r"1 pictures do not exist: .*z\.jpg"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(folder: Path, text: str, complaint: str) -> None:
+def test_invalid_rows_are_rejected(folder: Path, text: str, complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint) as error:
         read_pairs(written(folder, text))
     assert "\n" not in str(error.value)

@@ -44,7 +44,7 @@ def test_a_few_pictures_are_spread_over_the_people_in_pairs(most: int, names: st
     assert [path.stem for path in read.pictures] == list(names)
 
 
-def test_a_selection_keeps_who_is_who() -> None:
+def test_a_selection_keeps_identities() -> None:
     read = people([Portrait(A, "anna"), Portrait(B, "ben"), Portrait(C, "anna")], most=10).at([2, 0])
     assert read.pictures == (B, A)
     assert not read.same.any()

@@ -38,7 +38,7 @@ def test_the_equal_error_rate_is_where_both_rates_meet() -> None:
     assert 0.4 <= threshold < 0.6
 
 
-def test_pairs_that_are_told_apart_have_none() -> None:
+def test_perfectly_separated_pairs_have_an_equal_error_rate_of_zero() -> None:
     assert Scores(np.array([0.6, 0.7], np.float32), np.array([0.1, 0.2], np.float32)).equal[0] == 0
 
 

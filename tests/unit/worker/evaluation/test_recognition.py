@@ -52,7 +52,7 @@ def test_refused_pictures_are_named_with_their_effect_on_pairs() -> None:
     assert "(0 of 4) of recognisable faces" in text
 
 
-def test_too_few_recognisable_faces_are_said() -> None:
+def test_too_few_recognisable_faces_are_reported() -> None:
     text = said({"a1": embedding(0), "a2": embedding(10, recognisable=False), "b1": embedding(120)})
     assert "too few pairs of recognisable faces" in text
 

@@ -23,7 +23,7 @@ class Telling(Ledger):
         stop.wait()
 
 
-def test_only_a_job_in_work_can_be_taken() -> None:
+def test_only_a_running_job_can_be_taken() -> None:
     cancels = Cancels(Telling())
     cancels.take("a")
     with cancels.watch("a") as check:
@@ -37,7 +37,7 @@ def test_only_a_job_in_work_can_be_taken() -> None:
         check()  # it was given to this process again
 
 
-def test_what_the_ledger_tells_is_taken_until_the_process_stops() -> None:
+def test_cancellations_from_the_ledger_apply_until_the_process_stops() -> None:
     ledger = Telling("other", "a")
     cancels = Cancels(ledger)
     with cancels.watch("a") as check:

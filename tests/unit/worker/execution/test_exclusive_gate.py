@@ -49,7 +49,7 @@ Visit = st.tuples(st.booleans(), st.booleans(), st.sampled_from([0.0, 0.0005, 0.
 
 @settings(max_examples=40, deadline=None)
 @given(visits=st.lists(Visit, max_size=30), threads=st.integers(1, 8))
-def test_nobody_is_ever_beside_one_who_is_alone_and_everyone_gets_in(
+def test_exclusive_turns_never_overlap_and_everyone_gets_in(
     visits: list[tuple[bool, bool, float]], threads: int
 ) -> None:
     room = Room()
@@ -79,7 +79,7 @@ def waiting(exclusive_gate: ExclusiveGate, pool: ThreadPoolExecutor, *, alone: b
     return future
 
 
-def test_who_comes_after_one_who_wants_to_be_alone_waits_behind_it() -> None:
+def test_later_callers_wait_behind_an_exclusive_one() -> None:
     exclusive_gate = ExclusiveGate()
     with ThreadPoolExecutor(2) as pool:
         inside = exclusive_gate.enter()
@@ -93,7 +93,7 @@ def test_who_comes_after_one_who_wants_to_be_alone_waits_behind_it() -> None:
         assert late.result(timeout=5)
 
 
-def test_a_second_who_wants_to_be_alone_does_not_empty_the_process_again() -> None:
+def test_a_second_exclusive_caller_does_not_drain_the_process_again() -> None:
     exclusive_gate = ExclusiveGate()
     inside = exclusive_gate.enter()
     assert inside is not None
@@ -116,7 +116,7 @@ def test_a_second_who_wants_to_be_alone_does_not_empty_the_process_again() -> No
     assert second == [False]
 
 
-def test_a_closed_turnstile_turns_away_who_waits_and_who_comes_and_lets_who_is_inside_end() -> None:
+def test_a_closed_gate_rejects_waiting_and_new_callers() -> None:
     exclusive_gate = ExclusiveGate()
     with ThreadPoolExecutor(2) as pool:
         inside = exclusive_gate.enter()

@@ -73,7 +73,7 @@ def test_a_started_worker_is_on_the_roll_before_start_returns(parts: Parts) -> N
     assert ready.exists()
 
 
-def test_leases_are_beaten_while_held_and_no_longer(parts: Parts) -> None:
+def test_leases_are_renewed_only_while_held(parts: Parts) -> None:
     ledger, _, heartbeat, _ = parts
     with heartbeat.hold(claim("a")):
         time.sleep(0.15)
@@ -83,7 +83,7 @@ def test_leases_are_beaten_while_held_and_no_longer(parts: Parts) -> None:
     assert len(ledger.beats) <= held + 1
 
 
-def test_the_heart_goes_on_after_the_store_was_away(parts: Parts) -> None:
+def test_heartbeats_resume_after_the_store_was_unavailable(parts: Parts) -> None:
     ledger, _, heartbeat, _ = parts
     with heartbeat.hold(claim("a")):
         ledger.away = True
@@ -94,14 +94,14 @@ def test_the_heart_goes_on_after_the_store_was_away(parts: Parts) -> None:
     assert len(ledger.beats) > before
 
 
-def test_a_stopped_worker_leaves_the_roll_and_takes_its_ready_file(parts: Parts) -> None:
+def test_a_stopped_worker_leaves_the_roll_and_removes_its_ready_file(parts: Parts) -> None:
     _, presence, heartbeat, ready = parts
     heartbeat.stop()
     assert presence.left == ["w"]
     assert not ready.exists()
 
 
-def test_a_lost_lease_is_told_and_a_job_that_just_ended_is_not(parts: Parts) -> None:
+def test_a_lost_lease_is_logged_unless_the_job_just_ended(parts: Parts) -> None:
     ledger, _, heartbeat, _ = parts
     ledger.lost = {"gone", "ended"}
     with capture_logs() as lines, heartbeat.hold(claim("gone")):

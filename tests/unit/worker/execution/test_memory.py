@@ -30,6 +30,6 @@ print(decode(picture, max_pixels=40_000_000).width)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts anonymous maps as data")
-def test_what_is_too_much_is_a_memory_error_and_the_next_picture_is_read() -> None:
+def test_too_large_a_picture_is_a_memory_error_and_the_next_one_works() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["50 had", "5000 not had", "the bomb is too much", "320"], done.stderr

@@ -34,19 +34,19 @@ class Post:
         return self.done
 
 
-def test_a_silent_doorbell_is_waited_for_and_then_all_that_waits_is_done() -> None:
+def test_after_a_silent_doorbell_every_queued_job_is_processed() -> None:
     post = Post(line=3)
     assert post.after(SILENCE.total_seconds()) == 0
     assert post.after(1) == 3
 
 
-def test_who_has_work_or_nothing_to_do_is_not_on_standby() -> None:
+def test_a_busy_worker_or_an_empty_queue_needs_no_polling() -> None:
     busy, idle = Post(line=3), Post(line=0)
     busy.busy = True
     assert (busy.after(60), idle.after(60)) == (0, 0)
 
 
-def test_every_job_that_came_by_the_doorbell_begins_the_wait_anew() -> None:
+def test_every_job_from_the_doorbell_restarts_the_wait() -> None:
     post = Post(line=3)
     for _ in range(5):
         assert post.after(SILENCE.total_seconds() - 1) == 0
@@ -62,7 +62,7 @@ def test_a_job_for_another_version_stays_queued_without_a_log_line(capsys: pytes
     assert "silent" not in capsys.readouterr().out
 
 
-def test_the_thread_goes_on_after_the_ledger_was_away_and_ends_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_thread_survives_ledger_outages_and_stops_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling_fallback, "LOOK", SILENCE / 500)
     monkeypatch.setattr(polling_fallback, "SILENCE", SILENCE / 100)
     answers = [UnavailableError(ErrorCode.STORE_UNAVAILABLE, "away")] * 3

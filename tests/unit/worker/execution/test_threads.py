@@ -55,7 +55,7 @@ def system(root: Path, *, groups: str, files: dict[str, str]) -> Path:
         "quota of a parent", "version 1", "version 1 without quota", "no control groups",
     ],
 )  # fmt: skip
-def test_a_container_gets_the_cores_that_its_quota_pays_for(
+def test_a_container_gets_the_cores_of_its_quota(
     tmp_path: Path, groups: str, files: dict[str, str], cores: int
 ) -> None:
     assert usable_cores(root=system(tmp_path, groups=groups, files=files)) == cores
@@ -69,7 +69,5 @@ def test_a_process_bound_to_fewer_cores_uses_those() -> None:
     ("asked", "provider", "threads"),
     [(0, "cpu", 3), (0, "openvino", 3), (0, "auto", 3), (0, "cuda", 8), (0, "tensorrt", 8), (5, "cuda", 5)],
 )
-def test_a_named_gpu_gets_eight_threads_a_cpu_one_for_each_core_and_a_setting_wins(
-    asked: int, provider: str, threads: int
-) -> None:
+def test_the_default_thread_count_depends_on_the_provider(asked: int, provider: str, threads: int) -> None:
     assert job_threads(asked, provider=provider, cores=lambda: 3) == threads

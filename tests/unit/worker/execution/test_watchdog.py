@@ -115,7 +115,7 @@ def test_each_operation_has_its_own_limit(scene: Scene) -> None:
     assert failure.detail == "The job ran longer than 180 s."
 
 
-def test_a_stuck_job_ends_the_process_and_spends_its_start_while_its_neighbours_do_not(scene: Scene) -> None:
+def test_a_stuck_job_ends_the_process_and_only_it_loses_an_attempt(scene: Scene) -> None:
     with ExitStack() as jobs, capture_logs() as log:
         scene.begin(jobs, "stuck")
         scene.now = 59.0
@@ -144,7 +144,7 @@ def test_a_stuck_process_ends_though_it_gets_no_new_thread(scene: Scene, monkeyp
     assert scene.ledger.released == {}  # its lease expires
 
 
-def test_a_process_that_ends_claims_nothing_more(scene: Scene) -> None:
+def test_a_process_that_is_ending_claims_no_more_jobs(scene: Scene) -> None:
     with ExitStack() as jobs:
         scene.begin(jobs, "stuck")
         scene.now = 61.0
@@ -152,7 +152,7 @@ def test_a_process_that_ends_claims_nothing_more(scene: Scene) -> None:
     assert scene.exclusive_gate.enter() is None
 
 
-def test_a_ledger_that_is_away_keeps_no_stuck_process_alive(scene: Scene) -> None:
+def test_an_unavailable_ledger_keeps_no_stuck_process_alive(scene: Scene) -> None:
     scene.ledger.away = True
     with ExitStack() as jobs, capture_logs() as log:
         scene.begin(jobs, "stuck")
@@ -183,7 +183,7 @@ def test_a_switch_without_memory_for_its_thread_is_armed_at_the_next_step(monkey
         watchdog_module.dead_mans_switch(LIMIT)
 
 
-def test_the_thread_looks_and_arms_the_switch_by_itself() -> None:
+def test_the_thread_checks_jobs_and_arms_the_switch() -> None:
     ended = threading.Event()
     armed: list[timedelta] = []
     ledger, exclusive_gate = ReleasingLedger(), ExclusiveGate()

@@ -33,13 +33,13 @@ def at(degrees: float, *, length: float = 3.0) -> Embedding:
         ((0, 5, 10, 15, 180), (True, True, True, True, False)),
     ],
 )
-def test_those_belong_together_that_match_the_one_whom_most_are_like(
+def test_members_match_the_embedding_that_most_others_match(
     angles: tuple[float, ...], members: tuple[bool, ...]
 ) -> None:
     assert agreement([at(angle) for angle in angles], match=0.5).members == members
 
 
-def test_similarities_are_to_that_one_and_its_own_is_to_its_nearest() -> None:
+def test_similarities_refer_to_that_embedding() -> None:
     agreed = agreement([at(0), at(10), at(100)], match=0.5)
     assert agreed.similarities == pytest.approx(
         (np.cos(np.radians(10)), np.cos(np.radians(10)), np.cos(np.radians(90))), abs=1e-9
@@ -47,7 +47,7 @@ def test_similarities_are_to_that_one_and_its_own_is_to_its_nearest() -> None:
 
 
 @given(angles=st.lists(st.floats(0, 360), min_size=2, max_size=5), match=st.floats(0.1, 0.9))
-def test_a_majority_or_nobody(angles: list[float], match: float) -> None:
+def test_members_are_a_majority_or_none(angles: list[float], match: float) -> None:
     agreed = agreement([at(angle) for angle in angles], match=match)
     assert sum(agreed.members) == 0 or 2 * sum(agreed.members) > len(angles)
     together = zip(agreed.similarities, agreed.members, strict=True)
@@ -82,7 +82,7 @@ def test_a_template_has_no_verdict_unless_every_image_can_be_recognised(other: E
     assert template([scored(0, 0.9), other]).recognisability is None
 
 
-def test_a_template_without_scores_has_none_and_a_score_of_zero_still_counts() -> None:
+def test_a_template_needs_scores_and_zero_counts_as_one() -> None:
     assert template([scored(0, None), scored(20, None)]).recognisability == Recognisability(recognisable=True)
     assert template([scored(0, 0.0), scored(60, 0.0)]).vector == pytest.approx(at(30).vector)
 

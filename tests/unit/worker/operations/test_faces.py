@@ -151,7 +151,7 @@ def test_analyze_gives_only_the_attributes_that_were_named(names: list[str]) -> 
     assert face.attributes is None or face.attributes.age is None
 
 
-def test_an_attribute_that_the_pack_lacks_fails_the_job_before_it_costs_anything() -> None:
+def test_a_missing_attribute_fails_the_job_before_any_model_runs() -> None:
     engine = Gifted()
     with pytest.raises(JobError, match=r"attribute_unavailable.*landmarks_106") as caught:
         run(Operation.ANALYZE, ONE, engine=engine, attributes=["age_gender", "landmarks_106"])

@@ -108,7 +108,7 @@ def test_the_reference_is_turned_too() -> None:
     assert upside_down.verified
 
 
-def test_each_image_of_a_registration_is_turned_by_itself() -> None:
+def test_each_image_of_a_registration_is_turned_separately() -> None:
     others = [delivered(90), delivered(180), delivered(270)]
     result = run(Operation.REGISTER, UPRIGHT, extra_images=others, engine=Compass())
     assert [image.orientation for image in result.images] == [0, 270, 180, 90]
@@ -157,7 +157,7 @@ def test_a_picture_without_a_face_is_searched_in_four_orientations() -> None:
     assert [stage for stage, _ in engine.stages] == ["detect"] * 4
 
 
-def test_a_face_that_no_turn_makes_recognisable_is_refused_as_it_is() -> None:
+def test_a_face_that_no_turn_makes_recognisable_is_refused_unturned() -> None:
     blurred = picture((FACE, UNRECOGNISABLE))
     engine = Compass()
     result = about(Operation.REGISTER, blurred, engine=engine)

@@ -27,7 +27,7 @@ def test_registration_passes_with_every_check_and_an_embedding() -> None:
     assert result.embedding is not None
 
 
-def test_registration_lists_every_failure_with_advice_and_keeps_no_embedding() -> None:
+def test_a_failed_registration_lists_every_check_with_advice() -> None:
     small_spoof = run(Operation.REGISTER, picture(((100, 50, 140, 110), YELLOW)))
     failed = {check.name: check.advice for check in small_spoof.checks if not check.passed}
     assert {"face_width", "liveness"} <= set(failed)
@@ -45,7 +45,7 @@ def test_a_face_that_cannot_be_recognised_is_never_registered(quality: str) -> N
     assert check.advice
 
 
-def test_registration_skips_liveness_when_told() -> None:
+def test_registration_skips_liveness_on_request() -> None:
     result = run(Operation.REGISTER, picture(((100, 50, 220, 200), YELLOW)), skip_liveness=True)
     assert "liveness" not in {check.name for check in result.checks}
     assert (result.liveness.outcome, result.liveness.reason) == ("not_evaluated", "skipped")
@@ -143,7 +143,7 @@ def test_the_pack_sets_the_least_embedding_length(quality: str, length: float, p
     assert result.registered == (passed is not False)
 
 
-def test_a_face_that_cannot_be_recognised_is_told_so_before_its_embedding_length() -> None:
+def test_an_unrecognisable_face_is_reported_before_a_short_embedding() -> None:
     result = run(Operation.REGISTER, picture(((100, 50, 220, 200), GREEN)), engine=Measured(21))
     failed = [check.name for check in result.checks if not check.passed]
     assert failed == ["recognisability", "embedding_length"]
@@ -157,7 +157,7 @@ def test_with_a_limit_on_length_every_image_is_embedded_in_one_run() -> None:
     assert (result.accepted, len(result.embedding.vector)) == (2, 512)
 
 
-def test_a_face_that_cannot_be_judged_for_liveness_is_told_what_to_do() -> None:
+def test_a_face_that_liveness_cannot_judge_gets_advice() -> None:
     tiny = picture(((100, 50, 130, 90), WHITE))
     result = run(Operation.REGISTER, tiny, quality="off")
     assert (result.liveness.outcome, result.liveness.reason) == ("input_rejected", "too_small")
@@ -211,13 +211,13 @@ def test_an_image_that_fails_a_check_is_left_out_and_the_others_register() -> No
     assert result.face == result.images[2].face
 
 
-def test_fewer_than_asked_for_is_no_registration() -> None:
+def test_fewer_accepted_images_than_required_are_refused() -> None:
     result = run(Operation.REGISTER, ONE, extra_images=[SPOOF, SAME], min_images=3)
     assert (result.registered, result.reason, result.accepted) == (False, "too_few_images", 2)
     assert result.embedding is None
 
 
-def test_where_no_image_passes_the_first_one_says_why() -> None:
+def test_if_no_image_passes_the_first_one_gives_the_reason() -> None:
     result = run(Operation.REGISTER, SPOOF, extra_images=[NONE])
     assert (result.reason, result.accepted) == ("liveness", 0)
     assert result.face == result.images[0].face
@@ -235,7 +235,7 @@ def test_a_known_person_is_refused_as_a_duplicate_with_index_and_similarity() ->
     assert (check.passed, check.limit) == (False, "<= 0.5")
 
 
-def test_a_person_who_is_not_known_registers_and_the_nearest_is_told() -> None:
+def test_an_unknown_person_registers_and_the_nearest_is_reported() -> None:
     result = run(Operation.REGISTER, ONE, known_embeddings=[known(OTHER)])
     assert (result.registered, result.duplicates) == (True, [])
     [check] = [check for check in result.checks if check.name == "duplicate"]

@@ -30,7 +30,7 @@ def test_parameters_of_another_operation_are_a_bug_and_not_a_result() -> None:
         operations.run(Operation.VERIFY, RegisterParams(), work)
 
 
-def test_pictures_are_read_at_two_and_a_half_times_the_side_that_the_detector_looks_at() -> None:
+def test_pictures_are_read_at_two_and_a_half_times_the_detector_side() -> None:
     info = FakeEngine().info
     assert min_long_side(FindParams(), info) == 1600
     assert min_long_side(FindParams(det_size=(320, 960)), info) == 2400

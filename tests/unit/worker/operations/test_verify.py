@@ -57,7 +57,7 @@ def test_verify_says_no_to_another_face_and_why() -> None:
         (ONE, TWO, "reference_multiple_faces"),
     ],
 )
-def test_verify_names_what_stands_in_its_way(image: Picture, reference: Picture, reason: VerifyReason) -> None:
+def test_verify_names_every_obstacle(image: Picture, reference: Picture, reason: VerifyReason) -> None:
     result = run(Operation.VERIFY, image, reference=reference, engine=Calibrated())
     assert isinstance(result, VerifyResult)
     assert (result.decision, result.verified, result.similarity) == ("inconclusive", False, None)
@@ -92,7 +92,7 @@ def test_a_face_that_cannot_be_recognised_is_inconclusive(
     assert result.reference_recognisability.recognisable is (reference is ONE)
 
 
-def test_an_embedding_is_accepted_as_a_result_gave_it() -> None:
+def test_the_embedding_of_a_result_is_accepted_unchanged() -> None:
     stored = run(Operation.EMBED, ONE).faces[0].embedding.model_dump()
     assert run(Operation.VERIFY, ONE, reference_embedding=stored).decision == "match"
 
@@ -123,7 +123,7 @@ def test_a_short_raw_length_counts_only_where_it_came_with_the_vector() -> None:
         assert run(Operation.VERIFY, ONE, reference_embedding=stored, engine=Strict()).reasons == reasons
 
 
-def test_a_stored_embedding_is_refused_on_its_own_word() -> None:
+def test_a_stored_embedding_with_a_negative_verdict_is_refused() -> None:
     stored = run(Operation.EMBED, ONE).faces[0].embedding.model_dump()
     stored["recognisability"] = {"recognisable": False, "reasons": ["rotated"], "advice": "Turn it."}
     result = run(Operation.VERIFY, ONE, reference_embedding=stored)
@@ -264,7 +264,7 @@ def test_each_picture_has_a_scale_of_its_own() -> None:
         ({"threshold": 0.61}, None, 0.61, "request", None),
     ],
 )
-def test_the_answer_says_which_rule_gave_its_threshold_and_what_that_costs(
+def test_the_result_gives_the_source_and_the_rate_of_its_threshold(
     asked: dict[str, Any], setting: float | None, threshold: float, rule: str, fmr: Any
 ) -> None:
     result = run(Operation.VERIFY, ONE, reference=ONE, engine=Calibrated(), verify_threshold=setting, **asked)
@@ -302,7 +302,7 @@ def test_a_rate_decides_like_its_threshold() -> None:
     assert (loose.verified, strict.verified, strict.reason) == (True, False, "below_threshold")
 
 
-def test_where_there_is_no_face_the_rule_is_still_said() -> None:
+def test_the_threshold_is_reported_even_without_a_face() -> None:
     result = run(Operation.VERIFY, NONE, reference=ONE, engine=Calibrated(), fmr=1e-3)
     assert (result.reason, result.threshold, result.threshold_from) == ("no_face", 0.4, "fmr")
 

@@ -29,13 +29,13 @@ GROUP = {
 
 
 @pytest.mark.parametrize(("fmr", "threshold"), [(1e-3, 0.3), (1e-4, 0.4), (1e-5, 0.6), (10**-3.5, 0.35)])
-def test_between_two_points_the_threshold_follows_the_logarithm_of_the_rate(fmr: float, threshold: float) -> None:
+def test_thresholds_are_interpolated_in_the_logarithm_of_the_rate(fmr: float, threshold: float) -> None:
     assert TABLE.threshold_for(fmr) == threshold
     assert TABLE.fmr_at(threshold) == pytest.approx(fmr, rel=1e-3)
 
 
 @pytest.mark.parametrize("fmr", [1.01e-3, 9.9e-6, 0.5, 1e-12])
-def test_beyond_what_was_measured_nothing_is_guessed(fmr: float) -> None:
+def test_a_rate_outside_the_measured_range_is_refused(fmr: float) -> None:
     with pytest.raises(JobError, match=r"from 0\.001 down to 1e-05") as error:
         TABLE.threshold_for(fmr)
     assert error.value.code == ErrorCode.FMR_OUT_OF_RANGE
@@ -106,7 +106,7 @@ def test_the_compact_packs_own_match_limit_is_on_its_table() -> None:
     assert compact.calibration.fmr_at(compact.thresholds.match) == pytest.approx(6.9e-4, rel=0.01)
 
 
-def test_the_compact_pack_says_that_one_group_before_one_camera_matches_far_more_often() -> None:
+def test_the_compact_pack_reports_a_group_with_a_far_higher_rate() -> None:
     compact = manifests.read(manifests.catalog()["compact"])
     assert compact.calibration is not None
     [group] = compact.calibration.populations

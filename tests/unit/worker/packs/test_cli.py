@@ -46,7 +46,7 @@ def test_install_verify_and_list(toy: Path, capsys: pytest.CaptureFixture[str]) 
     assert f"toy: installed in {toy / 'toy'}" in printed
 
 
-def test_a_licence_is_shown_and_refused_where_nobody_can_answer(
+def test_a_licence_is_shown_and_not_accepted_without_a_terminal(
     toy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
@@ -65,9 +65,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("answer", "status"), [("yes\n", 0), ("no\n", 1), ("\n", 1)])
-def test_a_person_is_asked_and_only_yes_accepts(
-    toy: Path, answer: str, status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_yes_at_the_prompt_accepts(toy: Path, answer: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     assert cli.main(["install", "toy"]) == status
     assert (toy / "toy").exists() == (status == 0)
@@ -81,7 +79,7 @@ def test_an_unknown_pack_is_wrong_usage(toy: Path, capsys: pytest.CaptureFixture
     assert "toy" in capsys.readouterr().err
 
 
-def test_a_manifest_file_installs_and_trust_has_to_be_asked_for(
+def test_a_manifest_file_installs_and_trust_must_be_requested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -118,7 +116,7 @@ def test_verify_fails_on_a_damaged_pack(tmp_path: Path, capsys: pytest.CaptureFi
     assert "damaged: detection.onnx" in capsys.readouterr().err
 
 
-def test_list_shows_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_a_custom_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine")
     assert cli.main(["list", "--models-dir", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -144,7 +142,7 @@ def test_list_shows_folders_that_only_insightface_itself_runs(
     assert "(VULTUS_ENGINE=insightface runs a folder without a manifest)" in capsys.readouterr().err
 
 
-def test_prepare_makes_the_graphs_of_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_creates_the_graphs_of_a_custom_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine", flexible=True)
     assert cli.main(["prepare", "mine", "--models-dir", str(tmp_path)]) == 0
     assert "mine: prepared 2 of 3 models, outputs identical to the originals" in capsys.readouterr().out
@@ -152,16 +150,14 @@ def test_prepare_makes_the_graphs_of_a_folder_of_ones_own(tmp_path: Path, capsys
     assert f"mine: installed in {tmp_path / 'mine'}, prepared\n" in capsys.readouterr().out
 
 
-def test_list_says_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_names_the_damaged_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine")
     (tmp_path / "mine" / "detection.onnx").write_bytes(b"broken")
     assert cli.main(["list", "--models-dir", str(tmp_path)]) == 0
     assert "DAMAGED, detection.onnx is not the file" in capsys.readouterr().out
 
 
-def test_add_puts_an_optional_file_in_place_whatever_it_is_called(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_add_installs_an_optional_file_under_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, optional_liveness=True)
     spare = tmp_path / "tiny" / "spare.onnx"
     assert cli.main(["list", "--models-dir", str(tmp_path)]) == 0
@@ -182,19 +178,19 @@ def test_add_refuses_any_other_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not (tmp_path / "tiny" / "liveness.onnx").exists()
 
 
-def test_the_folder_may_be_named_before_the_command_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_folder_option_may_precede_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pack(tmp_path, name="mine")
     assert cli.main(["--models-dir", str(tmp_path), "verify", "mine", "--files-only"]) == 0
     assert "3 files match the manifest" in capsys.readouterr().out
 
 
-def test_a_folder_that_cannot_be_written_is_said(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_not_writable_is_reported(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocked = toy / "a-file"
     blocked.write_text("")
     assert cli.main(["install", "toy", "--accept-license", "--models-dir", str(blocked)]) == 1
     assert "a-file" in capsys.readouterr().err
 
 
-def test_progress_is_one_line_each_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_without_a_terminal_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     cli.say("\rtoy.zip: 5 % of 1.0 MB")
     assert capsys.readouterr().out == "toy.zip: 5 % of 1.0 MB\n"

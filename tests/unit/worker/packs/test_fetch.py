@@ -46,7 +46,7 @@ def get(archive: Archive, cache: Path, run: fetch.Run | None = None) -> tuple[Pa
     return archive_in_cache(archive, cache=cache, say=lines.append, run=run or Runner()), lines
 
 
-def test_pip_is_asked_for_the_source_archive_alone(tmp_path: Path) -> None:
+def test_pip_fetches_only_the_source_archive(tmp_path: Path) -> None:
     run = Runner(DATA)
     path, lines = get(sdist(DATA), tmp_path, run)
     [command] = run.commands
@@ -91,7 +91,7 @@ def failure(archive: Archive, cache: Path, run: fetch.Run) -> str:
     return str(caught.value)
 
 
-def test_a_failure_names_file_command_last_words_and_the_way_on(tmp_path: Path) -> None:
+def test_a_failure_names_file_command_output_and_remedy(tmp_path: Path) -> None:
     text = failure(npm(DATA), tmp_path, Runner("npm error network\n" * 9, "npm error ENOTFOUND"))
     assert "toy-1.0.tgz could not be fetched" in text
     assert "`npm pack --silent" in text
@@ -104,7 +104,7 @@ def test_nothing_wrong_stays_in_the_cache(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_npm_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_npm_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
     assert "npm is not installed on this machine" in failure(npm(DATA), tmp_path, Runner())
 
@@ -116,7 +116,7 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     assert "did not finish within 600 s" in failure(npm(DATA), tmp_path, hang)
 
 
-def test_a_command_that_cannot_start_is_said(tmp_path: Path) -> None:
+def test_a_command_that_cannot_start_is_reported(tmp_path: Path) -> None:
     def missing(_command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         raise FileNotFoundError(2, "No such file or directory")
 
@@ -152,7 +152,7 @@ def test_a_bad_download_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_archive_without_a_checksum_is_taken_as_it_comes_and_that_is_said(tmp_path: Path, serve: Serve) -> None:
+def test_an_archive_without_a_checksum_is_accepted_with_a_warning(tmp_path: Path, serve: Serve) -> None:
     path, lines = get(zip_at(serve(ZIPPED), ZIPPED, sha256=UNCONFIRMED, size=None), tmp_path)
     assert path.read_bytes() == ZIPPED
     assert f"WARNING: toy.zip is NOT VERIFIED. Trusted on first use and recorded: sha256 {sha256(ZIPPED)}" in lines
@@ -165,12 +165,12 @@ def test_half_an_archive_is_never_trusted(tmp_path: Path, serve: Serve) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_is_not_there_is_said(tmp_path: Path, serve: Serve) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path, serve: Serve) -> None:
     address = serve(b"").replace("127.0.0.1:", "127.0.0.1:1/")
     assert "`GET http://127.0.0.1:1/" in failure(zip_at(address, ZIPPED), tmp_path, Runner())
 
 
 @pytest.mark.parametrize("url", ["http://example.org/toy.zip", "file:///etc/passwd", "ftp://127.0.0.1/toy.zip"])
-def test_only_https_and_this_machine_are_taken(url: str) -> None:
+def test_only_https_and_this_machine_are_allowed(url: str) -> None:
     with pytest.raises(ValueError, match="pattern"):
         zip_at(url, ZIPPED)

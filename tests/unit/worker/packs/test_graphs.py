@@ -30,7 +30,7 @@ def same(model: ModelProto, other: ModelProto, batch: Floats) -> bool:
     )
 
 
-def test_weights_that_are_next_to_nothing_become_zeros_and_the_answers_stay_to_the_bit() -> None:
+def test_negligible_weights_become_zeros_and_outputs_stay_identical() -> None:
     weights = {"w1": noise(8, 3, 3, 3), "w2": noise(4, 8, 1, 1)}
     weights["w1"][2] = 1e-39
     weights["w2"][1, 3:5] = -3e-24
@@ -52,7 +52,7 @@ def test_weights_that_are_next_to_nothing_become_zeros_and_the_answers_stay_to_t
     assert np.array_equal(run(made, batch)[0], run(model, batch)[0])
 
 
-def test_small_numbers_that_are_no_weights_stay() -> None:
+def test_small_values_that_are_not_weights_stay() -> None:
     model = graph(
         [helper.make_node("Mul", ["input", "factor"], ["output"])],
         {"factor": np.full((1, 8), 1e-30, np.float32)},
@@ -150,7 +150,7 @@ def test_a_detector_for_one_picture_of_one_size_takes_many_of_any(interleaved: b
     assert run(made, noise(1, 3, 32, 96))[0].shape == (1, 2 * 4 * 12, 1)
 
 
-def test_older_heads_let_pictures_interleave_until_they_are_mended() -> None:
+def test_older_heads_interleave_pictures_unless_rewritten() -> None:
     """Guard the test above: without the new order of axes, a batch interleaves the rows of both pictures."""
     broken = detector(interleaved=True, side="side")
     broken.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
@@ -159,7 +159,7 @@ def test_older_heads_let_pictures_interleave_until_they_are_mended() -> None:
     assert np.allclose(run(graphs.with_free_batch(broken), batch)[1][0], run(broken, batch[:1])[1], atol=1e-6)
 
 
-def test_sizes_that_a_fixed_graph_cannot_take_are_those_of_a_graph_fixed_to_them() -> None:
+def test_free_sides_match_a_graph_exported_for_that_size() -> None:
     """Export the same weights for sides of 64 and 96; with free sides, the first matches the second."""
     small, large = detector(interleaved=False, side=64), detector(interleaved=False, side=96)
     weights = {value.name: value for value in small.graph.initializer if value.name != "sizes"}
@@ -209,6 +209,6 @@ def test_convolutions_that_step_differently_are_not_joined() -> None:
     assert graphs.with_joined_convolutions(model) is model
 
 
-def test_constants_that_nothing_reads_any_more_are_dropped() -> None:
+def test_unused_constants_are_dropped() -> None:
     made = graphs.with_convolved_prelu(prelu(SLOPES.reshape(8, 1, 1)))
     assert "slope" not in {value.name for value in made.graph.initializer}

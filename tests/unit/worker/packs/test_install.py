@@ -72,14 +72,14 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path, npm(data), data)
 
 
-def test_the_listed_files_are_there_and_verified(place: Place) -> None:
+def test_the_listed_files_are_installed_and_verified(place: Place) -> None:
     manifest = place.install()
     assert place.files == CONTENT
     assert manifests.installed(place.models, "toy") == manifest
     assert place.leftovers == []
 
 
-def test_a_zip_gives_its_listed_members_alone(tmp_path: Path) -> None:
+def test_only_the_listed_members_of_a_zip_are_extracted(tmp_path: Path) -> None:
     data = zipped()
     place = Place(tmp_path, zip_at("https://example.org/toy.zip", data), data)
     place.install()
@@ -97,7 +97,7 @@ def test_a_second_run_says_so_in_one_line_and_changes_nothing(place: Place) -> N
     assert (place.models / "toy" / "det.onnx").stat().st_mtime_ns == before
 
 
-def test_a_damaged_pack_is_put_right(place: Place) -> None:
+def test_a_damaged_pack_is_repaired(place: Place) -> None:
     place.install()
     (place.models / "toy" / "det.onnx").write_bytes(b"broken")
     place.install()
@@ -105,14 +105,14 @@ def test_a_damaged_pack_is_put_right(place: Place) -> None:
     assert place.leftovers == []
 
 
-def test_a_half_made_folder_is_not_taken_for_installed(place: Place) -> None:
+def test_an_incomplete_folder_does_not_count_as_installed(place: Place) -> None:
     (place.models / "toy").mkdir(parents=True)
     (place.models / "toy" / "det.onnx").write_bytes(CONTENT["det.onnx"])
     place.install()
     assert place.files == CONTENT
 
 
-def test_what_a_killed_run_left_is_cleared(place: Place) -> None:
+def test_leftovers_of_a_killed_run_are_removed(place: Place) -> None:
     (place.models / ".toy.new-abc").mkdir(parents=True)
     place.install()
     assert place.leftovers == []
@@ -177,7 +177,7 @@ def test_a_newer_manifest_of_the_same_files_needs_no_archive(place: Place) -> No
     assert place.files == CONTENT
 
 
-def test_models_that_cannot_be_prepared_are_installed_as_they_came(place: Place) -> None:
+def test_models_that_cannot_be_prepared_are_installed_unchanged(place: Place) -> None:
     place.install()
     assert "toy: prepared 0 of 2 models, the pack runs with its original graphs" in place.said
     place.said.clear()
@@ -200,7 +200,7 @@ def test_two_installs_at_once_wait_for_each_other(place: Place) -> None:
     assert place.said[0] == "toy: another process is installing it; waiting ..."
 
 
-def test_who_may_read_a_pack_is_left_to_the_umask(place: Place) -> None:
+def test_the_umask_decides_who_may_read_a_pack(place: Place) -> None:
     before = os.umask(0o022)
     try:
         place.install()
@@ -248,7 +248,7 @@ def test_an_archive_without_a_checksum_is_refused_in_one_line(unknown: Place) ->
     assert not (unknown.models / "toy").exists()
 
 
-def test_trust_on_first_use_is_said_and_recorded(unknown: Place) -> None:
+def test_trust_on_first_use_is_reported_and_recorded(unknown: Place) -> None:
     manifest = unknown.install(trust=True)
     assert unknown.files == CONTENT
     assert any(line.startswith("WARNING: toy.zip is NOT VERIFIED. Trusted on first use") for line in unknown.said)
@@ -258,7 +258,7 @@ def test_trust_on_first_use_is_said_and_recorded(unknown: Place) -> None:
     assert manifest.recorded == ("det.onnx", "rec.onnx", "toy.zip")
 
 
-def test_what_was_recorded_holds_from_then_on(unknown: Place) -> None:
+def test_a_recorded_checksum_is_enforced_from_then_on(unknown: Place) -> None:
     before = unknown.install(trust=True)
     assert unknown.install() == before
     assert "already installed" in unknown.said[-1]

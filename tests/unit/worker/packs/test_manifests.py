@@ -60,7 +60,7 @@ def test_a_file_that_comes_from_no_archive_needs_a_checksum(tiny: Manifest) -> N
         Manifest.model_validate(changed(tiny, files=files))
 
 
-def test_a_manifest_without_a_checksum_is_not_taken_for_installed(tiny: Manifest, tmp_path: Path) -> None:
+def test_a_manifest_without_a_checksum_does_not_count_as_installed(tiny: Manifest, tmp_path: Path) -> None:
     archive = {
         "kind": "zip-url",
         "archive": "tiny.zip",
@@ -75,7 +75,7 @@ def test_a_manifest_without_a_checksum_is_not_taken_for_installed(tiny: Manifest
 
 
 @pytest.mark.parametrize("blocked", ["models", "models/tiny"])
-def test_a_file_where_a_folder_should_be_is_said_in_one_line(tmp_path: Path, blocked: str) -> None:
+def test_a_file_in_place_of_a_folder_is_reported_in_one_line(tmp_path: Path, blocked: str) -> None:
     place = tmp_path / blocked
     place.parent.mkdir(exist_ok=True)
     place.write_text("")
@@ -155,7 +155,7 @@ def test_a_pack_may_have_several_liveness_models(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "live", "spoof"), [(LivenessLimits(live=0.8, spoof=0.5), 0.7, 0.4), (None, 0.5, 0.3)]
 )
-def test_limits_of_several_are_averaged_where_all_of_them_have_some(
+def test_limits_are_averaged_if_all_liveness_models_have_them(
     tmp_path: Path, first: LivenessLimits | None, live: float, spoof: float
 ) -> None:
     tiny = write_pack(tmp_path)
@@ -165,7 +165,7 @@ def test_limits_of_several_are_averaged_where_all_of_them_have_some(
     assert (both.thresholds.live, both.thresholds.spoof) == pytest.approx((live, spoof))
 
 
-def test_an_optional_file_that_is_another_is_damage(tmp_path: Path) -> None:
+def test_an_optional_file_with_a_wrong_hash_is_damage(tmp_path: Path) -> None:
     write_pack(tmp_path, optional_liveness=True)
     (tmp_path / "tiny" / "liveness.onnx").write_bytes(b"another model")
     with pytest.raises(SettingsError, match=r"damaged: liveness\.onnx is not the file"):
@@ -243,7 +243,7 @@ def test_a_preprocessing_that_this_engine_does_not_know_is_refused(tiny: Manifes
         Manifest.model_validate(changed(tiny, files=files))
 
 
-def test_an_intact_pack_is_given_with_its_manifest(tiny: Manifest, tmp_path: Path) -> None:
+def test_an_intact_pack_returns_its_manifest(tiny: Manifest, tmp_path: Path) -> None:
     assert manifests.installed(tmp_path, "tiny") == tiny
 
 
@@ -253,7 +253,7 @@ def test_a_missing_file_is_named(tiny: Manifest, tmp_path: Path) -> None:
         manifests.installed(tmp_path, "tiny")
 
 
-def test_a_pack_that_nobody_knows_is_told_what_there_is(tmp_path: Path) -> None:
+def test_an_unknown_pack_lists_the_available_ones(tmp_path: Path) -> None:
     with pytest.raises(
         SettingsError,
         match=r"mystery/manifest\.json does not exist\. Packs that can be installed by name: antelopev2, ",

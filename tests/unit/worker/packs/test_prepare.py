@@ -60,7 +60,7 @@ def test_a_prepared_pack_gives_each_provider_its_graph(folder: Path, manifest: M
     assert said[0].startswith("tiny: prepared 2 of 2 models, outputs within ")
 
 
-def test_the_record_says_what_was_done_and_how_near_it_came(folder: Path, manifest: Manifest) -> None:
+def test_the_record_lists_the_steps_and_their_accuracy(folder: Path, manifest: Manifest) -> None:
     record = prepare.prepare(folder, manifest, say=print)
     graph = record.files["recognition.onnx"].cpu
     assert graph is not None
@@ -92,7 +92,7 @@ def test_the_same_models_give_the_same_bytes(folder: Path, manifest: Manifest) -
     ],
     ids=["torn graph", "no graph", "torn record", "older version", "no record"],
 )
-def test_what_is_stale_or_damaged_is_not_loaded_and_is_made_again(
+def test_a_stale_or_damaged_graph_is_not_loaded_and_is_recreated(
     folder: Path, manifest: Manifest, harm: object
 ) -> None:
     prepare.prepare(folder, manifest, say=print)
@@ -110,7 +110,7 @@ def test_a_graph_made_of_another_model_is_not_loaded(folder: Path, manifest: Man
     assert prepared(folder, other) == folder / "recognition.onnx"
 
 
-def test_a_run_that_was_killed_leaves_a_pack_that_runs_as_it_came(
+def test_a_killed_run_leaves_a_pack_with_its_original_graphs(
     folder: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Path.replace
@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_leaves_a_pack_that_runs_as_it_came(
     assert [path.name for path in (folder / FOLDER).iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_folder_that_cannot_be_written_is_said_and_runs_as_it_came(folder: Path, manifest: Manifest) -> None:
+def test_an_unusable_folder_is_reported_and_the_originals_are_loaded(folder: Path, manifest: Manifest) -> None:
     (folder / FOLDER).write_text("a file in the way")
     with pytest.raises(SettingsError, match="tiny was not prepared and runs with its original graphs"):
         prepare.prepare(folder, manifest, say=print)
@@ -163,7 +163,7 @@ def stumbling(model: ModelProto) -> ModelProto:
 
 
 @pytest.mark.parametrize("wrong", [with_other_weights, without_output, stumbling])
-def test_a_wrong_rewrite_is_left_out_and_the_next_goes_on_without_it(
+def test_a_wrong_rewrite_is_skipped_and_the_next_one_is_tried(
     wrong: graphs.Rewrite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = prelu(SLOPES)
@@ -174,7 +174,7 @@ def test_a_wrong_rewrite_is_left_out_and_the_next_goes_on_without_it(
     np.testing.assert_allclose(run(made.model, batch := noise(1, 3, 16, 16))[0], run(model, batch)[0], atol=1e-5)
 
 
-def test_a_wrong_rewrite_is_said_and_the_original_is_loaded(
+def test_a_wrong_rewrite_is_reported_and_the_original_is_loaded(
     folder: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in rewriting.REWRITES:
@@ -199,13 +199,13 @@ def test_a_batch_whose_pictures_mix_is_rejected() -> None:
         Original(model, "scrfd-5").agreement(freed)
 
 
-def test_a_model_that_gives_no_numbers_is_left_as_it_came(tmp_path: Path) -> None:
+def test_a_model_that_returns_nan_is_left_unchanged(tmp_path: Path) -> None:
     manifest = write_pack(tmp_path, name="poisoned", poisoned="recognition")
     record = prepare.prepare(tmp_path / "poisoned", manifest, say=print)
     assert record.files["recognition.onnx"].free is None
 
 
-def test_a_file_that_is_no_model_is_left_as_it_came(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_left_unchanged(tmp_path: Path) -> None:
     manifest = write_pack(tmp_path)
     (tmp_path / "tiny" / "detection.onnx").write_bytes(b"no model at all")
     said: list[str] = []

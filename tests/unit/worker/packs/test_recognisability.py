@@ -57,7 +57,7 @@ def test_without_a_measure_every_face_counts_and_has_no_score() -> None:
     assert (verdict.recognisable, verdict.score, verdict.reasons) == (True, None, [])
 
 
-def test_the_limits_are_said_for_a_reader() -> None:
+def test_the_limits_are_readable_text() -> None:
     assert LIMITS.limits == "score >= 0.7, length >= 2.3, roll -40..40"
     assert Measure(max_roll=40.0).limits == "roll -40..40"
     assert UNMEASURED.limits is None
