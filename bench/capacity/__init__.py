@@ -1,1 +1,1 @@
-"""How many of what a load needs: queueing formulas, a simulator checked against the real stack, and plans."""
+"""Capacity planning: queueing formulas, a simulator validated against the real stack, and plans."""

@@ -1,11 +1,11 @@
-"""Does the simulator foretell what the real stack does? `python -m bench.capacity.check`, about two minutes.
+"""Compare the simulator with the real stack: `python -m bench.capacity.check`, about two minutes.
 
-Gateway, ledger, doorbells and a worker take jobs at random times: first a burst, which tells what they can do, then at
-a half and at four fifths of that. Each run is foretold twice from the arrivals as they were: with the service times as
-they came, which checks the rules of the queue alone, and 200 times with service times drawn from those of
-the run, which is how plans are made. The engine sleeps for a drawn time, so that other work on the machine changes
-little; `--engine models` runs the real one instead, and judges the first alone: on shared cores slow moments slow
-several jobs in a row, and draws know nothing of that.
+Submits jobs to a real gateway, ledger and worker: first a burst, which measures the maximum rate, then random arrivals
+at 50 % and 80 % of that rate. Each run is then simulated with its own arrivals in two ways: once with its own service
+times, which checks only the rules of the queue, and 200 times with service times drawn from the run, as plans do. The
+engine sleeps for a random time, so other work on the machine has little effect. `--engine models` runs the real models
+and compares only the first way: on shared cores, other processes slow down several jobs in a row, which independent
+draws do not reproduce.
 """
 
 import argparse
@@ -27,16 +27,16 @@ from tools.stack import Stack
 
 RUNS: Final = 200
 SLACK: Final = 1.25
-"""How far from what was foretold a measured figure may lie, and beyond the middle 95 % where it was drawn."""
+"""Factor by which a measured value may differ from the prediction, or from the middle 95 % of drawn predictions."""
 GRAIN: Final = 0.02
-"""Seconds below which a wait says more of the clock and the doorbell than of the queue."""
+"""Seconds; shorter waits depend more on the clock and the doorbell than on the queue."""
 SHARES: Final = (0.5, 0.8)
 TIMED: Final = "bench.capacity.timed_worker"
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One job as the ledger's clock saw it, in seconds."""
+    """Timing of one finished job by the ledger's clock, in seconds."""
 
     created: float
     waited: float
@@ -46,56 +46,56 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is compared."""
+    """The values that are compared."""
 
-    utilisation: float
-    middle: float
+    utilization: float
+    median: float
     """Median wait, seconds."""
-    late: float
+    p99: float
     """99th percentile of the waits, seconds."""
 
     @classmethod
     def of(cls, waits: Sequence[float], busy: float, *, servers: int, span: float) -> "Figures":
-        """Of one run, measured or simulated."""
+        """Compute the figures of one run, measured or simulated."""
         return cls(busy / servers / span, percentile(waits, 0.5), percentile(waits, 0.99))
 
 
-def foretold(jobs: Sequence[Done], *, servers: int, doorbell: float, turn: float, seed: int | None) -> Figures:
-    """One simulated run with the arrivals as they were.
+def predict(jobs: Sequence[Done], *, servers: int, doorbell: float, handover: float, seed: int | None) -> Figures:
+    """Simulate one run with the arrivals of a real run.
 
     Args:
-        jobs: of the real run.
-        servers: job threads.
-        doorbell: seconds from accepted to claimed where nobody waits.
-        turn: seconds from one job's end to the same thread's next claim.
-        seed: of the service times that are drawn; None = as they came.
+        jobs: Jobs of the real run.
+        servers: Number of job threads.
+        doorbell: Seconds from acceptance to claim if the queue is empty.
+        handover: Seconds from the end of a job to the next claim of the same thread.
+        seed: Seed of the drawn service times; None = use the measured service times in order.
     """
-    served = [job.served + turn for job in sorted(jobs, key=lambda job: job.created + job.waited)]
+    served = [job.served + handover for job in sorted(jobs, key=lambda job: job.created + job.waited)]
     draw = in_order(served) if seed is None else one_of(served)
     created = sorted(job.created for job in jobs)
     arrivals = ((time - created[0], (Leg("workers", delay=doorbell),)) for time in created)
     seen: Seen = simulate([Station("workers", servers, draw)], arrivals, seed=seed or 0)["workers"]
     span = max(seen.begun) - min(seen.begun)
     waits = [wait + doorbell for wait in seen.waits]
-    return Figures.of(waits, seen.busy - turn * len(waits), servers=servers, span=span)
+    return Figures.of(waits, seen.busy - handover * len(waits), servers=servers, span=span)
 
 
 def measured(jobs: Sequence[Done], *, servers: int) -> Figures:
-    """The same figures of the real run."""
+    """Return the same figures for the real run."""
     begun = [job.created + job.waited for job in jobs]
     span = max(begun) - min(begun)
     return Figures.of([job.waited for job in jobs], sum(job.served for job in jobs), servers=servers, span=span)
 
 
-def turning(jobs: Sequence[Done], *, servers: int, waited: float = GRAIN) -> float:
-    """Seconds from one job's end to the same thread's next claim, where a job was waiting for it.
+def handover_time(jobs: Sequence[Done], *, servers: int, waited: float = GRAIN) -> float:
+    """Return the seconds from the end of a job to the next claim of the same thread while a job is queued.
 
-    The median: a doorbell that came late leaves a thread idle, and such a gap is not the thread's.
+    This is the median: a late doorbell also leaves a thread idle, and such a gap must not count.
 
     Args:
-        jobs: of one run.
-        servers: job threads.
-        waited: seconds in the queue from which a job is taken to have waited for a thread, and not for its doorbell.
+        jobs: Jobs of one run.
+        servers: Number of job threads.
+        waited: Minimum seconds in the queue for a job that waited for a thread and not only for its doorbell.
     """
     free = [min(job.created for job in jobs)] * servers
     gaps = []
@@ -108,20 +108,20 @@ def turning(jobs: Sequence[Done], *, servers: int, waited: float = GRAIN) -> flo
 
 
 def within(value: float, simulated: Sequence[float], *, grain: float = 0.0) -> bool:
-    """Whether a measured figure lies in the middle 95 % of the simulated ones, widened by `SLACK` and `grain`."""
+    """Return True if a value is in the middle 95 % of the simulated values, widened by `SLACK` and `grain`."""
     low, high = percentile(simulated, 0.025), percentile(simulated, 0.975)
     return low / SLACK - grain <= value <= high * SLACK + grain
 
 
 def drive(stack: Stack, picture: pictures.Picture, times: Sequence[float]) -> list[Done]:
-    """Submit a job at each of these times, wait for all of them, and read what became of each."""
+    """Submit a job at each of these times, wait for all of them, and return their timings."""
     bodies = client.open_loop(client.job(stack.port, picture, wait=0), times=times)
     return [_read(stack, str(json.loads(body)["id"])) for body in bodies]
 
 
 def _read(stack: Stack, job_id: str) -> Done:
-    with urlopen(f"{stack.url}/v1/jobs/{job_id}?wait=60", timeout=70) as answer:
-        job = json.load(answer)
+    with urlopen(f"{stack.url}/v1/jobs/{job_id}?wait=60", timeout=70) as response:
+        job = json.load(response)
     if job["status"] != "succeeded":
         raise client.LoadError(json.dumps(job)[:600])
     created, started, finished = (
@@ -130,73 +130,77 @@ def _read(stack: Stack, job_id: str) -> Done:
     return Done(created, job["metrics"]["queue_ms"] / 1000, finished - started, job["attempts"])
 
 
-def compare(jobs: Sequence[Done], *, name: str, servers: int, doorbell: float, turn: float, drawn: bool = True) -> bool:
-    """Print one load's figures; whether all of them are where they were foretold. `drawn` says which way counts too."""
+def compare(
+    jobs: Sequence[Done], *, name: str, servers: int, doorbell: float, handover: float, drawn: bool = True
+) -> bool:
+    """Print the figures of one load and return True if all match; `drawn` includes the drawn service times."""
     real = measured(jobs, servers=servers)
-    told = partial(foretold, jobs, servers=servers, doorbell=doorbell, turn=turn)
-    same, runs, right = told(seed=None), [told(seed=seed) for seed in range(RUNS)], True
+    run_once = partial(predict, jobs, servers=servers, doorbell=doorbell, handover=handover)
+    replay, runs, all_match = run_once(seed=None), [run_once(seed=seed) for seed in range(RUNS)], True
     for label, field, grain in (
-        ("utilisation", "utilisation", 0.0),
-        ("wait p50", "middle", GRAIN),
-        ("wait p99", "late", GRAIN),
+        ("utilization", "utilization", 0.0),
+        ("wait p50", "median", GRAIN),
+        ("wait p99", "p99", GRAIN),
     ):
-        value, came, values = getattr(real, field), getattr(same, field), [getattr(run, field) for run in runs]
+        value, own, values = getattr(real, field), getattr(replay, field), [getattr(run, field) for run in runs]
         middle, low, high = (percentile(values, share) for share in (0.5, 0.025, 0.975))
-        said = within(value, [came], grain=grain) and (not drawn or within(value, values, grain=grain))
-        right &= said
+        match = within(value, [own], grain=grain) and (not drawn or within(value, values, grain=grain))
+        all_match &= match
         print(
-            f"{name:<4} {label:<11}  measured {value:6.3f}   as they came {came:6.3f} (x{_ratio(value, came)})   "
-            f"drawn {middle:6.3f} [{low:.3f}, {high:.3f}] (x{_ratio(value, middle)})   "
-            f"{'as foretold' if said else 'OTHERWISE'}"
+            f"{name:<4} {label:<11}  measured {value:6.3f}   own times {own:6.3f} (x{_ratio(value, own)})   "
+            f"drawn times {middle:6.3f} [{low:.3f}, {high:.3f}] (x{_ratio(value, middle)})   "
+            f"{'as predicted' if match else 'DIFFERS'}"
         )
-    return right
+    return all_match
 
 
-def _ratio(value: float, foretold: float) -> str:
-    return f"{value / foretold:.2f}" if foretold else "-"
+def _ratio(value: float, prediction: float) -> str:
+    return f"{value / prediction:.2f}" if prediction else "-"
 
 
 def main() -> int:
-    """Exit status 1 where the real stack does otherwise."""
+    """Return exit status 1 if the real stack differs from the prediction."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--threads", type=int, default=2, help="job threads of the one worker")
-    options.add_argument("--engine", choices=("timed", "models"), default="timed", help="what does the work")
-    options.add_argument("--jobs", type=int, default=600, help="jobs of each load")
-    given = options.parse_args()
-    timed, right = given.engine == "timed", True
+    options.add_argument("--threads", type=int, default=2, help="job threads of the worker")
+    options.add_argument(
+        "--engine", choices=("timed", "models"), default="timed", help="a sleeping engine, or the real models"
+    )
+    options.add_argument("--jobs", type=int, default=600, help="jobs per load")
+    arguments = options.parse_args()
+    timed, all_match = arguments.engine == "timed", True
     picture = pictures.empty() if timed else pictures.portrait()
     app = TIMED if timed else process_stats.WORKER
-    with process_stats.vultus(app=app, worker_threads=str(given.threads), queue_limit="100000") as stack:
+    with process_stats.vultus(app=app, worker_threads=str(arguments.threads), queue_limit="100000") as stack:
         idle = [_read(stack, str(job["id"])) for _, job in _alone(stack, picture)]
         doorbell = statistics.median(job.waited for job in idle)
         with stack.ledger.client() as store:
             before = store.info("memory")["used_memory"]
-            burst = drive(stack, picture, [0.0] * (given.jobs // 4))
+            burst = drive(stack, picture, [0.0] * (arguments.jobs // 4))
             kept = (store.info("memory")["used_memory"] - before) / len(burst)
         begun = [job.created + job.waited for job in burst]
         span = max(at + job.served for at, job in zip(begun, burst, strict=True)) - min(begun)
         rate = len(burst) / span
         print(
-            f"{given.threads} job threads do {rate:.1f} jobs/s: {given.threads / rate * 1000:.1f} ms each, "
-            f"{turning(burst, servers=given.threads) * 1000:.1f} of them from one job to the next; "
+            f"{arguments.threads} job threads: {rate:.1f} jobs/s, {arguments.threads / rate * 1000:.1f} ms per job, "
+            f"of which {handover_time(burst, servers=arguments.threads) * 1000:.1f} ms between two jobs; "
             f"idle doorbell {doorbell * 1000:.1f} ms"
         )
         if not timed:
-            print(f"a job that ended stays with {kept / 1024:.1f} KiB in the ledger")
+            print(f"a finished job occupies {kept / 1024:.1f} KiB in the ledger")
         for share in SHARES:
-            times = poisson(share * rate, seconds=given.jobs / (share * rate), seed=round(100 * share))
+            times = poisson(share * rate, seconds=arguments.jobs / (share * rate), seed=round(100 * share))
             jobs = drive(stack, picture, times)
-            if again := sum(job.attempts > 1 for job in jobs):
-                print(f"{share:.0%}: {again} jobs were started more than once: the machine starves the heartbeats")
-            right &= compare(
+            if restarted := sum(job.attempts > 1 for job in jobs):
+                print(f"{share:.0%}: {restarted} jobs were started more than once: heartbeats get too little CPU time")
+            all_match &= compare(
                 jobs,
                 name=f"{share:.0%}",
-                servers=given.threads,
+                servers=arguments.threads,
                 doorbell=doorbell,
-                turn=turning(jobs, servers=given.threads),
+                handover=handover_time(jobs, servers=arguments.threads),
                 drawn=timed,
             )
-    return 0 if right else 1
+    return 0 if all_match else 1
 
 
 def _alone(stack: Stack, picture: pictures.Picture) -> list[tuple[float, dict[str, object]]]:

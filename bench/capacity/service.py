@@ -1,4 +1,4 @@
-"""The service as stations: gateways, ledger, workers, couriers, and the way of a job through them."""
+"""Model the service as stations: gateways, ledger, broker, workers and couriers, and a job's path through them."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,38 +9,38 @@ from typing import Final
 from bench.capacity.simulation import Draw, Journey, Leg, Resize, Seen, Station, constant, exponential, simulate
 
 HANGS: Final = 15.0
-"""Seconds that an attempt at a receiver which never answers takes (`VULTUS_WEBHOOK_TIMEOUT`)."""
+"""Seconds of an attempt if the receiver never responds (`VULTUS_WEBHOOK_TIMEOUT`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds that one job takes of each part. The defaults are of `compact` on a CPU (docs/capacity.md)."""
+    """Seconds of each part per job. The defaults are for `compact` on a CPU (docs/capacity.md)."""
 
     gateway: float = 1 / 309
-    """One gateway process: it accepts 309 jobs a second and does little else (`bench.accepts`)."""
+    """One gateway process, which accepts 309 jobs/s and does little else (`bench.accepts`)."""
     ledger: float = 0.0018
-    """One primary: its processor time over the whole life of a job; it has one thread."""
+    """CPU time of one primary over the lifetime of a job; it has one thread."""
     broker: float = 0.00018
-    """The broker: its processor time for a job; it has one thread, and there is one of it."""
+    """CPU time of the broker per job; there is one broker, and it has one thread."""
     worker: float = 0.0805
-    """One job thread with a core of its own: a picture with one face, embedded (`bench.capacity.check`)."""
+    """One job thread with its own core: `embed` of a picture with one face (`bench.capacity.check`)."""
     doorbell: float = 0.003
-    """From accepted to claimed where a thread is free."""
+    """From acceptance to claim if a thread is free."""
     delivery: float = 0.1
-    """One attempt at a receiver that answers: an assumption about partners, not a measurement."""
+    """One attempt at a receiver that responds: an assumption about receivers, not a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """What is running."""
+    """The number of running parts."""
 
     gateways: int
     shards: int
     threads: int
-    """Job threads over all workers."""
+    """Job threads of all workers."""
     couriers: int = 1
     attempts: int = 512
-    """Attempts of one courier at once (`VULTUS_WEBHOOK_PARALLEL`)."""
+    """Concurrent attempts of one courier (`VULTUS_WEBHOOK_PARALLEL`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,16 @@ class Load:
     """The arrivals."""
 
     times: Sequence[float]
-    """When jobs arrive, in seconds, rising."""
+    """Arrival times in seconds, ascending."""
     fan_out: int = 0
-    """Callbacks for each job's end."""
+    """Callbacks per completed job."""
     hanging: float = 0.0
-    """Share of the callbacks whose receiver never answers."""
+    """Share of the callbacks whose receiver never responds."""
     seed: int = 1
 
 
 def stations(plant: Plant, costs: Costs, *, work: Draw | None = None, hanging: float = 0.0) -> list[Station]:
-    """The parts that a job passes; the ledger's cost is halved between accepting and finishing."""
+    """Return the parts that a job visits; half of the ledger's cost is for accepting, half for finishing."""
 
     def attempt(rng: Random) -> float:
         return HANGS if rng.random() < hanging else rng.expovariate(1 / costs.delivery)
@@ -72,7 +72,7 @@ def stations(plant: Plant, costs: Costs, *, work: Draw | None = None, hanging: f
 
 
 def journeys(load: Load, plant: Plant, costs: Costs) -> Iterator[tuple[float, Journey]]:
-    """Each job with its shard, drawn by the load's seed."""
+    """Yield the journey of each job; the load's seed determines its shard."""
     rng = Random(f"shards {load.seed}")  # noqa: S311 - a simulation
     calls = tuple((Leg("couriers"),) for _ in range(load.fan_out))
     for time in load.times:
@@ -108,8 +108,8 @@ def run(
     )
 
 
-def utilisation(seen: Mapping[str, Seen], plant: Plant, *, seconds: float) -> dict[str, float]:
-    """Busy share of each part over a time; of the ledger's primaries the busiest."""
+def utilization(seen: Mapping[str, Seen], plant: Plant, *, seconds: float) -> dict[str, float]:
+    """Return the utilization of each part over `seconds`; for the ledger, that of the busiest primary."""
     servers = {"gateway": plant.gateways, "workers": plant.threads, "couriers": plant.couriers * plant.attempts}
     shares = {name: part.busy / seconds / servers.get(name, 1) for name, part in seen.items()}
     ledgers = [share for name, share in shares.items() if name.startswith("ledger ")]

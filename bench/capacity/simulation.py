@@ -1,4 +1,4 @@
-"""A discrete-event simulator of stations in a row, seeded: the same seed gives the same run."""
+"""A seeded discrete-event simulator of connected stations: the same seed gives the same run."""
 
 import heapq
 import math
@@ -24,13 +24,13 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One visit: at which station, what must pass before it counts as arrived there, and who sets out at its end."""
+    """One visit: the station, the transit time before it, and the journeys that start when it ends."""
 
     station: str
     delay: float = 0.0
     """Seconds in transit, before the queue."""
     then: tuple[tuple["Leg", ...], ...] = ()
-    """Journeys of others that begin when this visit ends: deliveries of a job that ended."""
+    """Additional journeys that start when this visit ends, such as the deliveries of a completed job."""
 
 
 Journey = tuple[Leg, ...]
@@ -38,7 +38,7 @@ Journey = tuple[Leg, ...]
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """From this time on a station has this many servers. Work in progress at removed servers is still finished."""
+    """Set the number of servers of a station at a time. Removed servers finish their work in progress."""
 
     at: float
     station: str
@@ -52,9 +52,9 @@ class Seen:
     waits: list[float] = field(default_factory=list)
     """Seconds in the queue, in the order in which service began."""
     begun: list[float] = field(default_factory=list)
-    """When it began."""
+    """Start time of each service."""
     busy: float = 0.0
-    """Seconds of service given, over all servers."""
+    """Total seconds of service over all servers."""
     left: int = 0
     """Still queued at the end."""
 
@@ -67,14 +67,14 @@ def simulate(
     changes: Sequence[Resize] = (),
     until: float = math.inf,
 ) -> Mapping[str, Seen]:
-    """Run every journey to its end, or to the time `until`; what was seen at each station.
+    """Run every journey to its end or until the time `until`, and return what happened at each station.
 
     Args:
-        stations: their names are unique.
-        arrivals: time in seconds, rising, and where to go.
-        seed: of the service times.
-        changes: servers that come or go.
-        until: nothing that would happen later is looked at.
+        stations: Stations with unique names.
+        arrivals: Arrival times in seconds, ascending, each with its journey.
+        seed: Seed of the service times.
+        changes: Servers that are added or removed.
+        until: Time at which the simulation stops.
     """
     run = _Run(stations, seed)
     for change in changes:
@@ -94,10 +94,10 @@ class _Place:
 
 
 class _Run:
-    """One simulation: events in the order of their time, and of their making where the time is the same."""
+    """One simulation: events ordered by time, then by creation."""
 
     def __init__(self, stations: Sequence[Station], seed: int) -> None:
-        # Named streams: with one seed for both, each job would be served for as long as its arrival was apart.
+        # Separate random streams: with one stream, service times would repeat the times between arrivals.
         self._rng = Random(f"service {seed}")  # noqa: S311 - a simulation
         self._places = {station.name: _Place(station, station.servers) for station in stations}
         self._order = count()
@@ -117,15 +117,15 @@ class _Run:
         return {name: place.seen for name, place in self._places.items()}
 
     def next_of(self, arrivals: Iterator[tuple[float, Journey]]) -> None:
-        """Let the next one in when it is time, and then the one after it."""
-        if (following := next(arrivals, None)) is not None:
-            time, journey = following
+        """Schedule the next arrival, which in turn schedules the one after it."""
+        if (arrival := next(arrivals, None)) is not None:
+            time, journey = arrival
 
-            def come(now: float) -> None:
+            def arrive(now: float) -> None:
                 self._set_out(now, journey)
                 self.next_of(arrivals)
 
-            self.at(time, come)
+            self.at(time, arrive)
 
     def resize(self, change: Resize, now: float) -> None:
         place = self._places[change.station]
@@ -143,13 +143,13 @@ class _Run:
 
     def _begin(self, now: float, place: _Place) -> None:
         while place.queue and place.serving < place.servers:
-            since, journey = place.queue.popleft()
-            took = place.station.service(self._rng)
+            arrived, journey = place.queue.popleft()
+            duration = place.station.service(self._rng)
             place.serving += 1
-            place.seen.waits.append(now - since)
+            place.seen.waits.append(now - arrived)
             place.seen.begun.append(now)
-            place.seen.busy += took
-            self.at(now + took, partial(self._leave, journey, place))
+            place.seen.busy += duration
+            self.at(now + duration, partial(self._leave, journey, place))
 
     def _leave(self, journey: Journey, place: _Place, now: float) -> None:
         place.serving -= 1
@@ -160,7 +160,7 @@ class _Run:
 
 
 def poisson(rate: float, *, seconds: float, seed: int) -> list[float]:
-    """Times of independent arrivals, `rate` per second on average."""
+    """Return the times of independent arrivals, `rate` per second on average."""
     rng, now, times = Random(f"arrivals {seed}"), 0.0, []  # noqa: S311 - a simulation
     while (now := now + rng.expovariate(rate)) < seconds:
         times.append(now)
@@ -168,22 +168,22 @@ def poisson(rate: float, *, seconds: float, seed: int) -> list[float]:
 
 
 def exponential(mean: float) -> Draw:
-    """Service times of M/M/c."""
+    """Draw exponential service times, as in M/M/c."""
     return lambda rng: rng.expovariate(1 / mean)
 
 
 def constant(seconds: float) -> Draw:
-    """The same time always."""
+    """Always use the same service time."""
     return lambda _rng: seconds
 
 
 def one_of(samples: Sequence[float]) -> Draw:
-    """A time that was measured, each as likely as the other."""
-    kept = list(samples)
-    return lambda rng: kept[int(rng.random() * len(kept))]
+    """Draw from measured times with equal probability."""
+    times = list(samples)
+    return lambda rng: times[int(rng.random() * len(times))]
 
 
 def in_order(samples: Sequence[float]) -> Draw:
-    """Times that were measured, one after the other."""
-    left = iter(samples)
-    return lambda _rng: next(left)
+    """Replay measured times in their order."""
+    times = iter(samples)
+    return lambda _rng: next(times)

@@ -1,4 +1,4 @@
-"""A real worker whose engine sleeps for a drawn time: it isolates the queue, even on a busy machine."""
+"""A real worker whose engine sleeps for a random time, which isolates the queue even on a busy machine."""
 
 import os
 import threading
@@ -13,18 +13,18 @@ from worker.engine.fake import FakeEngine
 from worker.settings import WorkerSettings
 
 MEAN: Final = float(os.environ.get("TIMED_MEAN", "0.1"))
-"""Seconds of a job on average; exponential."""
+"""Mean seconds of a job; the distribution is exponential."""
 
 
 class TimedEngine(FakeEngine):
-    """The fake engine, with a pause before it looks."""
+    """The fake engine with a pause before detection."""
 
     def __init__(self) -> None:
         self._rng = Random("timed")  # noqa: S311 - a simulation
         self._lock = threading.Lock()
 
     def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
-        """Sleep, then find bright regions."""
+        """Sleep, then detect bright regions."""
         with self._lock:
             pause = self._rng.expovariate(1 / MEAN)
         time.sleep(pause)
@@ -35,6 +35,6 @@ def _timed(_settings: WorkerSettings) -> TimedEngine:
     return TimedEngine()
 
 
-runtime.load_engine = _timed  # type: ignore[assignment,attr-defined]  # its import is the seam
+runtime.load_engine = _timed  # type: ignore[assignment,attr-defined]  # replaces the engine at its import
 
 __all__ = ["app"]
