@@ -1,1 +1,1 @@
-"""Measures what Vultus promises about speed and memory: `make bench`."""
+"""Benchmarks of the speed and memory targets of Vultus: `make bench`."""

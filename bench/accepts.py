@@ -1,7 +1,7 @@
-"""How many jobs a second are taken and on disk before they are answered: `python -m bench.accepts`.
+"""Measure how many jobs per second are accepted and on disk before the response: `python -m bench.accepts`.
 
-Sixteen clients with images of 200 KB, straight to the ledger's `accept`, then through the gateway's HTTP; both with the
-promise `always` and, beside it, with `everysec`. About a minute.
+Sixteen clients submit images of 200 KB, first directly to the ledger's `accept`, then through the gateway's HTTP API,
+each with `appendfsync always` and `everysec`. Takes about a minute.
 """
 
 import argparse
@@ -36,13 +36,13 @@ CLIENTS: Final = 16
 IMAGE: Final = 200_000
 """Bytes."""
 MOST: Final = 8000
-"""Jobs of one window: 1.6 GB in the store's memory and as much on its disk."""
+"""Maximum number of jobs in one window: 1.6 GB in the store's memory and the same on its disk."""
 PROMISES: Final = ("always", "everysec")
 COLUMN: Final = "200 KB"
 
 
 class Window:
-    """Clients that submit jobs to a ledger, one after the other, for this many seconds."""
+    """A period in which each client submits jobs to a ledger, one after another."""
 
     def __init__(self, ledger: Ledger, *, seconds: float) -> None:
         self._ledger = ledger
@@ -50,8 +50,8 @@ class Window:
         self._end = time.perf_counter() + seconds
         self._left = threading.Semaphore(MOST)
 
-    def taken(self) -> int:
-        """How many jobs one client could hand over."""
+    def submit_jobs(self) -> int:
+        """Submit jobs as one client until the window ends and return their number."""
         count = 0
         while time.perf_counter() < self._end and self._left.acquire(blocking=False):
             job = NewJob(
@@ -68,29 +68,29 @@ class Window:
 
 @contextmanager
 def ledger_of(promise: str) -> Iterator[Ledger]:
-    """A ledger on a server of its own, with this fsync policy."""
+    """Provide a ledger on its own server with this fsync policy."""
     with tempfile.TemporaryDirectory(prefix="vultus-accepts-") as folder:
         server = Server(Store("accepts", Path(folder) / "ledger", durable=True))
         server.start()
         try:
-            with connect(server.url) as client_of_it:
-                client_of_it.config_set("appendfsync", promise)
-                yield Ledger(client_of_it, shards=1, lease=timedelta(minutes=1))
+            with connect(server.url) as store:
+                store.config_set("appendfsync", promise)
+                yield Ledger(store, shards=1, lease=timedelta(minutes=1))
         finally:
             server.service.stop()
 
 
 def straight(promise: str, *, seconds: float, clients: int = CLIENTS) -> float:
-    """Accepts per second of clients in threads of this process, on a fresh ledger."""
+    """Return the accepted jobs per second of client threads in this process, on a new ledger."""
     with ledger_of(promise) as ledger, ThreadPoolExecutor(clients) as pool:
         begin = time.perf_counter()
         window = Window(ledger, seconds=seconds)
-        taken = sum(pool.map(lambda _: window.taken(), range(clients)))
-        return taken / (time.perf_counter() - begin)
+        accepted = sum(pool.map(lambda _: window.submit_jobs(), range(clients)))
+        return accepted / (time.perf_counter() - begin)
 
 
 def through_http(promise: str, *, seconds: float, clients: int = CLIENTS) -> float:
-    """Answers 202 per second of one gateway, without a worker."""
+    """Return the 202 responses per second of one gateway without a worker."""
     with process_stats.vultus(workers=0, queue_limit="100000", durability=promise) as stack:
         with stack.ledger.client() as store:
             store.config_set("appendfsync", promise)
@@ -99,14 +99,14 @@ def through_http(promise: str, *, seconds: float, clients: int = CLIENTS) -> flo
 
 
 def noise() -> Picture:
-    """A JPEG of `IMAGE` bytes: noise, and at its end the zeros with which cameras round a file up."""
+    """Return a JPEG of `IMAGE` bytes: noise, padded with zeros at the end as cameras do."""
     pixels = np.random.default_rng(7).integers(0, 256, (400, 600, 3), dtype=np.uint8)
     data = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, 85))[1].tobytes()
     return Picture("noise", "drawn here", data.ljust(IMAGE, b"\0"), faces=0)
 
 
 def measure(report: Report, *, length: Length) -> None:
-    """Fill the rows and figures of a report; a window is a fifth of one through HTTP, and 3 s at most."""
+    """Add the rows and figures to a report; a window is a fifth of an HTTP window, but at most 3 s."""
     seconds = min(length.load / 5, 3.0)
     for way, name in ((straight, "ledger alone, 16 clients, accepted"), (through_http, "gateway, 16 clients, 202")):
         for promise, rates in interleaved(way, rounds=length.rounds, seconds=seconds).items():
@@ -116,11 +116,11 @@ def measure(report: Report, *, length: Length) -> None:
 
 
 def interleaved(way: Callable[..., float], *, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """The rates of each promise, measured in turns."""
+    """Return the rates of each fsync policy, measured alternately."""
     rates: dict[str, list[float]] = {promise: [] for promise in PROMISES}
     for _ in range(rounds):
-        for promise, found in rates.items():
-            found.append(way(promise, seconds=seconds))
+        for promise, samples in rates.items():
+            samples.append(way(promise, seconds=seconds))
     return rates
 
 
@@ -129,11 +129,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=float, default=3.0)
     options.add_argument("--rounds", type=int, default=3)
-    given = options.parse_args()
+    arguments = options.parse_args()
     for name, way in (("ledger.accept", straight), ("gateway, 202", through_http)):
-        for promise, found in interleaved(way, rounds=given.rounds, seconds=given.seconds).items():
-            middle, least, most = statistics.median(found), min(found), max(found)
-            print(f"{name}, appendfsync {promise}: {middle:.0f} jobs/s ({least:.0f} to {most:.0f})")
+        for promise, rates in interleaved(way, rounds=arguments.rounds, seconds=arguments.seconds).items():
+            median, least, most = statistics.median(rates), min(rates), max(rates)
+            print(f"{name}, appendfsync {promise}: {median:.0f} jobs/s ({least:.0f} to {most:.0f})")
 
 
 if __name__ == "__main__":

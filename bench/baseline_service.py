@@ -1,4 +1,4 @@
-"""Insightface's own pipeline, to compare with."""
+"""InsightFace's own pipeline, as a baseline."""
 
 from functools import partial
 
@@ -11,15 +11,15 @@ from worker.packs.manifests import NEEDED
 
 
 def face_analysis(*, defaults: bool) -> Pieces:
-    """Insightface's own pipeline over the original files; one thread for each session as ours has, or its defaults."""
-    told = settings()
-    gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and told.provider != "cpu"
-    with library_pack(told.models_dir, told.pack, roles=NEEDED).opened() as alone:
-        theirs = FaceAnalysis(
-            name=alone,
+    """Load InsightFace's own pipeline over the original files, with one thread per session or with its defaults."""
+    worker_settings = settings()
+    gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and worker_settings.provider != "cpu"
+    with library_pack(worker_settings.models_dir, worker_settings.pack, roles=NEEDED).opened() as folder:
+        pipeline = FaceAnalysis(
+            name=folder,
             allowed_modules=["detection", "recognition"],
             providers=["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu else ["CPUExecutionProvider"],
             **({} if defaults else {"sess_options": one_thread()}),
         )
-        theirs.prepare(ctx_id=0 if gpu else -1, det_size=(640, 640))  # opens the sessions
-    return lambda picture: {"FaceAnalysis.get": partial(theirs.get, picture.pixels)}
+        pipeline.prepare(ctx_id=0 if gpu else -1, det_size=(640, 640))  # opens the sessions
+    return lambda picture: {"FaceAnalysis.get": partial(pipeline.get, picture.pixels)}

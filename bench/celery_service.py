@@ -1,4 +1,4 @@
-"""The Celery service to compare with, as tutorials write it: a prefork task around `FaceAnalysis`, results in Redis.
+"""A baseline Celery service, as tutorials write it: a prefork task around `FaceAnalysis`, results in Redis.
 
 `uvicorn bench.celery_service:web` and `celery -A bench.celery_service:app worker`, with `RIVAL_STORE` naming a Redis
 URL and `CLASSIC_MODELS` a folder of original models. Celery keeps its defaults: a message is acknowledged before its
@@ -22,7 +22,7 @@ engine: list[Any] = []
 
 @signals.worker_process_init.connect
 def load(**_: Any) -> None:
-    """Load the models in each child, as insightface's own examples do."""
+    """Load the models in each child, as InsightFace's own examples do."""
     from insightface.app import FaceAnalysis  # noqa: PLC0415 - the gateway needs no models
 
     faces = FaceAnalysis(
@@ -43,7 +43,7 @@ def embed_task(image: str) -> list[dict[str, Any]]:
 
 @web.get("/health")
 def health() -> dict[str, str]:
-    """Answer once a worker takes tasks."""
+    """Return 200 once a worker is ready."""
     if not app.control.ping(timeout=1):
         raise HTTPException(503)
     return {"status": "healthy"}

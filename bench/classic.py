@@ -1,4 +1,4 @@
-"""The service to compare with: one process, synchronous endpoints, insightface's FaceAnalysis with its defaults.
+"""A baseline service: one process, synchronous endpoints, InsightFace's `FaceAnalysis` with its defaults.
 
 `python -m uvicorn bench.classic:app` with `CLASSIC_MODELS` naming a folder of original models. `CLASSIC_ONE_THREAD=1`
 gives each model one thread, for one process per core.
@@ -27,18 +27,18 @@ faces.prepare(ctx_id=-1, det_size=(640, 640))
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """It is up."""
+    """Return 200 once the service is up."""
     return {"status": "healthy"}
 
 
 @app.post("/embed")
 def embed(file: Annotated[bytes, File()]) -> dict[str, Any]:
-    """Box and embedding of every face."""
+    """Return the box and embedding of every face."""
     image = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise HTTPException(400)
-    found = faces.get(image)
+    detected = faces.get(image)
     return {
         "status": "succeeded",
-        "faces": [{"box": face.bbox.tolist(), "embedding": face.normed_embedding.tolist()} for face in found],
+        "faces": [{"box": face.bbox.tolist(), "embedding": face.normed_embedding.tolist()} for face in detected],
     }

@@ -1,4 +1,4 @@
-"""A load generator that costs little: raw keep-alive connections in one event loop."""
+"""A lightweight load generator: raw keep-alive connections in one event loop."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ from bench.pictures import Picture
 
 BOUNDARY = "vultus-bench"
 AT_ONCE = 64
-"""Most connections of an open loop."""
+"""Maximum number of connections of an open loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go, and what each of them is."""
+    """A port and the request to send to it."""
 
     port: int
     request: bytes
@@ -30,30 +30,30 @@ class Load:
 
     seconds: float
     latencies: list[float] = field(default_factory=list)
-    """Seconds of each request that was answered within the window."""
+    """Seconds of each request whose response arrived within the window."""
     answered: int = 0
-    """Requests that were answered at all, before the window and after it too."""
+    """All completed requests, including those before and after the window."""
     bodies: list[bytes] = field(default_factory=list)
-    """The last body of each client."""
+    """The last response body of each client."""
 
     @property
     def rate(self) -> float:
-        """Answers per second."""
+        """Responses per second."""
         return len(self.latencies) / self.seconds
 
 
 class LoadError(Exception):
-    """A request was not answered as it must be; the message holds the answer's beginning."""
+    """An unexpected response; the message contains its beginning."""
 
 
 def job(port: int, picture: Picture, *, wait: int, operation: str = "embed") -> Target:
-    """A job for Vultus; `wait` seconds for its end, 0 for an answer at once."""
+    """Build a job request that waits up to `wait` seconds for completion; 0 = respond immediately."""
     headers = {"Prefer": f"wait={wait}"} if wait else {}
     return _post(port, "/v1/jobs", {"operation": operation.encode(), "image": picture.data}, headers)
 
 
 def classic(port: int, picture: Picture) -> Target:
-    """The same for the service to compare with."""
+    """Build the equivalent request for a baseline service."""
     return _post(port, "/embed", {"file": picture.data}, {})
 
 
@@ -76,27 +76,27 @@ def _post(port: int, path: str, fields: dict[str, bytes], headers: dict[str, str
 
 
 def closed_loop(target: Target, *, clients: int, warm: float, seconds: float) -> Load:
-    """Each client sends its next request when the last is answered; answers count from `warm` seconds on."""
+    """Let each client send its next request after the previous response; responses count after `warm` seconds."""
     return asyncio.run(_closed_loop([target], clients=clients, warm=warm, seconds=seconds))
 
 
 def one_by_one(target: Target, *, times: int, pause: float = 0.0) -> list[tuple[float, dict[str, Any]]]:
-    """Requests of one client: seconds and the answer of each."""
+    """Send requests from one client and return the seconds and response of each."""
     return asyncio.run(_one_by_one(target, times=times, pause=pause))
 
 
 def open_loop(target: Target, *, times: Sequence[float]) -> list[bytes]:
-    """A request at each of these times, in seconds from now, whatever became of the others; their answers."""
+    """Send a request at each of these times (seconds from now), independently of the others, and return the bodies."""
     return asyncio.run(_open_loop(target, times))
 
 
 def in_turn(targets: list[Target], *, times: int, clients: int) -> None:
-    """Send `times` requests, the targets in turn, over this many connections."""
+    """Send `times` requests to alternating targets over `clients` connections."""
     asyncio.run(_in_turn(targets, times=times, clients=clients))
 
 
 def probed(target: Target, probe: Target, *, clients: int, times: int, every: float) -> list[float]:
-    """Seconds of `times` probes, one every so often, while `clients` keep the target saturated."""
+    """Return the seconds of `times` probes, sent `every` seconds while `clients` keep the target saturated."""
     return asyncio.run(_probed(target, probe, clients=clients, times=times, every=every))
 
 
@@ -206,7 +206,7 @@ async def _probed(target: Target, probe: Target, *, clients: int, times: int, ev
 
 
 async def _together(clients: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run them all; the first that fails ends the others, and their connections are closed."""
+    """Run all clients; the first failure cancels the others and closes their connections."""
     try:
         async with asyncio.TaskGroup() as group:
             for client in clients:

@@ -1,6 +1,6 @@
-"""One contender in a process of its own, which works when it is told to: what one sets for its process helps no other.
+"""Run each contender in its own process, so that the settings of one process do not affect another.
 
-The child reads a question for each line (`python -m bench.contender ours`) and answers with a line of JSON.
+The child (`python -m bench.contender ours`) reads one JSON request per line and responds with one JSON line.
 """
 
 import json
@@ -21,7 +21,7 @@ Kind = Literal["ours", "bare", "face_analysis", "face_analysis_defaults"]
 
 
 class Contender:
-    """The parent's end of one child. A context manager: leaving it ends the child."""
+    """The parent's handle of one child process: a context manager that stops the child on exit."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -35,13 +35,13 @@ class Contender:
         )
 
     def __enter__(self) -> Self:
-        """It is starting already."""
+        """Return the contender, whose child is already starting."""
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
     ) -> None:
-        """The end of its questions ends it."""
+        """Close the child's input, which stops it."""
         if self._child.stdin:
             self._child.stdin.close()
         try:
@@ -53,36 +53,36 @@ class Contender:
             self._child.stdout.close()
 
     def once(self, piece: str, picture: str) -> float:
-        """Processor seconds of one run of a piece of work, on one thread."""
+        """Run a piece of work once, on one thread, and return its CPU seconds."""
         self.ask(piece, picture)
         return float(self.answer()["cpu"])
 
     def ask(self, piece: str, picture: str, *, threads: int = 0, seconds: float = 0.0) -> None:
-        """Start a piece of work: once, or on some threads for some seconds."""
+        """Start a piece of work: once, or on `threads` threads for `seconds`."""
         if self._child.stdin is None:
             raise BrokenPipeError(self.kind)
-        question = {"piece": piece, "picture": picture, "threads": threads, "seconds": seconds}
-        self._child.stdin.write(json.dumps(question) + "\n")
+        request = {"piece": piece, "picture": picture, "threads": threads, "seconds": seconds}
+        self._child.stdin.write(json.dumps(request) + "\n")
         self._child.stdin.flush()
 
     def answer(self) -> dict[str, float]:
-        """Its outcome: `cpu` seconds, and with threads `rate` per second and `count`.
+        """Return the outcome: `cpu` seconds and `count`, and with threads the `rate` per second.
 
         Raises:
-            RuntimeError: the child ended; its own error is above, on standard error.
+            RuntimeError: The child exited; its error is on standard error.
         """
         line = self._child.stdout.readline() if self._child.stdout else ""
         if not line:
-            msg = f"the {self.kind} contender ended: see above"
+            msg = f"The {self.kind} contender exited; see the error above."
             raise RuntimeError(msg)
-        found: dict[str, float] = json.loads(line)
-        return found
+        outcome: dict[str, float] = json.loads(line)
+        return outcome
 
 
 def serve(kind: str) -> None:
-    """The child: answer every question until there are no more."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    """Run the child: respond to every request until the input ends."""
+    responses = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # keep library output out of the responses
     offered = _offer(kind)
 
     @cache
@@ -93,17 +93,17 @@ def serve(kind: str) -> None:
         return work
 
     for line in sys.stdin:
-        question = json.loads(line)
-        work = warmed(question["picture"], question["piece"])
-        threads, seconds = question["threads"], question["seconds"]
+        request = json.loads(line)
+        work = warmed(request["picture"], request["piece"])
+        threads, seconds = request["threads"], request["seconds"]
         begin = time.process_time()
-        found = rate(work, threads=threads, seconds=seconds) if threads else once(work)
-        answers.write(json.dumps({**found, "cpu": time.process_time() - begin}) + "\n")
-        answers.flush()
+        outcome = rate(work, threads=threads, seconds=seconds) if threads else once(work)
+        responses.write(json.dumps({**outcome, "cpu": time.process_time() - begin}) + "\n")
+        responses.flush()
 
 
 def _offer(kind: str) -> Any:
-    """What this kind can do; each imports no more than it needs, and the parent none of it."""
+    """Load the work of this kind; imports are local because the parent needs none of them."""
     if kind in {"ours", "bare"}:
         from bench import pieces  # noqa: PLC0415
 
@@ -114,13 +114,13 @@ def _offer(kind: str) -> Any:
 
 
 def once(work: Any) -> dict[str, float]:
-    """One run."""
+    """Run a piece of work once."""
     work()
     return {"count": 1.0}
 
 
 def rate(work: Any, *, threads: int, seconds: float) -> dict[str, float]:
-    """Runs per second of a piece of work on this many threads, and their count."""
+    """Run a piece of work on `threads` threads and return its runs per second and their count."""
     ends: list[float] = []
     counts = [0] * threads
     begin = time.perf_counter()

@@ -1,8 +1,8 @@
-"""How fast webhooks go out, and what endpoints that hang cost the others.
+"""Measure webhook throughput, and how hanging endpoints affect the others.
 
-Jobs end in the ledger one after the other, as workers end them, each with an address of its own host (127.x.y.z), of
-which a tenth never answers. A real courier sends; the delay is from the end of a job to the arrival of the request.
-`python -m bench.deliveries` measures this alone, in a minute and a half.
+Jobs complete in the ledger as they do in production, each with a webhook to one of 1,000 hosts (127.x.y.z), a tenth of
+which never respond. A real courier sends; the delay is from the completion of a job to the arrival of the request.
+`python -m bench.deliveries` runs only this measurement, in a minute and a half.
 """
 
 import argparse
@@ -39,24 +39,24 @@ from tools.stack import Store
 ENDPOINTS: Final = 1000
 HANGING: Final = 100
 RATE: Final = 50
-"""Ends per second: what a host with several GPUs makes."""
+"""Completions per second, as on a host with several GPUs."""
 BURST: Final = 2000
-"""Ends that wait when the courier starts, for the throughput."""
+"""Pending completions when the courier starts, for the throughput."""
 PATIENCE: Final = 60.0
 COLUMN: Final = "thin"
 
 
 @dataclass(slots=True)
 class Partners:
-    """All endpoints in one process: what arrived, and when."""
+    """All endpoints in one process, with the arrival time of each request."""
 
     hanging: frozenset[str]
     port: int = 0
     arrived: dict[str, float] = field(default_factory=dict)
-    """By the job's id."""
+    """By job ID."""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request: 204, or nothing at all."""
+        """Respond to one request with 204, or never if its host hangs."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             lines = head.decode("latin-1").split("\r\n")
@@ -76,7 +76,7 @@ class Partners:
 
 @contextmanager
 def listening(partners: Partners) -> Iterator[None]:
-    """The partners on every address of the loopback network, in a thread."""
+    """Serve the endpoints on every address of the loopback network, in a thread."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     loop = asyncio.new_event_loop()
@@ -95,12 +95,12 @@ def listening(partners: Partners) -> Iterator[None]:
 
 
 def host(number: int) -> str:
-    """The address of one partner."""
+    """Return the address of one endpoint."""
     return f"127.1.{number // 250}.{number % 250 + 1}"
 
 
 class Office:
-    """A ledger whose jobs end, and a courier that tells of it."""
+    """A ledger with completing jobs, and a courier that delivers their webhooks."""
 
     def __init__(self, folder: Path, partners: Partners) -> None:
         self._partners = partners
@@ -124,7 +124,7 @@ class Office:
         self._courier.start()
 
     def end_a_job(self, number: int) -> str:
-        """Accept, claim and finish a job whose completion goes to the partner of this number; return its id."""
+        """Accept, claim and finish a job with a webhook to endpoint `number`, and return the job ID."""
         job = NewJob(
             id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
             operation=Operation.DETECT,
@@ -136,12 +136,12 @@ class Office:
         self._ledger.accept(job, limits=Limits(100_000))
         claim = self._ledger.claim("bench")
         if claim is None or not self._ledger.finish(claim.job.id, claim.token, Outcome(result={"faces": []})):
-            msg = "the ledger gave another job, or none"
+            msg = "The ledger returned no job, or did not accept its result."
             raise RuntimeError(msg)
         return claim.job.id
 
     def close(self) -> None:
-        """Stop all of it; attempts at those that hang are not waited for."""
+        """Stop all processes without waiting for attempts at hanging endpoints."""
         self._courier.signal(signal.SIGKILL)
         self._courier.wait(5)
         self._client.close()
@@ -150,7 +150,7 @@ class Office:
 
 @contextmanager
 def office(hanging: int) -> Iterator[tuple[Office, Partners]]:
-    """Partners, some of which hang, and the courier that sends to them."""
+    """Start endpoints, `hanging` of which hang, and a courier that sends to them."""
     partners = Partners(frozenset(host(number) for number in range(hanging)))
     with tempfile.TemporaryDirectory(prefix="vultus-deliveries-") as folder, listening(partners):
         opened = Office(Path(folder), partners)
@@ -161,7 +161,7 @@ def office(hanging: int) -> Iterator[tuple[Office, Partners]]:
 
 
 def throughput(*, ends: int = BURST) -> float:
-    """Deliveries per second of one courier with a backlog, to endpoints that all respond."""
+    """Return the deliveries per second of one courier with a backlog if all endpoints respond."""
     with office(0) as (opened, partners):
         for number in range(ends):
             opened.end_a_job(number % ENDPOINTS)
@@ -172,10 +172,10 @@ def throughput(*, ends: int = BURST) -> float:
 
 
 def delays(*, hanging: int, seconds: float) -> list[float]:
-    """Seconds from the end to the arrival, at partners that answer."""
+    """Return the seconds from completion to arrival at the endpoints that respond."""
     with office(hanging) as (opened, partners):
         opened.open()
-        chance = random.Random(7)  # noqa: S311 - which partner is next
+        chance = random.Random(7)  # noqa: S311 - selects the next endpoint
         ended: dict[str, float] = {}
         begin = time.monotonic()
         for turn in range(round(RATE * seconds)):
@@ -189,43 +189,43 @@ def delays(*, hanging: int, seconds: float) -> list[float]:
 
 
 def wait_for(partners: Partners, count: int) -> None:
-    """Wait until this many have arrived.
+    """Wait until `count` requests have arrived.
 
     Raises:
-        TimeoutError: they have not.
+        TimeoutError: Fewer requests arrived within `PATIENCE` seconds.
     """
     deadline = time.monotonic() + PATIENCE
     while len(partners.arrived) < count:
         if time.monotonic() > deadline:
-            msg = f"{len(partners.arrived)} of {count} arrived"
+            msg = f"Only {len(partners.arrived)} of {count} requests arrived."
             raise TimeoutError(msg)
         time.sleep(0.01)
 
 
 def measure(report: Report, *, length: Length) -> None:
-    """Fill the rows and figures of a report."""
+    """Add the rows and figures to a report."""
     rates = [throughput(ends=min(BURST, length.jobs)) for _ in range(length.rounds)]
     report.note("webhook deliveries, one courier", COLUMN, rates, unit="/s")
     for hanging in (0, HANGING):
-        found = sorted(1000 * delay for delay in delays(hanging=hanging, seconds=length.load))
+        samples = sorted(1000 * delay for delay in delays(hanging=hanging, seconds=length.load))
         name = f"end to arrival, {hanging} of {ENDPOINTS} endpoints hang"
-        report.note(f"{name}, p50", COLUMN, [statistics.median(found)], unit="ms")
-        report.note(f"{name}, p99", COLUMN, [found[int(0.99 * len(found))]], unit="ms")
+        report.note(f"{name}, p50", COLUMN, [statistics.median(samples)], unit="ms")
+        report.note(f"{name}, p99", COLUMN, [samples[int(0.99 * len(samples))]], unit="ms")
         if hanging:
-            report.put(targets.LAG, COLUMN, statistics.median(found))
+            report.put(targets.LAG, COLUMN, statistics.median(samples))
 
 
 def main() -> None:
     """Print one line for each figure."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--seconds", type=float, default=20.0)
-    given = options.parse_args()
+    arguments = options.parse_args()
     print(f"deliveries, one courier: {throughput():.0f} /s")
     for hanging in (0, HANGING):
-        found = sorted(delays(hanging=hanging, seconds=given.seconds))
+        samples = sorted(1000 * delay for delay in delays(hanging=hanging, seconds=arguments.seconds))
         print(
-            f"{hanging} of {ENDPOINTS} endpoints hang: end to arrival {1000 * statistics.median(found):.0f} ms median, "
-            f"{1000 * found[int(0.99 * len(found))]:.0f} ms p99 of {len(found)}"
+            f"{hanging} of {ENDPOINTS} endpoints hang: median delay {statistics.median(samples):.0f} ms, "
+            f"p99 {samples[int(0.99 * len(samples))]:.0f} ms ({len(samples)} deliveries)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Measures what needs no service: this engine beside FaceAnalysis and beside its own models, and a large photo."""
+"""Measure the engine without a service: compared with FaceAnalysis, with its bare models, and with a large photo."""
 
 import statistics
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ MODELS: Final = ("models alone", "detector alone", "recogniser alone")
 
 
 class EngineFigures:
-    """The contenders of one run, each in a process of its own."""
+    """The contenders of one run, each in its own process."""
 
     def __init__(self, report: Report, *, length: Length, cores: int, running: ExitStack) -> None:
         self._report, self._length, self._cores = report, length, cores
@@ -29,7 +29,7 @@ class EngineFigures:
         self._bare = [running.enter_context(Contender("bare")) for _ in range(cores)]
 
     def one_thread(self) -> None:
-        """(b) and (c): the same decoded picture, one thread for each model on both sides, in processor time."""
+        """Compare CPU times for the same decoded picture, with one thread per model on both sides."""
         for picture in PICTURES:
             self._one_thread(picture)
 
@@ -45,7 +45,7 @@ class EngineFigures:
         self._report.put(targets.FACE_ANALYSIS, picture, ratio(spent["FaceAnalysis.get"], spent["engine"]))
 
     def all_cores(self) -> None:
-        """(a) and (c): the bare models in threads and in processes, the better of which is the raw limit."""
+        """Run the bare models in threads and in processes; the better rate is the raw limit."""
         for picture in PICTURES:
             self._all_cores(picture)
 
@@ -65,13 +65,13 @@ class EngineFigures:
         self._report.put(targets.RAW_LIMIT, picture, ratio(engine, best))
 
     def raw_way(self, picture: str) -> str:
-        """The better way of running the bare models, found by `all_cores`."""
+        """Return the faster way of running the bare models, as measured by `all_cores`."""
         return max(
             (RAW_THREADS, RAW_PROCESSES), key=lambda way: self._report.median(f"{way}, all cores", picture) or 0.0
         )
 
     def raw_rate(self, picture: str, *, way: str) -> tuple[float, float]:
-        """Pictures per second that the bare models do on all cores, and processor milliseconds of each."""
+        """Return the pictures per second of the bare models on all cores, and the CPU milliseconds per picture."""
         if way == RAW_THREADS:
             return self._rate(self._bare[:1], "models alone", picture, threads=self._cores)
         return self._rate(self._bare, "models alone", picture, threads=1)
@@ -81,12 +81,12 @@ class EngineFigures:
             contender.once(piece, picture)
         for contender in contenders:
             contender.ask(piece, picture, threads=threads, seconds=self._length.window)
-        answers = [contender.answer() for contender in contenders]
-        spent = sum(answer["cpu"] for answer in answers) / sum(answer["count"] for answer in answers)
-        return sum(answer["rate"] for answer in answers), 1000 * spent
+        outcomes = [contender.answer() for contender in contenders]
+        cpu_seconds = sum(outcome["cpu"] for outcome in outcomes) / sum(outcome["count"] for outcome in outcomes)
+        return sum(outcome["rate"] for outcome in outcomes), 1000 * cpu_seconds
 
     def large_photo(self) -> None:
-        """A whole `embed` job without the stores, decoding included, for the same scene at 12 megapixels and at 1."""
+        """Compare an `embed` job (with decoding, without the stores) of the same scene at 12 megapixels and at 1."""
         names = {size: f"one, {size} MP" for size in (12, 1)}
         spent: dict[int, list[float]] = {size: [] for size in names}
         for _ in range(self._length.loops):

@@ -1,4 +1,4 @@
-"""Says why a target was missed, from the figures of the same run."""
+"""Explain why a target was missed, from the figures of the same run."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -10,7 +10,7 @@ STAGES: Final = ("decode", "detect", "align", "embed")
 
 
 def explain_misses(report: Report) -> list[str]:
-    """A line for each target that was missed."""
+    """Return one line for each missed target."""
     return [f"{row}, {column}: {SAYS[row](report, column)}" for row, column in report.missed()]
 
 
@@ -20,8 +20,8 @@ def _engine(report: Report, column: str) -> str:
         for piece in ("engine", "models alone", "detect", "detector alone", "align", "embed", "recogniser alone")
     )
     return (
-        f"of {engine:.1f} CPU ms the models alone take {models:.1f} ({_share(models, engine)}); around the detector "
-        f"{detect - detector:.1f}, align {align:.1f}, around the recogniser {embed - recogniser:.1f}."
+        f"the engine uses {engine:.1f} CPU ms, of which the models alone use {models:.1f} ({_share(models, engine)}), "
+        f"detector overhead {detect - detector:.1f}, align {align:.1f}, recognizer overhead {embed - recogniser:.1f}."
     )
 
 
@@ -29,8 +29,8 @@ def _service(report: Report, column: str) -> str:
     spent, raw = _of_a_job(report, "service", column), _raw(report, column)
     every = sum(spent.values())
     return (
-        f"a job costs {_told(spent)}; the bare models cost {raw:.1f} ({_share(raw, every)}), which is the most that "
-        "can be reached of the raw limit while the clients run on the same cores."
+        f"a job costs {_breakdown(spent)}; the bare models cost {raw:.1f} ({_share(raw, every)}), which is the maximum "
+        "share of the raw limit while the clients run on the same cores."
     )
 
 
@@ -39,8 +39,8 @@ def _rival(report: Report, column: str, *, name: str = "service", rival: str = "
     every, other = sum(spent.values()), sum(theirs.values())
     times = other / every if every else 0.0
     return (
-        f"a job costs {_told(spent)}, in the {rival} {other:.1f}: x{times:.2f} in processor time; the bare "
-        f"models of f32 cost {_raw(report, column):.1f}."
+        f"a job costs {_breakdown(spent)}, and {other:.1f} in the {rival}: a factor of {times:.2f} in CPU time; the "
+        f"bare f32 models cost {_raw(report, column):.1f}."
     )
 
 
@@ -61,16 +61,16 @@ def _of_a_job(report: Report, name: str, column: str) -> dict[str, float]:
     }
 
 
-def _told(spent: Mapping[str, float]) -> str:
+def _breakdown(spent: Mapping[str, float]) -> str:
     parts = ", ".join(f"{part} {value:.1f}" for part, value in sorted(spent.items(), key=lambda item: -item[1]))
     return f"{sum(spent.values()):.1f} CPU ms ({parts})"
 
 
 def _raw(report: Report, column: str) -> float:
     end = "between the services, of a picture"
-    found = (columns[column]["median"] for figure, columns in report.figures.items()
+    medians = (columns[column]["median"] for figure, columns in report.figures.items()
              if figure.endswith(end) and column in columns)  # fmt: skip
-    return float(next(found, 0.0))
+    return float(next(medians, 0.0))
 
 
 def _idle(report: Report, column: str) -> str:
@@ -82,31 +82,31 @@ def _idle(report: Report, column: str) -> str:
         if (value := report.median(f"idle, stage {stage}", column)) is not None
     )
     return (
-        f"from submit to claim {queue:.1f} ms, sending the picture, writing and reading the result "
-        f"{over - queue:.1f} ms; the engine: {stages} ms."
+        f"submission to claim takes {queue:.1f} ms; sending the picture and writing and reading the result take "
+        f"{over - queue:.1f} ms; engine stages in ms: {stages}."
     )
 
 
 def _accepted(report: Report, column: str) -> str:
-    found = report.figures["202 while workers are saturated"][column]
-    return f"median {found['median']:.1f} ms, longest {found['most']:.1f} ms: the gateway waits for a core."
+    figure = report.figures["202 while workers are saturated"][column]
+    return f"median {figure['median']:.1f} ms, maximum {figure['most']:.1f} ms: the gateway waits for a core."
 
 
 def _durable(report: Report, column: str) -> str:
     without = report.median("ledger alone, 16 clients, accepted, appendfsync everysec", column) or 0.0
-    return f"{without:.0f} jobs/s where nobody waits for the disk: that much clients and server can do on these cores."
+    return f"without waiting for the disk, clients and server reach {without:.0f} jobs/s on these cores."
 
 
 def _lag(report: Report, column: str) -> str:
     name = "end to arrival, {} of 1000 endpoints hang, p50"
     without, hanging = (report.median(name.format(count), column) or 0.0 for count in (0, 100))
     rate = report.median("webhook deliveries, one courier", column) or 0.0
-    return f"{hanging:.0f} ms where 100 hang, {without:.0f} ms where none does; one courier sends {rate:.0f} a second."
+    return f"{hanging:.0f} ms if 100 hang, {without:.0f} ms if none does; one courier sends {rate:.0f} per second."
 
 
 def _large(report: Report, column: str) -> str:
     large, small = (report.median(f"embed job at {size} megapixels, one thread", column) or 0.0 for size in (12, 1))
-    return f"{large:.1f} CPU ms against {small:.1f}: reading the photo costs the {large - small:.1f} ms between them."
+    return f"{large:.1f} CPU ms compared with {small:.1f}: decoding the photo accounts for {large - small:.1f} ms."
 
 
 def _memory(report: Report, column: str) -> str:

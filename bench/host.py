@@ -1,7 +1,7 @@
-"""What the host spends on a job beside its models: `python -m bench.host` prints the table in about a minute.
+"""Measure the host's overhead per job, without the models: `python -m bench.host` takes about a minute.
 
-The models answer at once, or take 2 ms without the interpreter lock, as a GPU would. The rates are then what one worker
-process, one gateway process and the ledger carry.
+The models return at once or after 2 ms without the interpreter lock, as on a GPU. The rates are therefore the capacity
+of one worker process, one gateway process and the ledger.
 """
 
 import os
@@ -16,11 +16,11 @@ from bench.statistic import percentile
 PAUSES: Final = (0, 2)
 """Milliseconds of a model run."""
 THREADS: Final = "8"
-"""Jobs at once: what a worker on a GPU has."""
+"""Concurrent jobs, as in a worker on a GPU."""
 
 
 def measure(report: Report, *, length: Length) -> None:
-    """Add rate, latency and the processor time of every process, for each pause of the models."""
+    """Add the rate, latency and CPU time of every process for each model duration."""
     picture = pictures.portrait()
     for pause in PAUSES:
         os.environ["BENCH_MODEL_MS"] = str(pause)

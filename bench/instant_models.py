@@ -1,8 +1,8 @@
-"""A worker whose models replay recorded outputs, so that what is left of a job is the host's own work.
+"""A worker whose models replay recorded outputs, so that only the host's own work remains.
 
-A Celery application for `bench.process_stats.vultus(app="bench.instant_models")`. A model runs once per input and
-then returns those outputs after `BENCH_MODEL_MS` milliseconds. As during a run on a GPU, the thread does not hold the
-interpreter lock in that time.
+A Celery application for `bench.process_stats.vultus(app="bench.instant_models")`. A model runs once per input; later
+runs return the same outputs after `BENCH_MODEL_MS` milliseconds. As on a GPU, the thread does not hold the interpreter
+lock during that time.
 """
 
 import os
@@ -19,11 +19,11 @@ from worker.engine.sessions import open_session
 
 PAUSE: Final = float(os.environ.get("BENCH_MODEL_MS", "0")) / 1000
 STEP: Final = 7919
-"""Every so many numbers of an input tell one picture of the bench from another."""
+"""Interval at which input values are sampled to tell the benchmark's pictures apart."""
 
 
 class RecordedSession:
-    """A model that computes the outputs of an input once. Safe for several threads."""
+    """A model that computes the outputs of each input once. Thread-safe."""
 
     def __init__(self, path: Path, device: Device) -> None:
         self._session = open_session(path, device)

@@ -1,4 +1,4 @@
-"""What kept jobs cost: `python -m bench.kept` fills a ledger with finished jobs, then lists them and weighs them."""
+"""Measure the memory and listing time of stored jobs: `python -m bench.kept` fills a ledger with finished jobs."""
 
 import argparse
 import random
@@ -27,7 +27,7 @@ DAMAGED = JobFailure(ErrorCode.INVALID_IMAGE, "Not an image.")
 
 
 def result(faces: int, *, embedding: bool) -> dict[str, Any]:
-    """A result of the size of a real one."""
+    """Return a result of realistic size."""
     face: dict[str, Any] = {
         "box": [535.3, 128.8, 893.0, 649.6],
         "landmarks": [[628.1, 330.2], [794.0, 329.5], [709.6, 433.8], [640.9, 508.0], [783.4, 507.1]],
@@ -39,7 +39,7 @@ def result(faces: int, *, embedding: bool) -> dict[str, Any]:
 
 
 def fill(ledger: Ledger, jobs: int, *, operation: Operation, outcome: dict[str, Any]) -> None:
-    """This many jobs from acceptance to completion; one in fifty fails."""
+    """Accept and complete this many jobs; one in fifty fails."""
     for number in range(jobs):
         job = NewJob(
             id=new_job_id(shard=0, now_ms=time.time_ns() // 1_000_000),
@@ -52,7 +52,7 @@ def fill(ledger: Ledger, jobs: int, *, operation: Operation, outcome: dict[str, 
         ledger.accept(job, limits=Limits(1000))
         claim = ledger.claim("w")
         if claim is None:
-            msg = "the ledger has no queued job after it accepted one"
+            msg = "The ledger has no queued job after it accepted one."
             raise RuntimeError(msg)
         failure = DAMAGED if number % 50 == 0 else None
         done = Outcome(
@@ -62,18 +62,18 @@ def fill(ledger: Ledger, jobs: int, *, operation: Operation, outcome: dict[str, 
 
 
 def pages(stores: Stores, wanted: JobFilter, *, limit: int, count: int) -> list[float]:
-    """Milliseconds of each of this many pages, one after the other."""
-    spent, after = [], None
+    """Read consecutive pages and return the milliseconds of each."""
+    times, after = [], None
     for _ in range(count):
         begin = time.perf_counter()
         page = stores.listing.page(wanted, limit=limit, after=after)
-        spent.append(1000 * (time.perf_counter() - begin))
+        times.append(1000 * (time.perf_counter() - begin))
         after = page.next
-    return spent
+    return times
 
 
 def main() -> None:
-    """Print one line for each figure."""
+    """Print one line per figure."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--jobs", type=int, default=100_000)
     jobs = options.parse_args().jobs
@@ -100,8 +100,8 @@ def main() -> None:
                 ("embed that succeeded", JobFilter(status=Status.SUCCEEDED, operation=Operation.EMBED)),
                 ("canceled: none", JobFilter(status=Status.CANCELED)),
             ):
-                spent = pages(stores, wanted, limit=100, count=20)
-                print(f"page of 100, {name}: {statistics.median(spent):.1f} ms, longest {max(spent):.1f} ms")
+                times = pages(stores, wanted, limit=100, count=20)
+                print(f"page of 100, {name}: median {statistics.median(times):.1f} ms, maximum {max(times):.1f} ms")
         finally:
             client.close()
             server.service.stop()

@@ -1,4 +1,4 @@
-"""How long each part of a run measures."""
+"""Duration and sample counts of each part of a run."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,26 +6,26 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Counts, and seconds."""
+    """Counts and durations in seconds."""
 
     rounds: int
-    """Turns of each comparison."""
+    """Rounds of each comparison."""
     loops: int
-    """Single runs in process of each contender."""
+    """Single in-process runs of each contender."""
     window: float
-    """Seconds of a window in process."""
+    """Seconds of an in-process window."""
     load: float
-    """Seconds of a window through HTTP."""
+    """Seconds of an HTTP window."""
     warm: float
-    """Seconds before such a window that do not count: longer than the slowest answer, or p99 is cut off."""
+    """Warm-up seconds before an HTTP window: longer than the slowest response, because p99 would be cut off."""
     clients: int
-    """Clients that saturate a service."""
+    """Number of clients that saturate a service."""
     probes: int
-    """Single submissions that are timed."""
+    """Number of timed single submissions."""
     jobs: int
-    """Jobs of the memory run; it is looked at after a tenth of them too."""
+    """Jobs of the memory measurement, which also takes a sample after a tenth of them."""
     patience: float
-    """Seconds that a client waits for its result after a worker was killed."""
+    """Seconds that a client waits for its result after a worker is killed."""
 
 
 FULL: Final = Length(

@@ -1,7 +1,7 @@
-"""What a killed worker costs each service: `python -m bench.lost_jobs` prints the table in about three minutes.
+"""Count the requests that each service loses when its worker is killed: `python -m bench.lost_jobs`, three minutes.
 
-Sixty-four clients send one picture each. While the first are in work, the process that runs the models is killed with
-its children, as when their container is lost, and started again. A request is lost if its client has no result after a
+Sixty-four clients send one picture each. While the first ones are running, the process that runs the models is killed
+with its children, as if its container were lost, and restarted. A request is lost if its client has no result after a
 minute.
 """
 
@@ -20,12 +20,12 @@ from bench.report import Report
 from tools.loopback import session
 
 BEFORE: Final = 1.5
-"""Seconds from the first request to the kill: some are done, some run, most wait."""
+"""Seconds from the first request to the kill; by then some are done, some are running and most are queued."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service: how it is asked for embeddings, and how its worker is replaced."""
+    """A running service: its embedding endpoint, and a function that replaces its worker."""
 
     url: str
     field: str
@@ -43,7 +43,7 @@ class Service:
                     headers={"Prefer": f"wait={patience:.0f}"},
                     timeout=patience,
                 )
-        except OSError:  # the base of every error of `requests`
+        except OSError:  # the base class of all `requests` errors
             return False
         return response.ok and response.json()["status"] == "succeeded"
 
@@ -60,11 +60,11 @@ def measure(report: Report, *, length: Length) -> None:
     for name, start in services.items():
         figure = f"{name}, lost of {length.clients} when its worker is killed"
         with start() as service, ThreadPoolExecutor(length.clients) as pool:
-            ask = partial(service.answered, picture, patience=length.patience)
-            answers = [pool.submit(ask) for _ in range(length.clients)]
+            send = partial(service.answered, picture, patience=length.patience)
+            results = [pool.submit(send) for _ in range(length.clients)]
             time.sleep(BEFORE)
             service.replace_worker()
-            report.note(figure, "t1", [sum(not answer.result() for answer in answers)], unit="requests")
+            report.note(figure, "t1", [sum(not result.result() for result in results)], unit="requests")
 
 
 @contextmanager

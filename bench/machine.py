@@ -1,4 +1,4 @@
-"""What a run was made on, and how much of the machine others used meanwhile."""
+"""Describe the machine of a run and how much of it other processes used."""
 
 import importlib.metadata
 import os
@@ -16,25 +16,25 @@ LIBRARIES: Final = ("onnxruntime", "openvino", "insightface", "opencv-python-hea
 
 
 def about() -> dict[str, Any]:
-    """Machine, versions and commit."""
+    """Return the machine, library versions and commit."""
     return {
         "commit": _commit(),
         "cores": usable_cores(),
         "processor": _processor(),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))),
+        "versions": ", ".join(f"{name} {version}" for name in LIBRARIES if (version := _version(name))),
     }
 
 
 class Others:
-    """How much of all cores other processes use from now on: our figures are worth less the more it is."""
+    """Share of all cores that other processes use from now on; a high share makes the figures less reliable."""
 
     def __init__(self) -> None:
         self._begin = _clock()
 
     def share(self) -> float | None:
-        """From 0 to 1, for the time until now; ours are this process and its ended children. None where unknown."""
+        """Return the share so far (0 to 1), excluding this process and its exited children; None if unknown."""
         now = _clock()
         if now is None or self._begin is None or now[0] <= self._begin[0]:
             return None
@@ -43,7 +43,7 @@ class Others:
 
 
 def _clock() -> tuple[float, float, float] | None:
-    """Seconds of all cores so far: every one of them, those that were not idle, those of ours."""
+    """Return the total, busy and own CPU seconds of all cores since boot."""
     try:
         first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
     except OSError:
@@ -83,7 +83,7 @@ def _processor() -> str:
 
 
 def _features(listed: str) -> str:
-    """What decides the speed of models: vector units."""
+    """Return the vector extensions, which determine the speed of the models."""
     flags = next((line.split() for line in listed.splitlines() if line.startswith("flags")), [])
-    found = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in flags]
-    return f" ({', '.join(found)})" if found else ""
+    extensions = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in flags]
+    return f" ({', '.join(extensions)})" if extensions else ""

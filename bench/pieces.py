@@ -1,4 +1,4 @@
-"""The pieces of work of ours that are compared in process: this engine, its stages, a job, its models alone."""
+"""The pieces of work that are compared in process: this engine, its stages, a whole job, and the bare models."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -31,13 +31,13 @@ Pieces = Callable[[Picture], Mapping[str, Work]]
 
 
 def settings() -> WorkerSettings:
-    """What the worker would be told: the environment's settings, and where `make` keeps the packs."""
+    """Return the worker's settings: those of the environment, with the folder in which `make` keeps the packs."""
     return WorkerSettings(models_dir=models_dir(), pack=os.environ.get("VULTUS_PACK", "compact"))
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a model as the engine made it: the graph's file, where it ran and what it was fed."""
+    """One model run of the engine: the graph's file, the device and the input."""
 
     path: Path
     device: Device
@@ -45,7 +45,7 @@ class Run:
 
 
 class Recorder:
-    """A session that keeps what it is fed."""
+    """A session that records its inputs."""
 
     def __init__(self, path: Path, device: Device, runs: list[Run]) -> None:
         self._path, self._device, self._runs = path, device, runs
@@ -54,13 +54,13 @@ class Recorder:
         self.input_shape, self.outputs = self._session.input_shape, self._session.outputs
 
     def run(self, blob: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Keep the blob, and run it."""
+        """Record the blob and run the model."""
         self._runs.append(Run(self._path, self._device, blob.copy()))
         return self._session.run(blob)
 
 
 def ours() -> Pieces:
-    """This engine as a worker loads it: the whole of `embed`, its stages, and a job without the stores."""
+    """Load this engine as a worker does: the whole `embed`, its stages, and a job without the stores."""
     engine = load_engine(settings())
     most = settings().max_pixels
 
@@ -89,7 +89,7 @@ def ours() -> Pieces:
 
 
 def bare() -> Pieces:
-    """The very graphs that the engine runs for a picture, fed the same numbers, in onnxruntime and nothing else."""
+    """Run the graphs of the engine with the same inputs in onnxruntime alone."""
     runs: list[Run] = []
 
     def recording(path: Path, device: Device) -> Session:
@@ -128,7 +128,7 @@ def _session(path: Path, providers: list[Any]) -> Any:
 
 
 def one_thread() -> Any:
-    """Options for onnxruntime that leave the other cores to others, as the engine does."""
+    """Return onnxruntime options that use one core per run, as the engine does."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -1,7 +1,7 @@
-"""Compares the two Celery pools that could run the engine: threads around one, or a forked process for each.
+"""Compare two Celery pools for the engine: threads that share one engine, or one forked process per job.
 
 `python -m bench.pools` prints the table of docs/decisions/0003. Both services run at the same time and take turns, so
-that what else the machine does hits both; CPU time is what counts, wall time is said beside it.
+that other work on the machine affects both. CPU time decides; the rate is for information.
 """
 
 import os
@@ -30,9 +30,9 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def prefork_app() -> Any:
-    """The worker as it would be with a process for each job: the same runtime, started in each child."""
+    """Build a worker with a process per job: the same runtime, started in each child."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    from celery import signals  # noqa: PLC0415 - only the worker that this module becomes needs it
+    from celery import signals  # noqa: PLC0415 - only needed if this module runs as a worker
 
     from shared.dispatch import RUN_NEXT, celery_app  # noqa: PLC0415
     from shared.observability import logs  # noqa: PLC0415
@@ -42,7 +42,7 @@ def prefork_app() -> Any:
 
     settings = load(WorkerSettings)
     logs.configure(form=settings.log_format, level=settings.log_level)
-    # 4 s is Celery's default; a child that loads models for longer would be killed and started again for ever.
+    # Celery's default is 4 s; a child that loads models for longer would be killed and restarted forever.
     application = celery_app(
         settings.broker_url,
         worker_pool="prefork",
@@ -63,7 +63,7 @@ if os.environ.get("BENCH_POOL") == "prefork":
 
 @dataclass
 class Pool:
-    """One running service, and what was measured of it."""
+    """One running service and its measurements."""
 
     name: str
     stack: Stack
@@ -71,21 +71,21 @@ class Pool:
     per_second: list[float] = field(default_factory=list)
 
     def processes(self) -> list[int]:
-        """The worker's process and its children."""
+        """Return the process IDs of the worker and its children."""
         pid = self.stack.workers[0].pid
         children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607 - fixed command
         return [pid, *map(int, children.stdout.split())]
 
     def cpu_seconds(self) -> float:
-        """CPU time that the worker has spent."""
-        spent = 0
+        """Return the CPU seconds of the worker so far."""
+        ticks = 0
         for pid in self.processes():
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-            spent += int(fields[11]) + int(fields[12])
-        return spent / TICKS
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / TICKS
 
     def mebibytes(self) -> float:
-        """Memory of the worker; pages that its processes share are counted once."""
+        """Return the worker's memory; pages shared between its processes count once."""
         total = 0
         for pid in self.processes():
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
@@ -93,7 +93,7 @@ class Pool:
         return total / 1024
 
     def round(self, *, jobs: int) -> None:
-        """Do some jobs, as several clients would ask for them."""
+        """Run jobs from several clients."""
         cpu, begin = self.cpu_seconds(), time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as clients:
             list(clients.map(lambda _: self._job(), range(jobs)))
@@ -102,19 +102,19 @@ class Pool:
 
     def _job(self) -> None:
         with session() as direct:
-            answer = direct.post(
+            response = direct.post(
                 f"{self.stack.url}/v1/jobs",
                 data={"operation": "embed"},
                 files={"image": PICTURE.read_bytes()},
                 headers={"Prefer": "wait=30"},
                 timeout=60,
             )
-        if answer.json()["status"] != "succeeded":
-            raise RuntimeError(answer.text)
+        if response.json()["status"] != "succeeded":
+            raise RuntimeError(response.text)
 
 
 def main() -> int:
-    """Run both, in turns, and print the table."""
+    """Run both alternately and print the table."""
     pools = []
     with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
         for name in ("threads", "prefork"):
@@ -132,7 +132,7 @@ def main() -> int:
             stack.wait_ready(120)
             pools.append(Pool(name, stack))
         for pool in pools:
-            pool.round(jobs=JOBS)  # warm, and both children of the prefork pool have had a job
+            pool.round(jobs=JOBS)  # warm-up; afterwards, both children of the prefork pool have run a job
             pool.cpu_ms.clear()
             pool.per_second.clear()
         for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Starts the whole service and reads the processor time and memory of processes."""
+"""Start the whole service and read the CPU time and memory of its processes."""
 
 import contextlib
 import os
@@ -20,11 +20,11 @@ WAITS: Final = frozenset({"queue_ms", "total_ms"})
 
 @contextmanager
 def vultus(*, workers: int = 1, app: str = WORKER, **settings: str) -> Iterator[Stack]:
-    """The whole service as `make up` starts it, log and all, warmed; `settings` without their prefix.
+    """Start the whole service as `make up` does, logging included, and warm it up.
 
-    `app` is another module with a worker's Celery application.
+    `settings` are named without their prefix; `app` is the module of the worker's Celery application.
     """
-    os.environ.pop("VULTUS_TEST_DATA", None)  # not a setting of a service, which refuses it
+    os.environ.pop("VULTUS_TEST_DATA", None)  # not a setting; a service refuses to start with it
     with tempfile.TemporaryDirectory(prefix="vultus-bench-") as folder:
         stack = Stack(
             data=Path(folder),
@@ -59,7 +59,7 @@ def family(pid: int) -> list[int]:
 
 
 def processor_seconds(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Return the processor seconds that each group of processes has used so far, and the clients: this process."""
+    """Return the CPU seconds of each group of processes so far, and of the clients (this process)."""
     return {
         **{name: sum(map(_processor_seconds, pids)) for name, pids in processes.items()},
         "clients": time.process_time(),
@@ -67,19 +67,19 @@ def processor_seconds(processes: Mapping[str, Sequence[int]]) -> dict[str, float
 
 
 def memory_mib(pid: int) -> dict[str, float]:
-    """Memory of a process in MiB: `Rss` is what is resident, `Pss` counts pages that others share in part."""
+    """Return the memory of a process in MiB: `Rss` is resident, `Pss` divides shared pages between processes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     words = [line.split() for line in lines]
     return {word[0].rstrip(":"): int(word[1]) / 1024 for word in words if word[0] in {"Rss:", "Pss:"}}
 
 
 def own_ms(job: Mapping[str, Any]) -> float:
-    """Milliseconds that the engine itself spent on a job: its stages, without waiting."""
+    """Return the milliseconds that the engine spent on a job: all stages except the queue."""
     return sum(stages(job).values())
 
 
 def stages(job: Mapping[str, Any]) -> dict[str, float]:
-    """Milliseconds of each stage that a job went through, without waiting."""
+    """Return the milliseconds of each stage of a job, except the queue."""
     return {name: value for name, value in job["metrics"].items() if name not in WAITS and value is not None}
 
 
@@ -89,6 +89,6 @@ def _processor_seconds(pid: int) -> float:
 
 
 def _complain(name: str, line: str) -> None:
-    """Of the service's log, pass on what is wrong."""
+    """Print warnings and errors from the service's log."""
     if any(f"[{level}" in line for level in QUIET):
         print(f"{name} | {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The report of a run: every figure, every target, and plainly whether it was reached."""
+"""The report of a run: every figure, and every target with its verdict."""
 
 import json
 import statistics
@@ -13,21 +13,21 @@ from bench.targets import ROWS, TARGETS
 
 @dataclass(slots=True)
 class Report:
-    """What a run found."""
+    """The results of a run."""
 
     about: dict[str, Any]
     ratios: dict[str, dict[str, float]] = field(default_factory=dict)
     """By row of `TARGETS`, then by column."""
     spread: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    """Least and most of the rounds behind a ratio."""
+    """Minimum and maximum of the rounds of a ratio."""
     figures: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     """Why a row was not measured."""
     reasons: list[str] = field(default_factory=list)
-    """Why targets were missed, with the figures that say so."""
+    """Why targets were missed, with the relevant figures."""
 
     def put(self, row: str, column: str, value: float | Ratio) -> None:
-        """Note what a row reached; row and column must be those of a target."""
+        """Set the value of a target's row and column."""
         if column not in ROWS[row].limits:
             raise KeyError(column)
         if isinstance(value, Ratio):
@@ -36,7 +36,7 @@ class Report:
         self.ratios.setdefault(row, {})[column] = round(value, 3)
 
     def note(self, name: str, column: str, samples: Sequence[float], *, unit: str) -> None:
-        """Keep the samples of a figure."""
+        """Add the samples of a figure."""
         self.figures.setdefault(name, {})[column] = {
             "unit": unit,
             "median": round(statistics.median(samples), 4),
@@ -46,43 +46,43 @@ class Report:
         }
 
     def median(self, name: str, column: str) -> float | None:
-        """The median of a figure, where it was measured."""
-        found = self.figures.get(name, {}).get(column)
-        return None if found is None else float(found["median"])
+        """Return the median of a figure, or None if it was not measured."""
+        figure = self.figures.get(name, {}).get(column)
+        return None if figure is None else float(figure["median"])
 
     def missed(self) -> Iterator[tuple[str, str]]:
-        """Row and column of every target that was measured and not reached."""
+        """Yield the row and column of every missed target."""
         for target in TARGETS:
             for column, value in self.ratios.get(target.row, {}).items():
                 if not target.met(column, value):
                     yield target.row, column
 
     def write(self, folder: Path, name: str) -> list[Path]:
-        """Write the JSON and the Markdown."""
+        """Write the JSON and Markdown files and return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
-        machine, person = folder / f"{name}.json", folder / f"{name}.md"
-        machine.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        person.write_text(self.markdown(), encoding="utf-8")
-        return [machine, person]
+        json_file, markdown_file = folder / f"{name}.json", folder / f"{name}.md"
+        json_file.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        markdown_file.write_text(self.markdown(), encoding="utf-8")
+        return [json_file, markdown_file]
 
     def markdown(self) -> str:
-        """The report for a person."""
+        """Return the report as Markdown."""
         missed = len(list(self.missed()))
         measured = sum(len(columns) for columns in self.ratios.values())
         lines = ["# Bench", "", f"**{measured - missed} of {measured} targets met, {missed} missed.** ", ""]
-        lines[2] += "What each row means: [README](../README.md)."
+        lines[2] += "The [README](../README.md) explains each row."
         lines += [f"- {name}: {value}" for name, value in self.about.items()]
-        lines += ["", "## Targets", "", "| what | picture | must | reached | rounds, least to most | |"]
+        lines += ["", "## Targets", "", "| target | picture | required | measured | range of rounds | verdict |"]
         lines += ["|---|---|---|---|---|---|", *self._targets()]
         if self.reasons:
             lines += ["", "## Why targets were missed", "", *(f"- {reason}" for reason in self.reasons)]
         lines += ["", "## Figures", "", "Medians of this run.", ""]
-        lines += ["| figure | picture | median | least to most | samples |", "|---|---|---|---|---|"]
+        lines += ["| figure | picture | median | range | samples |", "|---|---|---|---|---|"]
         for name, columns in self.figures.items():
-            for column, found in columns.items():
-                spread = f"{_short(found['least'])} to {_short(found['most'])}"
-                shown = f"{_short(found['median'])} {found['unit']}"
-                lines.append(f"| {name} | {column} | {shown} | {spread} | {len(found['samples'])} |")
+            for column, figure in columns.items():
+                spread = f"{_short(figure['least'])} to {_short(figure['most'])}"
+                median = f"{_short(figure['median'])} {figure['unit']}"
+                lines.append(f"| {name} | {column} | {median} | {spread} | {len(figure['samples'])} |")
         return "\n".join(lines) + "\n"
 
     def _targets(self) -> Iterator[str]:
@@ -102,4 +102,4 @@ class Report:
 
 
 def _short(value: float) -> str:
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 - where a fraction says nothing
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 - no fraction from 1,000 on

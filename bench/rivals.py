@@ -1,4 +1,4 @@
-"""Starts the services that users would otherwise build, over the same models: each in its usual form, none tuned down.
+"""Start the services that users would otherwise build, over the same models, each in its usual form.
 
 `synchronous` is one FastAPI process; `model_server` is one such process per core, with a thread per model, which is how
 InsightFace-REST serves; `plain_celery` is FastAPI, a prefork task per core and results in the store.
@@ -28,12 +28,12 @@ from worker.execution.threads import usable_cores
 from worker.packs.manifests import NEEDED
 
 READY: Final = 60.0
-"""Seconds until a service must answer."""
+"""Seconds within which a service must respond."""
 
 
 @dataclass(frozen=True, slots=True)
 class RivalService:
-    """A running service: its port, and its processes by name."""
+    """A running service: its port and its processes by name."""
 
     port: int
     services: dict[str, Service]
@@ -41,11 +41,11 @@ class RivalService:
     """Name of the process that runs the models."""
 
     def processes(self) -> dict[str, list[int]]:
-        """Return the ids of every process and its children."""
+        """Return the IDs of all processes and their children."""
         return {name: family(service.pid) for name, service in self.services.items()}
 
     def kill_worker(self) -> None:
-        """Kill the process that runs the models and its children, as when their container is lost."""
+        """Kill the process that runs the models and its children, as if their container were lost."""
         service = self.services[self.worker]
         for pid in family(service.pid):
             with contextlib.suppress(ProcessLookupError):
@@ -53,20 +53,20 @@ class RivalService:
         service.wait(10)
 
     def start_worker(self) -> None:
-        """Start it again."""
+        """Start that process again."""
         self.services[self.worker].start()
 
 
 @contextmanager
 def synchronous() -> Iterator[RivalService]:
-    """One process with the options that uvicorn and onnxruntime have by default."""
+    """Start one process with the default options of uvicorn and onnxruntime."""
     with _over_models() as environment:
         yield from _http(_uvicorn("bench.classic:app"), environment)
 
 
 @contextmanager
 def model_server() -> Iterator[RivalService]:
-    """One process per core, each with its own models and one thread per model run."""
+    """Start one process per core, each with its own models and one thread per model run."""
     with _over_models() as environment:
         command = [*_uvicorn("bench.classic:app"), "--workers", str(usable_cores())]
         yield from _http(command, {**environment, "CLASSIC_ONE_THREAD": "1"})
@@ -74,7 +74,7 @@ def model_server() -> Iterator[RivalService]:
 
 @contextmanager
 def plain_celery() -> Iterator[RivalService]:
-    """FastAPI, a prefork worker with a child per core, and one store for messages and results."""
+    """Start FastAPI, a prefork worker with a child per core, and one store for messages and results."""
     with _over_models() as environment, tempfile.TemporaryDirectory(prefix="vultus-bench-") as folder:
         store = Store("store", Path(folder), durable=False)
         with_store = {**environment, "RIVAL_STORE": store.url}
@@ -131,7 +131,7 @@ def _wait_until(condition: Callable[[], bool], service: Service) -> None:
     deadline = time.monotonic() + READY
     while not condition():
         if service.exit_code() is not None:
-            raise RuntimeError(f"{service.name} ended at start: " + " / ".join(service.last_lines[-3:]))
+            raise RuntimeError(f"{service.name} exited during startup: " + " / ".join(service.last_lines[-3:]))
         if time.monotonic() > deadline:
             raise TimeoutError(service.name)
         time.sleep(0.05)

@@ -1,6 +1,6 @@
-"""`make bench`: one run of every measurement, one report.
+"""Run every measurement once and write one report: `make bench`.
 
-All comparisons are interleaved (A B A B ...) within the run, so that a machine whose speed drifts does not decide them.
+All comparisons are interleaved (A B A B ...), so that changes in the machine's speed do not affect them.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from worker.execution.threads import usable_cores
 
 RESULTS: Final = ROOT / "bench" / "results"
 BUSY: Final = 0.05
-"""Share of the cores that others may use before the report warns."""
+"""Share of the cores used by other processes above which the report warns."""
 
 
 def main() -> int:
-    """Measure, write the report, say where it is."""
+    """Measure, write the report and print its paths."""
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it works, no more")
+    parser.add_argument("--quick", action="store_true", help="a short test run; its figures are not meaningful")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     parser.add_argument("--pack", default=os.environ.get("VULTUS_PACK", "compact"), help="an installed model pack")
     options = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> int:
             "date": now.isoformat(timespec="seconds"),
             "command": "make bench"
             if not options.quick
-            else "python -m bench.run --quick (these figures mean nothing)",
+            else "python -m bench.run --quick (figures are not meaningful)",
             "pack": options.pack,
             **machine.about(),
             **{name: pictures.named(name).text for name in PICTURES},
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def measure(report: Report, *, length: Length) -> None:
-    """Run every part; what it found is in the report."""
+    """Run every part and add its results to the report."""
     begin, others = time.monotonic(), machine.Others()
     with ExitStack() as running:
         engine = EngineFigures(report, length=length, cores=usable_cores(), running=running)
@@ -81,7 +81,7 @@ def measure(report: Report, *, length: Length) -> None:
     share = others.share()
     if share is not None:
         report.about["used by other processes meanwhile"] = f"{share:.1%} of the cores" + (
-            ": **too much, measure again on a quiet machine**" if share > BUSY else ""
+            ": **too much; measure again on an idle machine**" if share > BUSY else ""
         )
     report.reasons = explain_misses(report)
 

@@ -1,4 +1,4 @@
-"""Measures what a client sees: saturation, one job when idle, accepting, and the worker's memory."""
+"""Measure the service as clients see it: saturation, one job when idle, accepting; and the worker's memory."""
 
 import statistics
 from contextlib import ExitStack
@@ -19,22 +19,22 @@ CELERY, SERVER = "plain Celery service", "model server"
 
 @dataclass(slots=True)
 class Rival:
-    """A running service, and what was measured of it with one picture."""
+    """A running service and its measurements with one picture."""
 
     name: str
     target: client.Target
     parts: dict[str, list[int]]
     """Its processes."""
     share: float = 1.0
-    """Of a full window."""
+    """Length of its window relative to a full one."""
     rates: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     spent: dict[str, list[float]] = field(default_factory=dict)
-    """Processor milliseconds that each process, and the clients, spend on a request."""
+    """CPU milliseconds per request of each process and of the clients."""
 
     def load(self, picture: Picture, length: Length) -> None:
-        """One window; on a busy machine a short one may pass without an answer, and then there is another."""
+        """Measure one window, repeated if a busy machine returned no response in time."""
         before = process_stats.processor_seconds(self.parts)
         load = self._window(length)
         while not load.latencies:
@@ -56,7 +56,7 @@ class Rival:
         )
 
     def note(self, report: Report, column: str) -> None:
-        """Put its figures into the report."""
+        """Add the figures to the report."""
         report.note(f"{self.name}, saturated", column, self.rates, unit="pictures/s")
         report.note(f"{self.name}, saturated, p50", column, [percentile(self.latencies, 0.5)], unit="ms")
         report.note(f"{self.name}, saturated, p99", column, self.p99, unit="ms")
@@ -65,14 +65,14 @@ class Rival:
 
 
 class ServiceFigures:
-    """The parts of one run that start services; each part stops what it started."""
+    """The parts of one run that start services; each part stops the services that it started."""
 
     def __init__(self, report: Report, *, length: Length, engine: EngineFigures) -> None:
         self._report, self._length, self._engine = report, length, engine
         self._pictures = {name: pictures.named(name) for name in PICTURES}
 
     def saturation(self) -> None:
-        """(d): clients in a closed loop against ours, what users would build otherwise, and ours with OpenVINO bf16."""
+        """Saturate this service, its alternatives, and this service with OpenVINO bf16 in a closed loop."""
         with ExitStack() as running:
             ours = running.enter_context(process_stats.vultus())
             others = {
@@ -118,7 +118,7 @@ class ServiceFigures:
             self._report.put(targets.BF16, column, ratio(bf16[0].rates, theirs.rates))
 
     def idle(self) -> None:
-        """(e): one client, one job at a time, split by stage."""
+        """Measure one client with one job at a time, by stage."""
         with process_stats.vultus() as ours:
             for column, picture in self._pictures.items():
                 target = client.job(ours.port, picture, wait=60)
@@ -133,7 +133,7 @@ class ServiceFigures:
                 self._report.put(targets.IDLE, column, statistics.median(over))
 
     def accepting(self) -> None:
-        """(f): the gateway alone, without a worker; then the wait for a 202 while workers are saturated."""
+        """Measure the gateway without a worker, then the time to a 202 while workers are saturated."""
         picture = self._pictures["one"]
         at_once = partial(client.job, picture=picture, wait=0)
         note = partial(self._report.note, column="one")
@@ -156,7 +156,7 @@ class ServiceFigures:
             self._report.put(targets.ACCEPTED, "one", percentile(samples, 0.99))
 
     def memory(self) -> None:
-        """A fresh worker's memory with two job threads, after a tenth of the jobs and after all of them."""
+        """Measure the memory of a new worker with two job threads, after a tenth of the jobs and after all."""
         with process_stats.vultus(worker_threads="2") as ours:
             mixed = [client.job(ours.port, picture, wait=60) for picture in pictures.mixed()]
             worker = ours.workers[0].pid
@@ -173,7 +173,7 @@ class ServiceFigures:
 
 
 def _check(load: client.Load, picture: Picture) -> None:
-    """Answers without the work would be fast: every client's last one must hold an embedding for each face."""
+    """Check that the last response of every client contains an embedding for each face."""
     for body in load.bodies:
         if body.count(b'"embedding"') != picture.faces:
             raise client.LoadError(body[:300].decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""The arithmetic of the report: percentiles, and ratios of medians with the spread of their rounds."""
+"""Statistics of the report: percentiles, and ratios of medians with their range over the rounds."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """What a row reached."""
+    """The ratio of a row and its range."""
 
     value: float
     least: float
-    """Of the rounds, each compared with its neighbour."""
+    """Minimum over the rounds."""
     most: float
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
-    """Median over median; the spread is that of sample over sample, taken in the same round.
+    """Return the ratio of the medians, with the range of the ratios of each round.
 
     Raises:
-        ValueError: no samples, or not as many above as below.
+        ValueError: There are no samples, or their numbers differ.
     """
     pairs = [high / low for high, low in zip(above, below, strict=True)]
     if not pairs:
@@ -29,10 +29,10 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """The least sample that at least this share of them does not exceed (nearest rank).
+    """Return the smallest sample that at least this share of the samples does not exceed (nearest rank).
 
     Raises:
-        ValueError: no samples.
+        ValueError: There are no samples.
     """
     if not samples:
         msg = "no samples"

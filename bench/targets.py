@@ -1,4 +1,4 @@
-"""The rows of the report and what each must reach."""
+"""The rows of the report and their limits."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,7 +21,7 @@ MEMORY: Final = "worker memory with two job threads"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A row of the report: what must be reached for each picture."""
+    """A row of the report with its limit for each picture."""
 
     row: str
     sense: Literal[">=", "<="]
@@ -30,7 +30,7 @@ class Target:
     unit: str = ""
 
     def met(self, column: str, value: float) -> bool:
-        """Whether a value reaches the limit of this column."""
+        """Return True if a value meets the limit of this column."""
         limit = self.limits[column]
         return value >= limit if self.sense == ">=" else value <= limit
 

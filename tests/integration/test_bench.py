@@ -34,5 +34,5 @@ def test_a_short_run_fills_every_row_even_without_labelled_pictures(tmp_path: Pa
     for figure in ("engine", "models alone", "detect", "align", "embed", "decode"):
         assert found["figures"][f"{figure}, one thread"]["t1"]["median"] > 0
     text = written.with_suffix(".md").read_text()
-    assert "| what | picture | must | reached |" in text
+    assert "| target | picture | required | measured |" in text
     assert all(reason in text for reason in found["reasons"])

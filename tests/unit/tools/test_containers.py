@@ -1,4 +1,4 @@
-"""What `make containers` finds that a run has left behind, and what it removes itself."""
+"""`make containers` detects traces of a run and removes its control groups."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ def host(folder: Path, *, mounts: str = "", processes: dict[str, bytes] | None =
     return folder
 
 
-def test_a_clean_machine_shows_no_trace(tmp_path: Path) -> None:
+def test_clean_machine_has_no_traces(tmp_path: Path) -> None:
     processes = host(tmp_path / "proc", mounts="/dev/vda / ext4 rw 0 0\n", processes={"1": b"init\0"})
     assert of_the_host(tmp_path / "data", cgroups=tmp_path / "cgroups", processes=processes) == set()
 
 
-def test_a_mount_a_process_and_a_control_group_are_traces(tmp_path: Path) -> None:
+def test_mounts_processes_and_control_groups_are_traces(tmp_path: Path) -> None:
     data = tmp_path / "the data"
     mount = str(data / "data" / "overlay2").replace(" ", "\\040")
     processes = host(
@@ -39,7 +39,7 @@ def test_a_mount_a_process_and_a_control_group_are_traces(tmp_path: Path) -> Non
     }
 
 
-def test_control_groups_of_a_daemon_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_control_groups_of_the_daemon_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "CGROUPS", tmp_path)
     (tmp_path / "memory" / "ours" / "container").mkdir(parents=True)
     (tmp_path / "memory" / "theirs" / "container").mkdir(parents=True)

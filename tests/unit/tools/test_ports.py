@@ -1,4 +1,4 @@
-"""A port that was chosen is still free when its server binds it."""
+"""A chosen port is still free when its server binds it."""
 
 import subprocess
 import sys
@@ -8,13 +8,13 @@ from pathlib import Path
 from tools.ports import FEWEST, HIGHEST, LOWEST, candidates, free_port, free_ports, port_is_free
 
 
-def test_no_outgoing_connection_is_given_a_chosen_port(tmp_path: Path) -> None:
+def test_ports_are_outside_the_ephemeral_range(tmp_path: Path) -> None:
     ephemeral = tmp_path / "range"
     ephemeral.write_text("20000\t60999\n", encoding="ascii")
     assert candidates(ephemeral) == range(LOWEST, 20_000)
 
 
-def test_ports_are_there_whatever_the_ephemeral_range(tmp_path: Path) -> None:
+def test_ports_are_available_for_any_ephemeral_range(tmp_path: Path) -> None:
     everything = tmp_path / "range"
     everything.write_text("1024\t65535\n", encoding="ascii")
     for ephemeral in (everything, tmp_path / "absent"):
@@ -22,13 +22,13 @@ def test_ports_are_there_whatever_the_ephemeral_range(tmp_path: Path) -> None:
         assert len(candidates(ephemeral)) > FEWEST
 
 
-def test_a_chosen_port_can_be_bound() -> None:
+def test_chosen_port_can_be_bound() -> None:
     port = free_port()
     assert port in candidates()
     assert port_is_free(port)
 
 
-def test_several_ports_are_in_a_row_and_not_given_again() -> None:
+def test_several_ports_are_not_returned_again() -> None:
     ports = free_ports(3)
     assert len(ports) == 3
     assert free_port() not in ports
