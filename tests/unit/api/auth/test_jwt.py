@@ -4,10 +4,9 @@ import asyncio
 import base64
 import hmac
 import json
-import time
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Final, Self
 
 import jwt
 import pytest
@@ -20,6 +19,8 @@ from api.settings.api import ApiSettings
 from shared.errors import ErrorCode, FetchError, RequestError, UnavailableError
 from shared.tenants import Scope
 
+NOW: Final = 1_800_000_000.0
+"""Seconds since the epoch by the clock that these tests make."""
 SETTINGS = ApiSettings(auth="jwt", jwt_issuer="https://id.example", jwt_audience="vultus", jwt_jwks="jwks.json")
 EC = ec.generate_private_key(ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP256R1())
@@ -42,13 +43,26 @@ def token(*, key: Any = EC, alg: str = "ES256", kid: str | None = "one", **claim
         "iss": "https://id.example",
         "aud": "vultus",
         "sub": "user-1",
-        "exp": time.time() + 60,
+        "exp": NOW + 60,
         "tenant": "acme",
         "scope": "jobs:read jobs:write unknown",
         **claims,
     }
     content = {name: value for name, value in said.items() if value is not None}
     return jwt.encode(content, key, algorithm=alg, headers={} if kid is None else {"kid": kid})
+
+
+class MadeDatetime(datetime):
+    """The clock of the library that checks tokens, standing still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(NOW, tz)
+
+
+@pytest.fixture(autouse=True)
+def _made_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jwt.api_jwt.datetime", MadeDatetime)
 
 
 class Issuer:
@@ -104,8 +118,8 @@ def test_scopes_may_be_a_list(issuer: Issuer) -> None:
         {"iss": None},
         {"sub": None},
         {"exp": None},
-        {"exp": time.time() - 3600},
-        {"nbf": time.time() + 3600},
+        {"exp": NOW - 3600},
+        {"nbf": NOW + 3600},
         {"tenant": None},
         {"tenant": "No Tenant"},
         {"tenant": ["acme"]},
@@ -118,8 +132,8 @@ def test_a_token_with_invalid_claims_is_refused(issuer: Issuer, claims: dict[str
 
 
 def test_a_small_clock_difference_is_tolerated(issuer: Issuer) -> None:
-    assert issuer.check(token(exp=time.time() - 20)).tenant == "acme"
-    refused(issuer, token(exp=time.time() - 40))
+    assert issuer.check(token(exp=NOW - 20)).tenant == "acme"
+    refused(issuer, token(exp=NOW - 40))
 
 
 def with_the_public_key_as_a_secret() -> str:

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from api.http import connections
 from api.http.connections import MAX_PIPELINED, SPARE, GuardedConnection, guarded
+from tests.clock import run as run_with_made_clock
 
 
 class Wire(asyncio.Transport):
@@ -83,7 +84,7 @@ def with_line(try_it: Callable[[GuardedConnection, Wire], Awaitable[None]], *, o
         await try_it(line, wire)
         line.connection_lost(None)
 
-    asyncio.run(run())
+    run_with_made_clock(run())
 
 
 def _others(count: int) -> list[Any]:

@@ -11,8 +11,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.http.uploads import REFUSAL, Uploads
 from shared.errors import ErrorCode
+from tests.clock import run
 
 GRACE = timedelta(seconds=0.05)
+
+
+def made_time() -> float:
+    """The time of the running loop."""
+    return asyncio.get_running_loop().time()
 
 
 def scope(*, length: int | None = None, path: str = "/v1/jobs", refusal: ErrorCode | None = None) -> Scope:
@@ -52,18 +58,18 @@ class Client:
 
 
 def uploads(*, budget: int = 1000, rate: int = 1000) -> Uploads:
-    return Uploads(reader, budget=budget, grace=GRACE, rate=rate)
+    return Uploads(reader, budget=budget, grace=GRACE, rate=rate, clock=made_time)
 
 
 def test_a_body_within_the_budget_is_accepted_and_then_released() -> None:
     limiter, client = uploads(), Client([b"x" * 400, b"x" * 500])
-    asyncio.run(limiter(scope(), client.receive, client.send))
+    run(limiter(scope(), client.receive, client.send))
     assert (client.status, limiter.held) == (200, 0)
 
 
 @pytest.mark.parametrize("length", [600, None], ids=["by its length", "while it comes"])
 def test_a_body_above_the_budget_is_503_with_retry_after(length: int | None) -> None:
-    async def run() -> tuple[int, Client, int]:
+    async def refused_beside_another() -> tuple[int, Client, int]:
         limiter, first, second = uploads(), Client([b"x" * 500]), Client([b"x" * 300, b"x" * 300])
         release = asyncio.Event()
 
@@ -81,7 +87,7 @@ def test_a_body_above_the_budget_is_503_with_retry_after(length: int | None) -> 
         assert (first.status, limiter.held) == (200, 0)
         return between, second, second.status
 
-    between, refused, status = asyncio.run(run())
+    between, refused, status = run(refused_beside_another())
     assert (between, status) == (500, 503)
     assert refused.headers[b"retry-after"] == b"2"
 
@@ -91,33 +97,33 @@ def test_a_length_above_the_whole_budget_is_left_to_the_body_limit() -> None:
         await send({"type": "http.response.start", "status": 413, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    limiter, client = Uploads(limited, budget=1000, grace=GRACE, rate=1000), Client([])
+    limiter, client = Uploads(limited, budget=1000, grace=GRACE, rate=1000, clock=made_time), Client([])
     limiter.held = 500
-    asyncio.run(limiter(scope(length=10**12), client.receive, client.send))
+    run(limiter(scope(length=10**12), client.receive, client.send))
     assert client.status == 413
 
 
 def test_a_single_body_above_the_budget_is_accepted() -> None:
     limiter, client = uploads(budget=10), Client([b"x" * 400])
-    asyncio.run(limiter(scope(length=400), client.receive, client.send))
+    run(limiter(scope(length=400), client.receive, client.send))
     assert client.status == 200
 
 
 def test_a_slow_body_is_408_and_its_bytes_are_released() -> None:
     limiter, client = uploads(), Client([b"x"] * 50, pauses=[0.02] * 50)
-    asyncio.run(limiter(scope(), client.receive, client.send))
+    run(limiter(scope(), client.receive, client.send))
     assert (client.status, limiter.held) == (408, 0)
 
 
 def test_a_body_that_never_arrives_is_408() -> None:
     limiter, client = uploads(), Client([b"x"], pauses=[5])
-    asyncio.run(limiter(scope(length=1), client.receive, client.send))
+    run(limiter(scope(length=1), client.receive, client.send))
     assert client.status == 408
 
 
 def test_a_slow_body_at_the_minimum_rate_is_accepted() -> None:
     limiter, client = uploads(rate=1000), Client([b"x" * 100] * 5, pauses=[0.02] * 5)
-    asyncio.run(limiter(scope(), client.receive, client.send))
+    run(limiter(scope(), client.receive, client.send))
     assert client.status == 200
 
 
@@ -127,9 +133,9 @@ def test_a_complete_request_may_wait_for_its_response() -> None:
         assert (await receive())["type"] == "http.disconnect"
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    limiter = Uploads(long_poll, budget=1, grace=GRACE, rate=1)
+    limiter = Uploads(long_poll, budget=1, grace=GRACE, rate=1, clock=made_time)
     client = Client([b""], pauses=[0, 0.2])
-    asyncio.run(limiter(scope(), client.receive, client.send))
+    run(limiter(scope(), client.receive, client.send))
     assert client.status == 200
 
 
@@ -138,9 +144,9 @@ def test_a_slow_body_after_the_response_started_closes_the_connection() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await receive()
 
-    limiter, client = Uploads(early, budget=1, grace=GRACE, rate=1), Client([b"x"], pauses=[5])
+    limiter, client = Uploads(early, budget=1, grace=GRACE, rate=1, clock=made_time), Client([b"x"], pauses=[5])
     with pytest.raises(ClientDisconnect):
-        asyncio.run(limiter(scope(), client.receive, client.send))
+        run(limiter(scope(), client.receive, client.send))
 
 
 @pytest.mark.parametrize(
@@ -154,5 +160,5 @@ def test_a_slow_body_after_the_response_started_closes_the_connection() -> None:
 )
 def test_a_refused_connection_reaches_the_application_only_for_probes(code: ErrorCode, path: str, status: int) -> None:
     limiter, client = uploads(), Client([b""])
-    asyncio.run(limiter(scope(path=path, refusal=code), client.receive, client.send))
+    run(limiter(scope(path=path, refusal=code), client.receive, client.send))
     assert client.status == status

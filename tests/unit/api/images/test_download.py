@@ -17,6 +17,7 @@ from api.settings.image_urls import HostRule, UrlPolicy
 from shared.errors import ErrorCode, FetchError, ImageError, RequestError, VultusError
 from shared.net.addresses import PRIVATE
 from shared.net.urls import Url, UrlError, read_url
+from tests.clock import run
 from tests.unit.api.networks import Network, Resolver, answer
 
 PUBLIC = "93.184.215.14"
@@ -44,7 +45,7 @@ def fetched(
         resolve=resolve or Resolver([PUBLIC]),
         network=network,
     )
-    return asyncio.run(download(url, options=options))
+    return run(download(url, options=options))
 
 
 def refusal(code: ErrorCode, **how: Any) -> VultusError:

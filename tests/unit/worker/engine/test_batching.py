@@ -52,16 +52,16 @@ def gathered(session: ScriptedSession, gate: Gate, blobs: Sequence[Blob]) -> lis
 
     with ThreadPoolExecutor(len(blobs) + 1) as pool:
         first = pool.submit(call, rows(1, start=0))
-        assert gate.entered.wait(10)
+        assert gate.entered.wait(60)
         answers = []
         for waiting, blob in enumerate(blobs, start=1):
             answers.append(pool.submit(call, blob))
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while len(batcher._queue._waiting) < waiting and time.monotonic() < deadline:
                 time.sleep(0.001)
         gate.open.set()
-        assert isinstance(first.result(10), list)
-        return [answer.result(10) for answer in answers]
+        assert isinstance(first.result(60), list)
+        return [answer.result(60) for answer in answers]
 
 
 @settings(deadline=None, max_examples=25)

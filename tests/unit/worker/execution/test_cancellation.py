@@ -42,9 +42,9 @@ def test_cancellations_from_the_ledger_apply_until_the_process_stops() -> None:
     cancels = Cancels(ledger)
     with cancels.watch("a") as check:
         cancels.start()
-        assert ledger.heard.wait(5)
+        assert ledger.heard.wait(60)
         with pytest.raises(TakenError):
             check()
     begin = time.monotonic()
     cancels.stop()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 60

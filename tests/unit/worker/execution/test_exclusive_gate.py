@@ -56,7 +56,7 @@ def test_exclusive_turns_never_overlap_and_everyone_gets_in(
     with ThreadPoolExecutor(threads) as pool:
         done = [pool.submit(room.visit, alone=a, shares=b, seconds=c) for a, b, c in visits]
         for future in done:
-            future.result(timeout=20)
+            future.result(timeout=60)
     assert not room.broken
     assert room.visits == len(visits) + sum(shares for _, shares, _ in visits)
 
@@ -72,7 +72,7 @@ def waiting(exclusive_gate: ExclusiveGate, pool: ThreadPoolExecutor, *, alone: b
             return True
 
     future = pool.submit(ask)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while len(exclusive_gate._queue) < line and time.monotonic() < deadline:
         time.sleep(0.001)
     assert len(exclusive_gate._queue) == line
@@ -89,8 +89,8 @@ def test_later_callers_wait_behind_an_exclusive_one() -> None:
             late = waiting(exclusive_gate, pool, alone=False, line=2)
             assert not alone.done()
             assert not late.done()
-        assert alone.result(timeout=5)
-        assert late.result(timeout=5)
+        assert alone.result(timeout=60)
+        assert late.result(timeout=60)
 
 
 def test_a_second_exclusive_caller_does_not_drain_the_process_again() -> None:
@@ -111,8 +111,8 @@ def test_a_second_exclusive_caller_does_not_drain_the_process_again() -> None:
         while len(exclusive_gate._queue) < 2:
             time.sleep(0.001)
         inside.__exit__(None, None, None)
-        assert first.result(timeout=5)
-        asking.join(timeout=5)
+        assert first.result(timeout=60)
+        asking.join(timeout=60)
     assert second == [False]
 
 
@@ -124,5 +124,5 @@ def test_a_closed_gate_rejects_waiting_and_new_callers() -> None:
         with inside:
             alone = waiting(exclusive_gate, pool, alone=True, line=1)
             exclusive_gate.close()
-            assert alone.result(timeout=5) is False
+            assert alone.result(timeout=60) is False
         assert exclusive_gate.enter() is None

@@ -1,7 +1,7 @@
 """The heartbeat keeps what is held, and nothing else."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,6 +50,19 @@ class RecordingPresence(Presence):
         self.left.append(worker)
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def beaten(presence: RecordingPresence, *, times: int) -> None:
+    """Return after so many beats from now on, the one under way included."""
+    last = presence.announced + times
+    until(lambda: presence.announced >= last)
+
+
 def claim(name: str) -> Claim:
     job = Job(id=name, operation=Operation.DETECT, status=Status.RUNNING, created_at=0)
     return Claim(job=job, token=f"{name}:1", image=b"", reference=None)
@@ -74,12 +87,11 @@ def test_a_started_worker_is_on_the_roll_before_start_returns(parts: Parts) -> N
 
 
 def test_leases_are_renewed_only_while_held(parts: Parts) -> None:
-    ledger, _, heartbeat, _ = parts
+    ledger, presence, heartbeat, _ = parts
     with heartbeat.hold(claim("a")):
-        time.sleep(0.15)
+        until(lambda: len(ledger.beats) >= 3)
     held = len(ledger.beats)
-    assert held >= 3
-    time.sleep(0.1)
+    beaten(presence, times=3)
     assert len(ledger.beats) <= held + 1
 
 
@@ -87,11 +99,10 @@ def test_heartbeats_resume_after_the_store_was_unavailable(parts: Parts) -> None
     ledger, _, heartbeat, _ = parts
     with heartbeat.hold(claim("a")):
         ledger.away = True
-        time.sleep(0.1)
+        until(lambda: heartbeat.unheard)
         ledger.away = False
         before = len(ledger.beats)
-        time.sleep(0.15)
-    assert len(ledger.beats) > before
+        until(lambda: len(ledger.beats) > before)
 
 
 def test_a_stopped_worker_leaves_the_roll_and_removes_its_ready_file(parts: Parts) -> None:
@@ -102,11 +113,10 @@ def test_a_stopped_worker_leaves_the_roll_and_removes_its_ready_file(parts: Part
 
 
 def test_a_lost_lease_is_logged_unless_the_job_just_ended(parts: Parts) -> None:
-    ledger, _, heartbeat, _ = parts
+    ledger, presence, heartbeat, _ = parts
     ledger.lost = {"gone", "ended"}
     with capture_logs() as lines, heartbeat.hold(claim("gone")):
         with heartbeat.hold(claim("ended")):
-            while "ended" not in ledger.beats:
-                time.sleep(0.001)
-        time.sleep(0.1)
+            until(lambda: "ended" in ledger.beats)
+        beaten(presence, times=3)
     assert {line["job_id"] for line in lines if line["event"] == "job.lease_lost"} == {"gone"}
