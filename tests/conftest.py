@@ -1,11 +1,15 @@
 """Applies to every test: no proxy between us and this machine, no property test judged by the clock, plain logs."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.proxies import LOOPBACK_NAMES
+from tests.store import LiveStore, serving
 
 for name in ("NO_PROXY", "no_proxy"):
     os.environ[name] = ",".join(filter(None, (os.environ.get(name), *LOOPBACK_NAMES)))
@@ -16,3 +20,18 @@ settings.load_profile("vultus")
 
 # structlog's default renders each local variable of each frame of a traceback, which takes seconds for an application.
 structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+
+
+@pytest.fixture(scope="session")
+def valkey_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of this process's own Valkey server, which starts with the first test that asks for it."""
+    with serving(tmp_path_factory.mktemp("v")) as socket:
+        yield socket
+
+
+@pytest.fixture
+def store(valkey_socket: Path) -> Iterator[LiveStore]:
+    """The server, empty."""
+    store = LiveStore(valkey_socket)
+    yield store
+    store.close()

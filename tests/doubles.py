@@ -1,6 +1,7 @@
-"""In-memory stand-ins for what the gateway talks to: real code with the same promises, no server."""
+"""Stand-ins for the workers and the broker that the gateway talks to: real code with the same promises."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,8 @@ from typing import Any
 from shared.dispatch import Doorbell
 from shared.errors import ErrorCode, UnavailableError
 from shared.jobs import Claim, JobFailure, Provenance
-from shared.ledger.jobs.store import Outcome
+from shared.ledger.jobs.store import Ledger, Outcome
 from shared.ledger.presence import Presence, WorkerInfo
-from tests.memory_ledger import MemoryLedger
 
 WORKER = WorkerInfo(
     worker="worker-1",
@@ -59,11 +59,11 @@ class RecordingDoorbell(Doorbell):
 
 @dataclass
 class ScriptedWorker:
-    """Takes one job for each ring and ends it as the script says, after `delay` in a thread of its own."""
+    """Takes one job for each ring and ends it as the script says: at once, or in a thread as soon as `awaited`."""
 
-    ledger: MemoryLedger
+    ledger: Ledger
     script: Callable[[Claim], Mapping[str, Any] | JobFailure] | None = None
-    delay: float | None = None
+    awaited: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         self.claims: list[Claim] = []
@@ -72,10 +72,15 @@ class ScriptedWorker:
         """The doorbell rang. Without a script nobody comes."""
         if self.script is None:
             return
-        if self.delay is None:
+        if self.awaited is None:
             self._work()
         else:
-            threading.Timer(self.delay, self._work).start()
+            threading.Thread(target=self._work_when_awaited, args=(self.awaited,), daemon=True).start()
+
+    def _work_when_awaited(self, awaited: Callable[[], bool]) -> None:
+        while not awaited():
+            time.sleep(0.001)
+        self._work()
 
     def _work(self) -> None:
         claim = self.ledger.claim(WORKER.worker)

@@ -9,6 +9,7 @@ import pytest
 
 from api.settings.api import ApiSettings
 from tests.photos import labelled
+from tests.store import LiveStore
 from tests.unit.api.conftest import Gateway
 from tests.unit.api.pictures import JPEG
 from tests.unit.api.results import NOT_EVALUATED, RAW, embedding, face, faces, liveness, reading, register
@@ -54,9 +55,9 @@ def with_our_embedding(body: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "embedding": RAW}
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    opened = Gateway(ApiSettings(sync_timeout=timedelta(seconds=10)))
+@pytest.fixture
+def gateway(store: LiveStore) -> Iterator[Gateway]:
+    opened = Gateway(ApiSettings(sync_timeout=timedelta(seconds=60)), store)
     yield opened
     opened.close()
 

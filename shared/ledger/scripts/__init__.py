@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -33,5 +34,6 @@ def register(client: redis.Redis, name: str, *, beside: str, parts: Sequence[str
     return run
 
 
+@cache
 def _read(package: str, name: str) -> str:
     return files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
-"""A gateway in memory: the real application over an in-memory ledger and a scripted worker."""
+"""The gateway without a network: the real application over a real store, with a scripted worker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -16,16 +16,20 @@ from api.backend.backend import Backend
 from api.backend.waiting import Waiting
 from api.backend.workers import Workers
 from api.settings.api import ApiSettings
-from shared.jobs import Claim, JobFailure, Status
+from shared.jobs import Claim, Job, JobFailure
+from shared.ledger.stores import Stores
+from shared.tenants import Scope
 from tests.doubles import WORKER, MemoryPresence, RecordingDoorbell, ScriptedWorker
-from tests.memory_ledger import MemoryLedger
+from tests.store import CountingLedger, LiveStore, give_key
 
 Script = Callable[[Claim], Mapping[str, Any] | JobFailure]
 
 
 @pytest.fixture(autouse=True)
 def _no_network() -> Iterator[None]:
-    pytest_socket.disable_socket(allow_unix_socket=True)  # the event loop wakes itself through one
+    pytest_socket.disable_socket(
+        allow_unix_socket=True
+    )  # the store has one, and the event loop wakes itself through one
     yield
     pytest_socket.enable_socket()
 
@@ -33,8 +37,12 @@ def _no_network() -> Iterator[None]:
 class Gateway:
     """The application, its doubles, and a client that calls it without a network."""
 
-    def __init__(self, settings: ApiSettings) -> None:
-        self.ledger = MemoryLedger(shards=settings.shards)
+    def __init__(self, settings: ApiSettings, store: LiveStore) -> None:
+        self.store = store
+        self.stores: Stores = store.open(
+            shards=settings.shards, lease=settings.lease, retry_window=settings.retry_window
+        )
+        self.ledger = cast("CountingLedger", self.stores.jobs)
         self.presence = MemoryPresence(WORKER)
         self.worker = ScriptedWorker(self.ledger)
         self.doorbell = RecordingDoorbell(self.worker.heard)
@@ -45,20 +53,14 @@ class Gateway:
 
     @asynccontextmanager
     async def _open(self, settings: ApiSettings) -> AsyncIterator[Backend]:
-        del settings
-        loop = asyncio.get_running_loop()
-        self.waiting = Waiting(self.ledger, reread=timedelta(seconds=0.05))
-
-        def tell(job_id: str, status: Status | None) -> None:
-            loop.call_soon_threadsafe(self.waiting.hear, job_id, status)
-
-        self.ledger.listeners.append(tell)
-        yield Backend(
-            stores=self.ledger.stores,
-            workers=Workers(self.presence, good_for=timedelta(0)),
-            doorbell=self.doorbell,
-            waiting=self.waiting,
-        )
+        self.waiting = Waiting(self.ledger)
+        async with self.store.followed(self.waiting, shards=settings.shards):
+            yield Backend(
+                stores=self.stores,
+                workers=Workers(self.presence, good_for=timedelta(0)),
+                doorbell=self.doorbell,
+                waiting=self.waiting,
+            )
 
     async def _start(self) -> None:
         await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
@@ -76,6 +78,19 @@ class Gateway:
     def close(self) -> None:
         self._run(self._stack.aclose())
         self._runner.close()
+
+    def give_key(self, tenant: str, *scopes: Scope, expires_at: float | None = None) -> str:
+        """A fresh API key, in full. Its tenant is registered if it is new."""
+        return give_key(self.stores, tenant, *scopes, expires_at=expires_at)
+
+    def awaited(self) -> bool:
+        """True while a caller waits for a job, a batch or a session."""
+        return bool(self.waiting._watches)
+
+    def jobs(self) -> list[Job]:
+        """Every job that the store holds, whosever it is."""
+        jobs = (self.ledger.read(job_id) for job_id in self.store.ids("job"))
+        return [job for job in jobs if job is not None]
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         answer: httpx.Response = self._run(self.client.request(method, path, **options))
@@ -120,16 +135,22 @@ class Gateway:
         )
 
 
+@pytest.fixture
+def ledger(store: LiveStore) -> CountingLedger:
+    """An empty store of jobs."""
+    return store.ledger()
+
+
 MakeGateway = Callable[..., Gateway]
 
 
 @pytest.fixture
-def make_gateway() -> Iterator[MakeGateway]:
+def make_gateway(store: LiveStore) -> Iterator[MakeGateway]:
     """Opens gateways with other settings."""
     opened: list[Gateway] = []
 
     def make(**settings: Any) -> Gateway:
-        gateway = Gateway(ApiSettings(**settings))
+        gateway = Gateway(ApiSettings(**settings), store)
         opened.append(gateway)
         return gateway
 

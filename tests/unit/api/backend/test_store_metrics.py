@@ -99,7 +99,7 @@ def test_a_hanging_ledger_is_down_and_not_read_twice(gate: threading.Event) -> N
 
     def hangs() -> Measured:
         asked.append(1)
-        gate.wait(10)
+        gate.wait(60)
         return MEASURED
 
     collector = StoreCollector(hangs, lambda: 1, patience=timedelta(seconds=0.05))

@@ -13,8 +13,8 @@ from api.backend import subscription as module
 from api.backend.subscription import follow
 from api.backend.waiting import Waiting
 from shared.jobs import Status
-from tests.memory_ledger import MemoryLedger
-from tests.unit.api.backend.test_waiting import LONG, NEVER, accept, end_next, run, settle
+from tests.store import CountingLedger
+from tests.unit.api.backend.test_waiting import LONG, NEVER, accept, end_next, run, until
 
 ENDS, MOVES = "vultus:{0}:ends", "vultus:{0}:moves"
 
@@ -76,6 +76,12 @@ def ended(job_id: str) -> dict[str, Any]:
     return {"type": "message", "data": f"{job_id} succeeded".encode()}
 
 
+async def settle() -> None:
+    """Let every task go on until it waits; nothing here waits for more than the next turn of the loop."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 async def follow_script(script: list[Any], waiting: Waiting) -> FakeEvents:
     client = FakeRedis(script)
     task = asyncio.create_task(follow(client, completions=[ENDS], transitions=[MOVES], waiting=waiting))
@@ -92,13 +98,12 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_published_completion_reaches_its_waiter() -> None:
+def test_a_published_completion_reaches_its_waiter(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
+        await until(lambda: ledger.reads == 1)
         end_next(ledger)
         await follow_script([None, {"type": "pong", "data": b""}, ended(job_id)], waiting)
         assert (await wait).status is Status.SUCCEEDED
@@ -107,14 +112,13 @@ def test_a_published_completion_reaches_its_waiter() -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_restarted_store_is_logged_once_each_way() -> None:
+def test_a_restarted_store_is_logged_once_each_way(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         rereading = asyncio.create_task(waiting.reread())
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
+        await until(lambda: ledger.reads == 1)
         lost = [redis.exceptions.ConnectionError(), OSError(), redis.exceptions.BusyLoadingError()]
         with structlog.testing.capture_logs() as lines:
             end_next(ledger)  # nobody publishes it: the store is away
@@ -130,9 +134,9 @@ def test_a_restarted_store_is_logged_once_each_way() -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_silent_connection_gets_a_ping_and_is_then_dropped() -> None:
+def test_a_silent_connection_gets_a_ping_and_is_then_dropped(ledger: CountingLedger) -> None:
     async def case() -> None:
-        events = await follow_script([None, None, None], Waiting(MemoryLedger()))
+        events = await follow_script([None, None, None], Waiting(ledger))
         assert events.pings == 2  # asked, given up, asked again on the new line
         assert len(events.subscribed) == 2
 
@@ -143,11 +147,11 @@ def heard(channel: str) -> dict[str, Any]:
     return {"type": "subscribe", "channel": channel.encode(), "data": 1}
 
 
-def test_transitions_are_subscribed_only_while_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LINGER", timedelta(seconds=0.1))
+def test_transitions_are_subscribed_only_while_watched(ledger: CountingLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINGER", timedelta(0))
 
     async def case() -> None:
-        waiting = Waiting(MemoryLedger(), reread=NEVER)
+        waiting = Waiting(ledger, reread=NEVER)
         client = FakeRedis([heard(ENDS)])
         task = asyncio.create_task(follow(client, completions=[ENDS], transitions=[MOVES], waiting=waiting))
         await settle()
@@ -157,12 +161,10 @@ def test_transitions_are_subscribed_only_while_watched(monkeypatch: pytest.Monke
         with waiting.watch("job_a", transitions=True), waiting.watch("job_b", transitions=True):
             await settle()
             assert client.events.subscribed == [(ENDS,), (MOVES,)]
-        await settle()
-        with waiting.watch("job_a", transitions=True):  # soon after: nothing was given up in between
-            await asyncio.sleep(0.2)
+        with waiting.watch("job_a", transitions=True):  # at once after: nothing was given up in between
+            await settle()
         assert (client.events.subscribed, client.events.unsubscribed) == ([(ENDS,), (MOVES,)], [])
-        await asyncio.sleep(0.2)
-        assert client.events.unsubscribed == [(MOVES,)]
+        await until(lambda: client.events.unsubscribed == [(MOVES,)])
         with waiting.watch("job_a", transitions=True):
             await settle()
         assert client.events.subscribed == [(ENDS,), (MOVES,), (MOVES,)]
@@ -172,9 +174,28 @@ def test_transitions_are_subscribed_only_while_watched(monkeypatch: pytest.Monke
     run(case())
 
 
-def test_a_watch_older_than_the_subscription_reads_again() -> None:
+def test_moves_are_still_heard_for_a_while_after_the_last_request(
+    ledger: CountingLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINGER", NEVER)
+
     async def case() -> None:
-        ledger = MemoryLedger()
+        waiting = Waiting(ledger, reread=NEVER)
+        client = FakeRedis([heard(ENDS)])
+        task = asyncio.create_task(follow(client, completions=[ENDS], transitions=[MOVES], waiting=waiting))
+        for _ in range(2):
+            with waiting.watch("job_a", transitions=True):
+                await settle()
+            await settle()
+        assert (client.events.subscribed, client.events.unsubscribed) == ([(ENDS, MOVES)], [])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(case())
+
+
+def test_a_watch_older_than_the_subscription_reads_again(ledger: CountingLedger) -> None:
+    async def case() -> None:
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
         with waiting.watch(job_id, transitions=True) as watch, waiting.watch(job_id) as end:
@@ -191,9 +212,9 @@ def test_a_watch_older_than_the_subscription_reads_again() -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-def test_a_new_connection_subscribes_to_transitions_at_once() -> None:
+def test_a_new_connection_subscribes_to_transitions_at_once(ledger: CountingLedger) -> None:
     async def case() -> None:
-        waiting = Waiting(MemoryLedger(), reread=NEVER)
+        waiting = Waiting(ledger, reread=NEVER)
         with waiting.watch("job_a", transitions=True):
             events = await follow_script([OSError()], waiting)
         assert events.subscribed == [(ENDS, MOVES), (ENDS, MOVES)]

@@ -1,7 +1,7 @@
 """Waiting for a job: no completion is missed, and waiters are cheap."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -11,20 +11,23 @@ from api.backend import waiting as module
 from api.backend.waiting import REREAD_MOST, Waiting
 from shared.errors import ErrorCode, RequestError, UnavailableError
 from shared.jobs import Job, NewJob, Status, new_job_id
+from shared.ledger import keys
 from shared.ledger.admission import Limits
-from shared.ledger.jobs.store import Outcome
+from shared.ledger.jobs.store import Ledger, Outcome
 from shared.operations import Operation
-from tests.memory_ledger import MemoryLedger
+from shared.tenants import DEFAULT
+from tests.clock import run as run_with_made_clock
+from tests.store import CountingLedger, LiveStore
 
-LONG = timedelta(seconds=20)
+LONG = timedelta(minutes=5)
 NEVER = timedelta(hours=1)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, timeout=15))
+    asyncio.run(asyncio.wait_for(work, LONG.total_seconds()))
 
 
-def accept(ledger: MemoryLedger, job_id: str | None = None) -> str:
+def accept(ledger: Ledger, job_id: str | None = None) -> str:
     job_id = job_id or new_job_id(shard=0, now_ms=1)
     ledger.accept(
         NewJob(id=job_id, operation=Operation.DETECT, params={}, image=b"x", result_ttl=LONG), limits=Limits(100_000)
@@ -32,23 +35,20 @@ def accept(ledger: MemoryLedger, job_id: str | None = None) -> str:
     return job_id
 
 
-def end_next(ledger: MemoryLedger) -> None:
+def end_next(ledger: Ledger) -> None:
     claim = ledger.claim("w")
     assert claim is not None
     ledger.finish(claim.job.id, claim.token, Outcome(result={}))
 
 
-def void(_: object) -> None:
-    """Nothing."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once this is so; `run` ends what never becomes so."""
+    while not condition():  # noqa: ASYNC110 - what is waited for happens in threads and in the store
+        await asyncio.sleep(0.001)
 
 
-async def settle() -> None:
-    await asyncio.sleep(0.05)
-
-
-def test_a_completed_job_is_returned_at_once() -> None:
+def test_a_completed_job_is_returned_at_once(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         job_id = accept(ledger)
         end_next(ledger)
         assert (await Waiting(ledger).wait_for_end(job_id, timeout=LONG)).status is Status.SUCCEEDED
@@ -56,13 +56,12 @@ def test_a_completed_job_is_returned_at_once() -> None:
     run(case())
 
 
-def test_an_event_wakes_every_waiter_of_its_job() -> None:
+def test_an_event_wakes_every_waiter_of_its_job(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
         waits = [asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG)) for _ in range(3)]
-        await settle()
+        await until(lambda: ledger.reads == 3)
         end_next(ledger)
         waiting.hear(job_id, Status.SUCCEEDED)
         assert {job.status for job in await asyncio.gather(*waits)} == {Status.SUCCEEDED}
@@ -70,25 +69,22 @@ def test_an_event_wakes_every_waiter_of_its_job() -> None:
     run(case())
 
 
-def test_events_before_completion_wake_no_waiter() -> None:
+def test_events_before_completion_wake_no_waiter(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
+        await until(lambda: ledger.reads == 1)
         waiting.hear(job_id, Status.RUNNING)
-        waiting.hear("job_of_somebody_else", Status.SUCCEEDED)
-        await settle()
-        assert not wait.done()
-        assert ledger.reads == 1
+        waiting.hear(new_job_id(shard=0, now_ms=1), Status.SUCCEEDED)
+        assert not any(watch._happened.is_set() for watch in waiting._watches[job_id])
         wait.cancel()
 
     run(case())
 
 
-def test_a_completion_right_after_the_first_read_is_not_missed() -> None:
-    class EndsAfterFirstRead(MemoryLedger):
+def test_a_completion_right_after_the_first_read_is_not_missed(store: LiveStore) -> None:
+    class EndsAfterFirstRead(CountingLedger):
         def read(self, job_id: str) -> Job | None:
             job = super().read(job_id)
             if self.reads == 1:
@@ -96,24 +92,22 @@ def test_a_completion_right_after_the_first_read_is_not_missed() -> None:
             return job
 
     async def case() -> None:
-        ledger = EndsAfterFirstRead()
+        ledger = EndsAfterFirstRead(store.client, shards=1, lease=LONG)
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
-        loop = asyncio.get_running_loop()
-        ledger.listeners.append(lambda i, status: void(loop.call_soon_threadsafe(waiting.hear, i, status)))
-        assert (await waiting.wait_for_end(job_id, timeout=LONG)).status is Status.SUCCEEDED
+        async with store.followed(waiting):
+            assert (await waiting.wait_for_end(job_id, timeout=LONG)).status is Status.SUCCEEDED
 
     run(case())
 
 
-def test_a_lost_event_is_caught_up_by_reading_again() -> None:
+def test_a_lost_event_is_caught_up_by_reading_again(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.05))
         rereading = asyncio.create_task(waiting.reread())
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
+        await until(lambda: ledger.reads > 0)
         end_next(ledger)
         assert (await wait).status is Status.SUCCEEDED
         rereading.cancel()
@@ -121,17 +115,16 @@ def test_a_lost_event_is_caught_up_by_reading_again() -> None:
     run(case())
 
 
-def test_a_failed_pass_is_repeated() -> None:
+def test_a_failed_pass_is_repeated(ledger: CountingLedger, store: LiveStore) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.02))
         rereading = asyncio.create_task(waiting.reread())
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
-        ledger.broken = True
-        await settle()
-        ledger.broken = False
+        await until(lambda: ledger.reads > 0)
+        store.away = True
+        await until(lambda: ledger.refused > 1)
+        store.away = False
         end_next(ledger)
         assert (await wait).status is Status.SUCCEEDED
         rereading.cancel()
@@ -139,15 +132,13 @@ def test_a_failed_pass_is_repeated() -> None:
     run(case())
 
 
-def test_catching_up_reads_everything_at_once() -> None:
+def test_catching_up_reads_everything_at_once(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         rereading = asyncio.create_task(waiting.reread())
         job_ids = [accept(ledger) for _ in range(REREAD_MOST + 50)]
         waits = [asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG)) for job_id in job_ids]
-        while ledger.reads < len(job_ids):
-            await settle()
+        await until(lambda: ledger.reads >= len(job_ids))
         for _ in job_ids:
             end_next(ledger)
         waiting.catch_up()
@@ -157,33 +148,31 @@ def test_catching_up_reads_everything_at_once() -> None:
     run(case())
 
 
-def test_the_current_job_is_returned_on_timeout() -> None:
+def test_the_current_job_is_returned_on_timeout(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         job = await Waiting(ledger).wait_for_end(accept(ledger), timeout=timedelta(seconds=0.05))
         assert job.status is Status.QUEUED
 
     run(case())
 
 
-def test_an_unknown_job_is_not_found() -> None:
+def test_an_unknown_job_is_not_found(ledger: CountingLedger) -> None:
     async def case() -> None:
         with pytest.raises(RequestError) as caught:
-            await Waiting(MemoryLedger()).wait_for_end("job_x", timeout=LONG)
+            await Waiting(ledger).wait_for_end(new_job_id(shard=0, now_ms=1), timeout=LONG)
         assert caught.value.code is ErrorCode.JOB_NOT_FOUND
 
     run(case())
 
 
-def test_a_job_that_expires_during_a_wait_is_not_found() -> None:
+def test_a_job_that_expires_during_a_wait_is_not_found(ledger: CountingLedger, store: LiveStore) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.02))
         rereading = asyncio.create_task(waiting.reread())
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
-        ledger.forget(job_id)
+        await until(lambda: ledger.reads > 0)
+        store.forget(job_id)
         with pytest.raises(RequestError):
             await wait
         rereading.cancel()
@@ -191,24 +180,22 @@ def test_a_job_that_expires_during_a_wait_is_not_found() -> None:
     run(case())
 
 
-def test_an_unavailable_store_is_an_error() -> None:
+def test_an_unavailable_store_is_an_error(ledger: CountingLedger, store: LiveStore) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         job_id = accept(ledger)
-        ledger.broken = True
+        store.away = True
         with pytest.raises(UnavailableError):
             await Waiting(ledger).wait_for_end(job_id, timeout=LONG)
 
     run(case())
 
 
-def test_no_watch_is_kept_after_it_ends() -> None:
+def test_no_watch_is_kept_after_it_ends(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger)
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
+        await until(lambda: ledger.reads == 1)
         wait.cancel()
         await asyncio.gather(wait, return_exceptions=True)
         await waiting.wait_for_end(job_id, timeout=timedelta(0))
@@ -220,25 +207,27 @@ def test_no_watch_is_kept_after_it_ends() -> None:
     run(case())
 
 
-def test_a_stopping_process_cuts_all_waits_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopping_process_cuts_all_waits_short(ledger: CountingLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HURRY", timedelta(seconds=0.05))
 
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(accept(ledger), timeout=NEVER))
-        await settle()
+        await until(lambda: ledger.reads == 1)
         waiting.hurry()
         assert (await wait).status is Status.QUEUED
 
     run(case())
 
 
-def test_ten_thousand_waiters_cost_one_bounded_pass() -> None:
+def test_ten_thousand_waiters_cost_one_bounded_pass(ledger: CountingLedger, store: LiveStore) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.05))
-        ids = [accept(ledger) for _ in range(10_000)]
+        ids = [new_job_id(shard=0, now_ms=1) for _ in range(10_000)]
+        with store.inside.pipeline(transaction=False) as records:
+            for job_id in ids:
+                records.hset(keys.job(0, job_id), "status", Status.QUEUED.value)
+            records.execute()
         watches = [waiting.watch(job_id) for job_id in ids]
         for watch in watches:
             waiting.enter(watch)
@@ -253,9 +242,8 @@ def test_ten_thousand_waiters_cost_one_bounded_pass() -> None:
     run(case())
 
 
-def test_a_watch_of_transitions_sees_each_change_once() -> None:
+def test_a_watch_of_transitions_sees_each_change_once(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
         with waiting.watch(job_id, transitions=True) as watch:
@@ -270,49 +258,55 @@ def test_a_watch_of_transitions_sees_each_change_once() -> None:
     run(case())
 
 
-def test_a_wait_from_submission_reads_the_job_only_on_completion() -> None:
+def test_a_wait_from_submission_reads_the_job_only_on_completion(ledger: CountingLedger, store: LiveStore) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
-        loop = asyncio.get_running_loop()
-        ledger.listeners.append(lambda i, status: void(loop.call_soon_threadsafe(waiting.hear, i, status)))
         job_id = new_job_id(shard=0, now_ms=1)
-        with waiting.watch(job_id) as watch:
-            known = ledger.read(accept(ledger, job_id))
-            ledger.reads = 0
-            wait = asyncio.create_task(watch.end(known, timeout=LONG))
-            await settle()
-            assert ledger.reads == 0
-            end_next(ledger)
-            assert (await wait).status is Status.SUCCEEDED
-            assert ledger.reads == 1
+        async with store.followed(waiting):
+            with waiting.watch(job_id) as watch:
+                job = ledger.read(accept(ledger, job_id))
+                wait = asyncio.create_task(watch.end(job, timeout=LONG))
+                await asyncio.sleep(0)
+                assert ledger.reads == 1
+                end_next(ledger)
+                assert (await wait).status is Status.SUCCEEDED
+                assert ledger.reads == 2
 
     run(case())
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_completion_near_the_timeout_returns_the_current_job(*, late: bool) -> None:
+def test_a_completion_near_the_timeout_returns_the_current_job(store: LiveStore, *, late: bool) -> None:
+    class EndsBeforeLastRead(CountingLedger):
+        def read(self, job_id: str) -> Job | None:
+            if self.reads == 1 and not late:
+                end_next(self)  # nothing announces it: only the read at the limit shows it
+            return super().read(job_id)
+
+    class ReadsAtOnce(Waiting):
+        """Reads without a thread, so that the clock can be made."""
+
+        async def read(self, job_id: str, *, tenant: str = DEFAULT) -> Job:
+            job = self._ledger.read(job_id)
+            assert job is not None
+            assert job.tenant == tenant
+            return job
+
     async def case() -> None:
-        ledger = MemoryLedger()
-        waiting = Waiting(ledger, reread=NEVER)
-        job_id = accept(ledger)
-        wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=timedelta(seconds=0.1)))
-        await asyncio.sleep(0.05)
-        if not late:
-            end_next(ledger)  # nobody tells: the look at the limit finds it
-        job = await wait
+        ledger = EndsBeforeLastRead(store.client, shards=1, lease=LONG)
+        job = await ReadsAtOnce(ledger).wait_for_end(accept(ledger), timeout=LONG)
         assert job.status is (Status.QUEUED if late else Status.SUCCEEDED)
+        assert ledger.reads == 2
 
-    run(case())
+    run_with_made_clock(case())
 
 
-def test_an_erased_job_wakes_its_waits() -> None:
+def test_an_erased_job_wakes_its_waits(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
         wait = asyncio.create_task(waiting.wait_for_end(job_id, timeout=LONG))
-        await settle()
+        await until(lambda: ledger.reads == 1)
         ledger.delete(job_id)
         waiting.hear(job_id, None)
         with pytest.raises(RequestError) as caught:

@@ -96,11 +96,11 @@ def test_job_of_a_classic_call_is_kept_briefly_and_counts_every_face(make_gatewa
     gateway = make_gateway(sync_result_ttl=timedelta(seconds=90))
     answer(gateway, "/register", register(reason="sharpness"))
     job = claim(gateway).job
-    assert gateway.ledger.ttls[job.id] == timedelta(seconds=90)
+    assert gateway.store.field(job.id, "ttl") == "90"
     assert job.params["ignore_below"] == 0.0
     assert job.params["full_size"] is True
 
 
 def test_call_waits_for_a_slow_worker(gateway: Gateway) -> None:
-    gateway.worker.delay = 0.1
+    gateway.worker.awaited = gateway.awaited
     assert answer(gateway, "/detect", faces(1))["face_detected"] is True

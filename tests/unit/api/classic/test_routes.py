@@ -177,7 +177,7 @@ def test_compare_rejects_invalid_json_and_other_types(gateway: Gateway) -> None:
 
 
 def test_compare_needs_no_worker_and_no_store(gateway: Gateway) -> None:
-    gateway.presence.workers, gateway.ledger.broken = [], True
+    gateway.presence.workers, gateway.store.away = [], True
     assert compare(gateway, [1, 0], [1, 0])["is_match"] is True
 
 

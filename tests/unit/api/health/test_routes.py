@@ -58,7 +58,7 @@ def test_without_a_worker_it_is_unhealthy(gateway: Gateway) -> None:
 
 
 def test_without_its_store_it_is_unhealthy(gateway: Gateway) -> None:
-    gateway.ledger.broken = True
+    gateway.store.away = True
     answer = gateway.get("/health")
     assert answer.status_code == 503
     assert answer.json()["reason"] == "the job store cannot be reached"
@@ -66,7 +66,7 @@ def test_without_its_store_it_is_unhealthy(gateway: Gateway) -> None:
 
 
 def test_process_is_alive_whatever_is_missing(gateway: Gateway) -> None:
-    gateway.presence.workers, gateway.ledger.broken = [], True
+    gateway.presence.workers, gateway.store.away = [], True
     answer = gateway.get("/livez")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
@@ -85,12 +85,12 @@ def test_full_queue_leaves_the_gateway_ready_for_reads(make_gateway: MakeGateway
 
 
 def test_store_without_memory_accepts_no_jobs(gateway: Gateway) -> None:
-    gateway.ledger.pressure.high = True
+    gateway.store.fill()
     assert gateway.get("/readyz").json()["accepts_jobs"] is False
 
 
 def test_unavailable_store_makes_the_gateway_unready(gateway: Gateway) -> None:
-    gateway.ledger.broken = True
+    gateway.store.away = True
     answer = gateway.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "away", "accepts_jobs": False})
     assert answer.headers["retry-after"] == "5"
@@ -101,7 +101,7 @@ def test_loading_store_is_distinguished_from_a_dead_one(gateway: Gateway, monkey
         with store_errors():
             raise redis.exceptions.BusyLoadingError
 
-    monkeypatch.setattr(gateway.ledger, "check", loads)
+    monkeypatch.setattr(gateway.stores.layout, "check", loads)
     answer = gateway.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (503, "loading")
 

@@ -12,9 +12,9 @@ from api.backend.waiting import Waiting
 from api.jobs import events
 from api.jobs.events import _seen, _stream
 from shared.jobs import Job, Status
-from shared.ledger.jobs.store import Outcome
-from tests.memory_ledger import MemoryLedger
-from tests.unit.api.backend.test_waiting import NEVER, accept, end_next, run, settle, void
+from shared.ledger.jobs.store import Ledger, Outcome
+from tests.store import CountingLedger, LiveStore
+from tests.unit.api.backend.test_waiting import LONG, NEVER, accept, end_next, run, until
 from tests.unit.api.conftest import Gateway
 from tests.unit.api.pictures import JPEG
 from tests.unit.api.results import faces
@@ -40,7 +40,7 @@ WHOLE = [("queued", "1"), ("running", "2"), ("succeeded", "3"), ("end", "end")]
 
 
 def test_stream_has_every_transition_and_the_end(gateway: Gateway) -> None:
-    gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.1
+    gateway.worker.script, gateway.worker.awaited = lambda _: faces(1), gateway.awaited
     path = gateway.submit("detect", JPEG).headers["location"]
     answer = gateway.get(f"{path}/events")
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -88,8 +88,7 @@ def test_deleting_a_job_ends_its_stream(gateway: Gateway) -> None:
     path = gateway.submit("detect", JPEG).headers["location"]
 
     async def delete_once_followed() -> Any:
-        while not gateway.waiting.of_transitions:  # noqa: ASYNC110 - nothing signals the start of a watch
-            await asyncio.sleep(0)
+        await until(lambda: gateway.waiting.of_transitions)
         return await gateway.client.delete(path)
 
     stream, _ = gateway.together(gateway.client.get(f"{path}/events"), delete_once_followed())
@@ -99,38 +98,31 @@ def test_deleting_a_job_ends_its_stream(gateway: Gateway) -> None:
 class Line:
     """A stream that is read chunk by chunk."""
 
-    def __init__(self, ledger: MemoryLedger, waiting: Waiting, job_id: str, *, seen: int = 0) -> None:
+    def __init__(self, ledger: Ledger, waiting: Waiting, job_id: str, *, seen: int = 0) -> None:
         job = ledger.read(job_id)
         assert job is not None
         self.stream: AsyncIterator[bytes] = _stream(job, seen, waiting)
 
     async def next(self) -> str:
-        return (await asyncio.wait_for(anext(self.stream), 5)).decode()
+        return (await asyncio.wait_for(anext(self.stream), LONG.total_seconds())).decode()
 
     async def rest(self) -> str:
         return "".join([piece.decode() async for piece in self.stream])
 
 
-def told(ledger: MemoryLedger, waiting: Waiting) -> None:
-    """Forward the events of the ledger to the waits."""
-    loop = asyncio.get_running_loop()
-    ledger.listeners.append(lambda i, status: void(loop.call_soon_threadsafe(waiting.hear, i, status)))
-
-
-def test_transition_between_read_and_watch_is_sent() -> None:
+def test_transition_between_read_and_watch_is_sent(ledger: CountingLedger, store: LiveStore) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
-        told(ledger, waiting)
-        line = Line(ledger, waiting, accept(ledger))
-        end_next(ledger)  # before anyone watches, so the event is lost
-        assert named(await line.rest()) == WHOLE
+        async with store.followed(waiting):
+            line = Line(ledger, waiting, accept(ledger))
+            end_next(ledger)  # before anyone watches, so the event is lost
+            assert named(await line.rest()) == WHOLE
 
     run(case())
 
 
-def test_transition_right_after_a_read_is_sent() -> None:
-    class MovesAfterEachRead(MemoryLedger):
+def test_transition_right_after_a_read_is_sent(store: LiveStore) -> None:
+    class MovesAfterSecondRead(CountingLedger):
         def read(self, job_id: str) -> Job | None:
             job = super().read(job_id)
             if self.reads == 2:
@@ -138,36 +130,34 @@ def test_transition_right_after_a_read_is_sent() -> None:
             return job
 
     async def case() -> None:
-        ledger = MovesAfterEachRead()
+        ledger = MovesAfterSecondRead(store.client, shards=1, lease=LONG)
         waiting = Waiting(ledger, reread=NEVER)
-        told(ledger, waiting)
-        assert named(await Line(ledger, waiting, accept(ledger)).rest()) == WHOLE
+        async with store.followed(waiting):
+            assert named(await Line(ledger, waiting, accept(ledger)).rest()) == WHOLE
 
     run(case())
 
 
-def test_every_transition_is_sent_including_a_requeue() -> None:
+def test_every_transition_is_sent_including_a_requeue(ledger: CountingLedger, store: LiveStore) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
-        told(ledger, waiting)
-        job_id = accept(ledger)
-        line = Line(ledger, waiting, job_id)
-        assert named(await line.next()) == [("queued", "1")]
-        ledger.claim("w")
-        assert named(await line.next()) == [("running", "2")]
-        ledger.move(job_id, Status.QUEUED)
-        assert named(await line.next()) == [("queued", "3")]
-        ledger.move(job_id, Status.RUNNING)
-        ledger.conclude(job_id, Status.SUCCEEDED)
-        assert named(await line.rest()) == [("running", "4"), ("succeeded", "5"), ("end", "end")]
+        async with store.followed(waiting):
+            job_id = accept(ledger)
+            line = Line(ledger, waiting, job_id)
+            assert named(await line.next()) == [("queued", "1")]
+            claim = ledger.claim("w")
+            assert claim is not None
+            assert named(await line.next()) == [("running", "2")]
+            ledger.release(job_id, claim.token, max_attempts=3)
+            assert named(await line.next()) == [("queued", "3")]
+            end_next(ledger)
+            assert named(await line.rest()) == [("running", "4"), ("succeeded", "5"), ("end", "end")]
 
     run(case())
 
 
-def test_lost_events_lose_nothing() -> None:
+def test_lost_events_lose_nothing(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.02))
         rereading = asyncio.create_task(waiting.reread())
         job_id = accept(ledger)
@@ -183,11 +173,10 @@ def test_lost_events_lose_nothing() -> None:
     run(case())
 
 
-def test_idle_stream_is_kept_open_without_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_stream_is_kept_open_without_reads(ledger: CountingLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "PING", timedelta(seconds=0.02))
 
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         line = Line(ledger, waiting, accept(ledger))
         await line.next()
@@ -198,52 +187,51 @@ def test_idle_stream_is_kept_open_without_reads(monkeypatch: pytest.MonkeyPatch)
     run(case())
 
 
-def test_stream_survives_a_store_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_survives_a_store_outage(
+    ledger: CountingLedger, store: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(events, "PING", timedelta(seconds=0.02))
 
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=timedelta(seconds=0.02))
         rereading = asyncio.create_task(waiting.reread())
-        told(ledger, waiting)
-        line = Line(ledger, waiting, accept(ledger))
-        ledger.broken = True
-        assert await line.next() == ": ping\n\n"
-        ledger.broken = False
-        end_next(ledger)
-        assert named(await line.rest()) == WHOLE
-        rereading.cancel()
+        async with store.followed(waiting):
+            line = Line(ledger, waiting, accept(ledger))
+            store.away = True
+            assert await line.next() == ": ping\n\n"
+            store.away = False
+            end_next(ledger)
+            assert named(await line.rest()) == WHOLE
+            rereading.cancel()
 
     run(case())
 
 
-def test_stopping_process_ends_every_stream() -> None:
+def test_stopping_process_ends_every_stream(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         line = Line(ledger, waiting, accept(ledger))
         await line.next()
         rest = asyncio.create_task(line.rest())
-        await settle()
+        await asyncio.sleep(0)
         waiting.hurry()
-        assert await asyncio.wait_for(rest, 1) == ""
+        assert await rest == ""
         assert not waiting.of_transitions
 
     run(case())
 
 
-def test_disconnected_reader_leaves_nothing_behind() -> None:
+def test_disconnected_reader_leaves_nothing_behind(ledger: CountingLedger) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
         job_id = accept(ledger)
         line = Line(ledger, waiting, job_id)
         await line.next()
         rest = asyncio.create_task(line.rest())
-        await settle()
+        await asyncio.sleep(0)
         rest.cancel()
         await asyncio.gather(rest, return_exceptions=True)
-        await settle()
+        await until(lambda: waiting._watches == {})
         assert waiting._watches == {}
         job = ledger.read(job_id)
         assert job is not None
@@ -252,25 +240,24 @@ def test_disconnected_reader_leaves_nothing_behind() -> None:
     run(case())
 
 
-def test_thousand_streams_need_no_threads_and_tasks() -> None:
+def test_thousand_streams_need_no_threads_and_tasks(ledger: CountingLedger, store: LiveStore) -> None:
     async def case() -> None:
-        ledger = MemoryLedger()
         waiting = Waiting(ledger, reread=NEVER)
-        told(ledger, waiting)
-        job_id = accept(ledger)
-        lines = [Line(ledger, waiting, job_id) for _ in range(1000)]
-        for line in lines:
-            await line.next()
-        assert len(asyncio.all_tasks()) <= 2
-        end_next(ledger)
-        rests = await asyncio.gather(*(line.rest() for line in lines))
-        assert {tuple(named(rest)) for rest in rests} == {tuple(WHOLE[1:])}
+        async with store.followed(waiting):
+            job_id = accept(ledger)
+            tasks = len(asyncio.all_tasks())
+            lines = [Line(ledger, waiting, job_id) for _ in range(1000)]
+            for line in lines:
+                await line.next()
+            assert len(asyncio.all_tasks()) == tasks
+            end_next(ledger)
+            rests = await asyncio.gather(*(line.rest() for line in lines))
+            assert {tuple(named(rest)) for rest in rests} == {tuple(WHOLE[1:])}
 
     run(case())
 
 
-def test_unknown_event_id_counts_as_none() -> None:
-    ledger = MemoryLedger()
+def test_unknown_event_id_counts_as_none(ledger: CountingLedger) -> None:
     job = ledger.read(accept(ledger))
     assert job is not None
     assert [_seen(text, job) for text in (None, "1", "2", "01", "+1", "1.0")] == [0, 1, 0, 1, 0, 0]

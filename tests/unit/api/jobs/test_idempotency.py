@@ -40,10 +40,10 @@ def test_repeat_of_an_ended_job_is_200(gateway: Gateway) -> None:
 
 
 def test_a_replay_may_wait(gateway: Gateway) -> None:
-    gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.1
+    gateway.worker.script, gateway.worker.awaited = lambda _: faces(1), gateway.awaited
     gateway.submit("detect", JPEG, key="order-17")
-    again = gateway.submit("detect", JPEG, key="order-17", prefer="wait=10")
-    assert (again.status_code, again.headers["preference-applied"]) == (200, "wait=10")
+    again = gateway.submit("detect", JPEG, key="order-17", prefer="wait=30")
+    assert (again.status_code, again.headers["preference-applied"]) == (200, "wait=30")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_effective_parameters_are_compared(gateway: Gateway) -> None:
 
 
 def test_key_in_progress_is_409_before_the_body_is_read(gateway: Gateway) -> None:
-    gateway.ledger.idempotency.begin("default POST /v1/jobs", "order-17")
+    gateway.stores.idempotency.begin("default POST /v1/jobs", "order-17")
     answer = gateway.post("/v1/jobs", content=b"never read", headers={**KEY, "Content-Type": "application/json"})
     problem(answer, 409, "idempotency_in_progress")
     assert answer.headers["retry-after"] == "1"
@@ -135,7 +135,7 @@ def test_key_of_a_deleted_job_is_free(gateway: Gateway) -> None:
 
 def test_key_of_an_expired_job_is_404(gateway: Gateway) -> None:
     first = gateway.submit("detect", JPEG, key="order-17").json()
-    gateway.ledger.forget(first["id"])
+    gateway.store.forget(first["id"])
     problem(gateway.submit("detect", JPEG, key="order-17"), 404, "job_not_found")
 
 
@@ -164,13 +164,13 @@ def test_key_whose_response_was_lost_returns_the_job(gateway: Gateway) -> None:
 
     def lost(*args: Any, **named: Any) -> Any:
         accept(*args, **named)
-        gateway.ledger.broken = True
-        gateway.ledger.step()
+        gateway.store.away = True
+        gateway.ledger.depth()
 
     gateway.ledger.accept = lost  # type: ignore[method-assign]
     problem(gateway.submit("detect", JPEG, key="order-17"), 503, "store_unavailable")
     gateway.ledger.accept = accept  # type: ignore[method-assign]
-    gateway.ledger.broken = False
+    gateway.store.away = False
     again = gateway.submit("detect", JPEG, key="order-17")
     assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
     assert gateway.ledger.depth() == (1, 0)

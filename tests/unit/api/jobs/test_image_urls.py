@@ -31,8 +31,8 @@ def test_job_by_url_waits_for_its_fetch_and_rings_no_worker(gateway: Gateway) ->
         None,
     )
     assert "secret" not in answer.text
-    assert list(gateway.ledger.fetches.held) == [job["id"]]
-    assert gateway.ledger.pending == []
+    assert list(gateway.store.fetches()) == [job["id"]]
+    assert gateway.ledger.depth() == (0, 0)
     assert gateway.doorbell.rings == 0
     assert gateway.get(f"/v1/jobs/{job['id']}").json() == job
     (listed,) = gateway.get("/v1/jobs").json()["jobs"]
@@ -67,7 +67,7 @@ def test_a_refused_url_is_not_repeated_in_the_error(gateway: Gateway, url: str) 
     reference = json.dumps({"url": url})
     found = problem(gateway.submit("verify", JPEG, reference=reference), 422, "image_url_refused")
     assert [each["field"] for each in found["errors"]] == ["reference.url"]
-    assert gateway.ledger.records == {}
+    assert gateway.jobs() == []
 
 
 def test_other_spelling_of_a_url_is_the_same_submission(gateway: Gateway) -> None:
@@ -84,8 +84,8 @@ def test_an_item_with_a_refused_url_fails_alone(gateway: Gateway) -> None:
     answer = gateway.post("/v1/batches", json={"operation": "detect", "items": items})
     assert answer.status_code == 202
     assert answer.json()["counts"]["failed"] == 1
-    assert len(gateway.ledger.fetches.held) == 2
-    (failed,) = [record.job for record in gateway.ledger.records.values() if record.job.status is Status.FAILED]
+    assert gateway.stores.fetches.waiting() == 2
+    (failed,) = [job for job in gateway.jobs() if job.status is Status.FAILED]
     assert failed.error is not None
     assert (failed.error.code, failed.error.retryable) == ("image_url_refused", False)
     assert "secret" not in failed.error.detail
@@ -95,4 +95,4 @@ def test_an_item_with_a_refused_url_fails_alone(gateway: Gateway) -> None:
 def test_canceled_job_leaves_the_fetch_queue(gateway: Gateway) -> None:
     job = gateway.post("/v1/jobs", json=body()).json()
     assert gateway.post(job["urls"]["cancel"]).json()["status"] == "canceled"
-    assert gateway.ledger.fetches.held == {}
+    assert gateway.stores.fetches.waiting() == 0

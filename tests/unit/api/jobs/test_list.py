@@ -124,5 +124,5 @@ def test_cursor_is_opaque(gateway: Gateway) -> None:
 
 
 def test_unavailable_store_is_503(gateway: Gateway) -> None:
-    gateway.ledger.broken = True
+    gateway.store.away = True
     problem(gateway.get("/v1/jobs"), 503, "store_unavailable")

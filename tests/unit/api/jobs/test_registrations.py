@@ -87,8 +87,8 @@ def test_tenant_policy_is_the_default_and_not_part_of_the_fingerprint(
 ) -> None:
     gateway = make_gateway(auth="keys")
     policy = {"profile": "strict", "limits": {"max_yaw": 45.0}}
-    gateway.ledger.tenants.create(Tenant("acme", quality_policy=policy))
-    headers = bearer(gateway.ledger.api_keys.give("acme"))
+    gateway.stores.tenants.create(Tenant("acme", quality_policy=policy))
+    headers = bearer(gateway.give_key("acme"))
 
     def params(key: str, **asked: Any) -> dict[str, Any]:
         answer = gateway.post("/v1/jobs", json=body(params=asked), headers={**headers, "Idempotency-Key": key})
@@ -100,16 +100,16 @@ def test_tenant_policy_is_the_default_and_not_part_of_the_fingerprint(
     assert params("b", quality_limits={"max_roll": 5})["quality_limits"] == {"max_yaw": 45.0, "max_roll": 5.0}
     other = params("c", quality="off")
     assert (other["quality"], other["quality_limits"]) == ("off", {})
-    gateway.ledger.tenants.change("acme", {"quality_policy": {}})
+    gateway.stores.tenants.change("acme", {"quality_policy": {}})
     assert params("a") == silent
 
 
 def test_tenant_policy_applies_to_batches_and_classic_calls(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(auth="keys")
-    gateway.ledger.tenants.create(Tenant("acme", quality_policy={"profile": "strict"}))
-    headers = bearer(gateway.ledger.api_keys.give("acme"))
+    gateway.stores.tenants.create(Tenant("acme", quality_policy={"profile": "strict"}))
+    headers = bearer(gateway.give_key("acme"))
     gateway.worker.script = lambda _: register(reason=None, registered=True)
     gateway.post("/register", files={"file": ("a.jpg", JPEG)}, headers=headers)
     items = {"operation": "register", "items": [{"image": {"base64": B64}}]}
     assert gateway.post("/v1/batches", json=items, headers=headers).is_success
-    assert [record.job.params["quality"] for record in gateway.ledger.records.values()] == ["strict", "strict"]
+    assert [job.params["quality"] for job in gateway.jobs()] == ["strict", "strict"]

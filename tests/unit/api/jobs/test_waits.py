@@ -14,24 +14,24 @@ from tests.unit.api.results import faces
 
 
 def test_prefer_wait_returns_200_with_the_finished_job(gateway: Gateway) -> None:
-    gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.05
-    answer = gateway.submit("detect", JPEG, prefer="wait=10")
+    gateway.worker.script, gateway.worker.awaited = lambda _: faces(1), gateway.awaited
+    answer = gateway.submit("detect", JPEG, prefer="wait=30")
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
-    assert answer.headers["preference-applied"] == "wait=10"
+    assert answer.headers["preference-applied"] == "wait=30"
     assert answer.headers["location"] == answer.json()["urls"]["self"]
     assert "retry-after" not in answer.headers
 
 
 def test_prefer_wait_returns_200_for_a_failed_job(gateway: Gateway) -> None:
     gateway.worker.script = lambda _: JobFailure(code=ErrorCode.MODEL_FAILURE, detail="Not finite.")
-    answer = gateway.submit("detect", JPEG, prefer="wait=10")
+    answer = gateway.submit("detect", JPEG, prefer="wait=30")
     assert (answer.status_code, answer.json()["status"]) == (200, "failed")
 
 
 def test_prefer_wait_returns_202_when_time_is_up(gateway: Gateway) -> None:
     began = time.monotonic()
     answer = gateway.submit("detect", JPEG, prefer="wait=1")
-    assert 0.9 < time.monotonic() - began < 60
+    assert time.monotonic() - began > 0.9
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
     assert answer.headers["preference-applied"] == "wait=1"
 
@@ -48,17 +48,17 @@ def test_prefer_wait_zero_does_not_wait(gateway: Gateway) -> None:
 
 
 def test_store_lost_during_the_wait_still_returns_202(gateway: Gateway) -> None:
-    gateway.doorbell.answer = lambda: setattr(gateway.ledger, "broken", True)
-    answer = gateway.submit("detect", JPEG, prefer="wait=5")
+    gateway.doorbell.answer = lambda: setattr(gateway.store, "away", True)
+    answer = gateway.submit("detect", JPEG, prefer="wait=1")
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
 
 
 def test_long_poll_returns_when_the_job_ends(gateway: Gateway) -> None:
-    gateway.worker.script, gateway.worker.delay = lambda _: faces(1), 0.1
+    gateway.worker.script, gateway.worker.awaited = lambda _: faces(1), gateway.awaited
     address = gateway.submit("detect", JPEG).headers["location"]
-    answer = gateway.get(f"{address}?wait=10")
+    answer = gateway.get(f"{address}?wait=30")
     assert answer.json()["status"] == "succeeded"
-    assert answer.headers["preference-applied"] == "wait=10"
+    assert answer.headers["preference-applied"] == "wait=30"
 
 
 def test_long_poll_returns_the_current_job_when_time_is_up(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import ErrorCode
 from shared.jobs import Claim, JobFailure, Priority
-from shared.liveness_sessions import SessionStatus, Step, new_session_id
+from shared.liveness_sessions import Session, SessionStatus, Step, new_session_id
 from shared.operations import Operation
 from shared.results import FrameResult
 from tests.doubles import WORKER
@@ -87,6 +87,13 @@ def client(gateway: Gateway) -> Client:
     return Client(gateway, opened(gateway, **TWO_TURNS))
 
 
+def kept(gateway: Gateway, session_id: str) -> Session:
+    """The session as the store holds it."""
+    session = gateway.stores.sessions.read(session_id)
+    assert session is not None
+    return session
+
+
 def steps_of(gateway: Gateway, client: Client) -> tuple[Step, ...]:
     return tuple(Step(each["step"]) for each in gateway.get(client.path).json()["steps"])
 
@@ -135,7 +142,7 @@ def test_empty_body_uses_the_defaults(gateway: Gateway) -> None:
 def test_invalid_option_is_reported_with_its_field(gateway: Gateway, asked: dict[str, Any], field: str) -> None:
     errors = problem(gateway.post(PATH, json=asked), 422, "invalid_request")["errors"]
     assert errors[0]["field"] == field
-    assert gateway.ledger.sessions.kept == {}
+    assert gateway.store.ids("session") == []
 
 
 def test_without_a_secret_sessions_are_off(make_gateway: MakeGateway) -> None:
@@ -172,9 +179,9 @@ def test_cooperative_person_passes_and_the_server_reads_the_evidence(gateway: Ga
     assert [each["status"] for each in body["steps"]] == ["passed"] * 4
     assert all(each["evidence"] and each["passed_at"] for each in body["steps"])
     assert body["finished_at"] < body["expires_at"]
-    assert gateway.ledger.sessions.told == [(body["id"], SessionStatus.PASSED, None)]
-    assert gateway.ledger.sessions.kept[body["id"]].memory == ""
-    assert gateway.ledger.records == {}, "no job of a frame is left"
+    assert kept(gateway, body["id"]).status is SessionStatus.PASSED
+    assert kept(gateway, body["id"]).memory == ""
+    assert gateway.jobs() == [], "no job of a frame is left"
 
 
 def test_frame_has_high_priority_and_is_in_no_list(gateway: Gateway, client: Client) -> None:
@@ -246,12 +253,12 @@ def test_frame_that_goes_back_is_out_of_order(client: Client, fields: dict[str, 
 
 def test_a_late_frame_fails_with_its_reason(gateway: Gateway, client: Client) -> None:
     client.shows(result(Head()))
-    gateway.ledger.now += 21
+    gateway.store.set_clock(by=21)
     assert client.post().json()["reason"] == "late_frame"
 
 
 def test_session_expires_at_its_time_limit(gateway: Gateway, client: Client) -> None:
-    gateway.ledger.now += 121
+    gateway.store.set_clock(by=121)
     answer = client.post()
     assert (answer.json()["status"], answer.json()["reason"]) == ("expired", "session_timeout")
     problem(client.post(), 409, "session_ended")
@@ -261,7 +268,7 @@ def test_the_same_frame_sent_twice_is_one_request(gateway: Gateway, client: Clie
     first = client.shows(result(Head()))
     client.sequence = 0
     assert client.post().json() == first
-    assert gateway.ledger.sessions.kept[first["id"]].frames == 1
+    assert kept(gateway, first["id"]).frames == 1
 
 
 def test_only_one_frame_is_analyzed_at_a_time(make_gateway: MakeGateway) -> None:
@@ -337,7 +344,7 @@ def test_token_is_valid_only_for_its_own_session(gateway: Gateway, client: Clien
     problem(client.post(headers={"Session-Token": other["client_token"]}), 401, "client_token_invalid")
     problem(client.post(headers={"Session-Token": other["client_token"][:-1] + "x"}), 401, "client_token_invalid")
     problem(gateway.get(other["urls"]["self"], headers=client.headers), 401, "client_token_invalid")
-    assert gateway.ledger.sessions.kept[other["id"]].frames == 0
+    assert kept(gateway, other["id"]).frames == 0
 
 
 # --- reading, ending, erasing -------------------------------------------------------------------------------------
@@ -353,7 +360,7 @@ def test_unknown_session_is_404(gateway: Gateway, name: str) -> None:
 def test_wait_ends_with_the_session(gateway: Gateway, client: Client) -> None:
     running = gateway.get(f"{client.path}?wait=0")
     assert (running.headers["retry-after"], running.headers["preference-applied"]) == ("1", "wait=0")
-    gateway.ledger.sessions.cancel(client.path.rpartition("/")[2])
+    gateway.stores.sessions.cancel(client.path.rpartition("/")[2])
     ended = gateway.get(f"{client.path}?wait=30")
     assert (ended.json()["status"], ended.headers["preference-applied"]) == ("canceled", "wait=30")
     assert "retry-after" not in ended.headers
@@ -365,8 +372,8 @@ def test_repeated_cancel_succeeds_and_changes_no_other_end(gateway: Gateway, cli
         assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
     problem(client.post(), 409, "session_ended")
     other = Client(gateway, opened(gateway))
-    gateway.ledger.now += 121
-    gateway.ledger.sessions.sweep()
+    gateway.store.set_clock(by=121)
+    gateway.ledger.reap(max_attempts=3)
     problem(gateway.post(f"{other.path}/cancel"), 409, "session_ended")
 
 
@@ -375,7 +382,7 @@ def test_session_can_be_deleted_in_any_state(gateway: Gateway, client: Client) -
     assert gateway.request("DELETE", client.path).status_code == 204
     problem(gateway.get(client.path), 404, "session_not_found")
     problem(client.post(), 404, "session_not_found")
-    assert gateway.ledger.records == {}
+    assert gateway.jobs() == []
 
 
 # --- the reference ------------------------------------------------------------------------------------------------
