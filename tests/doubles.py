@@ -67,6 +67,7 @@ class ScriptedWorker:
 
     def __post_init__(self) -> None:
         self.claims: list[Claim] = []
+        self._threads: list[threading.Thread] = []
 
     def heard(self) -> None:
         """The doorbell rang. Without a script nobody comes."""
@@ -75,7 +76,15 @@ class ScriptedWorker:
         if self.awaited is None:
             self._work()
         else:
-            threading.Thread(target=self._work_when_awaited, args=(self.awaited,), daemon=True).start()
+            thread = threading.Thread(target=self._work_when_awaited, args=(self.awaited,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """Wait until every job taken is ended: a thread still reading its reply outlives no store."""
+        for thread in self._threads:
+            thread.join(timeout=10)
+            assert not thread.is_alive(), "nobody waited for the job"
 
     def _work_when_awaited(self, awaited: Callable[[], bool]) -> None:
         while not awaited():

@@ -76,6 +76,7 @@ class Gateway:
         return self._runner.run(run())
 
     def close(self) -> None:
+        self.worker.close()
         self._run(self._stack.aclose())
         self._runner.close()
 
