@@ -73,7 +73,7 @@ class Analyst:
     max_pixels: int
     cache: ResultCache | None = None
     verify_threshold: float | None = None
-    detection: DetectionMode = "coarse_to_fine"
+    detection: DetectionMode = "full"
 
     def analyze_next(self) -> bool:
         """Process the next job; return False if none is queued or the process takes no more jobs.

@@ -60,10 +60,10 @@ class WorkerSettings(SharedSettings):
         "batching is slower.",
     )
     detection: DetectionMode = Field(
-        default="coarse_to_fine",
-        description="How operations on one person detect faces, unless a job sets `detection`. `coarse_to_fine` uses a "
-        "small pass and a closer look at the face, and the full pass only if the face is small or another one might "
-        "count. `full` always uses the full pass.",
+        default="full",
+        description="How operations on one person detect faces, unless a job sets `detection`. `full` uses the full "
+        "pass. `coarse_to_fine` uses a small pass and a closer look at the face, and the full pass only if the face is "
+        "small or another one might count: faster, and on damaged pictures slightly less accurate.",
     )
     device_id: int = Field(default=0, ge=0, description="Index of the GPU that this worker uses.")
     gpu_memory_mb: int = Field(

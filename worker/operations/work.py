@@ -47,7 +47,7 @@ class Work:
     """Further images of the same person."""
     verify_threshold: float | None = None
     """The operator's threshold, which overrides the pack's."""
-    detection: DetectionMode = "coarse_to_fine"
+    detection: DetectionMode = "full"
     """The operator's way of detection, unless the job names one."""
     ways: list[DetectionMode] = field(default_factory=list)
     """How each picture was searched, in order."""

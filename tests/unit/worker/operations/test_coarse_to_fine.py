@@ -229,7 +229,7 @@ def test_an_engine_with_a_fixed_size_always_uses_the_full_pass() -> None:
 
 def test_a_job_whose_pictures_were_searched_differently_is_mixed() -> None:
     small = picture(((100, 100, 130, 130), (255, 255, 255)))
-    work = Work(engine=CoarseEngine(), clock=no_clock, image=scene([FACE]), reference=small)
+    work = Work(engine=CoarseEngine(), clock=no_clock, image=scene([FACE]), reference=small, detection="coarse_to_fine")
     ways = [work.way]
     for image in (work.image, small):
         work.find(image, VerifyParams())
