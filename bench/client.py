@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,10 +46,15 @@ class LoadError(Exception):
     """An unexpected response; the message contains its beginning."""
 
 
-def job(port: int, picture: Picture, *, wait: int, operation: str = "embed") -> Target:
+def job(
+    port: int, picture: Picture, *, wait: int, operation: str = "embed", params: Mapping[str, str] | None = None
+) -> Target:
     """Build a job request that waits up to `wait` seconds for completion; 0 = respond immediately."""
     headers = {"Prefer": f"wait={wait}"} if wait else {}
-    return _post(port, "/v1/jobs", {"operation": operation.encode(), "image": picture.data}, headers)
+    fields = {"operation": operation.encode()}
+    if params:
+        fields["params"] = json.dumps(params).encode()
+    return _post(port, "/v1/jobs", {**fields, "image": picture.data}, headers)
 
 
 def classic(port: int, picture: Picture) -> Target:
@@ -60,7 +65,7 @@ def classic(port: int, picture: Picture) -> Target:
 def _post(port: int, path: str, fields: dict[str, bytes], headers: dict[str, str]) -> Target:
     body = b""
     for name, value in fields.items():
-        kind = b"" if name == "operation" else b'; filename="picture.jpg"\r\nContent-Type: image/jpeg'
+        kind = b"" if name in {"operation", "params"} else b'; filename="picture.jpg"\r\nContent-Type: image/jpeg'
         body += b'--%s\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % (
             BOUNDARY.encode(), name.encode(), kind, value
         )  # fmt: skip

@@ -14,6 +14,7 @@ from bench.report import Report
 from bench.statistic import percentile, ratio
 
 OURS, SYNC, BF16 = "service", "synchronous service", "service with OpenVINO bf16"
+COARSE_TO_FINE = {"select": "largest", "detection": "coarse_to_fine"}
 CELERY, SERVER = "plain Celery service", "model server"
 
 
@@ -93,9 +94,14 @@ class ServiceFigures:
                     contenders.append(Rival(name, target, other.processes(), share=1.0 if name == SYNC else 0.5))
                 if bf16 is not None:
                     contenders.append(Rival(BF16, job(bf16.port), process_stats.parts(bf16), share=0.5))
-                self._saturate(column, picture, contenders)
+                one_person = None
+                if picture.faces == 1:
+                    one_person = Rival(OURS, job(ours.port, params=COARSE_TO_FINE), process_stats.parts(ours))
+                self._saturate(column, picture, contenders, one_person)
 
-    def _saturate(self, column: str, picture: Picture, contenders: list[Rival]) -> None:
+    def _saturate(
+        self, column: str, picture: Picture, contenders: list[Rival], one_person: Rival | None = None
+    ) -> None:
         way = self._engine.raw_way(column)
         raw: list[float] = []
         spent: list[float] = []
@@ -103,19 +109,29 @@ class ServiceFigures:
             rate, cost = self._engine.raw_rate(column, way=way)
             raw.append(rate)
             spent.append(cost)
-            for contender in contenders:
+            for contender in (*contenders, *([one_person] if one_person else [])):
                 contender.load(picture, self._length)
-        self._report.note(f"{way}, between the services", column, raw, unit="pictures/s")
-        self._report.note(f"{way}, between the services, of a picture", column, spent, unit="CPU ms")
-        for contender in contenders:
+        ours, theirs, celery, server, *bf16 = contenders
+        self._compare(column, way, (raw, spent), ours, theirs, celery)
+        for contender in (server, *bf16):
             contender.note(self._report, column)
-        ours, theirs, celery, _, *bf16 = contenders
-        self._report.put(targets.SERVICE_RAW, column, ratio(ours.rates, raw))
+        if bf16:
+            self._report.put(targets.BF16, column, ratio(bf16[0].rates, theirs.rates))
+        if one_person:
+            self._compare(targets.ONE_PERSON, way, (raw, spent), one_person, theirs, celery)
+
+    def _compare(
+        self, column: str, way: str, raw: tuple[list[float], list[float]], ours: Rival, theirs: Rival, celery: Rival
+    ) -> None:
+        rates, spent = raw
+        self._report.note(f"{way}, between the services", column, rates, unit="pictures/s")
+        self._report.note(f"{way}, between the services, of a picture", column, spent, unit="CPU ms")
+        for contender in (ours, theirs, celery):
+            contender.note(self._report, column)
+        self._report.put(targets.SERVICE_RAW, column, ratio(ours.rates, rates))
         self._report.put(targets.SERVICE_SYNC, column, ratio(ours.rates, theirs.rates))
         self._report.put(targets.SERVICE_CELERY, column, ratio(ours.rates, celery.rates))
         self._report.put(targets.P99, column, ratio(ours.p99, theirs.p99))
-        if bf16:
-            self._report.put(targets.BF16, column, ratio(bf16[0].rates, theirs.rates))
 
     def idle(self) -> None:
         """Measure one client with one job at a time, by stage."""

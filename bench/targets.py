@@ -18,6 +18,9 @@ LARGE: Final = "12-megapixel JPEG / 1-megapixel"
 GROWTH: Final = "worker memory after all jobs / after a tenth of them"
 MEMORY: Final = "worker memory with two job threads"
 
+ONE_PERSON: Final = "one person"
+"""Column of picture `one` where the service embeds the largest face, detected coarse-to-fine; rivals as always."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -38,12 +41,12 @@ class Target:
 TARGETS: Final = (
     Target(FACE_ANALYSIS, ">=", {"t1": 1.40, "one": 1.10}),
     Target(RAW_LIMIT, ">=", {"t1": 0.95, "one": 0.95}),
-    Target(SERVICE_RAW, ">=", {"t1": 0.90, "one": 0.88}),
-    Target(SERVICE_SYNC, ">=", {"t1": 1.8, "one": 1.05}),
-    Target(SERVICE_CELERY, ">=", {"t1": 1.7, "one": 1.05}),
-    Target(P99, "<=", {"t1": 0.35, "one": 0.7}),
+    Target(SERVICE_RAW, ">=", {"t1": 0.92, "one": 0.88, ONE_PERSON: 2.0}),
+    Target(SERVICE_SYNC, ">=", {"t1": 1.7, "one": 1.05, ONE_PERSON: 2.6}),
+    Target(SERVICE_CELERY, ">=", {"t1": 1.7, "one": 1.05, ONE_PERSON: 2.6}),
+    Target(P99, "<=", {"t1": 0.40, "one": 0.7, ONE_PERSON: 0.30}),
     Target(BF16, ">=", {"t1": 3.0, "one": 2.0}),
-    Target(IDLE, "<=", {"t1": 10.0, "one": 10.0}, "ms"),
+    Target(IDLE, "<=", {"t1": 6.0, "one": 6.0}, "ms"),
     Target(ACCEPTED, "<=", {"one": 50.0}, "ms"),
     Target(DURABLE, ">=", {"200 KB": 1000.0}, "jobs/s"),
     Target(LAG, "<=", {"thin": 1000.0}, "ms"),
