@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped]
 from tests.architecture.containers import ROOT, environment, services
 from tests.architecture.manifests import KUBERNETES, one
 from tests.contract.metrics import families
+from tests.watching.deployed import alerts, panels
 
 DEPLOY: Final = ROOT / "deploy"
 LABELS: Final = {name: set(family.labels) for family in families() for name in family.series}
@@ -20,16 +21,6 @@ GIVEN: Final = {"instance", "job", "le"}
 WORDS: Final = {
     "sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "absent", "by", "or",
 }  # fmt: skip
-
-
-def alerts() -> list[dict[str, Any]]:
-    (group,) = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
-    return list(group["rules"])
-
-
-def panels() -> list[dict[str, Any]]:
-    found = json.loads((DEPLOY / "grafana" / "dashboards" / "vultus.json").read_text(encoding="utf-8"))["panels"]
-    return [panel for panel in found if panel["type"] != "row"]
 
 
 def queries() -> Iterator[Any]:
