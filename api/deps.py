@@ -1,4 +1,7 @@
-"""Dependencies of the routes."""
+"""Dependencies of the routes.
+
+They are coroutines even where they await nothing: FastAPI runs any other function in a thread, a switch per dependency.
+"""
 
 from typing import Annotated, Any, Final, cast
 
@@ -18,27 +21,27 @@ from shared.ledger.jobs.store import no_such_job
 from shared.tenants import Scope
 
 
-def _backend(request: Request) -> Backend:
+async def _backend(request: Request) -> Backend:
     return cast("Backend", request.app.state.backend)
 
 
-def _drain(request: Request) -> Drain:
+async def _drain(request: Request) -> Drain:
     return cast("Drain", request.app.state.drain)
 
 
-def _authenticator(request: Request) -> Authenticator:
+async def _authenticator(request: Request) -> Authenticator:
     return cast("Authenticator", request.app.state.authenticator)
 
 
-def _settings(request: Request) -> ApiSettings:
+async def _settings(request: Request) -> ApiSettings:
     return cast("ApiSettings", request.app.state.settings)
 
 
-def _if_match(request: Request) -> frozenset[int] | None:
+async def _if_match(request: Request) -> frozenset[int] | None:
     return read_if_match(request.headers.getlist("if-match"))
 
 
-def _job_id(job_id: str) -> str:
+async def _job_id(job_id: str) -> str:
     if not is_job_id(job_id):
         raise no_such_job()
     return job_id
@@ -59,7 +62,8 @@ class _Credentials(SecurityBase):
             UnavailableError: `rate_limited`, `store_unavailable`, or `auth_unavailable`.
         """
         try:
-            caller, decision = await _authenticator(request).admit(request.headers)
+            authenticator = await _authenticator(request)
+            caller, decision = await authenticator.admit(request.headers)
         except RateLimitedError as error:
             request.state.more_headers = error.decision.headers
             raise

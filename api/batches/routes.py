@@ -30,7 +30,7 @@ ROUTE: Final = "POST /v1/batches"
 router = APIRouter(prefix="/v1", tags=["batches"])
 
 
-def _batch_id(batch_id: str) -> str:
+async def _batch_id(batch_id: str) -> str:
     if not is_batch_id(batch_id):
         raise no_such_batch()
     return batch_id

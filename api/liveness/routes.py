@@ -46,7 +46,7 @@ READ_CODES: Final = (ErrorCode.SESSION_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, E
 router = APIRouter(prefix="/v1", tags=["liveness sessions"])
 
 
-def _session_id(session_id: str) -> str:
+async def _session_id(session_id: str) -> str:
     if not is_session_id(session_id):
         raise no_such_session()
     return session_id

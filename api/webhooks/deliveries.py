@@ -21,7 +21,7 @@ CODES: Final = (ErrorCode.DELIVERY_NOT_FOUND, ErrorCode.STORE_UNAVAILABLE, Error
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 
 
-def _delivery_id(delivery_id: str) -> str:
+async def _delivery_id(delivery_id: str) -> str:
     if not is_delivery_id(delivery_id):
         raise no_such_delivery()
     return delivery_id
