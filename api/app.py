@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -31,6 +31,7 @@ from api.http import problems
 from api.http.content_encoding import PlainBodies
 from api.http.cors import Cors
 from api.http.draining import Drain
+from api.http.metrics import NO_ROUTE, expect_requests
 from api.http.middleware import AllowedHosts, BodyLimit, HeadAsGet, RequestContextMiddleware
 from api.http.openapi import add_models, complete
 from api.http.server import serve
@@ -143,11 +144,20 @@ def _add_routes(app: FastAPI, settings: ApiSettings) -> None:
         jobs_routes, events, batches_routes, liveness_routes, endpoints, signing_secrets, deliveries, classic_routes,
         tenants, api_keys, audit, health_routes, docs,
     ):  # fmt: skip
-        app.include_router(part.router)
+        _add_router(app, part.router)
     if settings.demo:
-        app.include_router(demo_routes.router)
+        _add_router(app, demo_routes.router)
+    expect_requests(methods=("GET", "POST"), route=NO_ROUTE, statuses=(404,))
     callbacks.document(app)
     docs.mount_assets(app)
+
+
+def _add_router(app: FastAPI, router: APIRouter) -> None:
+    app.include_router(router)
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            statuses = {route.status_code or 200, *map(int, route.responses)}
+            expect_requests(methods=route.methods or (), route=route.path, statuses=statuses)
 
 
 def _add_middleware(app: FastAPI, settings: ApiSettings) -> None:

@@ -254,6 +254,31 @@ def queued(new: NewJob, *, at: float) -> Job:
     )
 
 
+FAILURE_CODES: Final = frozenset(
+    {
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.EMPTY_IMAGE,
+        ErrorCode.INVALID_IMAGE,
+        ErrorCode.UNSUPPORTED_IMAGE_TYPE,
+        ErrorCode.ANIMATED_IMAGE,
+        ErrorCode.IMAGE_TOO_LARGE,
+        ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
+        ErrorCode.IMAGE_URLS_OFF,
+        ErrorCode.IMAGE_URL_REFUSED,
+        ErrorCode.IMAGE_UNREACHABLE,
+        ErrorCode.INVALID_EMBEDDING,
+        ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
+        ErrorCode.LIVENESS_UNAVAILABLE,
+        ErrorCode.ATTRIBUTE_UNAVAILABLE,
+        ErrorCode.CALIBRATION_UNAVAILABLE,
+        ErrorCode.FMR_OUT_OF_RANGE,
+        ErrorCode.MODEL_FAILURE,
+        ErrorCode.WORKER_LOST,
+        ErrorCode.TIMED_OUT,
+        ErrorCode.INTERNAL_ERROR,
+    }
+)
+"""The codes that the failure of a job can have."""
 DEAD_LETTERS: Final = frozenset({ErrorCode.WORKER_LOST, ErrorCode.TIMED_OUT})
 """Failures that put a job on the dead-letter list: its workers died or hung while they ran it."""
 

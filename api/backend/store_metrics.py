@@ -10,7 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from shared.errors import UnavailableError
+from shared.jobs import FAILURE_CODES, Status
 from shared.ledger.measures import Measured, Shard
+from shared.operations import Operation
 
 PATIENCE: Final = timedelta(seconds=3)
 """How long the ledger may take. Prometheus gives up after ten seconds by default."""
@@ -49,6 +51,20 @@ COUNTED: Final = {
     "released": "vultus_ledger_jobs_released_total",
 }
 """The ledger's names for its counters."""
+
+ENDS: Final = (
+    *((Status.SUCCEEDED, ""), (Status.CANCELED, ""), (Status.EXPIRED, "")),
+    *((Status.FAILED, code.value) for code in sorted(FAILURE_CODES)),
+)
+"""How a job can end: its status and the code of its failure."""
+ZEROS: Final = {
+    **{f"{kind} {operation}": 0 for kind in ("accepted", "started") for operation in Operation},
+    **{f"ended {operation} {status} {code}": 0 for operation in Operation for status, code in ENDS},
+    "requeued": 0,
+    "released": 0,
+}
+"""The counters of a ledger in which nothing has happened. They are served, because `rate` does not see the first
+increment of a series that did not exist."""
 
 Samples = Iterator[tuple[str, tuple[str, ...], float]]
 
@@ -130,7 +146,7 @@ def _of_shard(number: str, shard: Shard) -> Samples:
 
 
 def _summed(shards: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
+    total: Counter[str] = Counter(ZEROS)
     for counts in shards:
         total.update(counts)
     return total

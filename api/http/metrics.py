@@ -1,9 +1,12 @@
 """Metrics of the gateway itself. Those read from the ledger are in `store_metrics.py`."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+NO_ROUTE: Final = "-"
+"""The route of all requests whose path has none, because clients can invent any number of paths."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Any other method is counted as `other`, because clients can invent any number of them."""
 
@@ -19,6 +22,18 @@ DURATION: Final = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 IN_PROGRESS: Final = Gauge("vultus_http_requests_in_progress", "Requests in progress.")
+
+
+ON_ANY_ROUTE: Final = frozenset({401, 403, 429, 499, 500})
+"""Statuses that are counted from 0 on every route, documented or not."""
+
+
+def expect_requests(*, methods: Iterable[str], route: str, statuses: Iterable[int]) -> None:
+    """Start the counters of a route at 0: `rate` does not see the first increment of a series that did not exist."""
+    for method in methods:
+        DURATION.labels(method, route)
+        for status in ON_ANY_ROUTE.union(statuses):
+            REQUESTS.labels(method, route, str(status))
 
 
 def method_of(word: str) -> str:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.draining import Drain
-from api.http.metrics import IN_PROGRESS, method_of, note_request
+from api.http.metrics import IN_PROGRESS, NO_ROUTE, method_of, note_request
 from api.http.problems import internal_error, problem
 from api.http.security_headers import is_allowed_host, protect
 from shared.errors import ErrorCode
@@ -140,8 +140,8 @@ def _note(scope: Scope, span: Span, *, status: int, seconds: float) -> None:
 
 
 def _template(scope: Scope) -> str:
-    """Return the route's path template, or `-`: unknown paths are not logged."""
-    return getattr(scope.get("route"), "path", None) or "-"
+    """Return the route's path template, or `NO_ROUTE`: unknown paths are not logged."""
+    return getattr(scope.get("route"), "path", None) or NO_ROUTE
 
 
 class HeadAsGet:

@@ -19,7 +19,7 @@ OF_EVERY_PROCESS: Final = {"up", "process_resident_memory_bytes", "process_cpu_s
 GIVEN: Final = {"instance", "job", "le"}
 """Labels that Prometheus adds, and the label of a histogram's buckets."""
 WORDS: Final = {
-    "sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "absent", "by", "or",
+    "sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "absent", "by", "on", "or",
 }  # fmt: skip
 
 

@@ -1,8 +1,24 @@
 """Prometheus metrics of the courier."""
 
+from itertools import product
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
+
+from shared.webhooks.schemas import DisabledReason
+
+ERRORS: Final = (
+    "timeout",
+    "connect_timeout",
+    "no_connection",
+    "tls",
+    "no_answer",
+    "unresolved",
+    "address_refused",
+    "url_refused",
+    "internal_error",
+)
+"""Errors of an attempt without a status."""
 
 ATTEMPTS: Final = Counter(
     "vultus_webhook_attempts",
@@ -21,6 +37,14 @@ LAG: Final = Histogram(
 )
 IN_FLIGHT: Final = Gauge("vultus_webhook_deliveries_in_flight", "Deliveries that this courier is processing.")
 DISABLED: Final = Counter("vultus_webhook_endpoints_disabled", "Disabled endpoints by reason.", ["reason"])
+
+
+# Every series exists from the start: `rate` does not see the first increment of one that did not.
+ATTEMPTS.labels("delivered", "2xx")
+for _outcome, _answer in product(("retry", "failed"), ("3xx", "4xx", "5xx", *ERRORS)):
+    ATTEMPTS.labels(_outcome, _answer)
+for _reason in (DisabledReason.GONE, DisabledReason.FAILING):
+    DISABLED.labels(_reason.value)
 
 
 def answer_of(status: int | None, error: str | None) -> str:

@@ -13,7 +13,7 @@ import structlog
 from shared.errors import ErrorCode, JobError
 from worker.engine.blobs import Blob
 from worker.engine.session import Outputs, Session
-from worker.metrics import note_batch
+from worker.metrics import expect_batches, note_batch
 
 OUT_OF_MEMORY: Final = ("out of memory", "failed to allocate", "alloc_failed", "bfc_arena")
 
@@ -45,6 +45,7 @@ class MicroBatcher:
         self.provider = session.provider
         self.input_shape = session.input_shape
         self.outputs = session.outputs
+        expect_batches(session.name)
         threading.Thread(target=self._queue.serve, name=f"batch-{session.name}", daemon=True).start()
         # The thread refers to the queue only, so that an unused engine and its models can be garbage-collected.
         weakref.finalize(self, self._queue.close).atexit = False

@@ -3,13 +3,26 @@
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import shared.ledger
 from shared.deliveries import DeliveryStatus
-from shared.jobs import TRANSITIONS, BatchStatus, Status, is_batch_id, is_job_id, new_batch_id, new_job_id, shard_of
+from shared.errors import ErrorCode
+from shared.jobs import (
+    FAILURE_CODES,
+    TRANSITIONS,
+    BatchStatus,
+    Status,
+    is_batch_id,
+    is_job_id,
+    new_batch_id,
+    new_job_id,
+    shard_of,
+)
 
+ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(shared.ledger.__file__).parent
 
 
@@ -71,3 +84,11 @@ def test_ids_distinguish_batches_and_jobs() -> None:
     batch = new_batch_id(shard=7, now_ms=1)
     assert (is_batch_id(batch), is_job_id(batch), shard_of(batch)) == (True, False, 7)
     assert not is_batch_id(new_job_id(shard=7, now_ms=1))
+
+
+@pytest.mark.parametrize("folder", ["worker", "shared/image_header", "api/images"])
+def test_every_code_that_can_end_a_job_is_listed(folder: str) -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / folder).rglob("*.py")))
+    named = {ErrorCode[name] for name in re.findall(r"\bErrorCode\.([A-Z_]+)", text)}
+    assert named
+    assert named <= FAILURE_CODES

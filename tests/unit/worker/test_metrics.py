@@ -2,7 +2,7 @@
 
 from prometheus_client import REGISTRY
 
-from worker.metrics import note_batch, note_stages
+from worker.metrics import expect_batches, note_batch, note_stages
 
 
 def value(name: str, **labels: str) -> float:
@@ -22,3 +22,15 @@ def test_rows_by_slots_is_how_full_joined_runs_are() -> None:
     note_batch("of-this-test", rows=8, slots=8)
     found = [value(f"vultus_batch_{what}_total", model="of-this-test") for what in ("runs", "rows", "slots")]
     assert found == [2, 11, 12]
+
+
+def test_a_worker_counts_from_zero() -> None:
+    expect_batches("never-run")
+    for name, labels in (
+        ("vultus_worker_jobs_total", {"operation": "embed", "outcome": "unwritten"}),
+        ("vultus_job_queue_duration_seconds_count", {"priority": "low"}),
+        ("vultus_job_run_duration_seconds_count", {"operation": "register"}),
+        ("vultus_job_stage_duration_seconds_count", {"stage": "attributes"}),
+        ("vultus_batch_slots_total", {"model": "never-run"}),
+    ):
+        assert REGISTRY.get_sample_value(name, labels) is not None

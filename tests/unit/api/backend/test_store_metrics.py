@@ -62,6 +62,13 @@ def test_counts_of_all_shards_are_summed(found: CollectorRegistry) -> None:
     assert found.get_sample_value("vultus_ledger_jobs_requeued_total") == 1
 
 
+def test_what_never_happened_is_counted_as_zero(found: CollectorRegistry) -> None:
+    assert found.get_sample_value("vultus_ledger_jobs_accepted_total", {"operation": "register"}) == 0
+    assert found.get_sample_value("vultus_ledger_jobs_released_total") == 0
+    crash = {"operation": "embed", "status": "failed", "code": "internal_error"}
+    assert found.get_sample_value("vultus_ledger_jobs_ended_total", crash) == 0
+
+
 def test_a_failed_append_only_write_is_reported(found: CollectorRegistry) -> None:
     assert found.get_sample_value("vultus_ledger_append_only_ok", {"server": ""}) == 0
 

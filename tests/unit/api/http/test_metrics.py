@@ -40,3 +40,12 @@ def test_unknown_methods_share_one_label(gateway: Gateway) -> None:
 def test_no_request_is_in_progress_after_all_responses(gateway: Gateway) -> None:
     gateway.get("/livez")
     assert REGISTRY.get_sample_value("vultus_http_requests_in_progress") == 0
+
+
+def test_a_route_is_counted_from_zero(gateway: Gateway) -> None:
+    assert gateway.get("/livez").status_code == 200
+    for status in ("202", "401", "404", "429", "500", "503"):
+        labels = {"method": "POST", "route": "/v1/jobs", "status": status}
+        assert REGISTRY.get_sample_value("vultus_http_requests_total", labels) is not None
+    labels = {"method": "GET", "route": "/v1/jobs/{job_id}"}
+    assert REGISTRY.get_sample_value("vultus_http_request_duration_seconds_count", labels) is not None

@@ -1,0 +1,165 @@
+"""Prometheus and Alertmanager over a local stack, with the deployed configuration and a scrape every second."""
+
+import json
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, Final
+
+import requests
+import yaml  # type: ignore[import-untyped]
+
+from tests.integration.watched_stack import Watched, soon
+from tests.watching.binaries import binary
+from tests.watching.deployed import DEPLOY, RULES
+from tools.ports import LOOPBACK, free_port
+from tools.service import Service
+
+EVERY: Final = "1s"
+START: Final = 60.0
+"""Seconds. Both start in about one, on a machine that has nothing else to do."""
+
+
+@dataclass
+class Prometheus:
+    """A running server, asked over its HTTP API."""
+
+    port: int
+
+    def query(self, expression: str) -> dict[tuple[tuple[str, str], ...], float]:
+        """The value of each series that an expression returns now, by its labels."""
+        answer = self._get("query", query=expression)
+        series = answer["result"] if answer["resultType"] == "vector" else [{"metric": {}, "value": answer["result"]}]
+        return {tuple(sorted(each["metric"].items())): float(each["value"][1]) for each in series}
+
+    def targets_up(self) -> int:
+        """The number of targets whose last scrape succeeded."""
+        return sum(target["health"] == "up" for target in self._get("targets", state="active")["activeTargets"])
+
+    def firing(self) -> set[str]:
+        """The names of the alerts that fire now."""
+        return {alert["labels"]["alertname"] for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"}
+
+    def ready(self) -> bool:
+        """True once it serves queries."""
+        try:
+            return requests.get(f"http://{LOOPBACK}:{self.port}/-/ready", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        address = f"http://{LOOPBACK}:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        answer = requests.get(address, timeout=20).json()
+        assert answer["status"] == "success", (parameters, answer)
+        return answer["data"]
+
+
+@dataclass
+class Receiver:
+    """Collects the notifications of Alertmanager."""
+
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    """Status (`firing` or `resolved`) and name of each alert, in order of arrival."""
+
+    @contextmanager
+    def listening(self) -> Iterator[str]:
+        """Its URL while it listens."""
+        seen = self.seen
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                seen.extend((alert["status"], alert["labels"]["alertname"]) for alert in body["alerts"])
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://{LOOPBACK}:{server.server_port}/"
+            server.shutdown()
+
+
+def targets(running: Watched) -> dict[str, list[str]]:
+    """The metrics addresses of a stack, by scrape job."""
+    processes = {
+        "vultus-gateway": ["gateway"],
+        "vultus-courier": ["courier"],
+        "vultus-worker": [service.name for service in running.stack.workers],
+    }
+    return {job: [f"{LOOPBACK}:{running.port_of(name)}" for name in names] for job, names in processes.items()}
+
+
+@contextmanager
+def scraping(
+    folder: Path, running: Watched, *, rules: Path = RULES, alertmanager: str | None = None
+) -> Iterator[Prometheus]:
+    """Prometheus with the deployed configuration, except for intervals, targets and where alerts are sent."""
+    configuration = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    configuration["global"] = {"scrape_interval": EVERY, "evaluation_interval": EVERY}
+    configuration["rule_files"] = [str(rules)]
+    addresses = targets(running)
+    for job in configuration["scrape_configs"]:
+        del job["dns_sd_configs"]
+        job["static_configs"] = [{"targets": addresses.pop(job["job_name"])}]
+    assert not addresses
+    if alertmanager:
+        configuration["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+    folder.mkdir(parents=True)
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    server = Prometheus(free_port())
+    command = [
+        binary("prometheus"),
+        f"--config.file={path}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={LOOPBACK}:{server.port}",
+        "--log.level=warn",
+    ]
+    with _running("prometheus", command):
+        soon(server.ready, within=START)
+        expected = sum(len(job["static_configs"][0]["targets"]) for job in configuration["scrape_configs"])
+        soon(lambda: server.targets_up() == expected, within=START)
+        yield server
+
+
+@contextmanager
+def alerting(folder: Path, receiver: str) -> Iterator[str]:
+    """The address of an Alertmanager that tells the receiver at once about each alert and its end."""
+    folder.mkdir(parents=True)
+    path = folder / "alertmanager.yml"
+    waits: Mapping[str, Any] = {"group_wait": "0s", "group_interval": EVERY, "group_by": ["..."]}
+    hooks = [{"url": receiver, "send_resolved": True}]
+    configuration = {
+        "route": {"receiver": "test", **waits},
+        "receivers": [{"name": "test", "webhook_configs": hooks}],
+    }
+    path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    port = free_port()
+    command = [
+        binary("prometheus-alertmanager", "alertmanager"),
+        f"--config.file={path}",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address={LOOPBACK}:{port}",
+        "--cluster.listen-address=",
+        "--log.level=warn",
+    ]
+    with _running("alertmanager", command):
+        soon(Prometheus(port).ready, within=START)
+        yield f"{LOOPBACK}:{port}"
+
+
+@contextmanager
+def _running(name: str, command: list[str]) -> Iterator[None]:
+    service = Service(name, command, {}, lambda *_: None)
+    service.start()
+    try:
+        yield
+    finally:
+        service.stop()
