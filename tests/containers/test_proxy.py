@@ -1,12 +1,15 @@
 """TLS in front: HTTPS alone, HTTP/2, events at once, large uploads, and new gateways without a failed request."""
 
+import json
 import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace as replace_field
 from pathlib import Path
 
 import pytest
@@ -17,11 +20,18 @@ from tests.containers.load import Load
 from tests.containers.test_scaling import image_of, replace
 from tests.pictures import encoded, one_face
 from tools.ports import free_port
+from tools.setup import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 SOON = 5.0
 """Seconds within which an event must pass the proxy."""
+
+LIFETIME = 45
+"""Seconds for which the proxy's certificates are valid here; it renews them after two thirds of that."""
+
+IDLE = 8.0
+"""Seconds for which a client keeps a connection idle: longer than the five after which many servers close it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,41 @@ class Proxy:
     port: int
     authority: str
     """File of the certificate that signed its own."""
+    first_serial: int
+
+    @contextmanager
+    def connect(self, *protocols: str) -> Iterator[ssl.SSLSocket]:
+        """Open a connection of one's own, which offers these protocols."""
+        context = ssl.create_default_context(cafile=self.authority)
+        context.set_alpn_protocols(list(protocols))
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secured,
+        ):
+            yield secured
+
+    def serial(self) -> int:
+        """Return the serial number of the certificate that it serves now."""
+        with self.connect("http/1.1") as secured:
+            certificate = secured.getpeercert()
+        assert certificate is not None
+        return int(str(certificate["serialNumber"]), 16)
+
+
+def short_lived(folder: Path) -> str:
+    """Write the Caddyfile with certificates that expire soon, and the compose file that mounts it; its path."""
+    text = (ROOT / "deploy" / "Caddyfile").read_text()
+    text = text.replace("admin off\n", "admin off\n\trenew_interval 2s\n", 1)
+    site = "{$PUBLIC_HOST:localhost} {\n"
+    assert site in text
+    text = text.replace(site, f"{site}\ttls {{\n\t\tissuer internal {{\n\t\t\tlifetime {LIFETIME}s\n\t\t}}\n\t}}\n")
+    caddyfile, override = folder / "Caddyfile", folder / "short-lived.yml"
+    caddyfile.write_text(text)
+    caddyfile.chmod(0o644)
+    folder.chmod(0o755)
+    mount = {"volumes": [f"{caddyfile}:/etc/caddy/Caddyfile:ro"]}
+    override.write_text(json.dumps({"services": {"proxy": mount}}))
+    return str(override)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +85,15 @@ def proxy(stack: ComposeStack, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """The stack behind its proxy; afterwards as it was."""
     plain, port = free_port(), free_port()
     stack.environment |= {"HTTP_PORT": str(plain), "HTTPS_PORT": str(port), "VULTUS_HSTS_MAX_AGE": "60"}
+    folder = tmp_path_factory.mktemp("proxy")
     try:
-        stack.up(files=PROXIED)
-        authority = tmp_path_factory.mktemp("proxy") / "root.crt"
+        stack.up(files=(*PROXIED, short_lived(folder)))
+        authority = folder / "root.crt"
         (container,) = stack.compose("ps", "--quiet", "proxy", files=PROXIED).split()
         root = f"{container}:/data/caddy/pki/authorities/local/root.crt"
         stack.docker("cp", root, str(authority))
-        yield Proxy(f"https://localhost:{port}", f"http://localhost:{plain}", port, str(authority))
+        proxy = Proxy(f"https://localhost:{port}", f"http://localhost:{plain}", port, str(authority), first_serial=0)
+        yield replace_field(proxy, first_serial=proxy.serial())
     finally:
         for name in ("HTTP_PORT", "HTTPS_PORT", "VULTUS_HSTS_MAX_AGE"):
             del stack.environment[name]
@@ -78,13 +125,29 @@ def test_only_the_proxy_is_believed_about_the_scheme(stack: ComposeStack, proxy:
 
 
 def test_the_proxy_speaks_http_2(proxy: Proxy) -> None:
-    context = ssl.create_default_context(cafile=proxy.authority)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    with (
-        socket.create_connection(("127.0.0.1", proxy.port), 10) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as secured,
-    ):
+    with proxy.connect("h2", "http/1.1") as secured:
         assert secured.selected_alpn_protocol() == "h2"
+
+
+def test_a_client_that_offers_to_change_to_http_2_is_answered(stack: ComposeStack, proxy: Proxy) -> None:
+    offer = {
+        "Host": "localhost",
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": "h2c",
+        "HTTP2-Settings": "AAMAAABk",
+    }
+    (gateway,) = stack.containers("gateway")
+    for url in (proxy.url, f"http://{stack.address(gateway, 'front')}:8000"):
+        response = requests.get(f"{url}/livez", headers=offer, verify=proxy.authority, timeout=10)
+        assert response.status_code == 200, url
+
+
+def test_an_idle_connection_is_kept(proxy: Proxy) -> None:
+    with proxy.connect("http/1.1") as secured:
+        for pause in (0.0, IDLE):
+            time.sleep(pause)
+            secured.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert secured.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl with HTTP/2")
@@ -138,6 +201,17 @@ def test_events_pass_as_they_happen(stack: ComposeStack, proxy: Proxy) -> None:
         for worker in workers:
             if stack.state(worker)["Paused"]:
                 stack.docker("unpause", worker)
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(stack: ComposeStack, proxy: Proxy) -> None:
+    (container,) = stack.compose("ps", "--quiet", "proxy", files=PROXIED).split()
+    started = stack.state(container)["StartedAt"]
+    with Load(stack, url=proxy.url, verify=proxy.authority) as load:
+        assert wait_for(lambda: proxy.serial() != proxy.first_serial, seconds=3 * LIFETIME)
+        reached = load.succeeded + 10
+        assert wait_for(lambda: load.succeeded >= reached, seconds=60), load.failures
+    assert load.failures == []
+    assert stack.state(container)["StartedAt"] == started
 
 
 def test_new_gateways_replace_old_ones_without_a_failed_request(
