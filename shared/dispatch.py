@@ -1,6 +1,7 @@
 """The doorbell: an empty Celery message that wakes a worker. The ledger decides which job the worker gets."""
 
 import threading
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -13,6 +14,8 @@ RUN_NEXT: Final = "vultus.run_next"
 QUEUE: Final = "vultus.doorbells"
 ENOUGH: Final = 64
 """Maximum number of pending rings. Enough for any pool, because a woken worker runs until the queue is empty."""
+GATHER: Final = timedelta(milliseconds=20)
+"""How long rings gather once `ENOUGH` are pending, before these are counted again: a count costs as much as a ring."""
 
 # Never restore a doorbell that was taken but not acknowledged: the sweep rings again.
 Channel.do_restore = False
@@ -62,10 +65,15 @@ class Doorbell:
 
     A lost ring costs at most a second, because the sweep rings again. While `ENOUGH` rings are unanswered, all workers
     are busy and will find the job without a ring; further rings would only pile up in the broker.
+
+    Args:
+        app: the Celery application.
+        gather: how long rings wait after a count that found enough pending ones.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, *, gather: timedelta = GATHER) -> None:
         self._app = app
+        self._gather = gather.total_seconds()
         # kombu wraps the driver's connection errors in most places but not in all; its own list names both.
         self._away: tuple[type[BaseException], ...] = (OperationalError, *app.connection_for_write().connection_errors)
         self._unsent = 0
@@ -120,25 +128,30 @@ class Doorbell:
                 self._changed.wait_for(lambda: self._unsent or self._closed)
                 if self._closed:
                     return
+                waiting = self._unsent
             sent = self._send()
             with self._changed:
                 # Drop the rings if the broker is away: the sweep knows better how many are needed later.
-                self._unsent = max(0, self._unsent - 1) if sent else 0
-            if sent is away:
-                away = not sent
+                self._unsent = 0 if sent is None else max(0, self._unsent - (sent or waiting))
+                if sent == 0:
+                    self._changed.wait_for(lambda: self._closed, timeout=self._gather)
+            if (sent is None) is not away:
+                away = sent is None
                 (log.warning if away else log.info)("broker.away" if away else "broker.back")
 
-    def _send(self) -> bool:
+    def _send(self) -> int | None:
+        """Send one ring. Return how many were sent: 0 if enough are pending, None if the broker is away."""
         try:
             if not self._allowed:
                 # One count of the unanswered rings is good for as many rings as were missing.
                 self._allowed = max(0, ENOUGH - self._unanswered())
-            if self._allowed:
-                self._app.send_task(RUN_NEXT, retry=False, ignore_result=True)
-                self._allowed -= 1
+            if not self._allowed:
+                return 0
+            self._app.send_task(RUN_NEXT, retry=False, ignore_result=True)
+            self._allowed -= 1
         except self._away:
-            return False
-        return True
+            return None
+        return 1
 
     def _unanswered(self) -> int:
         try:
