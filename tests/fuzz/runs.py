@@ -21,7 +21,7 @@ class Run:
     """Inputs that broke a promise."""
 
 
-def fuzz(name: str, *, limit: str, seed: int, folder: Path, patience: int = 120) -> Run:
+def fuzz(name: str, *, limit: str, seed: int, folder: Path, patience: int = 500) -> Run:
     """Fuzz one target up to the limit: `max_total_time=60` means seconds, `runs=1000` inputs."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.guided", name, limit, str(seed), str(folder)],

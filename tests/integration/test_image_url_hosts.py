@@ -1,6 +1,7 @@
 """Images by URL: name resolution, certificates, and gateways that exit."""
 
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -119,6 +120,12 @@ def test_the_certificate_must_be_the_hosts_own_and_trusted(tmp_path: Path, autho
 # --- gateways that go ----------------------------------------------------------------------------------------------
 
 
+def listening(port: int) -> bool:
+    """Return True if a server accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
 @pytest.mark.parametrize(("ending", "within"), [(signal.SIGTERM, 6), (signal.SIGKILL, FETCH_TIME + 14)])
 def test_another_gateway_completes_an_interrupted_fetch(
     tmp_path: Path, hostile: Hostile, ending: signal.Signals, within: float
@@ -129,11 +136,13 @@ def test_another_gateway_completes_an_interrupted_fetch(
         job_id = site.accepted(hostile.url("/gate.png"))
         until(partial(hostile.was_requested, before + 1))
         site.stack.gateway.signal(ending)
-        began = time.monotonic()
-        environment = {**site.stack.environment, "VULTUS_PORT": str(free_port())}
+        port = free_port()
+        environment = {**site.stack.environment, "VULTUS_PORT": str(port)}
         other = Service("gateway-2", [sys.executable, "-m", "api.app"], environment, site.stack.sink)
         other.start()
         try:
+            until(partial(listening, port), within=60)
+            began = time.monotonic()
             until(partial(hostile.was_requested, before + 2), within=within)
             hostile.gate.set()
             claim = site.claim()

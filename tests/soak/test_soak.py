@@ -24,4 +24,4 @@ def test_nothing_grows_under_a_steady_load() -> None:
     result = soak(SHORT)
     print("\n".join([*result.lines(), *result.findings]))  # noqa: T201 - shown if the test fails
     assert result.findings == []
-    assert result.sent > 5 * SHORT.seconds
+    assert result.sent > 2 * SHORT.seconds, "too few jobs to see anything grow"
