@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as replace_field
+from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
@@ -143,11 +144,17 @@ def test_a_client_that_offers_to_change_to_http_2_is_answered(stack: ComposeStac
 
 
 def test_an_idle_connection_is_kept(proxy: Proxy) -> None:
-    with proxy.connect("http/1.1") as secured:
-        for pause in (0.0, IDLE):
-            time.sleep(pause)
-            secured.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert secured.recv(65536).startswith(b"HTTP/1.1 200")
+    context = ssl.create_default_context(cafile=proxy.authority)
+    client = HTTPSConnection("localhost", proxy.port, context=context, timeout=10)
+    client.connect()
+    connection = client.sock
+    for pause in (0.0, IDLE):
+        time.sleep(pause)
+        client.request("GET", "/livez")
+        response = client.getresponse()
+        assert (response.status, response.read()) == (200, b'{"status":"alive"}')
+    assert client.sock is connection, "it was opened again"
+    client.close()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl with HTTP/2")
