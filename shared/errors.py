@@ -18,6 +18,7 @@ A VultusError carries a `code`, a `detail` sentence for the caller, and whether 
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 
 class ErrorCode(StrEnum):
@@ -84,6 +85,17 @@ class ErrorCode(StrEnum):
     WORKER_LOST = "worker_lost"
     TIMED_OUT = "timed_out"
     INTERNAL_ERROR = "internal_error"
+
+
+IMAGE_REFUSALS: Final = (
+    ErrorCode.EMPTY_IMAGE,
+    ErrorCode.INVALID_IMAGE,
+    ErrorCode.UNSUPPORTED_IMAGE_TYPE,
+    ErrorCode.ANIMATED_IMAGE,
+    ErrorCode.IMAGE_TOO_LARGE,
+    ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
+)
+"""The codes with which an image is refused for what it is."""
 
 
 @dataclass(frozen=True, slots=True)

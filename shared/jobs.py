@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from shared.errors import ErrorCode
+from shared.errors import IMAGE_REFUSALS, ErrorCode
 from shared.observability.request_context import UNKNOWN, RequestContext
 from shared.operations import DetectionWay, Operation
 from shared.tenants import DEFAULT
@@ -257,12 +257,7 @@ def queued(new: NewJob, *, at: float) -> Job:
 FAILURE_CODES: Final = frozenset(
     {
         ErrorCode.INVALID_REQUEST,
-        ErrorCode.EMPTY_IMAGE,
-        ErrorCode.INVALID_IMAGE,
-        ErrorCode.UNSUPPORTED_IMAGE_TYPE,
-        ErrorCode.ANIMATED_IMAGE,
-        ErrorCode.IMAGE_TOO_LARGE,
-        ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
+        *IMAGE_REFUSALS,
         ErrorCode.IMAGE_URLS_OFF,
         ErrorCode.IMAGE_URL_REFUSED,
         ErrorCode.IMAGE_UNREACHABLE,

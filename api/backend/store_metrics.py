@@ -53,7 +53,9 @@ COUNTED: Final = {
 """The ledger's names for its counters."""
 
 ENDS: Final = (
-    *((Status.SUCCEEDED, ""), (Status.CANCELED, ""), (Status.EXPIRED, "")),
+    (Status.SUCCEEDED, ""),
+    (Status.CANCELED, ""),
+    (Status.EXPIRED, ""),
     *((Status.FAILED, code.value) for code in sorted(FAILURE_CODES)),
 )
 """How a job can end: its status and the code of its failure."""

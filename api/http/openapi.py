@@ -11,7 +11,7 @@ from api.http.headers import MAX_KEY
 from api.http.problems import MEDIA_TYPE, RETRY_AFTER, TABLE, TYPE_PREFIX
 from api.http.request_bodies import REF
 from api.http.schemas import Problem
-from shared.errors import ErrorCode
+from shared.errors import IMAGE_REFUSALS, ErrorCode
 
 _EXAMPLE_ID: Final = "req_5f2c0e9a7b1d4c3e8f60a1b2"
 _RETRY_AFTER: Final = {"description": "Seconds to wait before retrying.", "schema": {"type": "integer"}}
@@ -23,12 +23,7 @@ IMAGE_CODES: Final = (
     ErrorCode.REQUEST_TOO_LARGE,
     ErrorCode.REQUEST_TIMEOUT,
     ErrorCode.GATEWAY_BUSY,
-    ErrorCode.EMPTY_IMAGE,
-    ErrorCode.INVALID_IMAGE,
-    ErrorCode.UNSUPPORTED_IMAGE_TYPE,
-    ErrorCode.ANIMATED_IMAGE,
-    ErrorCode.IMAGE_TOO_LARGE,
-    ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
+    *IMAGE_REFUSALS,
     ErrorCode.QUEUE_FULL,
     ErrorCode.QUOTA_EXCEEDED,
     ErrorCode.STORE_UNAVAILABLE,

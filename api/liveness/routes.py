@@ -31,7 +31,7 @@ from api.liveness.schemas import (
     session_path,
 )
 from api.liveness.sessions import Frame, open_session, read, session_ended, settle, take_frame
-from shared.errors import ErrorCode, FieldError, RequestError
+from shared.errors import IMAGE_REFUSALS, ErrorCode, FieldError, RequestError
 from shared.job_content import rfc3339
 from shared.ledger.sessions.store import no_such_session
 from shared.liveness_sessions import Session, SessionStatus, is_session_id
@@ -73,12 +73,7 @@ ClientToken = Annotated[str | None, Header(alias=CLIENT_TOKEN, description="The 
             ErrorCode.SESSIONS_OFF,
             ErrorCode.INVALID_EMBEDDING,
             ErrorCode.EMBEDDING_CONTRACT_MISMATCH,
-            ErrorCode.EMPTY_IMAGE,
-            ErrorCode.INVALID_IMAGE,
-            ErrorCode.UNSUPPORTED_IMAGE_TYPE,
-            ErrorCode.ANIMATED_IMAGE,
-            ErrorCode.IMAGE_TOO_LARGE,
-            ErrorCode.IMAGE_DIMENSIONS_TOO_LARGE,
+            *IMAGE_REFUSALS,
             ErrorCode.LIVENESS_UNAVAILABLE,
             ErrorCode.WEBHOOKS_OFF,
             ErrorCode.WEBHOOK_URL_REFUSED,
