@@ -1,14 +1,12 @@
-"""Programs of Debian's `prometheus` and `prometheus-alertmanager` packages."""
+"""Programs of Debian's `prometheus` package."""
 
 import shutil
 
 import pytest
 
 
-def binary(*names: str) -> str:
-    """The path of the first of these programs that is installed; skips the test if none is."""
-    for name in names:
-        if path := shutil.which(name):
-            return path
-    reason = f"needs {names[0]}: apt-get install -y --no-install-recommends prometheus prometheus-alertmanager"
-    return pytest.skip(reason)
+def binary(name: str) -> str:
+    """The path of this program; skips the test if it is not installed."""
+    if path := shutil.which(name):
+        return path
+    return pytest.skip(f"needs {name}: apt-get install -y --no-install-recommends prometheus")

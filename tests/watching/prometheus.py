@@ -1,13 +1,10 @@
-"""Prometheus and Alertmanager over a local stack, with the deployed configuration and a scrape every second."""
+"""Prometheus over a local stack, with the deployed configuration and a scrape every second."""
 
-import json
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any, Final
 
 import requests
@@ -21,7 +18,7 @@ from tools.service import Service
 
 EVERY: Final = "1s"
 START: Final = 60.0
-"""Seconds. Both start in about one, on a machine that has nothing else to do."""
+"""Seconds. It starts in about one, on a machine that has nothing else to do."""
 
 
 @dataclass
@@ -58,34 +55,6 @@ class Prometheus:
         return answer["data"]
 
 
-@dataclass
-class Receiver:
-    """Collects the notifications of Alertmanager."""
-
-    seen: list[tuple[str, str]] = field(default_factory=list)
-    """Status (`firing` or `resolved`) and name of each alert, in order of arrival."""
-
-    @contextmanager
-    def listening(self) -> Iterator[str]:
-        """Its URL while it listens."""
-        seen = self.seen
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                seen.extend((alert["status"], alert["labels"]["alertname"]) for alert in body["alerts"])
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
-            yield f"http://{LOOPBACK}:{server.server_port}/"
-            server.shutdown()
-
-
 def targets(running: Watched) -> dict[str, list[str]]:
     """The metrics addresses of a stack, by scrape job."""
     processes = {
@@ -97,20 +66,16 @@ def targets(running: Watched) -> dict[str, list[str]]:
 
 
 @contextmanager
-def scraping(
-    folder: Path, running: Watched, *, rules: Path = RULES, alertmanager: str | None = None
-) -> Iterator[Prometheus]:
-    """Prometheus with the deployed configuration, except for intervals, targets and where alerts are sent."""
+def scraping(folder: Path, running: Watched) -> Iterator[Prometheus]:
+    """Prometheus with the deployed configuration, except for intervals and targets."""
     configuration = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
     configuration["global"] = {"scrape_interval": EVERY, "evaluation_interval": EVERY}
-    configuration["rule_files"] = [str(rules)]
+    configuration["rule_files"] = [str(RULES)]
     addresses = targets(running)
     for job in configuration["scrape_configs"]:
         del job["dns_sd_configs"]
         job["static_configs"] = [{"targets": addresses.pop(job["job_name"])}]
     assert not addresses
-    if alertmanager:
-        configuration["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
     folder.mkdir(parents=True)
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
@@ -127,32 +92,6 @@ def scraping(
         expected = sum(len(job["static_configs"][0]["targets"]) for job in configuration["scrape_configs"])
         soon(lambda: server.targets_up() == expected, within=START)
         yield server
-
-
-@contextmanager
-def alerting(folder: Path, receiver: str) -> Iterator[str]:
-    """The address of an Alertmanager that tells the receiver at once about each alert and its end."""
-    folder.mkdir(parents=True)
-    path = folder / "alertmanager.yml"
-    waits: Mapping[str, Any] = {"group_wait": "0s", "group_interval": EVERY, "group_by": ["..."]}
-    hooks = [{"url": receiver, "send_resolved": True}]
-    configuration = {
-        "route": {"receiver": "test", **waits},
-        "receivers": [{"name": "test", "webhook_configs": hooks}],
-    }
-    path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    port = free_port()
-    command = [
-        binary("prometheus-alertmanager", "alertmanager"),
-        f"--config.file={path}",
-        f"--storage.path={folder / 'data'}",
-        f"--web.listen-address={LOOPBACK}:{port}",
-        "--cluster.listen-address=",
-        "--log.level=warn",
-    ]
-    with _running("alertmanager", command):
-        soon(Prometheus(port).ready, within=START)
-        yield f"{LOOPBACK}:{port}"
 
 
 @contextmanager
