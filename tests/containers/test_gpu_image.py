@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from tests.containers.compose import PROJECT, ComposeStack
 from tools.containers.client import DOCKER
+from tools.containers.images import build_image
 from tools.setup import ROOT
 
 pytestmark = [
@@ -25,12 +25,10 @@ REBUILT = 60.0
 """Seconds for a build after a change of our code, which has to reuse the layer with CUDA."""
 
 
-def build(stack: ComposeStack, context: Path) -> float:
+def build(stack: ComposeStack, folder: Path) -> float:
     """Build the image from a folder; seconds."""
-    begin = time.monotonic()
-    arguments = ("--build-arg", "HARDWARE=gpu", "--file", str(context / "Dockerfile.worker"), "--tag", TAG)
-    stack.docker("build", "--quiet", "--network=host", *arguments, str(context))
-    return time.monotonic() - begin
+    dockerfile = str(folder / "Dockerfile.worker")
+    return build_image(TAG, stack.environment, dockerfile=dockerfile, folder=str(folder), hardware="gpu")
 
 
 @pytest.fixture(scope="module")

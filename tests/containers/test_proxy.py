@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from dataclasses import replace as replace_field
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -35,7 +34,7 @@ IDLE = 8.0
 """Seconds for which a client keeps a connection idle: longer than the five after which many servers close it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Proxy:
     """The proxy that stands."""
 
@@ -44,12 +43,18 @@ class Proxy:
     port: int
     authority: str
     """File of the certificate that signed its own."""
-    first_serial: int
+
+    def __post_init__(self) -> None:
+        self.first_serial = self.serial()
+
+    def trusted(self) -> ssl.SSLContext:
+        """Return the settings of a client that trusts the proxy."""
+        return ssl.create_default_context(cafile=self.authority)
 
     @contextmanager
     def connect(self, *protocols: str) -> Iterator[ssl.SSLSocket]:
         """Open a connection of one's own, which offers these protocols."""
-        context = ssl.create_default_context(cafile=self.authority)
+        context = self.trusted()
         context.set_alpn_protocols(list(protocols))
         with (
             socket.create_connection(("127.0.0.1", self.port), 10) as plain,
@@ -93,8 +98,7 @@ def proxy(stack: ComposeStack, tmp_path_factory: pytest.TempPathFactory) -> Iter
         (container,) = stack.compose("ps", "--quiet", "proxy", files=PROXIED).split()
         root = f"{container}:/data/caddy/pki/authorities/local/root.crt"
         stack.docker("cp", root, str(authority))
-        proxy = Proxy(f"https://localhost:{port}", f"http://localhost:{plain}", port, str(authority), first_serial=0)
-        yield replace_field(proxy, first_serial=proxy.serial())
+        yield Proxy(f"https://localhost:{port}", f"http://localhost:{plain}", port, str(authority))
     finally:
         for name in ("HTTP_PORT", "HTTPS_PORT", "VULTUS_HSTS_MAX_AGE"):
             del stack.environment[name]
@@ -144,8 +148,7 @@ def test_a_client_that_offers_to_change_to_http_2_is_answered(stack: ComposeStac
 
 
 def test_an_idle_connection_is_kept(proxy: Proxy) -> None:
-    context = ssl.create_default_context(cafile=proxy.authority)
-    client = HTTPSConnection("localhost", proxy.port, context=context, timeout=10)
+    client = HTTPSConnection("localhost", proxy.port, context=proxy.trusted(), timeout=10)
     client.connect()
     connection = client.sock
     for pause in (0.0, IDLE):

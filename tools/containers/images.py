@@ -120,9 +120,17 @@ def _stand_in(tag: str, dockerfile: str, environment: Mapping[str, str], *, copi
 def build(environment: Mapping[str, str]) -> None:
     """Build every image of ours that needs no GPU."""
     for name, (dockerfile, folder) in OURS.items():
-        begin = time.monotonic()
-        docker(
-            "build", "--quiet", "--network=host", "--build-arg", "HARDWARE=cpu", "--file", dockerfile,
-            "--tag", f"{name}:local", folder, environment=environment,
-        )  # fmt: skip
-        say(f"{name}:local built in {time.monotonic() - begin:.0f} s")
+        seconds = build_image(f"{name}:local", environment, dockerfile=dockerfile, folder=folder)
+        say(f"{name}:local built in {seconds:.0f} s")
+
+
+def build_image(
+    tag: str, environment: Mapping[str, str], *, dockerfile: str, folder: str, hardware: str = "cpu"
+) -> float:
+    """Build an image of ours from a folder and return the seconds that it took."""
+    begin = time.monotonic()
+    docker(
+        "build", "--quiet", "--network=host", "--build-arg", f"HARDWARE={hardware}", "--file", dockerfile,
+        "--tag", tag, folder, environment=environment,
+    )  # fmt: skip
+    return time.monotonic() - begin
