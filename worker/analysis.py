@@ -111,6 +111,7 @@ class Analyst:
             write = log.debug if job.attempts == 1 else log.info
             write("job.claimed", operation=job.operation.value, attempt=job.attempts)
             stopwatch = Stopwatch(check=check, around=lambda stage: tracing.span(stage, parent=span.traceparent))
+            outcome = None
             try:
                 with self.watchdog.watch(claim, stage=lambda: stopwatch.stage):
                     outcome = self._outcome(claim, stopwatch)
@@ -122,8 +123,10 @@ class Analyst:
                 span.fail("taken")
                 return
             except MemoryError:
-                # Other jobs may have used the memory, so the job is retried alone; the attempt counts.
                 log.error("job.out_of_memory", stage=stopwatch.stage)  # noqa: TRY400 - a known state, no traceback
+            if outcome is None:
+                # Other jobs may have used the memory, so the job is retried alone; the attempt counts. Not inside the
+                # handler: there the exception keeps the picture, and an error of the ledger would keep the exception.
                 self.watchdog.put_back(claim, NO_MEMORY)
                 span.fail(ErrorCode.WORKER_LOST.value)
                 return

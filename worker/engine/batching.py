@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Call:
-    """Input of one thread, and the future that it waits for."""
+    """Rows of one thread, and the future that it waits for."""
 
     __slots__ = ("blob", "outputs")
 
@@ -52,9 +52,11 @@ class MicroBatcher:
 
     def run(self, blob: Blob) -> Outputs:
         """Run these rows, possibly in one batch with those of other threads; return their outputs in order."""
-        calls = [_Call(blob[start : start + self._most]) for start in range(0, len(blob), self._most)]
-        self._queue.add(calls)
-        parts = [call.outputs.result() for call in calls]
+        futures = self._queue.add([blob[start : start + self._most] for start in range(0, len(blob), self._most)])
+        try:
+            parts = list(map(Future.result, futures))
+        finally:
+            futures.clear()  # an error refers to this frame, and its future to the error: the cycle would keep the blob
         return parts[0] if len(parts) == 1 else _stacked(parts)
 
 
@@ -68,11 +70,13 @@ class _CallQueue:
         self._changed = threading.Condition()
         self._closed = False
 
-    def add(self, calls: Sequence[_Call]) -> None:
-        """Append calls."""
+    def add(self, blobs: Sequence[Blob]) -> list[Future[Outputs]]:
+        """Append one call for each blob; return the futures of their outputs."""
+        calls = [_Call(blob) for blob in blobs]
         with self._changed:
             self._waiting.extend(calls)
             self._changed.notify()
+        return [call.outputs for call in calls]
 
     def close(self) -> None:
         """Stop the thread: there will be no more calls."""
@@ -108,16 +112,17 @@ class _CallQueue:
             outputs = self._run_rows(np.concatenate([call.blob for call in calls]) if len(calls) > 1 else calls[0].blob)
         except BaseException as error:  # noqa: BLE001 - it belongs to the waiting thread
             if len(calls) == 1:
-                calls[0].outputs.set_exception(error)
-            else:
-                for call in calls:
-                    self._run_together([call])
+                calls.pop().outputs.set_exception(error)  # as in `run`, no cycle
+                return
+        else:
+            start = 0
+            for call in calls:
+                end = start + len(call.blob)
+                call.outputs.set_result([output[start:end] for output in outputs])
+                start = end
             return
-        start = 0
         for call in calls:
-            end = start + len(call.blob)
-            call.outputs.set_result([output[start:end] for output in outputs])
-            start = end
+            self._run_together([call])
 
     def _run_rows(self, blob: Blob) -> Outputs:
         """Run rows in one batch if the largest bucket holds them, else in chunks."""

@@ -1,5 +1,7 @@
 """Claim, decode, run, finish: what a worker does with a job, whatever goes wrong on the way."""
 
+import gc
+import weakref
 from dataclasses import replace
 from datetime import timedelta
 
@@ -232,3 +234,35 @@ def test_a_stage_that_runs_twice_adds_up() -> None:
             pass
     assert stopwatch.spent == {"detect_ms": 3000.0}
     assert stopwatch.stage == "detect"
+
+
+def test_the_memory_of_a_picture_is_free_before_its_job_is_put_back() -> None:
+    pictures: list[weakref.ref[Image]] = []
+    left: list[bool] = []
+
+    class TooLarge(FakeEngine):
+        def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
+            unpacked = image.copy()
+            pictures.append(weakref.ref(unpacked))
+            raise MemoryError(str(search))
+
+    def refuse() -> None:
+        raise ConnectionError
+
+    class Unreachable(OneJobLedger):
+        def release(self, job_id: str, token: str, **_: object) -> bool:
+            assert (job_id, token) == ("job_x", "w:1")
+            left.append(pictures[0]() is not None)
+            try:
+                refuse()
+            except ConnectionError as error:
+                kept = error  # a cycle with this frame, as the driver makes one when it cannot connect
+            raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, "away") from kept
+
+    gc.disable()
+    try:
+        assert analyst(Unreachable(photo()), TooLarge()).analyze_next() is True
+        assert left == [False]
+        assert pictures[0]() is None
+    finally:
+        gc.enable()

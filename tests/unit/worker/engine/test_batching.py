@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -170,6 +171,25 @@ def test_a_poisoned_call_fails_alone() -> None:
     for answer in (first, third):
         assert isinstance(answer, list)
         np.testing.assert_array_equal(answer[0], good * 2)
+
+
+def test_a_failed_call_keeps_no_rows_until_the_next_garbage_collection() -> None:
+    def fail(blob: Blob) -> list[Blob]:
+        raise RuntimeError(len(blob))
+
+    session = ScriptedSession(fail, shape=(None, 3))
+    batcher = MicroBatcher(session, buckets=BUCKETS)
+    blobs = [rows(count, start=0) for count in (1, 20)]
+    kept = [weakref.ref(blob) for blob in blobs]
+    gc.disable()
+    try:
+        while blobs:
+            with pytest.raises(RuntimeError):
+                batcher.run(blobs.pop())
+        session.seen.clear()
+        assert [ref() for ref in kept] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_batch_size_that_ran_out_of_memory_is_never_tried_again() -> None:
