@@ -19,7 +19,7 @@ export ORT_DISABLE_TELEMETRY := 1
 # not $(abspath ...), which would split a folder name that contains spaces
 export VULTUS_MODELS_DIR := $(if $(filter /%,$(firstword $(MODELS))),$(MODELS),$(CURDIR)/$(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short containers soak fuzz sbom security bench key models calibrate liveness-report effects detection-report lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short containers soak fuzz sbom security bench preflight key models calibrate liveness-report effects detection-report lock snapshot clean dev-setup
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -79,6 +79,9 @@ sbom: dev-setup  ## write a CycloneDX bill of materials for each image to .data/
 
 bench: dev-setup  ## measure speed and memory: about 14 minutes, report in bench/results
 	@$(VENV)/python -m bench.run
+
+preflight:  ## say what keeps `docker compose up` from starting the stack on this machine
+	@$(PYTHON) -m tools.containers.preflight
 
 key:  ## create an API key in the running compose stack and show it once (TENANT=acme SCOPES=jobs:read,jobs:write)
 	@docker compose exec gateway python -m api.auth.keys_cli create --tenant $(or $(TENANT),default) --scopes "$(or $(SCOPES),$(USUAL))"

@@ -11,6 +11,14 @@ from typing import Final
 DOCKER: Final = next((path for path in ("/usr/bin/docker", shutil.which("docker")) if path and Path(path).exists()), "")
 """The packaged client first: a wrapper elsewhere on the path may have no BuildKit."""
 
+REMEDIES: Final = {
+    "no space left on device": "free space, for example with `docker builder prune`, and try again",
+    "requires BuildKit": "unset DOCKER_BUILDKIT, and install docker-buildx",
+    "buildx": "install docker-buildx",
+    "connect to the Docker daemon": "start it, or set DOCKER_HOST",
+}
+"""Words in what the client printed, and what to do about it."""
+
 
 class ContainersError(Exception):
     """A container command failed; the message says what to do."""
@@ -28,10 +36,19 @@ def docker(*arguments: str, environment: Mapping[str, str]) -> str:
     """
     run = subprocess.run([DOCKER, *arguments], env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
-        tail = run.stderr.strip().splitlines()[-5:]
-        msg = f"docker {arguments[0]} failed: {' / '.join(tail)}"
+        msg = f"docker {arguments[0]} failed: {_reason(run.stderr)}"
         raise ContainersError(msg)
     return run.stdout.strip()
+
+
+def _reason(output: str) -> str:
+    """Return the line of a known failure and what to do about it, or the last lines of an unknown one."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for words, remedy in REMEDIES.items():
+        for line in lines:
+            if words in line:
+                return f"{line.removesuffix('.')}; {remedy}"
+    return " / ".join(lines[-5:])
 
 
 def client_environment() -> dict[str, str]:
