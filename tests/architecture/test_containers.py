@@ -289,6 +289,11 @@ def test_flower_does_not_start_without_a_password() -> None:
     assert started("user:long-enough").returncode == 127, "it gets as far as starting it"
 
 
+def test_flower_is_tested_in_the_version_of_its_image() -> None:
+    version = services(GPU)["flower"]["image"].rpartition(":")[2]
+    assert f"flower=={version} " in (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8")
+
+
 def test_nobody_can_log_in_to_grafana_and_change_dashboards() -> None:
     told = environment(services(GPU)["grafana"])
     assert (told["GF_AUTH_DISABLE_LOGIN_FORM"], told["GF_AUTH_BASIC_ENABLED"]) == ("true", "false")
