@@ -19,7 +19,7 @@ export ORT_DISABLE_TELEMETRY := 1
 # not $(abspath ...), which would split a folder name that contains spaces
 export VULTUS_MODELS_DIR := $(if $(filter /%,$(firstword $(MODELS))),$(MODELS),$(CURDIR)/$(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short containers soak fuzz sbom security bench preflight key models calibrate liveness-report effects detection-report lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short containers watching soak fuzz sbom security bench preflight key models calibrate liveness-report effects detection-report lock snapshot clean dev-setup
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -67,6 +67,9 @@ fuzz: dev-setup  ## fuzz the parsers of images, forms and headers (SECONDS=60 pe
 
 containers: dev-setup  ## build the images, run the compose stack in containers and inject faults (FAULTS=15 GPU=1)
 	@CONTAINERS=$(if $(OPTIONAL),optional,required) CONTAINERS_FAULTS=$(or $(FAULTS),15) $(if $(GPU),CONTAINERS_GPU=1) $(VENV)/python -m tools.containers $(VENV)/python -m pytest -q -s tests/containers
+
+watching: dev-setup  ## fire every alert with a real fault behind Debian's Prometheus and Alertmanager: about four minutes
+	@WATCHING_LIVE=1 $(VENV)/python -m pytest -q tests/watching
 
 soak: dev-setup  ## run real models at 80 % of capacity for 30 minutes and detect leaks (MINUTES=5)
 	@$(VENV)/python -m tests.soak.run --minutes $(or $(MINUTES),30)

@@ -1,4 +1,4 @@
-"""A real worker that breaks at marked pictures: it kills its process before or after the result, or hangs."""
+"""A real worker that breaks at marked images: it kills its process before or after the result, hangs, or raises."""
 
 import os
 import signal
@@ -8,16 +8,23 @@ from collections.abc import Callable
 from typing import Final
 
 from shared.ledger.jobs.store import Ledger, Outcome
-from tests.integration.poisons import DIES_AFTER, HANGS, KILLS, SLOW
+from tests.integration.poisons import CRASHES, DIES_AFTER, HANGS, KILLS, SLOW
 from worker import runtime
 from worker.engine.base import AS_THE_PACK_SAYS, Detection, Engine, Image, Search
 from worker.engine.fake import FakeEngine
 from worker.settings import WorkerSettings
 
 _last = threading.local()
+
+
+def crash() -> None:
+    raise ZeroDivisionError
+
+
 DEEDS: Final[dict[tuple[int, ...], Callable[[], object]]] = {
     KILLS: lambda: os.kill(os.getpid(), signal.SIGKILL),
     HANGS: lambda: time.sleep(3600),
+    CRASHES: crash,
     SLOW: lambda: time.sleep(1),
     DIES_AFTER: lambda: setattr(_last, "word", True),
 }

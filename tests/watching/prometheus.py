@@ -1,7 +1,7 @@
-"""Prometheus over a local stack, with the deployed configuration and a scrape every second."""
+"""Prometheus over a local stack, with the deployed configuration and a scrape every two seconds."""
 
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ from tests.watching.deployed import DEPLOY, RULES
 from tools.ports import LOOPBACK, free_port
 from tools.service import Service
 
-EVERY: Final = "1s"
+EVERY: Final = "2s"
+"""Also the time limit of a scrape. On a busy machine a shorter one fails, and every alert then seems to be resolved."""
 START: Final = 60.0
 """Seconds. It starts in about one, on a machine that has nothing else to do."""
 
@@ -41,13 +42,6 @@ class Prometheus:
         """The names of the alerts that fire now."""
         return {alert["labels"]["alertname"] for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"}
 
-    def ready(self) -> bool:
-        """True once it serves queries."""
-        try:
-            return requests.get(f"http://{LOOPBACK}:{self.port}/-/ready", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
     def _get(self, path: str, **parameters: str) -> Any:
         address = f"http://{LOOPBACK}:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         answer = requests.get(address, timeout=20).json()
@@ -66,16 +60,19 @@ def targets(running: Watched) -> dict[str, list[str]]:
 
 
 @contextmanager
-def scraping(folder: Path, running: Watched) -> Iterator[Prometheus]:
-    """Prometheus with the deployed configuration, except for intervals and targets."""
+def scraping(
+    folder: Path, running: Watched, *, rules: Path = RULES, alertmanagers: Sequence[str] = ()
+) -> Iterator[Prometheus]:
+    """Prometheus with the deployed configuration, except for intervals, targets and the addresses of Alertmanagers."""
     configuration = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
     configuration["global"] = {"scrape_interval": EVERY, "evaluation_interval": EVERY}
-    configuration["rule_files"] = [str(RULES)]
+    configuration["rule_files"] = [str(rules)]
     addresses = targets(running)
     for job in configuration["scrape_configs"]:
         del job["dns_sd_configs"]
         job["static_configs"] = [{"targets": addresses.pop(job["job_name"])}]
     assert not addresses
+    configuration["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [*alertmanagers]}]}]}
     folder.mkdir(parents=True)
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
@@ -87,15 +84,24 @@ def scraping(folder: Path, running: Watched) -> Iterator[Prometheus]:
         f"--web.listen-address={LOOPBACK}:{server.port}",
         "--log.level=warn",
     ]
-    with _running("prometheus", command):
-        soon(server.ready, within=START)
+    with process("prometheus", command):
+        soon(lambda: answers(server.port), within=START)
         expected = sum(len(job["static_configs"][0]["targets"]) for job in configuration["scrape_configs"])
         soon(lambda: server.targets_up() == expected, within=START)
         yield server
 
 
+def answers(port: int) -> bool:
+    """Whether the Prometheus or Alertmanager on this port is ready."""
+    try:
+        return requests.get(f"http://{LOOPBACK}:{port}/-/ready", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
 @contextmanager
-def _running(name: str, command: list[str]) -> Iterator[None]:
+def process(name: str, command: list[str]) -> Iterator[None]:
+    """Run a program until the context ends."""
     service = Service(name, command, {}, lambda *_: None)
     service.start()
     try:

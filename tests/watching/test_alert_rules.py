@@ -9,6 +9,7 @@ import yaml  # type: ignore[import-untyped]
 
 from tests.watching.binaries import binary
 from tests.watching.deployed import DEPLOY, RULES, alerts
+from tests.watching.faults import FAULTS
 
 CASES: Final = Path(__file__).with_name("alert_cases.yml")
 
@@ -28,6 +29,11 @@ def checks(alert: str) -> list[list[Any]]:
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in alerts()])
 def test_every_alert_has_a_case_that_waits_fires_and_resolves(alert: str) -> None:
     assert [len(expected) for expected in checks(alert)] == [0, 1, 0]
+
+
+def test_every_alert_has_a_fault_that_fires_it() -> None:
+    fired = sorted(alert for fault in FAULTS.values() for alert in fault.alerts)
+    assert fired == sorted(rule["alert"] for rule in alerts())
 
 
 def test_prometheus_accepts_the_rules() -> None:

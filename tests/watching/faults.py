@@ -1,0 +1,149 @@
+"""Faults of a live stack, each with the alerts that it fires. Each ends, and is mended, with its context."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from tests.integration.partner import OK, Partner, says
+from tests.integration.poisons import CRASHES, HANGS, KILLS, SLOW
+from tests.integration.watched_stack import photo, soon
+from tests.watching.live import THREADS, WITHIN, Live
+from tools.service import Service
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to a stack, and the alerts that it fires."""
+
+    alerts: tuple[str, ...]
+    cause: Callable[[Live], AbstractContextManager[None]]
+
+
+FAULTS: Final[dict[str, Fault]] = {}
+
+
+def fires(*alerts: str) -> Callable[[Callable[[Live], Iterator[None]]], None]:
+    """Register a fault under the name of its function."""
+
+    def register(body: Callable[[Live], Iterator[None]]) -> None:
+        FAULTS[body.__name__] = Fault(alerts, contextmanager(body))
+
+    return register
+
+
+@contextmanager
+def killed(service: Service) -> Iterator[None]:
+    """Kill a process, and start it again at the end."""
+    service.signal(signal.SIGKILL)
+    service.wait(5)
+    try:
+        yield
+    finally:
+        service.start()
+
+
+@contextmanager
+def ledger_setting(live: Live, name: str, value: str) -> Iterator[None]:
+    """Change a setting of the ledger, and restore it at the end."""
+    with live.stack.ledger.client() as ledger:
+        before = ledger.config_get(name)[name]
+        ledger.config_set(name, value)
+        try:
+            yield
+        finally:
+            ledger.config_set(name, before)
+
+
+@fires("VultusTwoContracts")
+def worker_with_another_pack(live: Live) -> Iterator[None]:
+    service = live.second_worker
+    service.command = [part.replace("tests.integration.poisoned_worker", "worker.app") for part in service.command]
+    service.environment = {**service.environment, "VULTUS_ENGINE": "vultus", "VULTUS_PACK": "compact"}
+    service.start()
+    try:
+        yield
+    finally:
+        service.stop()
+
+
+@fires("VultusNoWorker", "VultusWorkersDie", "VultusQueueOld")
+def dead_worker(live: Live) -> Iterator[None]:
+    jobs = [live.submit(photo(HANGS)).json() for _ in range(THREADS)]
+    soon(lambda: live.running.value("worker-1", "vultus_worker_busy_threads") == THREADS, within=WITHIN)
+    with killed(live.stack.workers[0]):
+        yield
+        for job in jobs:
+            live.post(job["urls"]["cancel"])
+
+
+@fires("VultusNobodyDelivers")
+def dead_courier(live: Live) -> Iterator[None]:
+    with killed(live.stack.courier):
+        for _ in range(101):
+            live.submit(webhook=live.running.partner)
+        yield
+
+
+@fires("VultusLedgerCannotWrite")
+def ledger_without_a_file(live: Live) -> Iterator[None]:
+    with ledger_setting(live, "appendonly", "no"):
+        yield
+
+
+@fires("VultusLedgerNearlyFull", "VultusRefusing")
+def full_ledger(live: Live) -> Iterator[None]:
+    with live.stack.ledger.client() as ledger:
+        limit = int(ledger.info("memory")["used_memory"] / 0.8)
+    with ledger_setting(live, "maxmemory", str(limit)):
+        soon(lambda: live.submit().status_code == 503, within=WITHIN)
+        yield
+
+
+@fires("VultusJobsWaitLong")
+def slow_jobs(live: Live) -> Iterator[None]:
+    jobs = [live.submit(photo(SLOW)).json()["id"] for _ in range(3 * THREADS)]
+    for job in jobs:
+        live.wait_ended(job)
+    yield
+
+
+@fires("VultusServerErrors", "VultusJobsFail")
+def crashing_job(live: Live) -> Iterator[None]:
+    response = live.post("/detect", files={"file": ("photo.png", photo(CRASHES), "image/png")})
+    assert response.status_code == 500
+    yield
+
+
+@fires("VultusJobsLost")
+def fatal_job(live: Live) -> Iterator[None]:
+    live.wait_ended(live.submit(photo(KILLS)).json()["id"])
+    yield
+
+
+@fires("VultusEndpointDisabled")
+def endpoint_that_is_gone(live: Live) -> Iterator[None]:
+    with closing(Partner(says("410 Gone"))) as partner:
+        assert live.post("/v1/webhook-endpoints", json={"url": partner.url()}).status_code == 201
+        live.submit()
+        yield
+
+
+@fires("VultusPartnersFail", "VultusCallbacksLate")
+def failing_receiver(live: Live) -> Iterator[None]:
+    with closing(Partner(*[says("500 Internal Server Error")] * 4, OK)) as partner:
+        live.submit(webhook=partner)
+        yield
+
+
+@fires("VultusLedgerDown")
+def dead_ledger(live: Live) -> Iterator[None]:
+    with killed(live.stack.stores[0]):
+        yield
+
+
+@fires("VultusGatewayDown")
+def dead_gateway(live: Live) -> Iterator[None]:
+    with killed(live.stack.gateway):
+        yield

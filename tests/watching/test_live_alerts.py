@@ -1,0 +1,33 @@
+"""Real faults of a real stack fire every alert; a receiver behind Alertmanager hears of each, and of its end."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.watching.binaries import binary
+from tests.watching.faults import FAULTS, Fault
+from tests.watching.live import Live, live
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif("WATCHING_LIVE" not in os.environ, reason="takes minutes: `make watching` runs it"),
+]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    binary("prometheus")
+    binary("prometheus-alertmanager", "alertmanager")
+    with live(tmp_path_factory.mktemp("live")) as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_fault_fires_its_alerts_until_it_is_mended(stack: Live, fault: Fault) -> None:
+    stack.wait_ready()
+    before = len(stack.receiver.notifications)
+    with fault.cause(stack):
+        stack.wait_fired(fault.alerts, since=before)
+    stack.wait_ready()
+    stack.wait_resolved(fault.alerts)
