@@ -83,9 +83,9 @@ def reading(data: bytes, operation: Operation, **params: Any) -> Liveness:
 
 
 def test_liveness_does_not_depend_on_how_a_photo_was_decoded() -> None:
-    portrait = [(name, image) for name, image, _ in portraits()][::6]
-    close = list(crops(grown=1.0))[::6]
-    assert len(portrait) + len(close) >= 8
+    portrait = [(name, image) for name, image, _ in portraits()][::9]
+    close = list(crops(grown=1.0))[4::9]
+    assert len(portrait) + len(close) >= 5
     different = []
     for name, image in portrait + close:
         data = photograph(image)

@@ -12,7 +12,7 @@ from tests.corpus.images import corpus, crafted
 from tests.security.isolated import MAX_PIXELS
 from tools.setup import ROOT
 
-CHANGES: Final = 600
+CHANGES: Final = 300
 SEED: Final = 1
 MOST_BYTES: Final = 18 * MAX_PIXELS
 """Memory for one file: 16 bits and alpha are 8 bytes a pixel, and twice that during the conversion to 3."""

@@ -6,17 +6,18 @@ from tests.integration.breaking import picture
 from tests.soak.soak import Plan, soak
 
 SHORT: Final = Plan(
-    seconds=50,
-    settle=20,
-    measure=4,
+    seconds=40,
+    settle=15,
+    measure=3,
     ttl=8,
     engine={"VULTUS_ENGINE": "fake"},
     operation="detect",
     image=picture(),
-    share=0.5,
-    patience=4.0,
+    share=0.25,
+    latencies=False,
 )
-"""The fake engine: the service around the models is under test. Half of the capacity, because other processes run too.
+"""The fake engine, because the service around the models is under test. A quarter of the capacity, and no judgment of
+latencies: other tests use the same cores.
 """
 
 
@@ -24,4 +25,4 @@ def test_nothing_grows_under_a_steady_load() -> None:
     result = soak(SHORT)
     print("\n".join([*result.lines(), *result.findings]))  # noqa: T201 - shown if the test fails
     assert result.findings == []
-    assert result.sent > 2 * SHORT.seconds, "too few jobs to see anything grow"
+    assert result.sent > SHORT.seconds, "too few jobs to see anything grow"

@@ -19,10 +19,6 @@ class Limit:
     share: float
     beside: float
 
-    def times(self, factor: float) -> "Limit":
-        """The limit multiplied by a factor."""
-        return Limit(self.share * factor, self.beside * factor)
-
     def of(self, middle: float) -> float:
         """The growth that is allowed over the whole run."""
         return self.share * middle + self.beside
