@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from api.http.server import GRACE
 from api.settings.api import ApiSettings
 from api.settings.edge import EdgeSettings
 from shared.settings import load
-from tests.architecture.containers import GPU, ROOT, composition, environment, services
+from tests.architecture.containers import GPU, ROOT, composition, environment, seconds, services
 
 TLS = (*GPU, "deploy/compose.tls.yml")
 SECRETS = (*GPU, "deploy/compose.secrets.yml")
@@ -88,10 +89,21 @@ def test_the_proxy_has_no_outside_admin_and_does_not_buffer_events() -> None:
     assert "flush_interval -1" in CADDYFILE
 
 
+def kept_by_the_proxy() -> int:
+    """Seconds for which the proxy keeps an idle connection to a gateway."""
+    [kept] = re.findall(r"keepalive (\d+)s", CADDYFILE)
+    return int(kept)
+
+
 def test_the_proxy_drops_idle_connections_before_the_gateway_does() -> None:
-    kept = re.search(r"keepalive (\d+)s", CADDYFILE)
-    assert kept
-    assert int(kept[1]) < ApiSettings().keep_alive.total_seconds()
+    assert kept_by_the_proxy() < ApiSettings().keep_alive.total_seconds()
+
+
+def test_the_proxy_has_dropped_its_idle_connections_to_a_gateway_before_that_stops() -> None:
+    gateway = services(TLS)["gateway"]
+    delay = float(environment(gateway)["VULTUS_DRAIN_DELAY"])
+    assert kept_by_the_proxy() + 1 < delay
+    assert seconds(gateway["stop_grace_period"]) >= delay + GRACE.total_seconds() + 5
 
 
 def test_secrets_come_from_files_that_only_their_readers_receive() -> None:

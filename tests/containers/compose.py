@@ -58,7 +58,6 @@ class ComposeStack:
             "VULTUS_LEASE": "3",
             "VULTUS_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
             "VULTUS_RETRY_WINDOW": "5",
-            "VULTUS_DRAIN_DELAY": "2",
             "VULTUS_WEBHOOK_SECRETS": self.secret,
             "VULTUS_WEBHOOK_ALLOW_HTTP": "true",
             "VULTUS_WEBHOOK_ALLOW_PRIVATE": PRIVATE,
