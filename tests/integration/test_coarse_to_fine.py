@@ -1,5 +1,6 @@
 """Coarse-to-fine detection with real models: the same decisions as the full pass on every labelled picture."""
 
+import json
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from shared.operations import DetectionMode, OneFaceParams
 from tests.integration.test_engine_expectations import engine, file_of, good, rows, wrong
 from tests.photos import SIX_FACES, labelled
-from worker.engine.base import Detection, Image
+from worker.engine.base import Detection, Image, Search
 from worker.images import Picture, decode
 from worker.operations import Work, choosing
+from worker.operations.coarse_to_fine import PLAN
 
 pytestmark = pytest.mark.integration
 
@@ -143,3 +145,14 @@ def _beside(image: Image, patch: Image) -> Image:
 
 def _whole(pixels: Image) -> Picture:
     return Picture(pixels, pixels.shape[1], pixels.shape[0])
+
+
+def test_a_coarse_pass_alone_cannot_count_the_faces_of_a_classic_call() -> None:
+    answers = json.loads(labelled("classic.json").read_text(encoding="utf-8"))
+    overlooked = []
+    for name in (name for name, calls in answers.items() if calls["/detect"]["status"] == 200):
+        image = decoded(labelled(name)).pixels
+        coarse = engine().detect(image, Search(threshold=PLAN.response, sizes=(PLAN.coarse,), retry=False))
+        if coarse and all(candidate.score >= PLAN.sure for candidate in coarse):
+            overlooked += [name] if len(engine().detect(image)) != len(coarse) else []
+    assert overlooked, "where the coarse pass is sure, it counts right: classic calls may use it"
