@@ -15,6 +15,8 @@ from tools.ports import LOOPBACK, free_port
 
 SLOTS = 16384
 NODES = 3
+FLUSH = 60
+"""Seconds that a node may take to write that it is empty to a disk that others use."""
 
 
 class Node(Server):
@@ -102,7 +104,7 @@ class Cluster:
     def clean(self) -> None:
         """Reset it to a new cluster."""
         for node in self.nodes:
-            with node.store.client() as client:
+            with redis.Redis.from_url(node.store.url, socket_timeout=FLUSH) as client:
                 client.config_set("maxmemory", "0")
                 client.flushall()
 
