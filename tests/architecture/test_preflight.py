@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.containers import ROOT
-from tools.ports import LOOPBACK, free_port
+from tools.ports import LOOPBACK, free_port, free_ports
 
 CLIENT = """\
 #!/bin/sh
@@ -92,8 +92,16 @@ def test_a_missing_folder_of_models(machine: Machine) -> None:
     assert machine.preflight() == [f"the folder of models {machine.models} is missing; run `make setup`"]
 
 
-def test_models_that_the_worker_may_not_read(machine: Machine) -> None:
-    (machine.models / "compact").mkdir(mode=0o700)
+@pytest.mark.parametrize("kind", ["folder", "file", "link to nothing"])
+def test_models_that_the_worker_may_not_read(machine: Machine, kind: str) -> None:
+    path = machine.models / "compact"
+    match kind:
+        case "folder":
+            path.mkdir(mode=0o700)
+        case "file":
+            path.touch(mode=0o600)
+        case _:
+            path.symlink_to("nowhere")
     line = f"user 10001:10001 cannot read {machine.models}; run `chmod -R a+rX {machine.models}`"
     assert machine.preflight() == [line]
 
@@ -104,6 +112,12 @@ def test_a_port_in_use(machine: Machine) -> None:
         (line,) = machine.preflight(PORT=port)
     assert line.startswith(f"port {port} is in use")
     assert "set PORT" in line
+
+
+def test_a_range_with_a_free_port(machine: Machine) -> None:
+    first = free_ports(2)[0]
+    with socket.create_server((LOOPBACK, first)):
+        assert machine.preflight(PORT=f"{first}-{first + 1}") == ["ready for `docker compose up`"]
 
 
 def test_a_missing_file_of_secrets(machine: Machine, tmp_path: Path) -> None:

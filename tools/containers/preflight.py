@@ -111,7 +111,10 @@ def _secrets(service: dict[str, Any], secrets: dict[str, Any]) -> Iterator[str]:
 
 def _readable(path: Path, service: dict[str, Any]) -> bool:
     """Return whether the user of a container may read a file, or list and enter a folder."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:  # a link to nothing
+        return False
     user, group = map(int, service["user"].split(":"))
     shift = 6 if status.st_uid == user else 3 if status.st_gid == group else 0
     needed = 0o5 if path.is_dir() else 0o4
@@ -120,14 +123,20 @@ def _readable(path: Path, service: dict[str, Any]) -> bool:
 
 def _ports(service: dict[str, Any]) -> Iterator[str]:
     for port in service.get("ports", []):
-        number = int(port["published"])
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((port.get("host_ip", ""), number))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    yield f"port {number} is in use; stop what listens there (this stack?), or set {PORTS}"
+        first, _, last = port["published"].partition("-")
+        numbers = range(int(first), int(last or first) + 1)
+        if all(_in_use(port.get("host_ip", ""), number) for number in numbers):
+            yield f"port {port['published']} is in use; stop what listens there (this stack?), or set {PORTS}"
+
+
+def _in_use(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 if __name__ == "__main__":
