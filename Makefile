@@ -68,7 +68,7 @@ fuzz: dev-setup  ## fuzz the parsers of images, forms and headers (SECONDS=60 pe
 containers: dev-setup  ## build the images, run the compose stack in containers and inject faults (FAULTS=15 GPU=1)
 	@CONTAINERS=$(if $(OPTIONAL),optional,required) CONTAINERS_FAULTS=$(or $(FAULTS),15) $(if $(GPU),CONTAINERS_GPU=1) $(VENV)/python -m tools.containers $(VENV)/python -m pytest -q -s tests/containers
 
-watching: dev-setup  ## fire every alert with a real fault behind Debian's Prometheus and Alertmanager: about four minutes
+watching: dev-setup  ## fire every alert with a real fault behind Debian's Prometheus and Alertmanager: several minutes
 	@WATCHING_LIVE=1 $(VENV)/python -m pytest -q tests/watching
 
 soak: dev-setup  ## run real models at 80 % of capacity for 30 minutes and detect leaks (MINUTES=5)

@@ -114,7 +114,12 @@ def soon(promise: Callable[[], Any], *, within: float = 20) -> Any:
 
 @contextmanager
 def watched(
-    data: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None, worker: str = "worker.app"
+    data: Path,
+    *,
+    workers: int = 1,
+    settings: Mapping[str, str] | None = None,
+    worker: str = "worker.app",
+    within: float = 60,
 ) -> Iterator[Watched]:
     """The whole service, observed from outside."""
     first = free_ports(workers + 2)[0]
@@ -140,7 +145,7 @@ def watched(
         service.command = [part.replace("worker.app", worker) for part in service.command]
     try:
         with stack:
-            stack.wait_ready(60)
+            stack.wait_ready(within)
             running = Watched(stack, partner, first, output)
             yield running
             running.client.close()

@@ -32,9 +32,9 @@ class Receiver:
         return {(FIRING, name) for name in names} <= set(self.notifications[since:])
 
     def resolved(self, names: Iterable[str]) -> bool:
-        """Whether the last notification about each alert says that it is resolved."""
+        """Whether the last notification about each alert, if there was one, says that it is resolved."""
         last = {name: status for status, name in self.notifications}
-        return all(last[name] == RESOLVED for name in names)
+        return all(last.get(name, RESOLVED) == RESOLVED for name in names)
 
     @contextmanager
     def listening(self) -> Iterator[str]:

@@ -22,6 +22,7 @@ class Fault:
 
 
 FAULTS: Final[dict[str, Fault]] = {}
+"""In order. Those that need a share of all jobs or callbacks come before those that cause many good ones."""
 
 
 def fires(*alerts: str) -> Callable[[Callable[[Live], Iterator[None]]], None]:
@@ -37,7 +38,7 @@ def fires(*alerts: str) -> Callable[[Callable[[Live], Iterator[None]]], None]:
 def killed(service: Service) -> Iterator[None]:
     """Kill a process, and start it again at the end."""
     service.signal(signal.SIGKILL)
-    service.wait(5)
+    service.wait(WITHIN)
     try:
         yield
     finally:
@@ -68,39 +69,6 @@ def worker_with_another_pack(live: Live) -> Iterator[None]:
         service.stop()
 
 
-@fires("VultusNoWorker", "VultusWorkersDie", "VultusQueueOld")
-def dead_worker(live: Live) -> Iterator[None]:
-    jobs = [live.submit(photo(HANGS)).json() for _ in range(THREADS)]
-    soon(lambda: live.running.value("worker-1", "vultus_worker_busy_threads") == THREADS, within=WITHIN)
-    with killed(live.stack.workers[0]):
-        yield
-        for job in jobs:
-            live.post(job["urls"]["cancel"])
-
-
-@fires("VultusNobodyDelivers")
-def dead_courier(live: Live) -> Iterator[None]:
-    with killed(live.stack.courier):
-        for _ in range(101):
-            live.submit(webhook=live.running.partner)
-        yield
-
-
-@fires("VultusLedgerCannotWrite")
-def ledger_without_a_file(live: Live) -> Iterator[None]:
-    with ledger_setting(live, "appendonly", "no"):
-        yield
-
-
-@fires("VultusLedgerNearlyFull", "VultusRefusing")
-def full_ledger(live: Live) -> Iterator[None]:
-    with live.stack.ledger.client() as ledger:
-        limit = int(ledger.info("memory")["used_memory"] / 0.8)
-    with ledger_setting(live, "maxmemory", str(limit)):
-        soon(lambda: live.submit().status_code == 503, within=WITHIN)
-        yield
-
-
 @fires("VultusJobsWaitLong")
 def slow_jobs(live: Live) -> Iterator[None]:
     jobs = [live.submit(photo(SLOW)).json()["id"] for _ in range(3 * THREADS)]
@@ -122,6 +90,13 @@ def fatal_job(live: Live) -> Iterator[None]:
     yield
 
 
+@fires("VultusPartnersFail", "VultusCallbacksLate")
+def failing_receiver(live: Live) -> Iterator[None]:
+    with closing(Partner(*[says("500 Internal Server Error")] * 4, OK)) as partner:
+        live.submit(webhook=partner)
+        yield
+
+
 @fires("VultusEndpointDisabled")
 def endpoint_that_is_gone(live: Live) -> Iterator[None]:
     with closing(Partner(says("410 Gone"))) as partner:
@@ -130,10 +105,38 @@ def endpoint_that_is_gone(live: Live) -> Iterator[None]:
         yield
 
 
-@fires("VultusPartnersFail", "VultusCallbacksLate")
-def failing_receiver(live: Live) -> Iterator[None]:
-    with closing(Partner(*[says("500 Internal Server Error")] * 4, OK)) as partner:
-        live.submit(webhook=partner)
+@fires("VultusLedgerNearlyFull", "VultusRefusing")
+def full_ledger(live: Live) -> Iterator[None]:
+    with live.stack.ledger.client() as ledger:
+        limit = int(ledger.info("memory")["used_memory"] / 0.8)
+    with ledger_setting(live, "maxmemory", str(limit)):
+        soon(lambda: live.submit().status_code == 503, within=WITHIN)
+        for _ in range(20):
+            live.submit()
+        yield
+
+
+@fires("VultusLedgerCannotWrite")
+def ledger_without_a_file(live: Live) -> Iterator[None]:
+    with ledger_setting(live, "appendonly", "no"):
+        yield
+
+
+@fires("VultusNoWorker", "VultusWorkersDie", "VultusQueueOld")
+def dead_worker(live: Live) -> Iterator[None]:
+    jobs = [live.submit(photo(HANGS)).json() for _ in range(THREADS)]
+    soon(lambda: live.running.value("worker-1", "vultus_worker_busy_threads") == THREADS, within=WITHIN)
+    with killed(live.stack.workers[0]):
+        yield
+        for job in jobs:
+            live.post(job["urls"]["cancel"])
+
+
+@fires("VultusNobodyDelivers")
+def dead_courier(live: Live) -> Iterator[None]:
+    with killed(live.stack.courier):
+        for _ in range(101):
+            live.submit(webhook=live.running.partner)
         yield
 
 

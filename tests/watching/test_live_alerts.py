@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.watching.binaries import binary
+from tests.watching.deployed import alerts
 from tests.watching.faults import FAULTS, Fault
 from tests.watching.live import Live, live
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif("WATCHING_LIVE" not in os.environ, reason="takes minutes: `make watching` runs it"),
 ]
 
@@ -24,10 +26,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_fault_fires_its_alerts_until_it_is_mended(stack: Live, fault: Fault) -> None:
+def test_a_fault_fires_its_alerts(stack: Live, fault: Fault) -> None:
     stack.wait_ready()
+    stack.wait_resolved(fault.alerts)
     before = len(stack.receiver.notifications)
     with fault.cause(stack):
         stack.wait_fired(fault.alerts, since=before)
+
+
+def test_every_alert_is_resolved_when_its_fault_is_over(stack: Live) -> None:
     stack.wait_ready()
-    stack.wait_resolved(fault.alerts)
+    stack.wait_resolved([rule["alert"] for rule in alerts()])
