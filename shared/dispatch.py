@@ -1,12 +1,16 @@
 """The doorbell: an empty Celery message that wakes a worker. The ledger decides which job the worker gets."""
 
+import base64
+import json
 import threading
+import uuid
 from datetime import timedelta
 from typing import Any, Final
 
 import structlog
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
+from kombu.serialization import dumps
 from kombu.transport.redis import Channel
 from pydantic import SecretStr
 
@@ -16,6 +20,9 @@ ENOUGH: Final = 64
 """Maximum number of pending rings. Enough for any pool, because a woken worker runs until the queue is empty."""
 GATHER: Final = timedelta(milliseconds=20)
 """How long rings gather once `ENOUGH` are pending, before these are counted again: a count costs as much as a ring."""
+
+_ID: Final = "{id}"
+"""Stands for the id of a doorbell until it is sent."""
 
 # Never restore a doorbell that was taken but not acknowledged: the sweep rings again.
 Channel.do_restore = False
@@ -60,6 +67,32 @@ def celery_app(broker_url: SecretStr, **more: Any) -> Celery:
     return app
 
 
+def _template(app: Celery) -> str:
+    """Return a doorbell as `send_task` would write it, with `_ID` in place of its ids.
+
+    `send_task` takes 0.3 ms for each message, although doorbells differ in nothing but their ids.
+    """
+    task = app.amqp.as_task_v2(_ID, RUN_NEXT, ignore_result=True)
+    content_type, encoding, body = dumps(task.body, serializer="json")
+    properties = {
+        **task.properties,
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": QUEUE},
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": _ID,
+    }
+    return json.dumps(
+        {
+            "body": base64.b64encode(body.encode()).decode(),
+            "content-encoding": encoding,
+            "content-type": content_type,
+            "headers": task.headers,
+            "properties": properties,
+        }
+    )
+
+
 class Doorbell:
     """Rings for workers from a dedicated thread, so that a slow broker never blocks the caller.
 
@@ -73,6 +106,7 @@ class Doorbell:
 
     def __init__(self, app: Celery, *, gather: timedelta = GATHER) -> None:
         self._app = app
+        self._template = _template(app)
         self._gather = gather.total_seconds()
         # kombu wraps the driver's connection errors in most places but not in all; its own list names both.
         self._away: tuple[type[BaseException], ...] = (OperationalError, *app.connection_for_write().connection_errors)
@@ -129,7 +163,7 @@ class Doorbell:
                 if self._closed:
                     return
                 waiting = self._unsent
-            sent = self._send()
+            sent = self._send(waiting)
             with self._changed:
                 # Drop the rings if the broker is away: the sweep knows better how many are needed later.
                 self._unsent = 0 if sent is None else max(0, self._unsent - (sent or waiting))
@@ -139,19 +173,21 @@ class Doorbell:
                 away = sent is None
                 (log.warning if away else log.info)("broker.away" if away else "broker.back")
 
-    def _send(self) -> int | None:
-        """Send one ring. Return how many were sent: 0 if enough are pending, None if the broker is away."""
+    def _send(self, waiting: int) -> int | None:
+        """Send waiting rings. Return how many were sent: 0 if enough are pending, None if the broker is away."""
         try:
             if not self._allowed:
                 # One count of the unanswered rings is good for as many rings as were missing.
                 self._allowed = max(0, ENOUGH - self._unanswered())
-            if not self._allowed:
-                return 0
-            self._app.send_task(RUN_NEXT, retry=False, ignore_result=True)
-            self._allowed -= 1
+            count = min(waiting, self._allowed)
+            if count:
+                messages = [self._template.replace(_ID, str(uuid.uuid4())) for _ in range(count)]
+                with self._app.connection_or_acquire() as connection:
+                    connection.default_channel.client.lpush(QUEUE, *messages)
+                self._allowed -= count
         except self._away:
             return None
-        return 1
+        return count
 
     def _unanswered(self) -> int:
         try:

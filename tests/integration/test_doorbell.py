@@ -1,13 +1,15 @@
 """Doorbells and the sweep against real servers: a lost ring costs a moment, never a job."""
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from shared.dispatch import ENOUGH, QUEUE, Doorbell, celery_app
+from shared.dispatch import ENOUGH, QUEUE, RUN_NEXT, Doorbell, celery_app
 from shared.ledger.jobs.store import Ledger
 from shared.ledger.sweeper import Sweeper, sweep
 from tests.integration.servers import Server
@@ -48,6 +50,30 @@ def test_a_doorbell_contains_nothing_about_any_job(doorbell: Doorbell, broker_se
         message = client.lrange(QUEUE, 0, -1)[0]
     assert b"job_" not in message
     assert len(message) < 1500
+
+
+def test_a_doorbell_is_the_message_that_celery_would_send(doorbell: Doorbell, broker_server: Server) -> None:
+    doorbell.ring(times=2)
+    eventually(lambda: messages(broker_server) == 2)
+    with celery_app(broker_server.url) as app, broker_server.store.client() as client:
+        app.send_task(RUN_NEXT, retry=False, ignore_result=True)
+        celerys, *own = map(json.loads, client.lrange(QUEUE, 0, -1))
+    assert without_ids(own[0]) == without_ids(own[1]) == without_ids(celerys)
+    assert ids(own[0]).isdisjoint(ids(own[1]))
+
+
+def ids(message: dict[str, Any]) -> set[str]:
+    headers, properties = message["headers"], message["properties"]
+    return {headers["id"], headers["root_id"], properties["correlation_id"], properties["delivery_tag"]}
+
+
+def without_ids(message: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(message)
+    for each in ids(message):
+        text = text.replace(each, "id")
+    content: dict[str, Any] = json.loads(text)
+    content["properties"].pop("reply_to")  # the sender's result queue: doorbells have no results
+    return content
 
 
 def test_a_dead_broker_blocks_nothing_and_works_again_when_it_is_back(
