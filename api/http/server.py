@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from api.http.allocator import return_large_buffers
 from api.http.connections import guarded
 from api.http.draining import Drain
+from api.http.garbage import collect_rarely
 from api.settings.api import ApiSettings
 from shared.errors import SettingsError
 
@@ -76,6 +77,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         """Start, and log the address."""
         await super().startup(sockets)
+        collect_rarely()
         if self.started:
             address = f"http://{self.config.host}:{self.config.port}"
             log.info("gateway.listening", address=address, version=self._version)
