@@ -51,12 +51,12 @@ class Flower:
         return workers if all({"active_queues", "registered"} <= set(worker) for worker in workers.values()) else {}
 
     def tasks_after(self, job: dict[str, Any]) -> list[dict[str, Any]]:
-        """Submit a job and return the tasks that have ended."""
+        """Submit a job and return the tasks that have ended, of those that Flower has seen arrive."""
         answer = requests.post(f"{self.stack.url}/v1/jobs", **job, timeout=30)
         assert answer.status_code == 200, answer.text
         assert answer.json()["status"] == "failed"
         tasks = self.get("/api/tasks").json().values()
-        return [task for task in tasks if task["state"] not in {"RECEIVED", "STARTED"}]
+        return [task for task in tasks if task["received"] and task["state"] not in {"RECEIVED", "STARTED"}]
 
 
 @pytest.fixture(scope="module")
