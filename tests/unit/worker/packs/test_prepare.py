@@ -140,11 +140,11 @@ def test_an_unusable_folder_is_reported_and_the_originals_are_loaded(folder: Pat
 
 
 def with_other_weights(model: ModelProto) -> ModelProto:
-    """A rewrite with an error of one thousandth in one value."""
+    """A rewrite with an error of one hundredth in one value."""
     made = ModelProto()
     made.CopyFrom(model)
     weights = numpy_helper.to_array(made.graph.initializer[0]).copy()
-    weights.flat[0] += 0.001 * np.abs(weights).max()
+    weights.flat[0] += 0.01 * np.abs(weights).max()
     made.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, made.graph.initializer[0].name))
     return made
 
