@@ -48,7 +48,7 @@ BatchIdDep = Annotated[str, Depends(_batch_id)]
     responses={
         200: {
             "model": BatchBody,
-            "description": "The batch is completed: within the requested wait, or earlier if it is a repeat.",
+            "description": "The batch is completed: within the requested wait or before this response.",
             "headers": {name: JOB_HEADERS[name] for name in ("Location", "Preference-Applied")} | REPLAYED,
         },
         202: {"headers": JOB_HEADERS | REPLAYED},

@@ -50,6 +50,6 @@ def test_a_classic_call_answers(stack: ComposeStack, path: str) -> None:
 def test_a_batch_completes(stack: ComposeStack) -> None:
     items = [{"image": {"base64": base64.b64encode(FACE).decode()}} for _ in range(5)]
     response = stack.call("POST", "/v1/batches", json={"operation": "detect", "items": items})
-    assert response.status_code == 202, response.text
+    assert response.status_code in {200, 202}, response.text  # 200 if the workers were faster than the response
     path = f"/v1/batches/{response.json()['id']}"
     assert wait_for(lambda: bool(stack.call("GET", path).json()["status"] == "completed"), seconds=30)

@@ -238,7 +238,7 @@ def test_a_gateway_and_a_worker_do_everything_over_a_cluster(service: Stack) -> 
         files=[("images", ("a.png", picture())), ("images", ("b.png", picture()))],
         timeout=20,
     )
-    assert batch.status_code == 202, batch.text
+    assert batch.status_code in {200, 202}, batch.text  # 200 if the worker was faster than the response
     where = f"{service.url}/v1/batches/{batch.json()['id']}"
     until(lambda: requests.get(where, timeout=20).json()["status"] == "completed")
 

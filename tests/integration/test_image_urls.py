@@ -221,7 +221,7 @@ def test_a_batch_of_urls_succeeds_and_fails_item_by_item(site: Site, hostile: Ho
         json={"operation": "detect", "items": [{"image": {"url": url}} for url in urls]},
         timeout=30,
     )
-    assert answer.status_code == 202, answer.text
+    assert answer.status_code in {200, 202}, answer.text  # 200 if the worker was faster than the response
     batch = answer.json()
     for _ in range(2):
         claim = site.claim()

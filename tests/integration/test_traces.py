@@ -149,7 +149,7 @@ def test_a_batch_has_one_trace_with_all_its_jobs(seen: Watched, collector: Colle
         headers={"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", "X-Request-ID": request_id},
         timeout=20,
     )
-    assert answer.status_code == 202, answer.text
+    assert answer.status_code in {200, 202}, answer.text  # 200 if the worker was faster than the response
     batch = answer.json()["id"]
     soon(lambda: [span for span in collector.of(trace) if span.name == "deliver"])
     soon(lambda: len([span for span in collector.of(trace) if span.name == "analyze"]) == 2)
