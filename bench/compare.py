@@ -38,13 +38,14 @@ class Tree:
         before = process_stats.processor_seconds(self.processes)
         load = client.closed_loop(self.target, clients=CLIENTS, warm=0, seconds=LOAD)
         after = process_stats.processor_seconds(self.processes)
+        spent = process_stats.cpu_ms_per_job(before, after, answered=load.answered)
         for name in self.processes:
-            self._add(f"{name}, CPU ms per job", 1000 * (after[name] - before[name]) / load.answered)
+            self._add(f"{name}, CPU ms per job", spent[name])
 
     def probe(self) -> None:
         """Send single requests and add the time besides the engine's own."""
         probes = client.one_by_one(self.target, times=PROBES, pause=PAUSE)[1:]
-        self._add("idle, ms besides the engine", median(1000 * s - process_stats.own_ms(job) for s, job in probes))
+        self._add("idle, ms besides the engine", median(process_stats.besides_engine_ms(probes)))
 
     def _add(self, name: str, value: float) -> None:
         self.samples.setdefault(name, []).append(value)

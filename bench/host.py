@@ -38,16 +38,16 @@ def measure(report: Report, *, length: Length) -> None:
                 after = process_stats.processor_seconds(processes)
                 rates.append(load.rate)
                 waits.append(1000 * percentile(load.latencies, 0.5))
-                for process in after:
-                    milliseconds = 1000 * (after[process] - before[process]) / load.answered
+                for process, milliseconds in process_stats.cpu_ms_per_job(
+                    before, after, answered=load.answered
+                ).items():
                     spent.setdefault(process, []).append(milliseconds)
             note(f"{name}, finished", samples=rates, unit="jobs/s")
             note(f"{name}, p50", samples=waits, unit="ms")
             for process, samples in spent.items():
                 note(f"{name}, {process}, per job", samples=samples, unit="CPU ms")
             idle = client.one_by_one(target, times=length.probes // 4 + 5, pause=0.02)[5:]
-            over = [1000 * seconds - process_stats.own_ms(job) for seconds, job in idle]
-            note(f"{name}, idle, of that not the engine's", samples=over, unit="ms")
+            note(f"{name}, idle, of that not the engine's", samples=process_stats.besides_engine_ms(idle), unit="ms")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -66,6 +66,11 @@ def processor_seconds(processes: Mapping[str, Sequence[int]]) -> dict[str, float
     }
 
 
+def cpu_ms_per_job(before: Mapping[str, float], after: Mapping[str, float], *, answered: int) -> dict[str, float]:
+    """Return the CPU milliseconds per answered job of each group between two results of `processor_seconds`."""
+    return {name: 1000 * (after[name] - before[name]) / answered for name in after}
+
+
 def memory_mib(pid: int) -> dict[str, float]:
     """Return the memory of a process in MiB: `Rss` is resident, `Pss` divides shared pages between processes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
@@ -76,6 +81,11 @@ def memory_mib(pid: int) -> dict[str, float]:
 def own_ms(job: Mapping[str, Any]) -> float:
     """Return the milliseconds that the engine spent on a job: all stages except the queue."""
     return sum(stages(job).values())
+
+
+def besides_engine_ms(answers: Iterable[tuple[float, Mapping[str, Any]]]) -> list[float]:
+    """Return, for each pair of the seconds until its result and a job, the milliseconds besides the engine's own."""
+    return [1000 * seconds - own_ms(job) for seconds, job in answers]
 
 
 def stages(job: Mapping[str, Any]) -> dict[str, float]:

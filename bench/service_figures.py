@@ -41,8 +41,8 @@ class Rival:
         while not load.latencies:
             load = self._window(length)
         after = process_stats.processor_seconds(self.parts)
-        for part in after:
-            self.spent.setdefault(part, []).append(1000 * (after[part] - before[part]) / load.answered)
+        for part, milliseconds in process_stats.cpu_ms_per_job(before, after, answered=load.answered).items():
+            self.spent.setdefault(part, []).append(milliseconds)
         _check(load, picture)
         self.rates.append(load.rate)
         self.p99.append(1000 * percentile(load.latencies, 0.99))
@@ -139,7 +139,7 @@ class ServiceFigures:
             for column, picture in self._pictures.items():
                 target = client.job(ours.port, picture, wait=60)
                 answers = client.one_by_one(target, times=self._length.probes // 4 + 5, pause=0.02)[5:]
-                over = [1000 * seconds - process_stats.own_ms(job) for seconds, job in answers]
+                over = process_stats.besides_engine_ms(answers)
                 note = partial(self._report.note, column=column, unit="ms")
                 note("idle, submit to result", samples=[1000 * seconds for seconds, _ in answers])
                 note("idle, of that not the engine's", samples=over)
