@@ -15,14 +15,15 @@ from typing import Self
 import pytest
 import requests
 
+from tests.integration.breaking import picture
 from tests.integration.poisons import SLOW
-from tests.integration.watched_stack import PHOTO, Watched, photo, soon, watched
+from tests.integration.watched_stack import PHOTO, Watched, soon, watched
 from tools.ports import LOOPBACK, free_port
 from tools.service import Service
 
 DELAY = 2.0
 CLIENTS = 4
-SLOW_PHOTO = photo(SLOW)
+SLOW_PHOTO = picture(SLOW)
 
 
 @dataclass

@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import redis
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,21 +19,14 @@ from shared.jobs import Job
 from shared.ledger.connection import connect
 from shared.ledger.jobs.store import Ledger
 from shared.webhooks.signing import new_secret
+from tests.integration.breaking import picture
 from tests.integration.partner import Partner
 from tools.ports import LOOPBACK, free_port, free_ports
 from tools.receiver import TO_THIS_MACHINE
 from tools.stack import Stack
 
-
-def photo(first: tuple[int, int, int] = (30, 30, 30)) -> bytes:
-    """A picture in which the fake engine finds one face; its first pixel may be a mark of `poisons`."""
-    pixels = np.full((120, 160, 3), 30, np.uint8)
-    pixels[0, 0] = first
-    pixels[20:100, 40:110] = 255
-    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
-
-
-PHOTO = photo()
+PHOTO = picture()
+"""A picture in which the fake engine finds one face."""
 Labels = tuple[tuple[str, str], ...]
 
 

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from tests.integration.breaking import picture
 from tests.integration.partner import OK, Partner, says
 from tests.integration.poisons import CRASHES, HANGS, KILLS, SLOW
-from tests.integration.watched_stack import photo, soon
+from tests.integration.watched_stack import soon
 from tests.watching.live import THREADS, WITHIN, Live
 from tools.service import Service
 
@@ -71,7 +72,7 @@ def worker_with_another_pack(live: Live) -> Iterator[None]:
 
 @fires("VultusJobsWaitLong")
 def slow_jobs(live: Live) -> Iterator[None]:
-    jobs = [live.submit(photo(SLOW)).json()["id"] for _ in range(3 * THREADS)]
+    jobs = [live.submit(picture(SLOW)).json()["id"] for _ in range(3 * THREADS)]
     for job in jobs:
         live.wait_ended(job)
     yield
@@ -79,14 +80,14 @@ def slow_jobs(live: Live) -> Iterator[None]:
 
 @fires("VultusServerErrors", "VultusJobsFail")
 def crashing_job(live: Live) -> Iterator[None]:
-    response = live.post("/detect", files={"file": ("photo.png", photo(CRASHES), "image/png")})
+    response = live.post("/detect", files={"file": ("photo.png", picture(CRASHES), "image/png")})
     assert response.status_code == 500
     yield
 
 
 @fires("VultusJobsLost")
 def fatal_job(live: Live) -> Iterator[None]:
-    live.wait_ended(live.submit(photo(KILLS)).json()["id"])
+    live.wait_ended(live.submit(picture(KILLS)).json()["id"])
     yield
 
 
@@ -124,7 +125,7 @@ def ledger_without_a_file(live: Live) -> Iterator[None]:
 
 @fires("VultusNoWorker", "VultusWorkersDie", "VultusQueueOld")
 def dead_worker(live: Live) -> Iterator[None]:
-    jobs = [live.submit(photo(HANGS)).json() for _ in range(THREADS)]
+    jobs = [live.submit(picture(HANGS)).json() for _ in range(THREADS)]
     soon(lambda: live.running.value("worker-1", "vultus_worker_busy_threads") == THREADS, within=WITHIN)
     with killed(live.stack.workers[0]):
         yield
