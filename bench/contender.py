@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 from bench import pictures
 from tools.setup import ROOT
 
-Kind = Literal["ours", "bare", "face_analysis", "face_analysis_defaults"]
+Kind = Literal["ours", "ours_openvino", "bare", "face_analysis", "face_analysis_defaults"]
 
 
 class Contender:
@@ -104,10 +104,10 @@ def serve(kind: str) -> None:
 
 def _offer(kind: str) -> Any:
     """Load the work of this kind; imports are local because the parent needs none of them."""
-    if kind in {"ours", "bare"}:
+    if kind in {"ours", "ours_openvino", "bare"}:
         from bench import pieces  # noqa: PLC0415
 
-        return pieces.ours() if kind == "ours" else pieces.bare()
+        return pieces.bare() if kind == "bare" else pieces.ours("openvino" if kind == "ours_openvino" else None)
     from bench import baseline_service  # noqa: PLC0415
 
     return baseline_service.face_analysis(defaults=kind == "face_analysis_defaults")

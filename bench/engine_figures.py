@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import Final
 
 from bench import targets
@@ -26,6 +27,7 @@ class EngineFigures:
         self._ours = running.enter_context(Contender("ours"))
         self._theirs = running.enter_context(Contender("face_analysis"))
         self._defaults = running.enter_context(Contender("face_analysis_defaults"))
+        self._openvino = running.enter_context(Contender("ours_openvino")) if find_spec("openvino") else None
         self._bare = [running.enter_context(Contender("bare")) for _ in range(cores)]
 
     def one_thread(self) -> None:
@@ -34,14 +36,16 @@ class EngineFigures:
             self._one_thread(picture)
 
     def _one_thread(self, picture: str) -> None:
-        works = [(self._theirs, "FaceAnalysis.get"), (self._ours, "engine")]
-        works += [(self._bare[0], piece) for piece in MODELS] + [(self._ours, piece) for piece in STAGES]
-        spent: dict[str, list[float]] = {piece: [] for _, piece in works}
+        works = {"FaceAnalysis.get": (self._theirs, "FaceAnalysis.get"), "engine": (self._ours, "engine")}
+        if self._openvino is not None:
+            works["engine with OpenVINO"] = (self._openvino, "engine")
+        works |= {piece: (self._bare[0], piece) for piece in MODELS} | {piece: (self._ours, piece) for piece in STAGES}
+        spent: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(self._length.loops):
-            for contender, piece in works:
-                spent[piece].append(1000 * contender.once(piece, picture))
-        for piece, samples in spent.items():
-            self._report.note(f"{piece}, one thread", picture, samples, unit="CPU ms")
+            for name, (contender, piece) in works.items():
+                spent[name].append(1000 * contender.once(piece, picture))
+        for name, samples in spent.items():
+            self._report.note(f"{name}, one thread", picture, samples, unit="CPU ms")
         self._report.put(targets.FACE_ANALYSIS, picture, ratio(spent["FaceAnalysis.get"], spent["engine"]))
 
     def all_cores(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
@@ -59,9 +59,9 @@ class Recorder:
         return self._session.run(blob)
 
 
-def ours() -> Pieces:
+def ours(provider: Literal["openvino"] | None = None) -> Pieces:
     """Load this engine as a worker does: the whole `embed`, its stages, and a job without the stores."""
-    engine = load_engine(settings())
+    engine = load_engine(settings().model_copy(update={"provider": provider} if provider else {}))
     most = settings().max_pixels
 
     def job(picture: Picture) -> object:

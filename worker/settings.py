@@ -39,7 +39,8 @@ class WorkerSettings(SharedSettings):
     models_dir: Path = Field(default=Path("models"), description="Folder with one subfolder per model pack.")
     provider: Literal["auto", "cpu", "cuda", "tensorrt", "openvino"] = Field(
         default="auto",
-        description="Execution provider of the models. `auto` uses CUDA if a GPU is available, otherwise the CPU. "
+        description="Execution provider of the models. `auto` uses CUDA if a GPU is available, otherwise OpenVINO if "
+        "`python -m worker.packs prepare` found it equal and faster on this machine, otherwise the CPU. "
         "`cuda` and `tensorrt` refuse to start if the models would run on the CPU.",
     )
     precision: Literal["f32", "bf16"] = Field(

@@ -18,6 +18,7 @@ from worker.engine.base import Detection
 from worker.engine.blobs import planar, scaled
 from worker.engine.devices import choose_device
 from worker.engine.insight import InsightEngine
+from worker.engine.runtimes import compared
 from worker.packs import cli, manifests
 from worker.packs.manifests import Manifest
 from worker.packs.prepare import prepared, unprepared
@@ -183,3 +184,10 @@ def _exported_for(path: Path, height: int, width: int) -> onnx.ModelProto:
         output.type.tensor_type.shape.dim[1].ClearField("dim_value")
     del model.graph.value_info[:]
     return model
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO")
+def test_openvino_gives_the_outputs_of_onnxruntime(manifest: Manifest) -> None:
+    comparison = compared(FOLDER, manifest)
+    assert comparison is not None
+    assert comparison.different is None

@@ -66,10 +66,14 @@ def choose_device(
     gpu_memory_mb: int = 0,
     cudnn_search: CudnnSearch = "heuristic",
     allow_cpu_fallback: bool = False,
+    openvino_preferred: bool = False,
     available: Sequence[str] | None = None,
     gpus: Callable[[], int] | None = None,
 ) -> Device:
-    """Choose the device for these settings; `auto` is CUDA if this onnxruntime supports it and the driver sees a GPU.
+    """Choose the device for these settings.
+
+    `auto` is CUDA if this onnxruntime supports it and the driver sees a GPU, otherwise OpenVINO if it is preferred and
+    installed, otherwise the CPU.
 
     Raises:
         SettingsError: the requested device is not available; one line says what to do.
@@ -80,7 +84,7 @@ def choose_device(
         msg = f"VULTUS_PRECISION={precision} requires VULTUS_PROVIDER=openvino"
         raise SettingsError(msg)
     if wanted == "auto":
-        wanted = "cuda" if CUDA in built and count() else "cpu"
+        wanted = _automatic(openvino_preferred=openvino_preferred, gpu=CUDA in built and count() > 0)
     if wanted == "openvino":
         if find_spec("openvino") is None:
             msg = "VULTUS_PROVIDER=openvino, but it is not installed: install requirements/worker-openvino.txt"
@@ -99,6 +103,12 @@ def choose_device(
         options=_cuda_options(device_id=device_id, memory_mb=gpu_memory_mb, cudnn_search=cudnn_search),
         strays_allowed=allow_cpu_fallback,
     )
+
+
+def _automatic(*, openvino_preferred: bool, gpu: bool) -> Literal["cpu", "cuda", "openvino"]:
+    if gpu:
+        return "cuda"
+    return "openvino" if openvino_preferred and find_spec("openvino") else "cpu"
 
 
 def _require_gpu(wanted: Literal["cuda", "tensorrt"], *, built: Sequence[str], count: Callable[[], int]) -> None:

@@ -9,6 +9,7 @@ import cv2
 from worker.engine.base import Engine
 from worker.execution.threads import job_threads
 from worker.packs.manifests import readable
+from worker.packs.prepare import prefers_openvino
 from worker.settings import WorkerSettings
 
 HEAP: Final = {
@@ -48,6 +49,7 @@ def load_engine(settings: WorkerSettings) -> Engine:
         gpu_memory_mb=settings.gpu_memory_mb,
         cudnn_search=settings.cudnn_search,
         allow_cpu_fallback=settings.allow_cpu_fallback,
+        openvino_preferred=_prefers_openvino(settings),
     )
     if settings.engine == "insightface":
         from worker.engine.library import LibraryEngine  # noqa: PLC0415 - 46 MB that our own stages do not need
@@ -57,3 +59,9 @@ def load_engine(settings: WorkerSettings) -> Engine:
     from worker.engine.insight import InsightEngine  # noqa: PLC0415 - a fake worker needs no inference library
 
     return InsightEngine(settings.models_dir, pack=settings.pack, device=device)
+
+
+def _prefers_openvino(settings: WorkerSettings) -> bool:
+    if settings.provider != "auto" or settings.engine != "vultus":
+        return False
+    return prefers_openvino(settings.models_dir / settings.pack)

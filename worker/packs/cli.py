@@ -14,6 +14,7 @@ from worker.packs.install import add, install
 from worker.packs.manifests import MANIFEST, Manifest
 from worker.packs.measurements import Measurement
 from worker.packs.prepare import prepare, unprepared
+from worker.packs.runtimes import Comparison
 
 
 def say(line: str) -> None:
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None, *, say: Say = say) -> int:
             add(models_dir, options.pack, options.file, say=say, measure=_measure)
         elif options.command == "prepare":
             manifest = manifests.installed(models_dir, options.pack)
-            prepare(models_dir / options.pack, manifest, say=say, measure=_measure)
+            prepare(models_dir / options.pack, manifest, say=say, measure=_measure, compare=_compare)
         elif options.command == "measure":
             _print_measurement(models_dir, options.pack, cache=options.cache or models_dir / ".cache", say=say)
         elif options.command == "verify":
@@ -149,6 +150,12 @@ def _measure(folder: Path, manifest: Manifest, *, cache: Path | None = None) -> 
     return measured(folder, manifest, cache=cache)
 
 
+def _compare(folder: Path, manifest: Manifest) -> Comparison | None:
+    from worker.engine.runtimes import compared  # noqa: PLC0415 - loads libraries that other commands do not need
+
+    return compared(folder, manifest)
+
+
 def _print_measurement(models_dir: Path, pack: str, *, cache: Path, say: Say) -> None:
     """Print the measurement of a pack's recognition model in the format of `worker/packs/measured`."""
     result = _measure(models_dir / pack, manifests.installed(models_dir, pack), cache=cache)
@@ -189,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     extending.add_argument("pack")
     extending.add_argument("file", type=Path)
     preparing = commands.add_parser(
-        "prepare", parents=[common], help="create faster equivalent graphs of an installed pack"
+        "prepare", parents=[common], help="create faster equivalent graphs of an installed pack; compare the runtimes"
     )
     preparing.add_argument("pack")
     checking = commands.add_parser("verify", parents=[common], help="check files, graphs and embeddings of a pack")

@@ -15,6 +15,7 @@ from shared.faces import Strict
 from worker.packs.manifests import Manifest, PackFile, PlainName, RecognisabilityLimits, Sha256, sha256_of
 from worker.packs.measurements import MAX_ROLL, Measurement, MeasureModel, known
 from worker.packs.recognisability import Measure
+from worker.packs.runtimes import Compare, Comparison
 
 if TYPE_CHECKING:
     from worker.packs.rewriting import Rewritten
@@ -65,6 +66,8 @@ class Record(Strict):
     files: dict[PlainName, Prepared]
     recognisability: Measurement | None = None
     """Measurement of a recognition model that this version does not ship one for."""
+    runtimes: Comparison | None = None
+    """Comparison of OpenVINO with onnxruntime, if OpenVINO was installed."""
 
 
 def prepared(folder: Path, file: PackFile, *, provider: str = CPU) -> Path:
@@ -93,7 +96,12 @@ def unprepared(folder: Path, manifest: Manifest) -> list[str]:
 
 
 def prepare(
-    folder: Path, manifest: Manifest, *, say: Callable[[str], None], measure: MeasureModel | None = None
+    folder: Path,
+    manifest: Manifest,
+    *,
+    say: Callable[[str], None],
+    measure: MeasureModel | None = None,
+    compare: Compare | None = None,
 ) -> Record:
     """Write prepared graphs beside the models of an intact pack; the record that makes them valid is written last.
 
@@ -104,6 +112,7 @@ def prepare(
         manifest: the pack's manifest.
         say: receives each line of the report.
         measure: measures a recognition model that this version ships no measurement for; None skips this.
+        compare: compares the runtimes with the prepared pack; None skips this.
 
     Raises:
         SettingsError: the folder is not writable.
@@ -121,14 +130,21 @@ def prepare(
             files=files,
             recognisability=measurement if isinstance(measurement, Measurement) else None,
         )
-        _replace(target / RECORD, (record.model_dump_json(indent=2) + "\n").encode())
+        _write_record(target, record)
         _remove_leftovers(target, record)
+        if compare is not None and (comparison := compare(folder, manifest)) is not None:
+            record = record.model_copy(update={"runtimes": comparison})
+            _write_record(target, record)
     except OSError as error:
         msg = f"{manifest.name} was not prepared and runs with its original graphs: {target}: {error.strerror}"
         raise SettingsError(msg) from None
     for line in _report(record, measurement):
         say(f"{manifest.name}: {line}")
     return record
+
+
+def _write_record(target: Path, record: Record) -> None:
+    _replace(target / RECORD, (record.model_dump_json(indent=2) + "\n").encode())
 
 
 def _remove_leftovers(target: Path, record: Record) -> None:
@@ -156,6 +172,8 @@ def _report(record: Record, measurement: Measurement | str | None) -> Iterator[s
         yield f"measured recognisability with {measurement.portraits} portraits; the limits are provisional"
     elif measurement is not None:
         yield f"recognisability was not measured: {measurement}"
+    if record.runtimes is not None:
+        yield record.runtimes.summary
 
 
 def recognisability(folder: Path, recogniser: str, *, limits: RecognisabilityLimits | None = None) -> Measure:
@@ -173,13 +191,29 @@ def recognisability(folder: Path, recogniser: str, *, limits: RecognisabilityLim
     return measure if limits is None else replace(measure, **limits.model_dump(exclude_none=True))
 
 
+def prefers_openvino(folder: Path) -> bool:
+    """Return whether a comparison that is valid on this machine found OpenVINO equal and faster for the pack."""
+    record = _record(folder)
+    comparison = record.runtimes if record else None
+    if comparison is None:
+        return False
+    if not comparison.is_valid_here:
+        log.warning("pack.runtimes_unknown", pack=folder.name, detail="compared elsewhere or before; prepare the pack")
+        return False
+    return comparison.prefers_openvino
+
+
 def _recorded(folder: Path, recogniser: str) -> Measurement | None:
+    record = _record(folder)
+    measurement = record.recognisability if record else None
+    return measurement if measurement and measurement.recogniser == recogniser else None
+
+
+def _record(folder: Path) -> Record | None:
     try:
-        record = Record.model_validate_json((folder / FOLDER / RECORD).read_bytes())
+        return Record.model_validate_json((folder / FOLDER / RECORD).read_bytes())
     except (OSError, ValidationError):
         return None
-    measurement = record.recognisability
-    return measurement if measurement and measurement.recogniser == recogniser else None
 
 
 def _models(folder: Path, manifest: Manifest) -> Iterator[PackFile]:

@@ -70,8 +70,8 @@ class Original:
         self.size = tuple(side if isinstance(side, int) else None for side in fixed)
         sizes = FREE_SIDES if None in self.size else (self.size,)
         limits, grey = RANGE[preprocessing], planes == 1
-        drawn = [_pictures(height or 0, width or 0, limits) for height, width in sizes]
-        self.pictures = [pictures[:, :1] if grey else pictures for pictures in drawn]
+        drawn = [pictures(height or 0, width or 0, limits) for height, width in sizes]
+        self.pictures = [batch[:, :1] if grey else batch for batch in drawn]
         self.answers = [[_run(session, row[None]) for row in rows] for rows in self.pictures]
 
     def agreement(self, model: ModelProto) -> Agreement:
@@ -89,7 +89,7 @@ class Original:
                 for start in range(0, len(rows), count):
                     together = rows[start : start + count]
                     got = _run(session, together)
-                    worst = worst.and_(_compare(got, answers[start : start + len(together)]))
+                    worst = worst.and_(compare(got, answers[start : start + len(together)]))
         if None not in self.size and not any(isinstance(side, int) for side in sides):
             self._other_sizes(session)
         return worst
@@ -105,8 +105,12 @@ class Original:
                     raise RejectedError(msg)
 
 
-def _compare(got: Answers, answers: Sequence[Answers]) -> Agreement:
-    """Compare the output for a batch, picture by picture, with the outputs for single pictures."""
+def compare(got: Answers, answers: Sequence[Answers]) -> Agreement:
+    """Compare the output for a batch, picture by picture, with the outputs for single pictures.
+
+    Raises:
+        RejectedError: they differ.
+    """
     worst = Agreement()
     for index, together in enumerate(got):
         alone = [np.asarray(answer[index], np.float64).reshape(-1) for answer in answers]
@@ -151,7 +155,7 @@ def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
-def _pictures(height: int, width: int, limits: tuple[float, float]) -> Batch:
+def pictures(height: int, width: int, limits: tuple[float, float]) -> Batch:
     """Return noise, soft blobs, hard squares, a ramp, and black between two limits, shape (5, 3, height, width)."""
     return np.stack(list(_patterns(height, width))) * np.float32(limits[1] - limits[0]) + np.float32(limits[0])
 

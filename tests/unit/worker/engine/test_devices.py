@@ -1,6 +1,7 @@
 """Which device is chosen, and that nothing heavy runs on another one without being told."""
 
 import ctypes
+from importlib.util import find_spec
 from typing import Any
 
 import onnxruntime
@@ -29,6 +30,19 @@ def test_auto_takes_the_cpu_where_the_driver_sees_no_gpu() -> None:
 def test_auto_takes_cuda_where_there_is_a_gpu() -> None:
     device = choose_device("auto", available=GPU_BUILD, gpus=lambda: 1)
     assert (device.provider, device.is_gpu, device.batching, device.strays_allowed) == (CUDA, True, True, False)
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO")
+def test_auto_takes_openvino_where_it_is_preferred_and_there_is_no_gpu() -> None:
+    device = choose_device("auto", openvino_preferred=True, threads=2, at_once=3, available=GPU_BUILD, gpus=lambda: 0)
+    assert device == Device(provider=OPENVINO, threads=2, at_once=3)
+    assert choose_device("auto", openvino_preferred=True, available=GPU_BUILD, gpus=lambda: 1).provider == CUDA
+    assert choose_device("cpu", openvino_preferred=True, available=GPU_BUILD).provider == CPU
+
+
+def test_auto_takes_the_cpu_where_the_preferred_openvino_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.engine.devices.find_spec", lambda _: None)
+    assert choose_device("auto", openvino_preferred=True, available=[CPU], gpus=lambda: 0) == Device()
 
 
 def test_the_cpu_is_used_on_request_even_with_a_gpu() -> None:
