@@ -65,8 +65,8 @@ chaos: dev-setup  ## repeat this twelve times, with at least 50,000 jobs and 1,0
 fuzz: dev-setup  ## fuzz the parsers of images, forms and headers (SECONDS=60 per target, four targets, SEED=1)
 	@$(VENV)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
-containers: dev-setup  ## build the images, run the compose stack in containers and inject faults (FAULTS=15 GPU=1)
-	@CONTAINERS=$(if $(OPTIONAL),optional,required) CONTAINERS_FAULTS=$(or $(FAULTS),15) $(if $(GPU),CONTAINERS_GPU=1) $(VENV)/python -m tools.containers $(VENV)/python -m pytest -q -s tests/containers
+containers: dev-setup  ## build the images, run the compose stack in containers and inject faults (FAULTS=15 WATCHING=1 GPU=1)
+	@CONTAINERS=$(if $(OPTIONAL),optional,required) CONTAINERS_FAULTS=$(or $(FAULTS),15) $(if $(GPU),CONTAINERS_GPU=1) $(if $(WATCHING),CONTAINERS_WATCHING=1) $(VENV)/python -m tools.containers $(VENV)/python -m pytest -q -s tests/containers
 
 watching: dev-setup  ## fire every alert with a real fault behind Debian's Prometheus and Alertmanager: several minutes
 	@WATCHING_LIVE=1 $(VENV)/python -m pytest -q tests/watching

@@ -164,8 +164,8 @@ class ComposeStack:
         return ""
 
     def down(self, *more: str) -> None:
-        """Remove everything, volumes too."""
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "10", *more, files=PROXIED)
+        """Remove everything, also what only a profile starts, and volumes."""
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "10", *more, files=PROXIED)
 
 
 def wait_for(promise: Callable[[], bool], *, seconds: float) -> bool:

@@ -37,7 +37,7 @@ class Receiver:
         return all(last.get(name, RESOLVED) == RESOLVED for name in names)
 
     @contextmanager
-    def listening(self) -> Iterator[str]:
+    def listening(self, address: str = LOOPBACK) -> Iterator[str]:
         """Its URL while it listens."""
         notifications = self.notifications
 
@@ -51,20 +51,25 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
+        with ThreadingHTTPServer((address, 0), Handler) as server:
             Thread(target=server.serve_forever, daemon=True).start()
-            yield f"http://{LOOPBACK}:{server.server_port}/"
+            yield f"http://{address}:{server.server_port}/"
             server.shutdown()
+
+
+def write_routes(path: Path, receiver: str) -> None:
+    """Write a configuration that notifies the receiver at once of each alert and of its end."""
+    route = {"receiver": "test", "group_by": ["..."], "group_wait": "0s", "group_interval": EVERY}
+    hook = {"url": receiver, "send_resolved": True}
+    path.write_text(yaml.safe_dump({"route": route, "receivers": [{"name": "test", "webhook_configs": [hook]}]}))
 
 
 @contextmanager
 def alerting(folder: Path, receiver: str) -> Iterator[str]:
-    """The address of an Alertmanager that notifies the receiver at once of each alert and of its end."""
+    """The address of an Alertmanager that notifies the receiver."""
     folder.mkdir(parents=True)
     path = folder / "alertmanager.yml"
-    route = {"receiver": "test", "group_by": ["..."], "group_wait": "0s", "group_interval": EVERY}
-    hook = {"url": receiver, "send_resolved": True}
-    path.write_text(yaml.safe_dump({"route": route, "receivers": [{"name": "test", "webhook_configs": [hook]}]}))
+    write_routes(path, receiver)
     port = free_port()
     command = [
         binary("prometheus-alertmanager", "alertmanager"),

@@ -1,6 +1,7 @@
 """The alert rules and the dashboard as they are deployed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,12 @@ def alerts() -> list[dict[str, Any]]:
     """Every alert rule."""
     (group,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     return list(group["rules"])
+
+
+def selectors() -> list[str]:
+    """Every series that an alert rule selects."""
+    pattern = r"(?:vultus_\w+|\bup)(?:\{[^}]*\})?"
+    return sorted({selector for rule in alerts() for selector in re.findall(pattern, rule["expr"])})
 
 
 def panels() -> list[dict[str, Any]]:

@@ -1,17 +1,15 @@
 """Faults of a live stack, each with the alerts that it fires. Each ends, and is mended, with its context."""
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from tests.integration.breaking import picture
-from tests.integration.partner import OK, Partner, says
+from tests.integration.partner import OK, says
 from tests.integration.poisons import CRASHES, HANGS, KILLS, SLOW
 from tests.integration.watched_stack import soon
 from tests.watching.live import THREADS, WITHIN, Live
-from tools.service import Service
 
 
 @dataclass(frozen=True)
@@ -36,20 +34,9 @@ def fires(*alerts: str) -> Callable[[Callable[[Live], Iterator[None]]], None]:
 
 
 @contextmanager
-def killed(service: Service) -> Iterator[None]:
-    """Kill a process, and start it again at the end."""
-    service.signal(signal.SIGKILL)
-    service.wait(WITHIN)
-    try:
-        yield
-    finally:
-        service.start()
-
-
-@contextmanager
 def ledger_setting(live: Live, name: str, value: str) -> Iterator[None]:
     """Change a setting of the ledger, and restore it at the end."""
-    with live.stack.ledger.client() as ledger:
+    with live.ledger() as ledger:
         before = ledger.config_get(name)[name]
         ledger.config_set(name, value)
         try:
@@ -60,14 +47,8 @@ def ledger_setting(live: Live, name: str, value: str) -> Iterator[None]:
 
 @fires("VultusTwoContracts")
 def worker_with_another_pack(live: Live) -> Iterator[None]:
-    service = live.second_worker
-    service.command = [part.replace("tests.integration.poisoned_worker", "worker.app") for part in service.command]
-    service.environment = {**service.environment, "VULTUS_ENGINE": "vultus", "VULTUS_PACK": "compact"}
-    service.start()
-    try:
+    with live.second_worker():
         yield
-    finally:
-        service.stop()
 
 
 @fires("VultusJobsWaitLong")
@@ -93,14 +74,14 @@ def fatal_job(live: Live) -> Iterator[None]:
 
 @fires("VultusPartnersFail", "VultusCallbacksLate")
 def failing_receiver(live: Live) -> Iterator[None]:
-    with closing(Partner(*[says("500 Internal Server Error")] * 4, OK)) as partner:
+    with closing(live.partner(*[says("500 Internal Server Error")] * 4, OK)) as partner:
         live.submit(webhook=partner)
         yield
 
 
 @fires("VultusEndpointDisabled")
 def endpoint_that_is_gone(live: Live) -> Iterator[None]:
-    with closing(Partner(says("410 Gone"))) as partner:
+    with closing(live.partner(says("410 Gone"))) as partner:
         assert live.post("/v1/webhook-endpoints", json={"url": partner.url()}).status_code == 201
         live.submit()
         yield
@@ -108,7 +89,7 @@ def endpoint_that_is_gone(live: Live) -> Iterator[None]:
 
 @fires("VultusLedgerNearlyFull", "VultusRefusing")
 def full_ledger(live: Live) -> Iterator[None]:
-    with live.stack.ledger.client() as ledger:
+    with live.ledger() as ledger:
         limit = int(ledger.info("memory")["used_memory"] / 0.8)
     with ledger_setting(live, "maxmemory", str(limit)):
         soon(lambda: live.submit().status_code == 503, within=WITHIN)
@@ -126,8 +107,8 @@ def ledger_without_a_file(live: Live) -> Iterator[None]:
 @fires("VultusNoWorker", "VultusWorkersDie", "VultusQueueOld")
 def dead_worker(live: Live) -> Iterator[None]:
     jobs = [live.submit(picture(HANGS)).json() for _ in range(THREADS)]
-    soon(lambda: live.running.value("worker-1", "vultus_worker_busy_threads") == THREADS, within=WITHIN)
-    with killed(live.stack.workers[0]):
+    soon(lambda: live.busy_threads() == THREADS, within=WITHIN)
+    with live.killed("worker"):
         yield
         for job in jobs:
             live.post(job["urls"]["cancel"])
@@ -135,19 +116,19 @@ def dead_worker(live: Live) -> Iterator[None]:
 
 @fires("VultusNobodyDelivers")
 def dead_courier(live: Live) -> Iterator[None]:
-    with killed(live.stack.courier):
+    with live.killed("courier"):
         for _ in range(101):
-            live.submit(webhook=live.running.partner)
+            live.submit(webhook=live.good_partner)
         yield
 
 
 @fires("VultusLedgerDown")
 def dead_ledger(live: Live) -> Iterator[None]:
-    with killed(live.stack.stores[0]):
+    with live.killed("ledger"):
         yield
 
 
 @fires("VultusGatewayDown")
 def dead_gateway(live: Live) -> Iterator[None]:
-    with killed(live.stack.gateway):
+    with live.killed("gateway"):
         yield

@@ -1,23 +1,22 @@
-"""A local stack for faults, with Prometheus, Alertmanager and a receiver behind it, and rules that need seconds."""
+"""What the faults need of a live stack: rules that need seconds, a receiver of notifications, and ways to break it."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
+import redis
 import requests
 import yaml  # type: ignore[import-untyped]
 
-from tests.integration.partner import Partner
-from tests.integration.watched_stack import PHOTO, Watched, soon, watched
-from tests.watching.alertmanager import Receiver, alerting
+from tests.integration.breaking import ENDS
+from tests.integration.partner import Deed, Partner
+from tests.integration.watched_stack import PHOTO, soon
+from tests.watching.alertmanager import Receiver
 from tests.watching.deployed import RULES
-from tests.watching.prometheus import scraping
-from tools.service import Service
-from tools.stack import Stack
 
 THREADS: Final = 6
 WITHIN: Final = 300.0
@@ -31,8 +30,12 @@ THRESHOLDS: Final = {
     "VultusCallbacksLate": ("> 300", "> 1"),
 }
 """Thresholds that are times, and what replaces them. All others stay as they are."""
+POISONED: Final = "tests.integration.poisoned_worker"
+"""The application of the stack's worker."""
 SETTINGS: Final = {
+    "VULTUS_ENGINE": "fake",
     "VULTUS_WORKER_THREADS": str(THREADS),
+    "VULTUS_LEASE": "3",
     "VULTUS_MAX_ATTEMPTS": "2",
     "VULTUS_WEBHOOK_RETRIES": "2,2,2,2,2",
 }
@@ -51,17 +54,43 @@ def quick_rules(path: Path) -> Path:
     return path
 
 
-@dataclass
-class Live:
-    """The stack with one worker, a second worker that is stopped, and the receiver of notifications."""
+class Live(ABC):
+    """A stack with one poisoned worker, behind Prometheus and Alertmanager."""
 
-    running: Watched
-    second_worker: Service
+    url: str
+    headers: Mapping[str, str]
     receiver: Receiver
+    """Of the notifications."""
+    good_partner: Partner
+    """Accepts every callback."""
 
-    @property
-    def stack(self) -> Stack:
-        return self.running.stack
+    @abstractmethod
+    def partner(self, *deeds: Deed) -> Partner:
+        """A receiver of callbacks, to be closed, that the courier can reach."""
+
+    @abstractmethod
+    def ledger(self) -> redis.Redis:
+        """A client of the ledger, to be closed."""
+
+    @abstractmethod
+    def killed(self, service: str) -> AbstractContextManager[None]:
+        """Kill the only process of a service, and start it again at the end."""
+
+    @abstractmethod
+    def second_worker(self) -> AbstractContextManager[None]:
+        """A second worker, with real models."""
+
+    @abstractmethod
+    def busy_threads(self) -> float:
+        """The number of the worker's threads that run a job."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether every process is ready."""
+
+    @abstractmethod
+    def supervise(self) -> None:
+        """Restart the processes that have exited, unless something else does."""
 
     def wait_fired(self, names: Iterable[str], *, since: int) -> None:
         """Wait until the receiver has heard that each alert fires, after this many notifications."""
@@ -73,17 +102,15 @@ class Live:
 
     def wait_ready(self) -> None:
         """Wait until every process is ready; restart those that have exited."""
-        soon(self._ready, within=WITHIN)
 
-    def _ready(self) -> bool:
-        self.stack.supervise_once()
-        try:
-            return all(self.running.ask(name, "/readyz").ok for name in ("gateway", "courier", "worker-1"))
-        except requests.ConnectionError:
-            return False
+        def ready() -> bool:
+            self.supervise()
+            return self.ready()
+
+        soon(ready, within=WITHIN)
 
     def post(self, path: str, **body: Any) -> requests.Response:
-        return requests.post(f"{self.stack.url}{path}", timeout=30, **body)
+        return requests.post(f"{self.url}{path}", headers=dict(self.headers), timeout=30, **body)
 
     def submit(self, picture: bytes = PHOTO, *, webhook: Partner | None = None) -> requests.Response:
         fields = {"operation": "detect", **({"webhook": json.dumps({"url": webhook.url()})} if webhook else {})}
@@ -93,24 +120,8 @@ class Live:
         """Wait until a job has ended; restart the processes that exit meanwhile."""
 
         def ended() -> bool:
-            self.stack.supervise_once()
-            return self.running.ended(job_id) is not None
+            self.supervise()
+            response = requests.get(f"{self.url}/v1/jobs/{job_id}", headers=dict(self.headers), timeout=30)
+            return response.json()["status"] in ENDS
 
         soon(ended, within=WITHIN)
-
-
-@contextmanager
-def live(folder: Path) -> Iterator[Live]:
-    """The stack with poisoned workers; Prometheus, which evaluates the quick rules; Alertmanager."""
-    receiver = Receiver()
-    with ExitStack() as exits:
-        poisoned = "tests.integration.poisoned_worker"
-        stack = watched(folder / "stack", workers=2, settings=SETTINGS, worker=poisoned, within=WITHIN)
-        running = exits.enter_context(stack)
-        alertmanager = exits.enter_context(alerting(folder / "alertmanager", exits.enter_context(receiver.listening())))
-        rules = quick_rules(folder / "alerts.yml")
-        prometheus = scraping(folder / "prometheus", running, every=EVERY, rules=rules, alertmanagers=[alertmanager])
-        exits.enter_context(prometheus)
-        second_worker = running.stack.workers.pop()
-        second_worker.stop()
-        yield Live(running, second_worker, receiver)

@@ -27,6 +27,7 @@ class Prometheus:
     """A running server, asked over its HTTP API."""
 
     port: int
+    address: str = LOOPBACK
 
     def query(self, expression: str) -> dict[tuple[tuple[str, str], ...], float]:
         """The value of each series that an expression returns now, by its labels."""
@@ -43,8 +44,8 @@ class Prometheus:
         return {alert["labels"]["alertname"] for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"}
 
     def _get(self, path: str, **parameters: str) -> Any:
-        address = f"http://{LOOPBACK}:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        answer = requests.get(address, timeout=20).json()
+        url = f"http://{self.address}:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        answer = requests.get(url, timeout=20).json()
         assert answer["status"] == "success", (parameters, answer)
         return answer["data"]
 
@@ -59,20 +60,26 @@ def targets(running: Watched) -> dict[str, list[str]]:
     return {job: [f"{LOOPBACK}:{running.port_of(name)}" for name in names] for job, names in processes.items()}
 
 
+def configured(*, every: str, rules: str, alertmanagers: Sequence[str]) -> dict[str, Any]:
+    """The deployed configuration, except for intervals, rules and the addresses of Alertmanagers."""
+    configuration: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    configuration["global"] = {"scrape_interval": every, "evaluation_interval": every}
+    configuration["rule_files"] = [rules]
+    configuration["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [*alertmanagers]}]}]}
+    return configuration
+
+
 @contextmanager
 def scraping(
     folder: Path, running: Watched, *, every: str = EVERY, rules: Path = RULES, alertmanagers: Sequence[str] = ()
 ) -> Iterator[Prometheus]:
-    """Prometheus with the deployed configuration, except for intervals, targets and the addresses of Alertmanagers."""
-    configuration = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
-    configuration["global"] = {"scrape_interval": every, "evaluation_interval": every}
-    configuration["rule_files"] = [str(rules)]
+    """Prometheus with the deployed configuration, over the addresses of a local stack."""
+    configuration = configured(every=every, rules=str(rules), alertmanagers=alertmanagers)
     addresses = targets(running)
     for job in configuration["scrape_configs"]:
         del job["dns_sd_configs"]
         job["static_configs"] = [{"targets": addresses.pop(job["job_name"])}]
     assert not addresses
-    configuration["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [*alertmanagers]}]}]}
     folder.mkdir(parents=True)
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(configuration), encoding="utf-8")

@@ -1,7 +1,6 @@
 """Every query of the dashboard, of the autoscaler and of the alert rules has data from the start of an idle stack."""
 
 import math
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,7 +9,7 @@ import pytest
 from tests.architecture.manifests import one
 from tests.integration.watched_stack import soon, watched
 from tests.watching.binaries import binary
-from tests.watching.deployed import alerts, panels
+from tests.watching.deployed import panels, selectors
 from tests.watching.prometheus import Prometheus, scraping
 
 pytestmark = pytest.mark.integration
@@ -25,9 +24,6 @@ SCALING: Final = [
     for overlay in ("cpu", "gpu")
     for trigger in one(overlay, "ScaledObject", "worker")["spec"]["triggers"]
 ]
-SELECTORS: Final = sorted(
-    {selector for rule in alerts() for selector in re.findall(r"(?:vultus_\w+|\bup)(?:\{[^}]*\})?", rule["expr"])}
-)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +41,7 @@ def test_a_query_has_numbers_while_nothing_happens(idle: Prometheus, query: str)
     assert [labels for labels, value in values.items() if math.isnan(value)] == []
 
 
-@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize("selector", selectors())
 def test_the_series_of_an_alert_exist_before_their_first_event(idle: Prometheus, selector: str) -> None:
     assert soon(lambda: idle.query(selector))
 

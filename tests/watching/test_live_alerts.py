@@ -8,7 +8,8 @@ import pytest
 from tests.watching.binaries import binary
 from tests.watching.deployed import alerts
 from tests.watching.faults import FAULTS, Fault
-from tests.watching.live import Live, live
+from tests.watching.live import Live
+from tests.watching.local import live
 
 pytestmark = [
     pytest.mark.integration,

@@ -1,10 +1,12 @@
 """Images: the pinned bases, pulled or made from Debian packages under the same tags, and our own."""
 
+import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,12 @@ COPY valkey-server /usr/local/bin/
 WORKDIR /data
 CMD ["valkey-server"]
 """
+WATCHER: Final = """\
+FROM {python}
+RUN apt-get update && apt-get install -y --no-install-recommends prometheus prometheus-alertmanager \\
+ && rm -rf /var/lib/apt/lists/* && install -d -o 65534 -g 65534 /prometheus /alertmanager
+USER 65534:65534
+"""
 PROXY: Final = """\
 FROM {python}
 RUN apt-get update && apt-get install -y --no-install-recommends caddy libcap2-bin && rm -rf /var/lib/apt/lists/* \\
@@ -34,6 +42,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends caddy libcap2-b
 ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data
 CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]
 """
+ALERTMANAGER: Final = "prom/alertmanager:v0.28.1"
+"""Not part of the deployment: the alerts' routes are the operator's."""
 OURS: Final = {
     "vultus-gateway": ("Dockerfile.api", "."),
     "vultus-worker-cpu": ("Dockerfile.worker", "."),
@@ -51,16 +61,21 @@ def base_images(environment: Mapping[str, str]) -> None:
     python = _named("Dockerfile.api", r"^FROM (\S+)")
     store = _named("docker-compose.yml", r"image: (valkey/\S+)")
     proxy = _named("deploy/Dockerfile.proxy", r"^FROM (\S+)")
-    for tag in (python, store, proxy):
+    makers: dict[str, Callable[[], None]] = {
+        python: lambda: _python(python, environment),
+        store: lambda: _stand_in(store, STORE.format(python=python), environment, copied=Path(valkey())),
+        proxy: lambda: _stand_in(proxy, PROXY.format(python=python), environment),
+    }
+    if "CONTAINERS_WATCHING" in os.environ:
+        prometheus = _named("docker-compose.yml", r"image: (prom/prometheus\S+)")
+        for tag, program in ((prometheus, "prometheus"), (ALERTMANAGER, "prometheus-alertmanager")):
+            dockerfile = f'{WATCHER.format(python=python)}ENTRYPOINT ["{program}"]\n'
+            makers[tag] = partial(_stand_in, tag, dockerfile, environment)
+    for tag, make in makers.items():
         if _present(tag, environment):
             continue
         begin = time.monotonic()
-        if tag == python:
-            _python(tag, environment)
-        elif tag == store:
-            _stand_in(tag, STORE.format(python=python), environment, copied=Path(valkey()))
-        else:
-            _stand_in(tag, PROXY.format(python=python), environment)
+        make()
         seconds = time.monotonic() - begin
         say(f"no registry has {tag}: made a stand-in from Debian packages in {seconds:.0f} s")
 
