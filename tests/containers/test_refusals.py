@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -124,3 +125,17 @@ def test_a_client_without_buildkit(stack: ComposeStack) -> None:
     )  # fmt: skip
     assert run.returncode
     assert "requires BuildKit" in run.stderr
+
+
+def test_a_client_without_the_compose_plugin(tmp_path: Path) -> None:
+    """As Debian's `docker.io` installs it; the `docker-compose` package beside it is version 1, which is no plugin."""
+    (tmp_path / "docker").symlink_to(DOCKER)
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    if not subprocess.run([DOCKER, "compose", "version"], env=environment, capture_output=True, check=False).returncode:
+        pytest.skip("this machine's client has the plugin")
+    run = subprocess.run(
+        [sys.executable, "-m", "tools.containers.preflight"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert "`docker compose` does not run; install the Compose plugin, version 2.24.4 or newer" in run.stdout

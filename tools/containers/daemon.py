@@ -68,25 +68,31 @@ def daemon() -> Iterator[Daemon]:
     if os.geteuid() or missing:
         msg = f"no Docker daemon answers; start one, or as root: apt-get install -y --no-install-recommends {PACKAGES}"
         raise NoContainersError(msg)
-    DATA.mkdir(parents=True, exist_ok=True)
-    with _started({**environment, "DOCKER_HOST": f"unix://{DATA}/sock"}) as started:
+    with own_daemon(DATA) as started:
         yield started
 
 
 @contextmanager
-def _started(environment: Mapping[str, str]) -> Iterator[Daemon]:
+def own_daemon(folder: Path) -> Iterator[Daemon]:
+    """Start a daemon in namespaces of its own, with everything that it keeps in a folder.
+
+    Raises:
+        NoContainersError: it does not start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {**client_environment(), "DOCKER_HOST": f"unix://{folder}/sock"}
     cgroup = f"vultus-containers-{os.getpid()}"
     namespaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
     processes: list[subprocess.Popen[bytes]] = []
-    with (DATA / "daemon.log").open("w", encoding="utf-8") as log:
+    with (folder / "daemon.log").open("w", encoding="utf-8") as log:
 
         def start(*command: str) -> subprocess.Popen[bytes]:
             processes.append(subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=leash))  # noqa: PLW1509 - one C call
             return processes[-1]
 
         try:
-            outer = start(*namespaces, "bash", "-c", INSIDE, "dockerd", str(DATA), cgroup)
-            _wait(outer, environment)
+            outer = start(*namespaces, "bash", "-c", INSIDE, "dockerd", str(folder), cgroup)
+            _wait(outer, environment, log=folder / "daemon.log")
             (inner,) = children(outer.pid)
             start("slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", str(inner), "tap0")
             yield Daemon(environment, ("nsenter", "--target", str(inner), "--net"), supervisor=inner)
@@ -113,10 +119,10 @@ def remove_cgroups(name: str) -> None:
         folder.rmdir()
 
 
-def _wait(process: subprocess.Popen[bytes], environment: Mapping[str, str]) -> None:
+def _wait(process: subprocess.Popen[bytes], environment: Mapping[str, str], *, log: Path) -> None:
     deadline = time.monotonic() + START
     while not reachable(environment):
         if process.poll() is not None or time.monotonic() > deadline:
-            msg = f"dockerd does not start; the reason is at the end of {DATA / 'daemon.log'}"
+            msg = f"dockerd does not start; the reason is at the end of {log}"
             raise NoContainersError(msg)
         time.sleep(0.3)
