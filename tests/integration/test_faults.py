@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.photos import ASTRONAUT, SIX_FACES
-from tools.ports import free_port
+from tests.integration.breaking import breakable, picture
+from tests.integration.poisons import SLOW
+from tests.photos import SIX_FACES
+from tests.stacks import serving
 from tools.service import Service
 from tools.setup import models_dir
 from tools.stack import Stack
 
-LEASE = 2.0
+PHOTO = picture()
+"""One face for the fake engine."""
+SLOW_PHOTO = picture(SLOW)
 
 
 @pytest.fixture
@@ -25,19 +29,15 @@ def log() -> list[str]:
 @pytest.fixture
 def own(tmp_path: Path, log: list[str]) -> Iterator[Stack]:
     """A private stack for the test to break."""
-    running = Stack(
-        data=tmp_path,
-        port=free_port(),
-        settings={
-            "VULTUS_PACK": "compact",
-            "VULTUS_MODELS_DIR": str(models_dir()),
-            "VULTUS_LEASE": str(LEASE),
-            "VULTUS_SYNC_TIMEOUT": "5",
-        },
-        sink=lambda name, line: log.append(f"{name} | {line}"),
-    )
-    with running:
-        running.wait_ready(60)
+    with breakable(tmp_path, settings={"VULTUS_SYNC_TIMEOUT": "5"}, log=log) as running:
+        yield running
+
+
+@pytest.fixture
+def with_models(tmp_path: Path, log: list[str]) -> Iterator[Stack]:
+    """The same with real models, which need seconds to load and to analyze."""
+    settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_LEASE": "2"}
+    with serving(tmp_path, settings, sink=lambda name, line: log.append(f"{name} | {line}")) as running:
         yield running
 
 
@@ -54,13 +54,8 @@ def kill(service: Service) -> None:
     service.wait(5)
 
 
-def submit(stack: Stack, photo: Path) -> str:
-    answer = requests.post(
-        f"{stack.url}/v1/jobs",
-        data={"operation": "analyze"},
-        files={"image": photo.read_bytes()},
-        timeout=20,
-    )
+def submit(stack: Stack, photo: bytes = PHOTO) -> str:
+    answer = requests.post(f"{stack.url}/v1/jobs", data={"operation": "analyze"}, files={"image": photo}, timeout=20)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
@@ -74,7 +69,7 @@ def status(stack: Stack, job_id: str) -> str:
 
 def works(stack: Stack) -> bool:
     try:
-        answer = requests.post(f"{stack.url}/detect", files={"file": ASTRONAUT.read_bytes()}, timeout=20)
+        answer = requests.post(f"{stack.url}/detect", files={"file": PHOTO}, timeout=20)
     except requests.RequestException:
         return False
     return answer.status_code == 200 and answer.json()["num_faces"] == 1
@@ -85,26 +80,26 @@ def readable(log: list[str]) -> None:
     assert [line for line in log if "Traceback" in line] == []
 
 
-def test_jobs_in_a_killed_worker_run_again_and_finish_once(own: Stack, log: list[str]) -> None:
-    jobs = [submit(own, SIX_FACES) for _ in range(12)]
-    supervised(own, lambda: any(status(own, job) == "running" for job in jobs), seconds=10)
-    kill(own.workers[0])
-    supervised(own, lambda: all(status(own, job) == "succeeded" for job in jobs))
-    attempts = [requests.get(f"{own.url}/v1/jobs/{job}", timeout=10).json()["attempts"] for job in jobs]
+def test_jobs_in_a_killed_worker_run_again_and_finish_once(with_models: Stack, log: list[str]) -> None:
+    jobs = [submit(with_models, SIX_FACES.read_bytes()) for _ in range(12)]
+    supervised(with_models, lambda: any(status(with_models, job) == "running" for job in jobs), seconds=10)
+    kill(with_models.workers[0])
+    supervised(with_models, lambda: all(status(with_models, job) == "succeeded" for job in jobs))
+    attempts = [requests.get(f"{with_models.url}/v1/jobs/{job}", timeout=10).json()["attempts"] for job in jobs]
     assert max(attempts) == 2
     readable(log)
 
 
 def test_a_job_given_to_a_frozen_worker_that_is_killed_is_not_lost(own: Stack) -> None:
     own.workers[0].signal(signal.SIGSTOP)
-    job = submit(own, ASTRONAUT)
+    job = submit(own)
     time.sleep(1)
     kill(own.workers[0])
     supervised(own, lambda: status(own, job) == "succeeded")
 
 
 def test_a_worker_that_stops_normally_finishes_its_jobs(own: Stack) -> None:
-    jobs = [submit(own, SIX_FACES) for _ in range(4)]
+    jobs = [submit(own, SLOW_PHOTO) for _ in range(4)]
     supervised(own, lambda: any(status(own, job) == "running" for job in jobs), seconds=10)
     own.workers[0].signal(signal.SIGTERM)
     assert own.workers[0].wait(20)
@@ -123,15 +118,15 @@ def test_without_a_worker_the_service_reports_it_and_accepts_jobs(own: Stack) ->
     deadline = time.monotonic() + 25
     while not unhealthy() and time.monotonic() < deadline:
         time.sleep(0.2)
-    answer = requests.post(f"{own.url}/detect", files={"file": ASTRONAUT.read_bytes()}, timeout=10)
+    answer = requests.post(f"{own.url}/detect", files={"file": PHOTO}, timeout=10)
     assert (answer.status_code, answer.json()["code"]) == (503, "no_worker")
     assert int(answer.headers["Retry-After"]) >= 1
-    job = submit(own, ASTRONAUT)
+    job = submit(own)
     supervised(own, lambda: status(own, job) == "succeeded")
 
 
 def test_a_killed_gateway_comes_back_with_every_job(own: Stack, log: list[str]) -> None:
-    job = submit(own, ASTRONAUT)
+    job = submit(own)
     kill(own.gateway)
     supervised(own, lambda: status(own, job) == "succeeded")
     supervised(own, lambda: works(own))
@@ -139,11 +134,9 @@ def test_a_killed_gateway_comes_back_with_every_job(own: Stack, log: list[str]) 
 
 
 def test_a_killed_ledger_is_a_503_until_it_is_back(own: Stack, log: list[str]) -> None:
-    jobs = [submit(own, SIX_FACES) for _ in range(4)]
+    jobs = [submit(own, SLOW_PHOTO) for _ in range(4)]
     kill(own.stores[0])
-    answer = requests.post(
-        f"{own.url}/v1/jobs", data={"operation": "detect"}, files={"image": ASTRONAUT.read_bytes()}, timeout=20
-    )
+    answer = requests.post(f"{own.url}/v1/jobs", data={"operation": "detect"}, files={"image": PHOTO}, timeout=20)
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     assert requests.get(f"{own.url}/health", timeout=10).status_code == 503
     supervised(own, lambda: all(status(own, job) == "succeeded" for job in jobs))
@@ -154,7 +147,7 @@ def test_a_killed_ledger_is_a_503_until_it_is_back(own: Stack, log: list[str]) -
 def test_a_killed_broker_loses_no_job_and_service_continues(own: Stack, log: list[str]) -> None:
     kill(own.stores[1])
     begin = time.monotonic()
-    job = submit(own, ASTRONAUT)
+    job = submit(own)
     assert time.monotonic() - begin < 2
     supervised(own, lambda: status(own, job) == "succeeded")
     supervised(own, lambda: works(own))
@@ -163,6 +156,6 @@ def test_a_killed_broker_loses_no_job_and_service_continues(own: Stack, log: lis
 
 def test_a_wait_that_takes_too_long_is_a_504_and_the_job_continues(own: Stack) -> None:
     own.workers[0].signal(signal.SIGSTOP)
-    answer = requests.post(f"{own.url}/detect", files={"file": ASTRONAUT.read_bytes()}, timeout=20)
+    answer = requests.post(f"{own.url}/detect", files={"file": PHOTO}, timeout=20)
     own.workers[0].signal(signal.SIGCONT)
     assert (answer.status_code, answer.json()["code"]) == (504, "wait_timeout")
