@@ -105,6 +105,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
         version=VERSION,
         openapi_tags=TAGS,
         lifespan=partial(_lifespan, settings=settings, backend=backend),
+        openapi_url=None,  # the framework's own route would build the document on the event loop
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # the middleware strips one slash; a redirect would lose the scheme and the body
@@ -113,6 +114,7 @@ def create_app(settings: ApiSettings, *, backend: OpenBackend = open_backend) ->
     )
     app.state.settings = settings
     app.state.drain = Drain()
+    app.state.routes = []
     _add_routes(app, settings)
     app.add_exception_handler(VultusError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_validation)
@@ -156,6 +158,7 @@ def _add_router(app: FastAPI, router: APIRouter) -> None:
     app.include_router(router)
     for route in router.routes:
         if isinstance(route, APIRoute):
+            app.state.routes.append(route)
             statuses = {route.status_code or 200, *map(int, route.responses)}
             expect_requests(methods=route.methods or (), route=route.path, statuses=statuses)
 

@@ -1,26 +1,34 @@
-"""The API reference at `/docs`, served from installed files so that it works without internet access."""
+"""The OpenAPI document, and the API reference at `/docs` from installed files, which works without internet access."""
 
 from pathlib import Path
 from typing import Final
 
 import fastapi_offline
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from api.http.security_headers import page_policy
 
 ASSETS: Final = "/docs/assets"
+DOCUMENT: Final = "/openapi.json"
 
 router = APIRouter(include_in_schema=False)
 
 
+@router.get(DOCUMENT)
+def document(request: Request) -> JSONResponse:
+    """Serve the document. Building it takes most of a second, once, in a thread: other requests go on meanwhile."""
+    app: FastAPI = request.app
+    return JSONResponse(app.openapi())
+
+
 @router.get("/docs")
 def page() -> HTMLResponse:
-    """Serve Swagger UI for `/openapi.json`."""
+    """Serve Swagger UI for the document."""
     response = get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url=DOCUMENT,
         title="Vultus API",
         swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{ASSETS}/swagger-ui.css",

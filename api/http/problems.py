@@ -1,12 +1,13 @@
 """Error responses: the table from error code to HTTP status, and RFC 9457 problem documents."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -213,7 +214,7 @@ async def answer_http(request: Request, error: Exception) -> Response:
     code = _BY_STATUS.get(error.status_code, ErrorCode.INVALID_REQUEST)
     headers = dict(error.headers or {})
     if "Allow" in headers:
-        allowed = _methods(request.app.openapi(), request.scope["path"]) or headers["Allow"].split(", ")
+        allowed = _methods(request.app.state.routes, request.scope["path"]) or headers["Allow"].split(", ")
         headers["Allow"] = ", ".join(sorted({*allowed, "OPTIONS", *(["HEAD"] if "GET" in allowed else [])}))
         if is_preflight(request.method, request.headers):
             detail = "Cross-origin requests are disabled: VULTUS_CORS_ORIGINS is empty."
@@ -223,13 +224,6 @@ async def answer_http(request: Request, error: Exception) -> Response:
     return problem(code, _DETAILS.get(code, TABLE[code].title + "."), scope=request.scope, headers=headers)
 
 
-def _methods(document: Mapping[str, Any], path: str) -> list[str]:
+def _methods(routes: Sequence[APIRoute], path: str) -> set[str]:
     """Return every method of this path; the framework names only those of one route."""
-    parts = path.split("/")
-    return sorted(
-        method.upper()
-        for template, item in document["paths"].items()
-        for method in item
-        if len(names := template.split("/")) == len(parts)
-        if all(name == part or (name.startswith("{") and part) for name, part in zip(names, parts, strict=True))
-    )
+    return {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}

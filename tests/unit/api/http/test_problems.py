@@ -100,3 +100,9 @@ def test_an_unexpected_error_is_a_500_without_a_traceback(
 def test_no_input_is_repeated(gateway: Gateway) -> None:
     answer = gateway.post("/v1/jobs", json={"operation": "my-secret", "image": {"base64": "my-secret!"}})
     assert "my-secret" not in answer.text
+
+
+def test_the_methods_of_a_path_need_no_document(gateway: Gateway) -> None:
+    gateway.app.openapi_schema = None
+    assert gateway.request("PUT", "/v1/jobs").status_code == 405
+    assert gateway.app.openapi_schema is None
