@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ import pytest_socket
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.backend.backend import Backend
+from api.backend.backend import Backend, OpenBackend
 from api.backend.waiting import Waiting
 from api.backend.workers import Workers
 from api.settings.api import ApiSettings
@@ -34,6 +34,44 @@ def _no_network() -> Iterator[None]:
     pytest_socket.enable_socket()
 
 
+class Application:
+    """An application whose backend is opened by the gateway that uses it."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self.settings = settings
+        self.open: OpenBackend | None = None
+        self.app: FastAPI = create_app(settings, backend=self._open)
+
+    def _open(self, settings: ApiSettings) -> AbstractAsyncContextManager[Backend]:
+        assert self.open is not None
+        return self.open(settings)
+
+
+class Applications:
+    """Applications that no gateway uses now: to build the routes of one takes longer than most tests with it."""
+
+    MOST: Final = 8
+
+    def __init__(self) -> None:
+        self._idle: list[Application] = []
+
+    def take(self, settings: ApiSettings) -> Application:
+        """One with these settings."""
+        for application in self._idle:
+            if application.settings == settings:
+                self._idle.remove(application)
+                return application
+        return Application(settings)
+
+    def give_back(self, application: Application) -> None:
+        application.open = None
+        if not application.app.state.drain.began:
+            self._idle = [application, *self._idle][: self.MOST]
+
+
+APPLICATIONS: Final = Applications()
+
+
 class Gateway:
     """The application, its doubles, and a client that calls it without a network."""
 
@@ -46,7 +84,9 @@ class Gateway:
         self.presence = MemoryPresence(WORKER)
         self.worker = ScriptedWorker(self.ledger)
         self.doorbell = RecordingDoorbell(self.worker.heard)
-        self.app: FastAPI = create_app(settings, backend=self._open)
+        self._application = APPLICATIONS.take(settings)
+        self._application.open = self._open
+        self.app = self._application.app
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._run(self._start())
@@ -79,6 +119,7 @@ class Gateway:
         self.worker.close()
         self._run(self._stack.aclose())
         self._runner.close()
+        APPLICATIONS.give_back(self._application)
 
     def give_key(self, tenant: str, *scopes: Scope, expires_at: float | None = None) -> str:
         """A fresh API key, in full. Its tenant is registered if it is new."""
