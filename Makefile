@@ -16,6 +16,8 @@ PROCESSES ?= 4
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
 LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 export ORT_DISABLE_TELEMETRY := 1
+# some images set it; then each of the hundreds of processes that tests start would compile the same files
+unexport PYTHONDONTWRITEBYTECODE
 # not $(abspath ...), which would split a folder name that contains spaces
 export VULTUS_MODELS_DIR := $(if $(filter /%,$(firstword $(MODELS))),$(MODELS),$(CURDIR)/$(MODELS))
 .DEFAULT_GOAL := help
