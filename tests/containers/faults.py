@@ -13,6 +13,8 @@ HELD: Final = (0.5, 4.0)
 """Seconds that a container stays paused or cut off: shorter and longer than a lease."""
 PATIENCE: Final = 90.0
 """Seconds until a container must be there to be struck."""
+BUSY: Final = "unable to freeze"
+"""What the runtime says if a process was not scheduled in time to be paused."""
 STORE: Final = ("store",)
 EVERYTHING: Final = ("front", "store")
 
@@ -65,7 +67,9 @@ class Faults:
         container = self._random.choice(running)
         try:
             self._kinds[fault.kind](fault.service, container)
-        except ContainersError:
+        except ContainersError as error:
+            if BUSY in str(error):
+                return False
             if self._stack.state(container)["Running"]:
                 raise
             return False  # it went down by itself in this moment, and Docker starts it again

@@ -17,6 +17,8 @@ from tools.stack import valkey
 SERVICE = "ledger"
 COUNT = 3
 QUORUM = 2
+SILENCE = 2000
+"""Milliseconds after which a server counts as dead: longer than a busy machine keeps one that lives from answering."""
 
 
 class Watched:
@@ -42,7 +44,7 @@ class Watched:
             f"sentinel sentinel-pass {self.sentinel_password}",
             f"sentinel monitor {SERVICE} {LOOPBACK} {self.servers[0].store.port} {QUORUM}",
             f"sentinel auth-pass {SERVICE} {self.password}",
-            f"sentinel down-after-milliseconds {SERVICE} 500",
+            f"sentinel down-after-milliseconds {SERVICE} {SILENCE}",
             f"sentinel failover-timeout {SERVICE} 3000",
         ]
         written = directory / f"sentinel-{port}.conf"  # a sentinel stores what it learns in this file
