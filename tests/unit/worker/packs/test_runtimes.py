@@ -7,7 +7,7 @@ import structlog
 
 from tests.unit.worker.engine.tiny_pack import write_pack
 from worker.packs import manifests, runtimes
-from worker.packs.prepare import prefers_openvino, prepare
+from worker.packs.prepare import FOLDER, RECORD, VERSION, Record, prefers_openvino, prepare
 from worker.packs.runtimes import LEAST_SPEEDUP, Comparison, processor, versions
 
 
@@ -15,17 +15,16 @@ def comparison(*, speedup: float = 2.0, different: str | None = None) -> Compari
     return Comparison(processor=processor(), versions=versions(), speedup=speedup, different=different)
 
 
-def prepared_with(folder: Path, compare: runtimes.Compare | None) -> list[str]:
-    """Prepare a tiny pack; the lines of the report."""
-    if not (folder / "tiny").exists():
-        write_pack(folder)
-    lines: list[str] = []
-    prepare(folder / "tiny", manifests.installed(folder, "tiny"), say=lines.append, compare=compare)
-    return lines
+def recorded(folder: Path, found: Comparison | None) -> Path:
+    """The folder, with the record of a pack whose comparison found this."""
+    (folder / FOLDER).mkdir()
+    record = Record(format=1, version=VERSION, files={}, runtimes=found)
+    (folder / FOLDER / RECORD).write_text(record.model_dump_json(), encoding="utf-8")
+    return folder
 
 
 @pytest.mark.parametrize(
-    ("found", "preferred", "line"),
+    ("found", "preferred", "summary"),
     [
         (comparison(), True, "auto runs OpenVINO: OpenVINO is 2.00 times as fast, with the same outputs"),
         (
@@ -41,40 +40,41 @@ def prepared_with(folder: Path, compare: runtimes.Compare | None) -> list[str]:
     ],
 )
 def test_openvino_must_be_equal_and_clearly_faster(
-    tmp_path: Path, found: Comparison, preferred: bool, line: str
+    tmp_path: Path, found: Comparison, preferred: bool, summary: str
 ) -> None:
-    assert f"tiny: {line}" in prepared_with(tmp_path, lambda *_: found)
-    assert prefers_openvino(tmp_path / "tiny") is preferred
+    assert found.summary == summary
+    assert prefers_openvino(recorded(tmp_path, found)) is preferred
 
 
 def test_without_a_comparison_nothing_changes(tmp_path: Path) -> None:
-    assert prefers_openvino(tmp_path / "tiny") is False
-    for compare in (None, lambda *_: None):
-        lines = prepared_with(tmp_path, compare)
-        assert not [line for line in lines if "OpenVINO" in line]
-        assert prefers_openvino(tmp_path / "tiny") is False
+    assert prefers_openvino(tmp_path) is False
+    assert prefers_openvino(recorded(tmp_path, None)) is False
 
 
 @pytest.mark.parametrize("changed", ["processor", "versions"])
 def test_a_comparison_of_another_machine_or_version_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    prepared_with(tmp_path, lambda *_: comparison())
+    recorded(tmp_path, comparison())
     monkeypatch.setattr(runtimes, changed, lambda: {} if changed == "versions" else "another")
     with structlog.testing.capture_logs() as logs:
-        assert prefers_openvino(tmp_path / "tiny") is False
+        assert prefers_openvino(tmp_path) is False
     assert [line["event"] for line in logs] == ["pack.runtimes_unknown"]
 
 
-def test_the_comparison_sees_the_prepared_pack(tmp_path: Path) -> None:
-    seen: list[bool] = []
+def test_preparing_a_pack_compares_the_prepared_pack_and_reports_it(tmp_path: Path) -> None:
+    write_pack(tmp_path)
+    prepared: list[bool] = []
+    lines: list[str] = []
 
     def compare(folder: Path, _: manifests.Manifest) -> Comparison:
-        seen.append((folder / "prepared" / "record.json").is_file())
+        prepared.append((folder / FOLDER / RECORD).is_file())
         return comparison()
 
-    prepared_with(tmp_path, compare)
-    assert seen == [True]
+    prepare(tmp_path / "tiny", manifests.installed(tmp_path, "tiny"), say=lines.append, compare=compare)
+    assert prepared == [True]
+    assert lines[-1] == f"tiny: {comparison().summary}"
+    assert prefers_openvino(tmp_path / "tiny")
 
 
 def test_the_processor_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
