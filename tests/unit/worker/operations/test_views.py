@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -37,9 +38,15 @@ class Watched(FakeEngine):
         return super().liveness(image, face)
 
 
+@cache
+def photograph(*faces: Any, kind: Kind = "JPEG") -> bytes:
+    """A large photograph; making one takes longer than a test with it."""
+    return encoded(scene(*faces, size=(4000, 2400)), kind)
+
+
 def judged(operation: Operation, *faces: Any, kind: Kind = "JPEG", **params: Any) -> tuple[Watched, list[str]]:
     """The engine after a job on a large photograph, and the stages of the job."""
-    data = encoded(scene(*faces, size=(4000, 2400)), kind)
+    data = photograph(*faces, kind=kind)
     stages: list[str] = []
 
     @contextmanager
@@ -96,7 +103,7 @@ def test_a_face_that_the_fraction_does_not_show_is_judged_as_it_was_found() -> N
         def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
             return super().detect(image, search) if image.shape[0] > 1200 else []
 
-    data = encoded(scene(LARGE, size=(4000, 2400)), "JPEG")
+    data = photograph(LARGE)
     engine = Nearsighted()
     params = parse_params(Operation.LIVENESS, {"full_size": True})
 
