@@ -10,7 +10,7 @@ from tests.containers.compose import ComposeStack
 from tests.containers.watched import ComposeLive, live
 from tests.integration.watched_stack import soon
 from tests.watching.deployed import alerts, panels, selectors
-from tests.watching.faults import FAULTS, Fault
+from tests.watching.faults import FAULTS, Fault, fire
 from tests.watching.live import WITHIN
 
 pytestmark = [
@@ -41,11 +41,7 @@ def test_every_query_and_every_series_of_an_alert_has_data(watched: ComposeLive)
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_fault_fires_its_alerts(watched: ComposeLive, fault: Fault) -> None:
-    watched.wait_ready()
-    watched.wait_resolved(fault.alerts)
-    before = len(watched.receiver.notifications)
-    with fault.cause(watched):
-        watched.wait_fired(fault.alerts, since=before)
+    fire(watched, fault)
 
 
 def test_every_alert_is_resolved_when_its_fault_is_over(watched: ComposeLive) -> None:

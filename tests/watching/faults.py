@@ -33,6 +33,15 @@ def fires(*alerts: str) -> Callable[[Callable[[Live], Iterator[None]]], None]:
     return register
 
 
+def fire(live: Live, fault: Fault) -> None:
+    """Cause a fault of a stack that is ready, and wait until each of its alerts has fired since."""
+    live.wait_ready()
+    live.wait_resolved(fault.alerts)
+    before = len(live.receiver.notifications)
+    with fault.cause(live):
+        live.wait_fired(fault.alerts, since=before)
+
+
 @contextmanager
 def ledger_setting(live: Live, name: str, value: str) -> Iterator[None]:
     """Change a setting of the ledger, and restore it at the end."""

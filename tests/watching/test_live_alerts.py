@@ -7,7 +7,7 @@ import pytest
 
 from tests.watching.binaries import binary
 from tests.watching.deployed import alerts
-from tests.watching.faults import FAULTS, Fault
+from tests.watching.faults import FAULTS, Fault, fire
 from tests.watching.live import Live
 from tests.watching.local import live
 
@@ -28,11 +28,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_fault_fires_its_alerts(stack: Live, fault: Fault) -> None:
-    stack.wait_ready()
-    stack.wait_resolved(fault.alerts)
-    before = len(stack.receiver.notifications)
-    with fault.cause(stack):
-        stack.wait_fired(fault.alerts, since=before)
+    fire(stack, fault)
 
 
 def test_every_alert_is_resolved_when_its_fault_is_over(stack: Live) -> None:
