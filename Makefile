@@ -82,7 +82,7 @@ security: dev-setup  ## check hostile input, limits, tenants, containers and dep
 sbom: dev-setup  ## write a CycloneDX bill of materials for each image to .data/sbom
 	@$(VENV)/python -m tools.sbom
 
-bench: dev-setup  ## measure speed and memory: about 14 minutes, report in bench/results
+bench: dev-setup  ## measure speed and memory: 14 to 20 minutes, report in bench/results
 	@$(VENV)/python -m bench.run
 
 preflight:  ## say what keeps `docker compose up` from starting the stack on this machine
