@@ -1,6 +1,7 @@
 """The agreed OpenAPI document; `python -m tests.contract.snapshot` updates it."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from api.settings.api import ApiSettings
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 
+@cache
 def document() -> dict[str, Any]:
     """The document that this code serves, as parsed JSON."""
     made: dict[str, Any] = json.loads(json.dumps(create_app(ApiSettings()).openapi()))
