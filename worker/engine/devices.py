@@ -55,6 +55,18 @@ class Device:
         return [(CUDA, dict(self.options)), CPU] if self.provider == CUDA else [CPU]
 
 
+@dataclass(frozen=True, slots=True)
+class GpuOptions:
+    """How models use a GPU."""
+
+    device_id: int = 0
+    memory_mb: int = 0
+    """Limit of the memory arena of each model, in MiB; 0 is none."""
+    cudnn_search: CudnnSearch = "heuristic"
+    strays_allowed: bool = False
+    """Whether heavy operators may run on the CPU."""
+
+
 def choose_device(
     wanted: Wanted,
     *,
@@ -62,10 +74,7 @@ def choose_device(
     threads: int = 1,
     at_once: int = 1,
     micro_batch: Literal["auto", "on", "off"] = "auto",
-    device_id: int = 0,
-    gpu_memory_mb: int = 0,
-    cudnn_search: CudnnSearch = "heuristic",
-    allow_cpu_fallback: bool = False,
+    gpu: GpuOptions | None = None,
     openvino_preferred: bool = False,
     available: Sequence[str] | None = None,
     gpus: Callable[[], int] | None = None,
@@ -86,22 +95,21 @@ def choose_device(
     if wanted == "auto":
         wanted = _automatic(openvino_preferred=openvino_preferred, gpu=CUDA in built and count() > 0)
     if wanted == "openvino":
-        if find_spec("openvino") is None:
-            msg = "VULTUS_PROVIDER=openvino, but it is not installed: install requirements/worker-openvino.txt"
-            raise SettingsError(msg)
+        _require_openvino()
         return Device(
             provider=OPENVINO, precision=precision, threads=threads, at_once=at_once, batching=micro_batch == "on"
         )
     if wanted == "cpu":
         return Device(threads=threads, batching=micro_batch == "on")
+    gpu = gpu or GpuOptions()
     _require_gpu(wanted, built=built, count=count)
     onnxruntime.preload_dlls()  # loads CUDA and cuDNN from their wheels before the first session looks for them
     return Device(
         provider=_GPU_PROVIDERS[wanted],
         threads=threads,
         batching=micro_batch != "off",
-        options=_cuda_options(device_id=device_id, memory_mb=gpu_memory_mb, cudnn_search=cudnn_search),
-        strays_allowed=allow_cpu_fallback,
+        options=_cuda_options(gpu),
+        strays_allowed=gpu.strays_allowed,
     )
 
 
@@ -109,6 +117,12 @@ def _automatic(*, openvino_preferred: bool, gpu: bool) -> Literal["cpu", "cuda",
     if gpu:
         return "cuda"
     return "openvino" if openvino_preferred and find_spec("openvino") else "cpu"
+
+
+def _require_openvino() -> None:
+    if find_spec("openvino") is None:
+        msg = "VULTUS_PROVIDER=openvino, but it is not installed: install requirements/worker-openvino.txt"
+        raise SettingsError(msg)
 
 
 def _require_gpu(wanted: Literal["cuda", "tensorrt"], *, built: Sequence[str], count: Callable[[], int]) -> None:
@@ -126,15 +140,15 @@ def _require_gpu(wanted: Literal["cuda", "tensorrt"], *, built: Sequence[str], c
         raise SettingsError(msg)
 
 
-def _cuda_options(*, device_id: int, memory_mb: int, cudnn_search: CudnnSearch) -> dict[str, str]:
+def _cuda_options(gpu: GpuOptions) -> dict[str, str]:
     options = {
-        "device_id": str(device_id),
+        "device_id": str(gpu.device_id),
         "arena_extend_strategy": "kSameAsRequested",
-        "cudnn_conv_algo_search": cudnn_search.upper(),
+        "cudnn_conv_algo_search": gpu.cudnn_search.upper(),
         "do_copy_in_default_stream": "1",
     }
-    if memory_mb:
-        options["gpu_mem_limit"] = str(memory_mb << 20)
+    if gpu.memory_mb:
+        options["gpu_mem_limit"] = str(gpu.memory_mb << 20)
     return options
 
 

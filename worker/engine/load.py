@@ -37,7 +37,7 @@ def load_engine(settings: WorkerSettings) -> Engine:
         from worker.engine.fake import FakeEngine  # noqa: PLC0415 - a fake worker needs no inference library
 
         return FakeEngine()
-    from worker.engine.devices import choose_device  # noqa: PLC0415 - a fake worker needs no inference library
+    from worker.engine.devices import GpuOptions, choose_device  # noqa: PLC0415 - a fake worker needs no inference library
 
     device = choose_device(
         settings.provider,
@@ -45,10 +45,12 @@ def load_engine(settings: WorkerSettings) -> Engine:
         threads=settings.intra_op_threads,
         at_once=job_threads(settings.worker_threads, provider=settings.provider),
         micro_batch=settings.micro_batch,
-        device_id=settings.device_id,
-        gpu_memory_mb=settings.gpu_memory_mb,
-        cudnn_search=settings.cudnn_search,
-        allow_cpu_fallback=settings.allow_cpu_fallback,
+        gpu=GpuOptions(
+            device_id=settings.device_id,
+            memory_mb=settings.gpu_memory_mb,
+            cudnn_search=settings.cudnn_search,
+            strays_allowed=settings.allow_cpu_fallback,
+        ),
         openvino_preferred=_prefers_openvino(settings),
     )
     if settings.engine == "insightface":

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from shared.errors import SettingsError
-from worker.engine.devices import CPU, CUDA, OPENVINO, TENSORRT, Device, audit, choose_device, cuda_devices
+from worker.engine.devices import CPU, CUDA, OPENVINO, TENSORRT, Device, GpuOptions, audit, choose_device, cuda_devices
 
 GPU_BUILD = [TENSORRT, CUDA, CPU]
 
@@ -79,7 +79,10 @@ def test_openvino_that_is_not_installed_refuses_in_one_line(monkeypatch: pytest.
 
 def test_the_memory_of_a_gpu_grows_by_what_is_asked_for_and_to_a_limit() -> None:
     device = choose_device(
-        "cuda", device_id=1, gpu_memory_mb=2048, cudnn_search="exhaustive", available=GPU_BUILD, gpus=lambda: 2
+        "cuda",
+        gpu=GpuOptions(device_id=1, memory_mb=2048, cudnn_search="exhaustive"),
+        available=GPU_BUILD,
+        gpus=lambda: 2,
     )
     assert device.options == {
         "device_id": "1",
