@@ -61,7 +61,7 @@ class GpuOptions:
 
     device_id: int = 0
     memory_mb: int = 0
-    """Limit of the memory arena of each model, in MiB; 0 is none."""
+    """Limit of the memory arena of each model, in MiB; 0 for no limit."""
     cudnn_search: CudnnSearch = "heuristic"
     strays_allowed: bool = False
     """Whether heavy operators may run on the CPU."""
