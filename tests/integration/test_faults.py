@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.integration.breaking import breakable, picture
+from tests.integration.breaking import LEASE, breakable, picture
 from tests.integration.poisons import SLOW
 from tests.photos import SIX_FACES
 from tests.stacks import serving
@@ -36,7 +36,7 @@ def own(tmp_path: Path, log: list[str]) -> Iterator[Stack]:
 @pytest.fixture
 def with_models(tmp_path: Path, log: list[str]) -> Iterator[Stack]:
     """The same with real models, which need seconds to load and to analyze."""
-    settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_LEASE": "2"}
+    settings = {"VULTUS_PACK": "compact", "VULTUS_MODELS_DIR": str(models_dir()), "VULTUS_LEASE": str(LEASE)}
     with serving(tmp_path, settings, sink=lambda name, line: log.append(f"{name} | {line}")) as running:
         yield running
 

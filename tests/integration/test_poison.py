@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.integration.breaking import LEASE
 from tests.integration.poisons import HANGS, KILLS, SLOW
 from tests.integration.test_faults import readable, status, supervised
 from tests.pictures import encoded, one_face
@@ -15,7 +16,7 @@ from tools.stack import Stack
 
 SETTINGS = {
     "VULTUS_ENGINE": "fake",
-    "VULTUS_LEASE": "1.5",
+    "VULTUS_LEASE": str(LEASE),
     "VULTUS_WORKER_THREADS": "2",
     "VULTUS_JOB_TIME_LIMIT": "3",
 }
