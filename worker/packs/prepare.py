@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -119,32 +120,34 @@ def prepare(
     """
     target = folder / FOLDER
     measurement: Measurement | str | None = None
-    try:
+    with _writing(manifest.name, target):
         target.mkdir(exist_ok=True)
         files = {file.name: _prepare(folder / file.name, file, target) for file in _models(folder, manifest)}
         if measure is not None and known(manifest.recogniser.sha256) is None:
             measurement = measure(folder, manifest)
-        record = Record(
-            format=1,
-            version=VERSION,
-            files=files,
-            recognisability=measurement if isinstance(measurement, Measurement) else None,
-        )
+        recognisability = measurement if isinstance(measurement, Measurement) else None
+        record = Record(format=1, version=VERSION, files=files, recognisability=recognisability)
         _write_record(target, record)
-        _remove_leftovers(target, record)
         if compare is not None and (comparison := compare(folder, manifest)) is not None:
             record = record.model_copy(update={"runtimes": comparison})
             _write_record(target, record)
-    except OSError as error:
-        msg = f"{manifest.name} was not prepared and runs with its original graphs: {target}: {error.strerror}"
-        raise SettingsError(msg) from None
     for line in _report(record, measurement):
         say(f"{manifest.name}: {line}")
     return record
 
 
+@contextmanager
+def _writing(pack: str, target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"{pack} was not prepared and runs with its original graphs: {target}: {error.strerror}"
+        raise SettingsError(msg) from None
+
+
 def _write_record(target: Path, record: Record) -> None:
     _replace(target / RECORD, (record.model_dump_json(indent=2) + "\n").encode())
+    _remove_leftovers(target, record)
 
 
 def _remove_leftovers(target: Path, record: Record) -> None:
