@@ -1,6 +1,5 @@
 """Describe the machine of a run and how much of it other processes used."""
 
-import importlib.metadata
 import os
 import platform
 import resource
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 from tools.setup import ROOT
 from worker.execution.threads import usable_cores
+from worker.packs.runtimes import PROCESSORS, processor, versions
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 LIBRARIES: Final = ("onnxruntime", "openvino", "insightface", "opencv-python-headless", "numpy", "celery", "fastapi")
@@ -20,10 +20,10 @@ def about() -> dict[str, Any]:
     return {
         "commit": _commit(),
         "cores": usable_cores(),
-        "processor": _processor(),
+        "processor": processor() + _features(),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": ", ".join(f"{name} {version}" for name in LIBRARIES if (version := _version(name))),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions(LIBRARIES).items()),
     }
 
 
@@ -57,13 +57,6 @@ def _clock() -> tuple[float, float, float] | None:
     return sum(ticks), sum(ticks) - idle, own
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _commit() -> str:
     git = ["git", "-C", str(ROOT)]
     try:
@@ -74,16 +67,9 @@ def _commit() -> str:
     return name.strip() + (" with changes" if changed else "")
 
 
-def _processor() -> str:
-    listed = Path("/proc/cpuinfo")
-    for line in listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip() + _features(listed.read_text(encoding="utf-8"))
-    return platform.processor() or platform.machine()
-
-
-def _features(listed: str) -> str:
+def _features() -> str:
     """Return the vector extensions, which determine the speed of the models."""
+    listed = PROCESSORS.read_text(encoding="utf-8") if PROCESSORS.exists() else ""
     flags = next((line.split() for line in listed.splitlines() if line.startswith("flags")), [])
     extensions = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in flags]
     return f" ({', '.join(extensions)})" if extensions else ""
