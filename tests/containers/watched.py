@@ -36,7 +36,7 @@ class ComposeLive(Live):
     """The compose stack with one worker."""
 
     def __init__(self, stack: ComposeStack, files: tuple[str, ...], receiver: Receiver) -> None:
-        self.url, self.headers, self.receiver = stack.url, {}, receiver
+        self.url, self.receiver = stack.url, receiver
         self._stack = stack
         self._compose = partial(stack.compose, files=files, environment=ENVIRONMENT)
         self.good_partner = self.partner()
@@ -91,7 +91,7 @@ class ComposeLive(Live):
 
     def busy_threads(self) -> float:
         """Read it from the worker's own metrics."""
-        lines = self._metrics("worker").splitlines()
+        lines = self._ask("worker", "/metrics").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith("vultus_worker_busy_threads"))
 
     def ready(self) -> bool:
@@ -103,9 +103,6 @@ class ComposeLive(Live):
 
     def supervise(self) -> None:
         """Leave that to the daemon."""
-
-    def _metrics(self, service: str) -> str:
-        return self._ask(service, "/metrics").text
 
     def _ask(self, service: str, path: str) -> requests.Response:
         address = self._stack.address(self._only(service), "store")

@@ -3,7 +3,7 @@
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
@@ -58,7 +58,6 @@ class Live(ABC):
     """A stack with one poisoned worker, behind Prometheus and Alertmanager."""
 
     url: str
-    headers: Mapping[str, str]
     receiver: Receiver
     """Of the notifications."""
     good_partner: Partner
@@ -110,7 +109,7 @@ class Live(ABC):
         soon(ready, within=WITHIN)
 
     def post(self, path: str, **body: Any) -> requests.Response:
-        return requests.post(f"{self.url}{path}", headers=dict(self.headers), timeout=30, **body)
+        return requests.post(f"{self.url}{path}", timeout=30, **body)
 
     def submit(self, picture: bytes = PHOTO, *, webhook: Partner | None = None) -> requests.Response:
         fields = {"operation": "detect", **({"webhook": json.dumps({"url": webhook.url()})} if webhook else {})}
@@ -121,7 +120,7 @@ class Live(ABC):
 
         def ended() -> bool:
             self.supervise()
-            response = requests.get(f"{self.url}/v1/jobs/{job_id}", headers=dict(self.headers), timeout=30)
+            response = requests.get(f"{self.url}/v1/jobs/{job_id}", timeout=30)
             return response.json()["status"] in ENDS
 
         soon(ended, within=WITHIN)

@@ -20,7 +20,7 @@ class LocalLive(Live):
     """The local stack; its second worker is stopped until it is needed."""
 
     def __init__(self, running: Watched, receiver: Receiver) -> None:
-        self.url, self.headers, self.receiver = running.stack.url, {}, receiver
+        self.url, self.receiver = running.stack.url, receiver
         self.good_partner = running.partner
         self._running, self._stack = running, running.stack
         self._second = self._stack.workers.pop()
