@@ -13,6 +13,7 @@ for _name, _value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_
 
 import structlog  # noqa: E402
 from celery import Celery, signals  # noqa: E402
+from kombu.asynchronous import get_event_loop  # noqa: E402
 
 from shared.dispatch import RUN_NEXT, celery_app  # noqa: E402
 from shared.errors import SettingsError, UnavailableError  # noqa: E402
@@ -56,12 +57,24 @@ def build(settings: WorkerSettings) -> Celery:
         limit = threading.Timer(settings.drain.total_seconds(), runtime.give_up)
         limit.daemon = True
         limit.start()
+        _wake_event_loop()
 
     @signals.worker_shutdown.connect(weak=False)
     def _stop(**_: Any) -> None:
         runtime.stop()
 
     return application
+
+
+def _wake_event_loop() -> None:
+    """Let Celery notice the signal now; otherwise its event loop first finishes a wait of up to a second."""
+    if loop := get_event_loop():
+        # A call from the loop's own thread, where signal handlers run, would not end the wait.
+        threading.Thread(target=loop.call_soon, args=(_nothing,), name="waker", daemon=True).start()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _refuse(reason: str) -> None:

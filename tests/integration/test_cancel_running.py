@@ -8,6 +8,7 @@ from shared.jobs import NewJob, new_job_id
 from shared.ledger.admission import Limits
 from shared.ledger.jobs.store import Ledger
 from shared.operations import Operation
+from tests.integration.breaking import until
 from tests.integration.servers import Server
 from worker.execution.cancellation import Cancels, TakenError
 
@@ -56,4 +57,4 @@ def test_cancel_and_erase_reach_the_worker_at_once_even_after_an_outage(ledger: 
             assert taken_within(check, 1)
     finally:
         cancels.stop()
-    assert "cancels" not in {thread.name for thread in threading.enumerate()}
+    until(lambda: "cancels" not in {thread.name for thread in threading.enumerate()})

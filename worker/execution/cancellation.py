@@ -21,10 +21,11 @@ class Cancels(PeriodicThread):
     """Listens for canceled and erased jobs, in one thread per process.
 
     A lost message only wastes work: the ledger has already fenced the worker, and the heartbeat also detects the loss.
+    `stop` does not wait: when a worker stops, it has no job left that a message could concern.
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        super().__init__("cancels", every=PAUSE)
+        super().__init__("cancels", every=PAUSE, patience=timedelta(0))
         self._ledger = ledger
         self._watched: set[str] = set()
         self._taken: set[str] = set()
