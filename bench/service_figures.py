@@ -35,11 +35,11 @@ class Rival:
     """CPU milliseconds per request of each process and of the clients."""
 
     def load(self, picture: Picture, length: Length) -> None:
-        """Measure one window, repeated if a busy machine returned no response in time."""
+        """Measure one window, and a longer one if the machine was too busy to return a response in time."""
         before = process_stats.processor_seconds(self.parts)
-        load = self._window(length)
-        while not load.latencies:
-            load = self._window(length)
+        seconds = length.load * self.share
+        while not (load := self._window(length, seconds)).latencies:
+            seconds *= 2
         after = process_stats.processor_seconds(self.parts)
         for part, milliseconds in process_stats.cpu_ms_per_job(before, after, answered=load.answered).items():
             self.spent.setdefault(part, []).append(milliseconds)
@@ -48,13 +48,8 @@ class Rival:
         self.p99.append(1000 * percentile(load.latencies, 0.99))
         self.latencies += (1000 * latency for latency in load.latencies)
 
-    def _window(self, length: Length) -> client.Load:
-        return client.closed_loop(
-            self.target,
-            clients=length.clients,
-            warm=length.warm * self.share,
-            seconds=length.load * self.share,
-        )
+    def _window(self, length: Length, seconds: float) -> client.Load:
+        return client.closed_loop(self.target, clients=length.clients, warm=length.warm * self.share, seconds=seconds)
 
     def note(self, report: Report, column: str) -> None:
         """Add the figures to the report."""
