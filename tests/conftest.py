@@ -8,8 +8,10 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.forking.client import Launcher
 from tests.proxies import LOOPBACK_NAMES
 from tests.store import LiveStore, serving
+from tools.service import Service
 
 for name in ("NO_PROXY", "no_proxy"):
     os.environ[name] = ",".join(filter(None, (os.environ.get(name), *LOOPBACK_NAMES)))
@@ -20,6 +22,18 @@ settings.load_profile("vultus")
 
 # structlog's default renders each local variable of each frame of a traceback, which takes seconds for an application.
 structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_services() -> Iterator[None]:
+    """Start services without their seconds of imports; with FORK=no they start as in production."""
+    if os.environ.get("FORK") == "no":
+        yield
+        return
+    launcher = Launcher()
+    Service.launch = launcher.launch
+    yield
+    launcher.stop()
 
 
 @pytest.fixture(scope="session")

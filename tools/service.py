@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, ClassVar, Final
 
 PR_SET_PDEATHSIG: Final = 1
 BACKOFF: Final = (0.5, 1.0, 2.0, 5.0)
@@ -32,6 +32,9 @@ def leash() -> None:
 class Service:
     """A process that is restarted if it exits."""
 
+    launch: ClassVar[Callable[..., Any]] = subprocess.Popen
+    """Starts the process; the tests start theirs faster (`tests/forking`)."""
+
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -52,7 +55,7 @@ class Service:
         """Start the process. Call from the main thread only: the leash is tied to the thread that forks."""
         self.restart_at = None
         self.started_at = time.monotonic()
-        self.process = subprocess.Popen(
+        self.process = self.launch(
             self.command,
             env=dict(self.environment),
             stdin=subprocess.PIPE if self.stdin else subprocess.DEVNULL,
@@ -61,7 +64,7 @@ class Service:
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops all services in order
-            preexec_fn=leash,  # noqa: PLW1509 - one C call that allocates nothing
+            preexec_fn=leash,
         )
         if self.stdin and self.process.stdin:
             with contextlib.suppress(BrokenPipeError), self.process.stdin as pipe:
