@@ -9,7 +9,6 @@ EFFECTS_LABELS := $(or $(LABELS),$(or $(VULTUS_TEST_DATA),../shared/data)/pairs.
 VENV := .venv/bin
 USUAL := jobs:read,jobs:write
 QUICK := tests/unit tests/contract tests/architecture tests/watching
-# in order of start: the longest first, so that no process finishes long after the others
 REAL := tests/soak tests/chaos tests/security tests/architecture/test_container_commands.py tests/integration tests/watching tests/containers tests/gpu
 # these tests wait more than they compute, so more processes than cores are used
 PROCESSES ?= 4
