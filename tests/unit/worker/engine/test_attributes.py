@@ -25,13 +25,13 @@ SIDES: dict[AttributeName, int] = {"age_gender": 96, "landmarks_106": 192, "land
 
 
 def model(path: Path, name: AttributeName) -> Path:
-    """A graph with the shapes of the real one that begins, as it does, by scaling its own input."""
+    """A graph with the shapes of the real one that begins, as it does, by scaling its input; it sees a part of it."""
     side, count = SIDES[name], OUTPUTS[name]
     dice = np.random.default_rng(len(name))
     weights = {
         "half": np.array([0.5], np.float32),
         "scale": np.array([1 / 255], np.float32),
-        "w": dice.normal(0, 0.5, (count, 3, side // 4, side // 4)).astype(np.float32) / side,
+        "w": dice.normal(0, 0.5, (count, 3, side // 16, side // 16)).astype(np.float32) / (side // 4),
         "b": dice.uniform(-0.8, 0.8, count).astype(np.float32),
     }
     nodes = [
