@@ -2,12 +2,14 @@
 
 import io
 import json
+import math
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -36,11 +38,13 @@ class Forked:
         self.stdout: io.TextIOWrapper | None = os.fdopen(output, encoding="utf-8", errors="replace")
         self.returncode: int | None = None
         self._status = status
+        self._lock = threading.Lock()
 
     def poll(self) -> int | None:
         """Return the exit status, or None while the process runs."""
-        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
-            self._read()
+        with self._lock:
+            if self.returncode is None and self._has_ended(0):
+                self._read()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -49,11 +53,14 @@ class Forked:
         Raises:
             subprocess.TimeoutExpired: it is still running.
         """
-        if self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
-            self._read()
-        return self.returncode or 0
+        if self.returncode is None and not self._has_ended(timeout):
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return self.poll() or 0
+
+    def _has_ended(self, seconds: float | None) -> bool:
+        status = select.poll()  # unlike `select`, for any number of open files
+        status.register(self._status, select.POLLIN)
+        return bool(status.poll(None if seconds is None else math.ceil(1000 * seconds)))
 
     def _read(self) -> None:
         said = os.read(self._status, 16)
