@@ -1,6 +1,5 @@
 """The gateway process: wiring, start and stop."""
 
-import asyncio
 import re
 import signal
 import sys
@@ -132,13 +131,8 @@ async def _lifespan(app: FastAPI, *, settings: ApiSettings, backend: OpenBackend
             settings, keys=opened.stores.api_keys, tenants=opened.stores.tenants
         )
         app.state.audit = AuditLog(opened.stores.audit, keep=settings.audit_ttl)
-        writing = asyncio.create_task(app.state.audit.run())
-        try:
+        async with app.state.audit.running():
             yield
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-            await app.state.audit.flush()
 
 
 def _add_routes(app: FastAPI, settings: ApiSettings) -> None:

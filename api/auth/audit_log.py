@@ -3,7 +3,8 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -36,6 +37,19 @@ class AuditLog:
         self._keep = keep
         self._pending: deque[Entry] = deque()
         self._changed = asyncio.Event()
+        self._writing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Write entries during the block, and those that are left at its end."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            async with self._writing:  # cancelling a write would lose its entries if it fails
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.flush()
 
     def note(self, entry: Entry) -> None:
         """Record one action."""
@@ -48,8 +62,7 @@ class AuditLog:
         self._pending.append(entry)
         self._changed.set()
 
-    async def run(self) -> None:
-        """Write entries until cancelled."""
+    async def _run(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -57,16 +70,17 @@ class AuditLog:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write all pending entries. If the store is unavailable, they stay pending."""
-        while self._pending:
-            entries = list(self._pending)
-            self._pending.clear()
-            try:
-                await to_thread.run_sync(partial(self._store.add, entries, keep=self._keep))
-            except UnavailableError:
-                self._pending.extendleft(reversed(entries))
-                self._changed.set()
-                return
+        """Return when all entries until now are written. If the store is unavailable, they stay pending."""
+        async with self._writing:
+            while self._pending:
+                entries = list(self._pending)
+                self._pending.clear()
+                try:
+                    await to_thread.run_sync(partial(self._store.add, entries, keep=self._keep))
+                except UnavailableError:
+                    self._pending.extendleft(reversed(entries))
+                    self._changed.set()
+                    return
 
 
 class AuditMiddleware:

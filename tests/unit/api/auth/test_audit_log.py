@@ -1,10 +1,16 @@
 """The audit log: every action of an authenticated caller is recorded, even through an outage of the store."""
 
-from typing import Any
+import asyncio
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
-from shared.ledger.tenants.audit import Entry
+from api.auth.audit_log import AuditLog
+from shared.errors import ErrorCode, UnavailableError
+from shared.ledger.tenants.audit import Audit, Entry
 from shared.tenants import Scope
 from tests.unit.api.auth.test_authenticator import bearer
 from tests.unit.api.conftest import Gateway, MakeGateway
@@ -92,6 +98,63 @@ def test_entries_wait_for_an_unavailable_store(closed: Gateway) -> None:
     closed.store.away = False
     assert closed.stores.audit.page("acme", limit=1) == []
     assert [entry.action for entry in written(closed)] == ["submit_job"]
+
+
+class SlowAudit:
+    """A store whose writes take until they are released, and then fail as often as they are told to."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        self.failures = failures
+        self.entered, self.released = threading.Event(), threading.Event()
+        self.entries: list[Entry] = []
+
+    def add(self, entries: Sequence[Entry], *, keep: timedelta) -> None:
+        self.entered.set()
+        assert self.released.wait(30)
+        if self.failures:
+            self.failures -= 1
+            raise UnavailableError(ErrorCode.STORE_UNAVAILABLE, f"nothing is kept for {keep}")
+        self.entries += entries
+
+
+ENTRY = Entry(tenant="acme", key="k", action="submit_job", subject="job", status=202, request_id="r")
+
+
+def opened(store: SlowAudit) -> AuditLog:
+    return AuditLog(cast("Audit", store), keep=timedelta(days=1))
+
+
+def test_a_flush_waits_for_a_write_that_has_begun() -> None:
+    store = SlowAudit()
+
+    async def flush_twice() -> None:
+        audit = opened(store)
+        audit.note(ENTRY)
+        first = asyncio.create_task(audit.flush())
+        await asyncio.to_thread(store.entered.wait, 30)
+        second = asyncio.create_task(audit.flush())
+        await asyncio.sleep(0)
+        assert not second.done()
+        store.released.set()
+        await second
+        assert store.entries == [ENTRY]
+        await first
+
+    asyncio.run(flush_twice())
+
+
+def test_a_write_in_progress_at_the_end_is_repeated_if_it_fails() -> None:
+    store = SlowAudit(failures=1)
+
+    async def stop_while_writing() -> None:
+        audit = opened(store)
+        async with audit.running():
+            audit.note(ENTRY)
+            await asyncio.to_thread(store.entered.wait, 30)
+            asyncio.get_running_loop().call_later(0.01, store.released.set)
+
+    asyncio.run(stop_while_writing())
+    assert store.entries == [ENTRY]
 
 
 def test_a_tenant_reads_its_own_log_page_by_page(closed: Gateway) -> None:
