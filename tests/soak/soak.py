@@ -50,6 +50,8 @@ class Plan:
     """Load as a share of the jobs per second that the service can do."""
     latencies: bool = True
     """Whether latencies are judged: on a busy machine they say little."""
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    """Other limits than `LIMITS`, by unit."""
 
 
 @dataclass(slots=True)
@@ -121,6 +123,7 @@ def soak(plan: Plan) -> Result:
         messages = [*log]
         ended = [service.name for service in stack.services if service.exit_code() is not None]
     judged = begin + plan.settle
+    limits = {**LIMITS, **plan.limits}
     return Result(
         capacity=capacity,
         rate=plan.share * capacity,
@@ -128,7 +131,7 @@ def soak(plan: Plan) -> Result:
         sent=load.sent,
         trends=[
             *(
-                trend(name, unit, [one for one in samples if one[0] >= judged], LIMITS[unit])
+                trend(name, unit, [one for one in samples if one[0] >= judged], limits[unit])
                 for (name, unit), samples in sorted(seen.samples.items())
             ),
             *(_latencies(load.latencies, begin=judged, until=begin + plan.seconds) if plan.latencies else []),

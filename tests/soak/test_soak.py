@@ -4,6 +4,12 @@ from typing import Final
 
 from tests.integration.breaking import picture
 from tests.soak.soak import Plan, soak
+from tests.soak.trend import Limit
+
+POOL: Final = Limit(share=0.0, beside=40)
+"""The gateway's thread pool grows up to AnyIO's 40 with the bursts of a busy machine, and each of its threads has a
+connection to the ledger. What grew with each of the hundreds of jobs would grow by more.
+"""
 
 SHORT: Final = Plan(
     seconds=40,
@@ -15,6 +21,7 @@ SHORT: Final = Plan(
     image=picture(),
     share=0.25,
     latencies=False,
+    limits={"threads": POOL, "files": POOL, "clients": POOL},
 )
 """The fake engine, because the service around the models is under test. A quarter of the capacity, and no judgment of
 latencies: other tests use the same cores.
