@@ -50,8 +50,8 @@ class Plan:
     """Load as a share of the jobs per second that the service can do."""
     latencies: bool = True
     """Whether latencies are judged: on a busy machine they say little."""
-    limits: Mapping[str, Limit] = field(default_factory=dict)
-    """Other limits than `LIMITS`, by unit."""
+    limits: Mapping[tuple[str, str], Limit] = field(default_factory=dict)
+    """Limits of single series, by process or store and unit; they take precedence over `LIMITS`."""
 
 
 @dataclass(slots=True)
@@ -123,7 +123,6 @@ def soak(plan: Plan) -> Result:
         messages = [*log]
         ended = [service.name for service in stack.services if service.exit_code() is not None]
     judged = begin + plan.settle
-    limits = {**LIMITS, **plan.limits}
     return Result(
         capacity=capacity,
         rate=plan.share * capacity,
@@ -131,7 +130,12 @@ def soak(plan: Plan) -> Result:
         sent=load.sent,
         trends=[
             *(
-                trend(name, unit, [one for one in samples if one[0] >= judged], limits[unit])
+                trend(
+                    name,
+                    unit,
+                    [one for one in samples if one[0] >= judged],
+                    plan.limits.get((name, unit), LIMITS[unit]),
+                )
                 for (name, unit), samples in sorted(seen.samples.items())
             ),
             *(_latencies(load.latencies, begin=judged, until=begin + plan.seconds) if plan.latencies else []),

@@ -7,8 +7,8 @@ from tests.soak.soak import Plan, soak
 from tests.soak.trend import Limit
 
 POOL: Final = Limit(share=0.0, beside=40)
-"""The gateway's thread pool grows up to AnyIO's 40 with the bursts of a busy machine, and each of its threads has a
-connection to the ledger. What grew with each of the hundreds of jobs would grow by more.
+"""On a busy machine, bursts let the gateway's thread pool grow, up to AnyIO's 40 threads. Threads that leaked with each
+of the hundreds of jobs would exceed that.
 """
 
 SHORT: Final = Plan(
@@ -21,7 +21,7 @@ SHORT: Final = Plan(
     image=picture(),
     share=0.25,
     latencies=False,
-    limits={"threads": POOL, "files": POOL, "clients": POOL},
+    limits={("gateway", "threads"): POOL},
 )
 """The fake engine, because the service around the models is under test. A quarter of the capacity, and no judgment of
 latencies: other tests use the same cores.
