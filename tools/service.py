@@ -64,7 +64,7 @@ class Service:
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops all services in order
-            preexec_fn=leash,
+            preexec_fn=leash,  # one C call that allocates nothing
         )
         if self.stdin and self.process.stdin:
             with contextlib.suppress(BrokenPipeError), self.process.stdin as pipe:

@@ -114,7 +114,7 @@ def _run_pip(command: list[str], total: int) -> str | None:
 
 
 def _compile() -> None:
-    """Compile what was installed, on all cores; pip would use one. What is no Python 3 stays as it is."""
+    """Compile what was installed, on all cores; pip would use one. Files that are not valid Python 3 are skipped."""
     progress("compiling", every=1, count=1)
     command = [str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(VENV / "lib")]
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -70,11 +70,7 @@ def _wake_event_loop() -> None:
     """Let Celery notice the signal now; otherwise its event loop first finishes a wait of up to a second."""
     if loop := get_event_loop():
         # A call from the loop's own thread, where signal handlers run, would not end the wait.
-        threading.Thread(target=loop.call_soon, args=(_nothing,), name="waker", daemon=True).start()
-
-
-def _nothing() -> None:
-    pass
+        threading.Thread(target=loop.call_soon, args=(lambda: None,), name="waker", daemon=True).start()
 
 
 def _refuse(reason: str) -> None:

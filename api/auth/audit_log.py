@@ -70,7 +70,7 @@ class AuditLog:
             await self.flush()
 
     async def flush(self) -> None:
-        """Return when all entries until now are written. If the store is unavailable, they stay pending."""
+        """Wait until all entries noted so far are written. If the store is unavailable, they stay pending."""
         async with self._writing:
             while self._pending:
                 entries = list(self._pending)

@@ -1,4 +1,4 @@
-"""What the tests start by forking is what an interpreter would have started, except for the time it takes."""
+"""A forked service starts like one with an interpreter of its own."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_forked_services_end_with_their_server() -> None:
 
 
 @pytest.mark.parametrize("command", [["true"], [sys.executable, "-m", "tests.forking.echo", "0"]])
-def test_what_is_no_service_is_started_as_always(command: list[str]) -> None:
+def test_other_commands_start_a_process_of_their_own(command: list[str]) -> None:
     process = Launcher().launch(command, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
     assert isinstance(process, subprocess.Popen)
     assert process.wait(20) == 0
