@@ -1,7 +1,7 @@
 """A deterministic engine without models, for trying out a deployment and for testing everything around an engine."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import cv2
@@ -79,16 +79,16 @@ class FakeEngine:
     def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
         """Return every bright region with at least this score, the largest box first. Sizes are ignored."""
         least = self.info.thresholds.detection if search.threshold is None else search.threshold
-        _, _, regions, _ = cv2.connectedComponentsWithStats(_bright(image), connectivity=8)
         faces = []
-        for left, top, width, height, _ in regions[1:].tolist():
+        for outline in _outlines(_bright(image)):
+            left, top, width, height = cv2.boundingRect(outline)
             if min(width, height) < LEAST_SIDE:
                 continue
             box = (float(left), float(top), float(left + width), float(top + height))
             score = float(min(1.0, 0.5 + 0.5 * (_grey(_colour(image, box)) - BRIGHT) / (255 - BRIGHT)))
             if score >= least:
                 faces.append(Detection(box=box, landmarks=_landmarks(box, _pose(image, box)), score=score))
-        return sorted(faces, key=lambda face: -face.area)
+        return sorted(faces, key=lambda face: (-face.area, face.box[1], face.box[0]))
 
     def align(self, image: Image, faces: Sequence[Detection]) -> Crops:
         """Return squares of the faces' mean colors, in order."""
@@ -141,11 +141,20 @@ def _bright(region: Image) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(region, cv2.COLOR_BGR2GRAY) > BRIGHT, np.uint8)
 
 
+def _outlines(bright: NDArray[np.uint8]) -> Iterator[NDArray[Any]]:
+    """Yield the outer border of every connected region of ones, as points (x, y); shape (points, 1, 2) each."""
+    borders, relations = cv2.findContours(bright, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    for number, border in enumerate(borders):
+        if relations[0, number, 3] < 0:  # the border of a hole has a parent
+            yield border
+
+
 def _pose(image: Image, box: tuple[float, float, float, float]) -> HeadPose:
     """Return the pose of a card whose edges appear as long as those of this region."""
     left, top, right, bottom = map(int, box)
     bright = _bright(image[top:bottom, left:right])
-    outline = cv2.fillConvexPoly(np.zeros_like(bright), cv2.convexHull(cv2.findNonZero(bright)), 1.0)
+    borders, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outline = cv2.fillConvexPoly(np.zeros_like(bright), cv2.convexHull(np.concatenate(borders)), 1.0)
     angles = []
     for plane in (outline, outline.T):
         places = np.arange(plane.shape[1])
