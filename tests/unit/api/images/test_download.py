@@ -24,6 +24,7 @@ PUBLIC = "93.184.215.14"
 OTHER = "2606:4700::1111"
 AMPLE = timedelta(minutes=1)
 """Far beyond what a fetch from a made-up network takes, however busy the machine."""
+TLS = ssl.create_default_context()
 BRIEF = timedelta(seconds=0.05)
 URL = read_url("https://photos.example.org/1.jpg?token=secret")
 
@@ -38,7 +39,7 @@ def fetched(
     within: timedelta = AMPLE,
 ) -> bytes:
     options = DownloadOptions(
-        tls=ssl.create_default_context(),
+        tls=TLS,
         max_bytes=most,
         timeout=within,
         private=PRIVATE if private_too else (),

@@ -22,8 +22,12 @@ def portrait(colour: tuple[int, int, int]) -> Picture:
 PICTURES = {Path("a"): portrait((255, 255, 255)), Path("b"): portrait((255, 200, 255))}
 
 
-def test_both_ways_agree_on_pictures_of_one_large_face() -> None:
-    lines = list(compared(CoarseEngine(), PICTURES, [Pair(Path("a"), Path("b"), same=False)], PLAN))
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    return list(compared(CoarseEngine(), PICTURES, [Pair(Path("a"), Path("b"), same=False)], PLAN))
+
+
+def test_both_ways_agree_on_pictures_of_one_large_face(lines: list[str]) -> None:
     [row] = [line.split() for line in lines if line.startswith("as it is")]
     assert row[3:5] == ["2", "100%"]
     assert row[8:14] == ["2", "0", "0", "0", "0", "0"]
@@ -33,8 +37,7 @@ def test_both_ways_agree_on_pictures_of_one_large_face() -> None:
     assert decisions[-1] == "0"
 
 
-def test_the_report_has_a_row_for_every_copy() -> None:
-    lines = list(compared(CoarseEngine(), PICTURES, [], PLAN))
+def test_the_report_has_a_row_for_every_copy(lines: list[str]) -> None:
     names = copies(PICTURES, {})
     assert len(names) > 15
     for name in names:

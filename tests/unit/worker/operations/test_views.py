@@ -88,8 +88,11 @@ def test_every_face_of_an_analysis_is_judged_as_if_it_were_alone() -> None:
 
 
 @pytest.mark.parametrize(("kind", "params"), [("JPEG", {}), ("PNG", {"full_size": True}), ("PNG", {})])
-def test_a_second_search_is_paid_only_by_large_jpegs_with_full_size(kind: Kind, params: dict[str, Any]) -> None:
+def test_only_large_jpegs_with_full_size_pay_for_a_second_search(kind: Kind, params: dict[str, Any]) -> None:
     assert len(judged(Operation.LIVENESS, LARGE, kind=kind, **params)[0].searched) == 1
+
+
+def test_a_large_jpeg_with_full_size_is_searched_at_both_sizes() -> None:
     whole, _ = judged(Operation.LIVENESS, LARGE, full_size=True)
     assert whole.searched == [(2400, 4000), (1200, 2000)]
 
