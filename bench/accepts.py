@@ -95,7 +95,7 @@ def through_http(promise: str, *, seconds: float, clients: int = CLIENTS) -> flo
         with stack.ledger.client() as store:
             store.config_set("appendfsync", promise)
         target = client.job(stack.port, noise(), wait=0)
-        return client.closed_loop(target, clients=clients, warm=0.3, seconds=seconds).rate
+        return client.window(target, clients=clients, warm=0.3, seconds=seconds).rate
 
 
 def noise() -> Picture:

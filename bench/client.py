@@ -85,6 +85,13 @@ def closed_loop(target: Target, *, clients: int, warm: float, seconds: float) ->
     return asyncio.run(_closed_loop([target], clients=clients, warm=warm, seconds=seconds))
 
 
+def window(target: Target, *, clients: int, warm: float, seconds: float) -> Load:
+    """Return a closed loop that is long enough for a response: on a busy machine it is repeated, twice as long."""
+    while not (load := closed_loop(target, clients=clients, warm=warm, seconds=seconds)).latencies:
+        seconds *= 2
+    return load
+
+
 def one_by_one(target: Target, *, times: int, pause: float = 0.0) -> list[tuple[float, dict[str, Any]]]:
     """Send requests from one client and return the seconds and response of each."""
     return asyncio.run(_one_by_one(target, times=times, pause=pause))

@@ -79,19 +79,20 @@ def listening(partners: Partners) -> Iterator[None]:
     """Serve the endpoints on every address of the loopback network, in a thread."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(partners.answer, "127.0.0.1", 0, backlog=4096))
-    partners.port = server.sockets[0].getsockname()[1]
-    server.close()
-    server = loop.run_until_complete(asyncio.start_server(partners.answer, "0.0.0.0", partners.port, backlog=4096))  # noqa: S104 - every 127.x.y.z; the port is open for seconds
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+    with asyncio.Runner() as runner:  # at its end it cancels the responses that hang
+        loop = runner.get_loop()
+        server = loop.run_until_complete(asyncio.start_server(partners.answer, "127.0.0.1", 0, backlog=4096))
+        partners.port = server.sockets[0].getsockname()[1]
         server.close()
+        server = loop.run_until_complete(asyncio.start_server(partners.answer, "0.0.0.0", partners.port, backlog=4096))  # noqa: S104 - every 127.x.y.z; the port is open for seconds
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            server.close()
 
 
 def host(number: int) -> str:

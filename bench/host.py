@@ -29,12 +29,12 @@ def measure(report: Report, *, length: Length) -> None:
         with process_stats.vultus(app="bench.instant_models", worker_threads=THREADS) as stack:
             target = client.job(stack.port, picture, wait=60)
             processes = process_stats.parts(stack)
-            client.closed_loop(target, clients=4, warm=0, seconds=1)
+            client.closed_loop(target, clients=4, warm=0, seconds=min(1.0, length.load))
             rates, waits = [], []
             spent: dict[str, list[float]] = {}
             for _ in range(length.rounds):
                 before = process_stats.processor_seconds(processes)
-                load = client.closed_loop(target, clients=length.clients, warm=0, seconds=length.load / 2)
+                load = client.window(target, clients=length.clients, warm=0, seconds=length.load / 2)
                 after = process_stats.processor_seconds(processes)
                 rates.append(load.rate)
                 waits.append(1000 * percentile(load.latencies, 0.5))

@@ -31,4 +31,4 @@ class Length:
 FULL: Final = Length(
     rounds=3, loops=30, window=4.0, load=10.0, warm=9.0, clients=64, probes=200, jobs=2000, patience=60.0
 )
-QUICK: Final = Length(rounds=1, loops=1, window=0.3, load=1.2, warm=0.4, clients=3, probes=8, jobs=30, patience=3.0)
+QUICK: Final = Length(rounds=1, loops=1, window=0.2, load=0.6, warm=0.2, clients=3, probes=8, jobs=20, patience=3.0)

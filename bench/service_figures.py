@@ -35,11 +35,10 @@ class Rival:
     """CPU milliseconds per request of each process and of the clients."""
 
     def load(self, picture: Picture, length: Length) -> None:
-        """Measure one window, and a longer one if the machine was too busy to return a response in time."""
+        """Measure one window."""
         before = process_stats.processor_seconds(self.parts)
-        seconds = length.load * self.share
-        while not (load := self._window(length, seconds)).latencies:
-            seconds *= 2
+        warm, seconds = length.warm * self.share, length.load * self.share
+        load = client.window(self.target, clients=length.clients, warm=warm, seconds=seconds)
         after = process_stats.processor_seconds(self.parts)
         for part, milliseconds in process_stats.cpu_ms_per_job(before, after, answered=load.answered).items():
             self.spent.setdefault(part, []).append(milliseconds)
@@ -47,9 +46,6 @@ class Rival:
         self.rates.append(load.rate)
         self.p99.append(1000 * percentile(load.latencies, 0.99))
         self.latencies += (1000 * latency for latency in load.latencies)
-
-    def _window(self, length: Length, seconds: float) -> client.Load:
-        return client.closed_loop(self.target, clients=length.clients, warm=length.warm * self.share, seconds=seconds)
 
     def note(self, report: Report, column: str) -> None:
         """Add the figures to the report."""
@@ -150,7 +146,7 @@ class ServiceFigures:
         note = partial(self._report.note, column="one")
         with process_stats.vultus(workers=0, queue_limit="100000") as alone:
             loads = [
-                client.closed_loop(at_once(alone.port), clients=8, warm=0.5, seconds=self._length.load / 6)
+                client.window(at_once(alone.port), clients=8, warm=0.5, seconds=self._length.load / 6)
                 for _ in range(self._length.rounds)
             ]
             note("gateway alone, 8 clients, accepted", samples=[load.rate for load in loads], unit="jobs/s")
