@@ -170,9 +170,13 @@ def in_image(tmp_path: Path, name: str) -> Path:
 
 
 def clean() -> dict[str, str]:
-    """The caller's environment (it holds certificates and proxies), without Python's and the service's variables."""
+    """The caller's environment (it holds certificates and proxies), without Python's and the service's variables.
+
+    What pip installs is imported once, so pip does not compile all of it.
+    """
     dropped = ("VULTUS_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    return {**kept, "PIP_COMPILE": "0"}
 
 
 def run_python(python: Path, arguments: list[str], folder: Path) -> str:
