@@ -83,8 +83,7 @@ def install(name: str) -> None:
             "Completed downloads are kept."
         )
         raise SetupError(msg)
-    if name == "local":  # tests import a part of the packages, and compile that part
-        _compile()
+    _compile()
     stamp.write_text(f"{wanted[name]}\n", encoding="utf-8")
     done("dependencies", f"{total} packages", begin)
 
