@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from shared.ledger.jobs.store import Ledger, Outcome
-from tests.integration.poisons import CRASHES, DIES_AFTER, HANGS, KILLS, SLOW
+from tests.integration.poisons import CRASHES, DIES_AFTER, HANGS, KILLS, SLOW, SLOWER
 from worker import runtime
 from worker.engine.base import AS_THE_PACK_SAYS, Detection, Engine, Image, Search
 from worker.engine.fake import FakeEngine
@@ -26,6 +26,7 @@ DEEDS: Final[dict[tuple[int, ...], Callable[[], object]]] = {
     HANGS: lambda: time.sleep(3600),
     CRASHES: crash,
     SLOW: lambda: time.sleep(1),
+    SLOWER: lambda: time.sleep(2.5),
     DIES_AFTER: lambda: setattr(_last, "word", True),
 }
 

@@ -15,15 +15,17 @@ from typing import Self
 import pytest
 import requests
 
+from shared.jobs import Status
 from tests.integration.breaking import picture
-from tests.integration.poisons import SLOW
+from tests.integration.poisons import SLOW, SLOWER
 from tests.integration.watched_stack import PHOTO, Watched, soon, watched
 from tools.ports import LOOPBACK, free_port
 from tools.service import Service
 
 DELAY = 2.0
 CLIENTS = 4
-SLOW_PHOTO = picture(SLOW)
+WORKERS, THREADS = 2, 2
+SLOW_PHOTO, SLOWER_PHOTO = picture(SLOW), picture(SLOWER)
 
 
 @dataclass
@@ -98,8 +100,8 @@ def _form(image: bytes) -> tuple[bytes, str]:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Watched]:
     """Two workers that process some jobs slowly."""
-    settings = {"VULTUS_DRAIN_DELAY": str(DELAY), "VULTUS_WORKER_THREADS": "2", "VULTUS_QUEUE_LIMIT": "100000"}
-    with watched(tmp_path, workers=2, settings=settings, worker="tests.integration.poisoned_worker") as running:
+    settings = {"VULTUS_DRAIN_DELAY": str(DELAY), "VULTUS_WORKER_THREADS": str(THREADS), "VULTUS_QUEUE_LIMIT": "100000"}
+    with watched(tmp_path, workers=WORKERS, settings=settings, worker="tests.integration.poisoned_worker") as running:
         yield running
 
 
@@ -130,11 +132,20 @@ def _answers(url: str) -> bool:
         return False
 
 
+def occupy_every_thread(running: Watched) -> list[str]:
+    """Give each thread of both workers a job of 2.5 s; their ids, once all are running."""
+    body, form = _form(SLOWER_PHOTO)
+    submit = partial(requests.post, f"{running.stack.url}/v1/jobs", body, headers={"Content-Type": form}, timeout=10)
+    jobs = [submit().json()["id"] for _ in range(THREADS * WORKERS)]
+    soon(lambda: all((job := running.ledger.read(each)) and job.status is Status.RUNNING for each in jobs))
+    return jobs
+
+
 def test_a_worker_and_a_gateway_leave_under_load_without_loss_or_repeat(running: Watched, other: Service) -> None:
     stack = running.stack
     with Load([stack.url, f"http://{LOOPBACK}:{other.environment['VULTUS_PORT']}"]) as load:
         soon(lambda: len(load.jobs) > 40)
-        assert soon(lambda: running.value("worker-1", "vultus_worker_busy_threads"))
+        load.jobs += occupy_every_thread(running)
         stack.workers[0].signal(signal.SIGTERM)
         states = list(iter(partial(_readiness, running.port_of("worker-1")), "gone"))
         assert stack.workers[0].wait(30)
