@@ -31,7 +31,7 @@ Frame = Callable[[float, np.random.Generator], Image]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FOLDER = LABELLED / "exadel-inc+CompreFace" / "embedding-calculator" / "sample_images"
 STRAIGHT, TURNED = FOLDER / "007_B.jpg", FOLDER / "008_B.jpg"
-WIDTH, HEIGHT, RATE = 640, 480, 30
+WIDTH, HEIGHT, RATE, SPARE = 640, 480, 30, 64
 WITHIN = 90_000
 """Milliseconds; this machine may be busy."""
 LONG = 20.0
@@ -63,6 +63,13 @@ def portrait(path: Path) -> Image:
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+@cache
+def grain() -> NDArray[np.int16]:
+    """The noise of a sensor larger than a frame: a frame has a part of it, because drawing noise takes long."""
+    noise = np.random.default_rng(3).normal(0.0, 2.0, (HEIGHT + SPARE, WIDTH + SPARE, 3))
+    return np.rint(noise).astype(np.int16)
+
+
 def held(image: Image, dice: np.random.Generator) -> Image:
     """The camera's view of it: a part of a frame, never twice the same, with sensor noise."""
     high, wide = image.shape[:2]
@@ -70,7 +77,9 @@ def held(image: Image, dice: np.random.Generator) -> Image:
     shift = dice.normal(0.0, 1.2, 2)
     matrix = np.array([[1.0, 0.0, -x + shift[0]], [0.0, 1.0, -y + shift[1]]])
     seen = cv2.warpAffine(image, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(np.clip(seen + dice.normal(0.0, 2.0, seen.shape), 0, 255), np.uint8)
+    row, column = dice.integers(0, SPARE, 2)
+    noise = grain()[row : row + HEIGHT, column : column + WIDTH]
+    return np.asarray(np.clip(seen + noise, 0, 255), np.uint8)
 
 
 def willing(when: float, dice: np.random.Generator) -> Image:
