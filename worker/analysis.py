@@ -164,20 +164,23 @@ class Analyst:
         waited = max(0.0, (job.started_at or job.created_at) - job.created_at) * 1000
         total = waited + (stopwatch.now() - begin) * 1000
         spent = {"queue_ms": waited, **stopwatch.spent, "total_ms": total}
-        info = self.engine.info
         return Outcome(
             result=result,
             failure=failure,
             metrics={name: round(value, 2) for name, value in spent.items()},
-            provenance=Provenance(
-                model_pack=info.pack,
-                embedding_contract=info.contract,
-                provider=info.provider,
-                worker=self.worker,
-                cached=cached,
-                detection=detection,
-            ),
+            provenance=self._provenance(cached=cached, detection=detection),
             cached_as=None if failure else digest,
+        )
+
+    def _provenance(self, *, cached: bool, detection: DetectionWay | None) -> Provenance:
+        info = self.engine.info
+        return Provenance(
+            model_pack=info.pack,
+            embedding_contract=info.contract,
+            provider=info.provider,
+            worker=self.worker,
+            cached=cached,
+            detection=detection,
         )
 
     def _work(self, claim: Claim, params: FindParams, stopwatch: Stopwatch) -> operations.Work:

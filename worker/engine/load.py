@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 
@@ -11,6 +11,9 @@ from worker.execution.threads import job_threads
 from worker.packs.manifests import readable
 from worker.packs.prepare import prefers_openvino
 from worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from worker.engine.devices import Device
 
 HEAP: Final = {
     -8: 2,  # M_ARENA_MAX: heaps for all threads; the default is eight per core, which scatters pictures over them
@@ -30,16 +33,32 @@ def load_engine(settings: WorkerSettings) -> Engine:
         SettingsError: one line that says what is missing or wrong and what to do.
     """
     cv2.setNumThreads(1)
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        for parameter, value in HEAP.items():
-            libc.mallopt(parameter, value)
+    _keep_few_heaps()
     if settings.engine == "fake":
         from worker.engine.fake import FakeEngine  # noqa: PLC0415 - a fake worker needs no inference library
 
         return FakeEngine()
+    device = _device(settings)
+    if settings.engine == "insightface":
+        from worker.engine.library import LibraryEngine  # noqa: PLC0415 - 46 MB that our own stages do not need
+
+        with readable(settings.models_dir):
+            return LibraryEngine(settings.models_dir, pack=settings.pack, device=device)
+    from worker.engine.insight import InsightEngine  # noqa: PLC0415 - a fake worker needs no inference library
+
+    return InsightEngine(settings.models_dir, pack=settings.pack, device=device)
+
+
+def _keep_few_heaps() -> None:
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        for parameter, value in HEAP.items():
+            libc.mallopt(parameter, value)
+
+
+def _device(settings: WorkerSettings) -> "Device":
     from worker.engine.devices import GpuOptions, choose_device  # noqa: PLC0415 - a fake worker needs no inference library
 
-    device = choose_device(
+    return choose_device(
         settings.provider,
         precision=settings.precision,
         threads=settings.intra_op_threads,
@@ -53,14 +72,6 @@ def load_engine(settings: WorkerSettings) -> Engine:
         ),
         openvino_preferred=_prefers_openvino(settings),
     )
-    if settings.engine == "insightface":
-        from worker.engine.library import LibraryEngine  # noqa: PLC0415 - 46 MB that our own stages do not need
-
-        with readable(settings.models_dir):
-            return LibraryEngine(settings.models_dir, pack=settings.pack, device=device)
-    from worker.engine.insight import InsightEngine  # noqa: PLC0415 - a fake worker needs no inference library
-
-    return InsightEngine(settings.models_dir, pack=settings.pack, device=device)
 
 
 def _prefers_openvino(settings: WorkerSettings) -> bool:
