@@ -99,7 +99,6 @@ def _install_with_uv(lock: Path) -> bool:
     uv = LOCKED_UV.search(lock.read_text(encoding="utf-8"))
     if uv is None or PIPS_NETWORK.search(configured.stdout):
         return False
-
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder) / "uv.txt"
         alone.write_text(uv[0], encoding="utf-8")
