@@ -3,13 +3,16 @@
 from typing import Final
 
 from tests.integration.breaking import picture
+from tests.soak.load import CLIENTS
 from tests.soak.soak import Plan, soak
 from tests.soak.trend import Limit
 
 POOL: Final = Limit(share=0.0, beside=40)
-"""On a busy machine, bursts let the gateway's thread pool grow, up to AnyIO's 40 threads. Threads that leaked with each
-of the hundreds of jobs would exceed that.
+"""On a busy machine, bursts let the gateway's thread pool grow, up to AnyIO's 40 threads, each of which keeps a
+connection to the ledger. Whatever leaked with each of the hundreds of jobs would exceed that.
 """
+POOL_AND_CLIENTS: Final = Limit(share=0.0, beside=POOL.beside + CLIENTS)
+"""The gateway has the other end of these connections open, and one of each client."""
 
 SHORT: Final = Plan(
     seconds=40,
@@ -21,7 +24,12 @@ SHORT: Final = Plan(
     image=picture(),
     share=0.25,
     latencies=False,
-    limits={("gateway", "threads"): POOL},
+    limits={
+        ("gateway", "threads"): POOL,
+        ("gateway", "files"): POOL_AND_CLIENTS,
+        ("ledger", "clients"): POOL,
+        ("ledger", "files"): POOL,
+    },
 )
 """The fake engine, because the service around the models is under test. A quarter of the capacity, and no judgment of
 latencies: other tests use the same cores.
