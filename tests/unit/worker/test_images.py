@@ -226,3 +226,15 @@ def test_a_chunk_that_promises_more_than_is_there_gets_no_room_for_it(promised: 
 def test_transparency_is_laid_on_white_to_the_last_row(rows: int) -> None:
     pixels = np.zeros((rows, 5, 4), np.uint8)
     assert (decode(encoded(pixels), max_pixels=MANY) == WHITE).all()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_transparency_is_rounded_exactly(deep: bool) -> None:
+    """Every value under every alpha; of 16 bits, the upper 8 count."""
+    value, alpha = (each.astype(np.int64) for each in np.meshgrid(np.arange(256), np.arange(256)))
+    channels = (value, 255 - value, value[::-1])
+    expected = np.stack([np.rint((each * alpha + 255 * (255 - alpha)) / 255) for each in channels], axis=2)
+    stored = np.stack([*channels, alpha], axis=2)
+    bgra = (stored << 8 | 0x7F).astype(np.uint16) if deep else stored.astype(np.uint8)
+    png = cv2.imencode(".png", bgra)[1].tobytes()
+    assert np.array_equal(decode(png, max_pixels=MANY), expected)
