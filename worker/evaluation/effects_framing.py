@@ -33,11 +33,11 @@ def selection(laboratory: Laboratory) -> Iterator[str]:
     yield f"{'':<28}" + "".join(f"{'chosen':>12}{'right':>8}" for _ in POLICIES)
     indices = range(len(laboratory.samples))
     for name in (*SHARES, BESIDE):
-        cells = [laboratory.each(partial(_choice, laboratory, name, policy), indices) for policy in POLICIES]
+        pictures = laboratory.each(partial(_choices, laboratory, name), indices)
         yield f"{name:<28}" + "".join(
             f"{percent(np.array([choice is not None for choice in choices])):>12}"
             f"{percent(np.array([choice is True for choice in choices])):>8}"
-            for choices in cells
+            for choices in zip(*pictures, strict=True)
         )
 
 
@@ -59,15 +59,15 @@ def orientation(laboratory: Laboratory) -> Iterator[str]:
     yield f"As upright: registered with a cosine above {SAME_EMBEDDING:g} to the embedding of the upright picture."
 
 
-def _choice(laboratory: Laboratory, name: str, policy: Select, index: int) -> bool | None:
-    """Return whether the labelled face is chosen; None if no face is."""
+def _choices(laboratory: Laboratory, name: str, index: int) -> list[bool | None]:
+    """Return, for each policy, whether the labelled face is chosen; None if no face is."""
     sample = laboratory.samples[index]
     other = laboratory.samples[(index + 1) % len(laboratory.samples)]
     image, box = _beside(sample, other) if name == BESIDE else _with_bystander(sample, other, share=SHARES[name])
-    picture = whole(image)
-    params = laboratory.params.model_copy(update={"select": policy})
-    chosen = choosing.one(laboratory.engine.detect(image), picture, params)
-    return None if chosen.face is None else choosing.overlap(chosen.face.box, box) > SAME_FACE
+    found, picture = laboratory.engine.detect(image), whole(image)
+    params = [laboratory.params.model_copy(update={"select": policy}) for policy in POLICIES]
+    chosen = [choosing.one(found, picture, each).face for each in params]
+    return [None if face is None else choosing.overlap(face.box, box) > SAME_FACE for face in chosen]
 
 
 def _with_bystander(sample: Sample, other: Sample, *, share: float) -> tuple[Image, Box]:
