@@ -24,7 +24,7 @@ from worker.packs.manifests import CATALOG, DetectionPlan
 
 pytestmark = pytest.mark.integration
 
-LARGE = 4000
+LARGE = 3200
 """Long side of a photo that jobs decode at half its size."""
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_found_in_pictures_without_people() -> None:
 
 
 def photograph(image: Pixels) -> bytes:
-    """The picture as a JPEG with a long side of 4000 pixels."""
+    """The picture as a JPEG with a long side of `LARGE` pixels."""
     scale = LARGE / max(image.shape[:2])
     large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     return encoded(np.asarray(large, np.uint8), "JPEG", quality=90)

@@ -39,8 +39,18 @@ def engine() -> InsightEngine:
     return InsightEngine(models_dir(), pack="compact", device=choose_device("cpu"))
 
 
+@cache
 def picture(name: str) -> Image:
-    return decode(labelled(name).read_bytes(), max_pixels=40_000_000).pixels
+    """The pixels of a labelled picture; read-only, because tests share them."""
+    pixels = decode(labelled(name).read_bytes(), max_pixels=40_000_000).pixels
+    pixels.flags.writeable = False
+    return pixels
+
+
+@cache
+def faces_of(name: str) -> tuple[Detection, ...]:
+    """What the full pass finds in a labelled picture."""
+    return tuple(engine().detect(picture(name)))
 
 
 def embedded(image: Image, faces: Sequence[Detection]) -> Vectors:
@@ -72,9 +82,8 @@ def file_of(row: Row, suffix: str = "") -> str:
 @cache
 def largest(name: str) -> tuple[Detection, tuple[float, ...]]:
     """The largest face of a picture with its unit embedding."""
-    image = picture(name)
-    face = engine().detect(image)[0]
-    vector = embedded(image, [face])[0].astype(np.float64)
+    face = faces_of(name)[0]
+    vector = embedded(picture(name), [face])[0].astype(np.float64)
     return face, tuple(vector / np.linalg.norm(vector))
 
 
@@ -110,8 +119,7 @@ def good() -> dict[str, dict[str, Any]]:
 
 def test_boxes_points_and_sizes_agree_with_the_reference() -> None:
     def agrees(name: str, entry: dict[str, Any]) -> bool:
-        image = picture(name)
-        faces = engine().detect(image)
+        image, faces = picture(name), faces_of(name)
         pairs = list(zip(faces, entry["faces"], strict=False))
         return (
             [image.shape[1], image.shape[0]] == entry["size"]
@@ -153,9 +161,7 @@ def test_every_pair_is_on_the_right_side_of_the_packs_threshold() -> None:
 
 def test_every_picture_has_its_number_of_faces() -> None:
     labels = [row for row in rows("detection.csv") if int(row["faces"]) >= 0]
-    assert (
-        wrong((file_of(row), len(engine().detect(picture(file_of(row)))) == int(row["faces"])) for row in labels) == []
-    )
+    assert wrong((file_of(row), len(faces_of(file_of(row))) == int(row["faces"])) for row in labels) == []
 
 
 def test_prints_and_screens_are_distinguished_from_people() -> None:
