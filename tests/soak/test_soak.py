@@ -17,12 +17,12 @@ POOL_AND_CLIENTS: Final = Limit(share=0.0, beside=POOL.beside + CLIENTS)
 SHORT: Final = Plan(
     seconds=40,
     settle=15,
-    measure=3,
+    measure=1,
     ttl=8,
     engine={"VULTUS_ENGINE": "fake"},
     operation="detect",
     image=picture(),
-    share=0.25,
+    share=0.08,
     latencies=False,
     limits={
         ("gateway", "threads"): POOL,
@@ -31,7 +31,7 @@ SHORT: Final = Plan(
         ("ledger", "files"): POOL,
     },
 )
-"""The fake engine, because the service around the models is under test. A quarter of the capacity, and no judgment of
+"""The fake engine, because the service around the models is under test. A twelfth of the capacity, and no judgment of
 latencies: other tests use the same cores.
 """
 
