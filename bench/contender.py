@@ -1,6 +1,6 @@
 """Run each contender in its own process, so that the settings of one process do not affect another.
 
-The child (`python -m bench.contender ours`) reads one JSON request per line and responds with one JSON line.
+The child (`python -m bench.contender ours 3`) reads one JSON request per line and responds with one JSON line.
 """
 
 import json
@@ -23,10 +23,11 @@ Kind = Literal["ours", "ours_openvino", "bare", "face_analysis", "face_analysis_
 class Contender:
     """The parent's handle of one child process: a context manager that stops the child on exit."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, *, first: int) -> None:
+        """Start the child, which runs a piece of work `first` times before it is timed for the first time."""
         self.kind = kind
         self._child = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "bench.contender", kind],
+            [sys.executable, "-W", "ignore", "-m", "bench.contender", kind, str(first)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -79,7 +80,7 @@ class Contender:
         return outcome
 
 
-def serve(kind: str) -> None:
+def serve(kind: str, *, first: int) -> None:
     """Run the child: respond to every request until the input ends."""
     responses = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # keep library output out of the responses
@@ -88,7 +89,7 @@ def serve(kind: str) -> None:
     @cache
     def warmed(picture: str, piece: str) -> Any:
         work = offered(pictures.named(picture))[piece]
-        for _ in range(3):
+        for _ in range(first):
             work()
         return work
 
@@ -140,4 +141,4 @@ def rate(work: Any, *, threads: int, seconds: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], first=int(sys.argv[2]))

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from bench import targets
-from bench.contender import Contender
+from bench.contender import Contender, Kind
 from bench.length import Length
 from bench.report import Report
 from bench.statistic import ratio
@@ -24,11 +24,14 @@ class EngineFigures:
 
     def __init__(self, report: Report, *, length: Length, cores: int, running: ExitStack) -> None:
         self._report, self._length, self._cores = report, length, cores
-        self._ours = running.enter_context(Contender("ours"))
-        self._theirs = running.enter_context(Contender("face_analysis"))
-        self._defaults = running.enter_context(Contender("face_analysis_defaults"))
-        self._openvino = running.enter_context(Contender("ours_openvino")) if find_spec("openvino") else None
-        self._bare = [running.enter_context(Contender("bare")) for _ in range(cores)]
+
+        def contender(kind: Kind) -> Contender:
+            return running.enter_context(Contender(kind, first=length.first))
+
+        self._ours, self._theirs = contender("ours"), contender("face_analysis")
+        self._defaults = contender("face_analysis_defaults")
+        self._openvino = contender("ours_openvino") if find_spec("openvino") else None
+        self._bare = [contender("bare") for _ in range(cores)]
 
     def one_thread(self) -> None:
         """Compare CPU times for the same decoded picture, with one thread per model on both sides."""
