@@ -36,8 +36,8 @@ up: setup  ## run the service in the foreground (PORT=8000 WORKERS=1)
 
 test: dev-setup unit integration  ## run the quick tests, then those with a real broker, worker and models (PROCESSES=4)
 
-check: dev-setup lint arch  ## lint, check types and import contracts, run the quick tests: about a minute
-	@$(MAKE) --no-print-directory -j2 types unit
+check: dev-setup  ## lint, check types and import contracts, run the quick tests: about a minute
+	@$(MAKE) --no-print-directory -j2 lint arch types unit
 
 dev-setup:
 	@$(PYTHON) tools/setup.py dev

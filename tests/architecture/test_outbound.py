@@ -1,11 +1,10 @@
 """Only known modules use HTTP clients that read proxies from the environment."""
 
-import ast
-from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.architecture.modules import imports
 from tools.setup import ROOT
 
 CLIENTS: Final = {"requests", "httpx", "aiohttp", "urllib.request", "urllib3"}
@@ -19,22 +18,12 @@ ALLOWED: Final = {
 }
 
 
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
 @pytest.mark.parametrize("folder", ["api", "worker", "shared", "tools", "bench"])
 def test_no_other_module_uses_proxies_from_the_environment(folder: str) -> None:
     found = {
         str(path.relative_to(ROOT))
         for path in (ROOT / folder).rglob("*.py")
-        if any(name == client or name.startswith(client + ".") for name in imported(path) for client in CLIENTS)
+        if any(name == client or name.startswith(client + ".") for name in imports(path) for client in CLIENTS)
     }
     assert found <= set(ALLOWED)
 

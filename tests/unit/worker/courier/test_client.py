@@ -18,6 +18,7 @@ AMPLE = timedelta(minutes=1)
 """Far beyond what an attempt at a made-up network takes, however busy the machine."""
 BRIEF = timedelta(seconds=0.05)
 URL = "https://partner.example/hook?token=secret"
+TLS = ssl.create_default_context()
 
 
 def sent(
@@ -31,7 +32,7 @@ def sent(
     within: timedelta = AMPLE,
 ) -> Answer:
     terms = Terms(
-        tls=ssl.create_default_context(),
+        tls=TLS,
         within=within,
         allow_http=False,
         private=private,
