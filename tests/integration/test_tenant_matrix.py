@@ -14,7 +14,7 @@ from shared.ledger.tenants.api_keys import ApiKeys
 from shared.ledger.tenants.store import Tenants
 from shared.tenants import ApiKey, Scope, Tenant, new_key
 from shared.webhooks.signing import new_secret
-from tests.contract.snapshot import document
+from tests.contract.snapshot import agreed
 from tests.pictures import encoded, one_face
 from tests.stacks import FAKE, serving
 from tests.tenancy import ANSWERS, BODIES, LISTS, MAKES, PUBLIC, SECRETS, is_admin, names_what_is_held
@@ -23,7 +23,7 @@ from tools.setup import models_dir
 
 OPERATIONS = {
     f"{method.upper()} {path}": operation
-    for path, item in document()["paths"].items()
+    for path, item in agreed()["paths"].items()
     for method, operation in item.items()
 }
 PICTURE = encoded(one_face())

@@ -8,7 +8,7 @@ from bench.capacity.simulation import Leg, Station, poisson, simulate
 
 def jobs(*, servers: int = 2, rate: float = 16.0, slow: float = 1.0) -> list[Done]:
     """Generate a run with a mean service time of 0.1 s; `slow` stretches the waits as a broken queue would."""
-    times = poisson(rate, seconds=40, seed=5)
+    times = poisson(rate, seconds=20, seed=5)
     rng = Random(9)  # noqa: S311 - a simulation
     served: list[float] = []
 

@@ -15,6 +15,8 @@ from worker.engine.fake import FakeEngine
 from worker.images import decode
 from worker.operations import Work
 
+WHOLE, HALF = (1920, 3200), (960, 1600)
+"""Height and width of the photograph."""
 SMALL = ((300, 300, 440, 460), PINK)
 LARGE = ((1700, 500, 2400, 1300), WHITE)
 """At half its size the first has 70 pixels across, the second 350."""
@@ -41,7 +43,7 @@ class Watched(FakeEngine):
 @cache
 def photograph(*faces: Any, kind: Kind = "JPEG") -> bytes:
     """A large photograph; making one takes longer than a test with it."""
-    return encoded(scene(*faces, size=(4000, 2400)), kind)
+    return encoded(scene(*faces, size=(WHOLE[1], WHOLE[0])), kind)
 
 
 def judged(operation: Operation, *faces: Any, kind: Kind = "JPEG", **params: Any) -> tuple[Watched, list[str]]:
@@ -84,7 +86,7 @@ def test_a_photograph_read_whole_is_judged_as_one_read_at_half(
 def test_every_face_of_an_analysis_is_judged_as_if_it_were_alone() -> None:
     both, _ = judged(Operation.ANALYZE, LARGE, SMALL)
     alone = [judged(Operation.LIVENESS, face)[0].judged[0] for face in (LARGE, SMALL)]
-    assert [shape for shape, _ in both.judged] == [shape for shape, _ in alone] == [(1200, 2000), (2400, 4000)]
+    assert [shape for shape, _ in both.judged] == [shape for shape, _ in alone] == [HALF, WHOLE]
 
 
 @pytest.mark.parametrize(("kind", "params"), [("JPEG", {}), ("PNG", {"full_size": True}), ("PNG", {})])
@@ -94,7 +96,7 @@ def test_only_large_jpegs_with_full_size_pay_for_a_second_search(kind: Kind, par
 
 def test_a_large_jpeg_with_full_size_is_searched_at_both_sizes() -> None:
     whole, _ = judged(Operation.LIVENESS, LARGE, full_size=True)
-    assert whole.searched == [(2400, 4000), (1200, 2000)]
+    assert whole.searched == [WHOLE, HALF]
 
 
 def test_a_small_face_is_decoded_again_once() -> None:
@@ -104,7 +106,7 @@ def test_a_small_face_is_decoded_again_once() -> None:
 def test_a_face_that_the_fraction_does_not_show_is_judged_as_it_was_found() -> None:
     class Nearsighted(Watched):
         def detect(self, image: Image, search: Search = AS_THE_PACK_SAYS) -> list[Detection]:
-            return super().detect(image, search) if image.shape[0] > 1200 else []
+            return super().detect(image, search) if image.shape[0] > HALF[0] else []
 
     data = photograph(LARGE)
     engine = Nearsighted()
@@ -118,4 +120,4 @@ def test_a_face_that_the_fraction_does_not_show_is_judged_as_it_was_found() -> N
         Operation.LIVENESS, params, Work(engine=engine, clock=clock, image=decode(data, max_pixels=40_000_000))
     )
     assert result.liveness.outcome == "live"
-    assert [shape for shape, _ in engine.judged] == [(2400, 4000)]
+    assert [shape for shape, _ in engine.judged] == [WHOLE]
