@@ -18,34 +18,36 @@ NAMES: Final = frozenset(("Caddyfile", "Makefile", "Dockerfile.api", "Dockerfile
 EXEMPT: Final = re.compile(r"bench/results/|tests/contract/test_phrases\.py$")
 """Dated results, which are never edited, and this file."""
 
-PHRASES: Final = (
-    r"\b(?:how|so)-manieth\b",
-    r"(?<!there )\bis no (?:HTTP|number|picture)\b",
-    r"\bone that would never fit\b",
-    r"\b(?:is|are|was|were) to be (?:as if|told|had)\b",
-    r"\b(?:is|are) not taken\b(?! for\b)",
-    r"(?-i:\bThere (?:is|are) no such\b)",
-    r"\bends here and nowhere else\b",
-    r"\bwho is told\b",
-    r"\b(?:is|are) told of\b",
-    r"\bits body is there\b",
-    r"\bwhat cannot be judged\b",
-    r"\bwhat (?:is|was) sent\b",
-    r"\bwhat (?:came|comes) of\b",
-    r"\ban own\b",
-    r"\bof before\b",
-    r"\bin line\b(?! with\b)",
-    r"(?<!there )(?-i:\b(?:is|are) none\b)(?! (?:left|of)\b)",
-    r"\bwhoever\b",
-    r"\bsomebody\b",
-    r"(?<!not )\bon record\b",
-    r"\broll call\b",
-    r"\bas ever\b",
-    r"\b(?:by itself finds|goes by itself)\b",
-    r"\bwithout a word\b",
-    r"\bcomes? true\b",
-    r"\bin the midst\b",
-)
+PHRASES: Final = {
+    "manieth": r"\b(?:how|so)-manieth\b",
+    "is no ": r"(?<!there )\bis no (?:HTTP|number|picture)\b",
+    "one that would": r"\bone that would never fit\b",
+    " to be ": r"\b(?:is|are|was|were) to be (?:as if|told|had)\b",
+    " not taken": r"\b(?:is|are) not taken\b(?! for\b)",
+    "no such": r"(?-i:\bThere (?:is|are) no such\b)",
+    "ends here": r"\bends here and nowhere else\b",
+    "who is told": r"\bwho is told\b",
+    " told of": r"\b(?:is|are) told of\b",
+    "its body": r"\bits body is there\b",
+    "what cannot": r"\bwhat cannot be judged\b",
+    "s sent": r"\bwhat (?:is|was) sent\b",
+    "what c": r"\bwhat (?:came|comes) of\b",
+    "an own": r"\ban own\b",
+    "of before": r"\bof before\b",
+    "in line": r"\bin line\b(?! with\b)",
+    " none": r"(?<!there )(?-i:\b(?:is|are) none\b)(?! (?:left|of)\b)",
+    "whoever": r"\bwhoever\b",
+    "somebody": r"\bsomebody\b",
+    "on record": r"(?<!not )\bon record\b",
+    "roll call": r"\broll call\b",
+    "as ever": r"\bas ever\b",
+    "by itself f": r"\bby itself finds\b",
+    "goes by itself": r"\bgoes by itself\b",
+    "without a word": r"\bwithout a word\b",
+    " true": r"\bcomes? true\b",
+    "in the midst": r"\bin the midst\b",
+}
+"""Each phrase by a part of it, in lower case: a text without the part is not searched, which saves nine tenths."""
 TEXT_TOKENS: Final = frozenset(
     (tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))
 )
@@ -83,12 +85,26 @@ def text_of(path: str) -> str:
 
 def phrases_in(text: str) -> list[str]:
     plain = " ".join(text.split())
-    return [phrase for phrase in PHRASES if re.search(phrase, plain, flags=re.IGNORECASE)]
+    lower = plain.lower()
+    return [
+        phrase for part, phrase in PHRASES.items() if part in lower and re.search(phrase, plain, flags=re.IGNORECASE)
+    ]
 
 
 def test_the_check_finds_a_phrase_across_a_line_break() -> None:
     assert phrases_in("There is\nno such endpoint") == [r"(?-i:\bThere (?:is|are) no such\b)"]
     assert phrases_in("Webhook endpoint not found") == []
+
+
+def test_each_phrase_is_found_by_its_part() -> None:
+    examples = (
+        "the so-manieth", "it is no number", "one that would never fit", "they were to be told", "it is not taken",
+        "There are no such jobs", "ends here and nowhere else", "who is told", "jobs are told of", "its body is there",
+        "what cannot be judged", "what was sent", "what came of it", "has an own", "of before", "in line",
+        "they are none", "Whoever", "somebody", "on record", "Roll Call", "as ever", "by itself finds",
+        "goes by itself", "without a word", "come true", "in the midst",
+    )  # fmt: skip
+    assert [phrases_in(text) for text in examples] == [[phrase] for phrase in PHRASES.values()]
 
 
 def test_the_check_reads_comments_strings_and_test_names_but_no_code() -> None:
