@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -46,9 +46,10 @@ def services(files: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def every_service() -> list[Any]:
-    """Each service of each composition, as (composition, service)."""
-    return [(name, service) for name, files in COMPOSITIONS.items() for service in services(files)]
+def every_service() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The services of all compositions, by name."""
+    for files in COMPOSITIONS.values():
+        yield from services(files).items()
 
 
 def environment(service: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -43,12 +42,7 @@ WATCHERS = ("prometheus", "grafana", "flower")
 """From other projects, and started only by their profiles."""
 
 each_composition = pytest.mark.parametrize("files", COMPOSITIONS.values(), ids=COMPOSITIONS)
-each_service = pytest.mark.parametrize(("files", "service"), every_service())
 each_dockerfile = pytest.mark.parametrize("name", DOCKERFILES)
-
-
-def of(files: str, service: str) -> dict[str, Any]:
-    return services(COMPOSITIONS[files])[service]
 
 
 # The files themselves
@@ -76,14 +70,13 @@ def test_the_base_image_is_pinned_to_a_patch_release(name: str) -> None:
     assert re.fullmatch(r"python:3\.12\.\d+-slim-[a-z]+", dockerfile(name).baseimage)
 
 
-@each_service
-def test_an_image_is_built_here_or_pinned_to_a_patch_release(files: str, service: str) -> None:
-    found = of(files, service)
-    if "build" in found:
-        assert found["image"].startswith("vultus-")
-        assert found["pull_policy"] == "never"
-    else:
-        assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+(-[a-z]+)?", found["image"])
+def test_every_image_is_built_here_or_pinned_to_a_patch_release() -> None:
+    for name, service in every_service():
+        if "build" in service:
+            assert service["image"].startswith("vultus-"), name
+            assert service["pull_policy"] == "never", name
+        else:
+            assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+(-[a-z]+)?", service["image"]), name
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
@@ -181,10 +174,9 @@ def kind_of(service: str) -> type[SharedSettings]:
     return PROCESSES.get(service, WorkerSettings)
 
 
-@each_service
-def test_every_variable_is_a_setting_of_its_own_process(files: str, service: str) -> None:
-    given = of(files, service).get("environment", {})
-    refuse_unknown(given, known=names(kind_of(service)))
+def test_every_variable_is_a_setting_of_its_own_process() -> None:
+    for name, service in every_service():
+        refuse_unknown(service.get("environment", {}), known=names(kind_of(name)))
 
 
 @each_dockerfile
@@ -303,14 +295,13 @@ def test_nobody_can_log_in_to_grafana_and_change_dashboards() -> None:
 # What a container may do
 
 
-@each_service
-def test_a_container_is_not_root_and_can_change_nothing(files: str, service: str) -> None:
-    found = of(files, service)
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", found["user"])
-    assert found["read_only"] is True
-    assert found["cap_drop"] == ["ALL"]
-    assert found["security_opt"] == ["no-new-privileges:true"]
-    assert not {"cap_add", "privileged", "pid", "ipc", "network_mode"} & set(found)
+def test_no_container_is_root_or_can_change_anything() -> None:
+    for name, service in every_service():
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), name
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not {"cap_add", "privileged", "pid", "ipc", "network_mode"} & set(service), name
 
 
 @each_dockerfile
@@ -322,10 +313,10 @@ def test_an_image_runs_as_the_same_user_as_its_service(name: str) -> None:
     assert {service["user"] for service in built} == {user}
 
 
-@each_service
-def test_a_container_has_a_reaper_and_bounded_logs(files: str, service: str) -> None:
-    assert of(files, service)["init"] is True
-    assert set(of(files, service)["logging"]["options"]) == {"max-size", "max-file"}
+def test_every_container_has_a_reaper_and_bounded_logs() -> None:
+    for name, service in every_service():
+        assert service["init"] is True, name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
 
 
 @each_composition
@@ -342,12 +333,10 @@ def test_only_the_installer_may_write_models(files: tuple[str, ...]) -> None:
 # Starting, scaling, stopping
 
 
-@each_service
-def test_a_service_can_be_scaled(files: str, service: str) -> None:
-    found = of(files, service)
-    assert "container_name" not in found
-    assert "hostname" not in found
-    assert service in {"gateway", *WATCHERS} or not found.get("ports")
+def test_every_service_can_be_scaled() -> None:
+    for name, service in every_service():
+        assert not {"container_name", "hostname"} & service.keys(), name
+        assert name in {"gateway", *WATCHERS} or not service.get("ports"), name
 
 
 @each_composition

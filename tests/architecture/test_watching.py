@@ -3,9 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.architecture.containers import ROOT, environment, services
@@ -23,66 +22,60 @@ WORDS: Final = {
 }  # fmt: skip
 
 
-def queries() -> Iterator[Any]:
-    for rule in alerts():
-        yield pytest.param(rule["expr"], id=rule["alert"])
-    for panel in panels():
-        for target in panel["targets"]:
-            yield pytest.param(target["expr"], id=f"{panel['title']}-{target['refId']}")
+def queries() -> Iterator[str]:
+    yield from (rule["expr"] for rule in alerts())
+    yield from (target["expr"] for panel in panels() for target in panel["targets"])
     for overlay in ("cpu", "gpu"):
         for trigger in one(overlay, "ScaledObject", "worker")["spec"]["triggers"]:
-            yield pytest.param(trigger["metadata"]["query"], id=f"{overlay}-{trigger['name']}")
+            yield trigger["metadata"]["query"]
 
 
-each_query = pytest.mark.parametrize("query", list(queries()))
+QUERIES: Final = tuple(queries())
 
 
 def without_strings(query: str) -> str:
     return re.sub(r'"[^"]*"', '""', query)
 
 
-@each_query
-def test_a_query_uses_existing_metrics(query: str) -> None:
-    plain = without_strings(query)
-    for name, matchers in re.findall(r"([a-z_]{4,})\{([^}]*)\}", plain):
-        assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= LABELS.get(name, set()) | GIVEN, name
-    words = set(re.findall(r"[a-z_]+(?![a-z_])", re.sub(r"\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)", " ", plain)))
-    names = words - WORDS
-    assert names
-    assert names <= set(LABELS) | OF_EVERY_PROCESS
+def test_every_query_uses_existing_metrics() -> None:
+    for query in QUERIES:
+        plain = without_strings(query)
+        for name, matchers in re.findall(r"([a-z_]{4,})\{([^}]*)\}", plain):
+            assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= LABELS.get(name, set()) | GIVEN, query
+        words = set(re.findall(r"[a-z_]+(?![a-z_])", re.sub(r"\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)", " ", plain)))
+        names = words - WORDS
+        assert names, query
+        assert names <= set(LABELS) | OF_EVERY_PROCESS, query
 
 
-@each_query
-def test_a_query_groups_by_labels_of_its_metrics(query: str) -> None:
-    names = re.findall(r"vultus_\w+|process_\w+|\bup\b", without_strings(query))
-    have = set().union(*(LABELS.get(name, set()) for name in names)) | GIVEN
-    for grouped in re.findall(r"by \(([^)]*)\)", query):
-        assert set(grouped.replace(" ", "").split(",")) <= have
+def test_every_query_groups_by_labels_of_its_metrics() -> None:
+    for query in QUERIES:
+        names = re.findall(r"vultus_\w+|process_\w+|\bup\b", without_strings(query))
+        have = set().union(*(LABELS.get(name, set()) for name in names)) | GIVEN
+        for grouped in re.findall(r"by \(([^)]*)\)", query):
+            assert set(grouped.replace(" ", "").split(",")) <= have, query
 
 
-@each_query
-def test_metrics_that_every_gateway_repeats_are_never_summed(query: str) -> None:
+def test_metrics_that_every_gateway_repeats_are_never_summed() -> None:
     """Inside each `sum` over the ledger's metrics is a `max`, or there is a `max` around a sum per gateway."""
-    if "vultus_ledger_" not in query:
-        return
-    assert re.search(r"\b(max|min)\b", query)
-    for found in re.finditer(r"\bsum(?: by \(([^)]*)\))? ?\((?!max|\s*max)", query):
-        inner = query[found.end() :]
-        first = re.search(r"vultus_\w+", inner)
-        if first and first[0].startswith("vultus_ledger_"):
-            assert "instance" in (found[1] or ""), query
+    for query in (each for each in QUERIES if "vultus_ledger_" in each):
+        assert re.search(r"\b(max|min)\b", query), query
+        for found in re.finditer(r"\bsum(?: by \(([^)]*)\))? ?\((?!max|\s*max)", query):
+            first = re.search(r"vultus_\w+", query[found.end() :])
+            if first and first[0].startswith("vultus_ledger_"):
+                assert "instance" in (found[1] or ""), query
 
 
-@each_query
-def test_a_query_is_complete(query: str) -> None:
-    plain = without_strings(query)
-    assert plain.count("(") == plain.count(")")
-    assert plain.count("{") == plain.count("}")
-    for name, window in re.findall(r"\b(rate|increase)\((?:[^()]|\([^)]*\))*?\[(\w+)\]", plain):
-        assert re.fullmatch(r"\d+[mh]", window), name
-    for name in re.findall(r"vultus_\w+", plain):
-        counted = name.endswith(("_total", "_bucket", "_sum", "_count"))
-        assert counted == bool(re.search(rf"(rate|increase)\({name}", plain)), name
+def test_every_query_is_complete() -> None:
+    for query in QUERIES:
+        plain = without_strings(query)
+        assert plain.count("(") == plain.count(")"), query
+        assert plain.count("{") == plain.count("}"), query
+        for _, window in re.findall(r"\b(rate|increase)\((?:[^()]|\([^)]*\))*?\[(\w+)\]", plain):
+            assert re.fullmatch(r"\d+[mh]", window), query
+        for name in re.findall(r"vultus_\w+", plain):
+            counted = name.endswith(("_total", "_bucket", "_sum", "_count"))
+            assert counted == bool(re.search(rf"(rate|increase)\({name}", plain)), query
 
 
 def test_an_alert_states_its_urgency_and_cause() -> None:

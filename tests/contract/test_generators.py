@@ -101,16 +101,16 @@ def test_a_form_is_a_plain_object_of_plain_fields(form: str) -> None:
     assert set(schema["required"]) <= schema["properties"].keys()
 
 
-@pytest.mark.parametrize("name", BODIES)
-def test_every_body_refers_to_a_named_schema(name: str) -> None:
-    for content in BODIES[name].values():
-        alternatives = [content["schema"], *content["schema"].get("anyOf", [])]
-        assert any("$ref" in schema for schema in alternatives)
+def test_every_body_refers_to_a_named_schema() -> None:
+    for name, contents in BODIES.items():
+        for content in contents.values():
+            alternatives = [content["schema"], *content["schema"].get("anyOf", [])]
+            assert any("$ref" in schema for schema in alternatives), name
 
 
-@pytest.mark.parametrize("name", sorted(SENT - set(FORMS.values()) - RESULTS))
-def test_an_optional_field_may_be_null_and_has_no_default(name: str) -> None:
-    required = SCHEMAS[name].get("required", [])
-    for field, schema in SCHEMAS[name].get("properties", {}).items():
-        assert "default" not in schema, field
-        assert field in required or {"type": "null"} in schema.get("anyOf", []), field
+def test_an_optional_field_may_be_null_and_has_no_default() -> None:
+    for name in sorted(SENT - set(FORMS.values()) - RESULTS):
+        required = SCHEMAS[name].get("required", [])
+        for field, schema in SCHEMAS[name].get("properties", {}).items():
+            assert "default" not in schema, (name, field)
+            assert field in required or {"type": "null"} in schema.get("anyOf", []), (name, field)

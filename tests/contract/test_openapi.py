@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from fastapi.routing import iter_route_contexts
 from openapi_spec_validator import validate
 
@@ -69,36 +68,39 @@ def test_every_schema_is_used() -> None:
     assert {name for name in DOCUMENT["components"]["schemas"] if f"#/components/schemas/{name}" not in used} == set()
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_every_call_has_a_summary_a_description_and_a_tag(name: str) -> None:
-    operation = OPERATIONS[name]
-    assert operation["summary"]
-    assert operation["description"]
-    assert operation["tags"]
+def responses() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name, operation in OPERATIONS.items():
+        for status, response in operation["responses"].items():
+            yield name, status, response
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_every_error_response_is_a_problem(name: str) -> None:
-    for status, response in OPERATIONS[name]["responses"].items():
+def test_every_call_has_a_summary_a_description_and_a_tag() -> None:
+    for name, operation in OPERATIONS.items():
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert operation["tags"], name
+
+
+def test_every_error_response_is_a_problem() -> None:
+    for name, status, response in responses():
         if int(status) >= 400 and (name, status) not in OWN_ANSWERS:
-            assert list(response["content"]) == [MEDIA_TYPE], status
-            assert response["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/Problem"}
+            assert list(response["content"]) == [MEDIA_TYPE], (name, status)
+            assert response["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/Problem"}, (name, status)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_every_documented_code_is_listed_under_its_own_status(name: str) -> None:
-    for status, response in OPERATIONS[name]["responses"].items():
+def test_every_documented_code_is_listed_under_its_own_status() -> None:
+    for name, status, response in responses():
         for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {}):
-            assert TABLE[ErrorCode(code)].status == int(status)
+            assert TABLE[ErrorCode(code)].status == int(status), name
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_every_call_names_its_required_scope_or_is_public(name: str) -> None:
-    security = OPERATIONS[name]["security"]  # a route without a scope has none
-    for way in security:
-        assert way.keys() <= DOCUMENT["components"]["securitySchemes"].keys()
-        assert {scope for scopes in way.values() for scope in scopes} & set(Scope)
-    assert ({"401", "403", "429"} <= OPERATIONS[name]["responses"].keys()) == (bool(security) or name == FRAMES)
+def test_every_call_names_its_required_scope_or_is_public() -> None:
+    for name, operation in OPERATIONS.items():
+        security = operation["security"]  # a route without a scope has none
+        for way in security:
+            assert way.keys() <= DOCUMENT["components"]["securitySchemes"].keys(), name
+            assert {scope for scopes in way.values() for scope in scopes} & set(Scope), name
+        assert ({"401", "403", "429"} <= operation["responses"].keys()) == (bool(security) or name == FRAMES), name
 
 
 def test_nothing_that_belongs_to_a_tenant_is_public() -> None:

@@ -40,10 +40,9 @@ def code_of(data: bytes) -> ErrorCode:
 
 
 @pytest.mark.parametrize("width", [1, 3, 30, 33])
-@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_every_layout_is_read_right(layout: Layout, width: int) -> None:
+def test_every_layout_is_read_right(width: int) -> None:
     drawn = quarters(width, 7)
-    assert (read(bitmap(drawn, layout)) == drawn).all()
+    assert [str(layout) for layout in LAYOUTS if not (read(bitmap(drawn, layout)) == drawn).all()] == []
 
 
 @pytest.mark.parametrize("header", [12, 40, 124])
