@@ -28,6 +28,9 @@ KINDS: Final = {
 }
 """The kind of service of each module. They are apart, so that no service knows the metrics of another."""
 
+SKEWED: Final = "tests.chaos.odd_clock"
+"""Runs the module that follows it with a clock that can be shifted."""
+
 
 class Forked:
     """A process that the server forked: the part of `subprocess.Popen` that a service uses."""
@@ -69,10 +72,15 @@ class Forked:
 
 
 class ForkServer:
-    """A process from which services of one kind are forked; it starts with the first of them."""
+    """A process from which services of one kind are forked; it starts with the first of them.
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
+    Args:
+        kind: a value of `KINDS`.
+        skewed: whether their clock can be shifted, which it must be before their libraries are imported.
+    """
+
+    def __init__(self, kind: str, *, skewed: bool = False) -> None:
+        self._arguments = [kind, SKEWED] if skewed else [kind]
         self._requests: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -91,7 +99,7 @@ class ForkServer:
         self._requests, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forking.server", str(other.fileno()), self._kind],
+                [sys.executable, "-m", "tests.forking.server", str(other.fileno()), *self._arguments],
                 pass_fds=[other.fileno()],
                 cwd=ROOT,
                 env={**os.environ, **ENVIRONMENT},
@@ -111,12 +119,17 @@ class Launcher:
     """Starts services, forked where their kind is known."""
 
     def __init__(self) -> None:
-        self._servers = {kind: ForkServer(kind) for kind in set(KINDS.values())}
+        self._servers = {
+            (kind, skewed): ForkServer(kind, skewed=skewed) for kind in set(KINDS.values()) for skewed in (False, True)
+        }
 
     def launch(self, command: Sequence[str], *, env: Mapping[str, str], **more: Any) -> Any:
         """Start a process: forked if it is a service of ours, else as `subprocess.Popen` does."""
-        if list(command[:2]) == [sys.executable, "-m"] and command[2] in KINDS:
-            return self._servers[KINDS[command[2]]].fork(command, env)
+        if list(command[:2]) == [sys.executable, "-m"]:
+            skewed = command[2] == SKEWED
+            kind = KINDS.get(command[3] if skewed else command[2])
+            if kind is not None:
+                return self._servers[kind, skewed].fork(command, env)
         return subprocess.Popen(command, env=env, **more)
 
     def stop(self) -> None:

@@ -1,8 +1,8 @@
 """The process that is forked. It has imported the services' libraries, runs no thread, and keeps no state of theirs.
 
-The arguments are the descriptor of a Unix socket and a kind of service. Requests arrive on the socket: JSON with the
-command and the environment, and two descriptors, one for the output and one on which the exit status is written when
-the child has ended.
+The arguments are the descriptor of a Unix socket, a kind of service, and `tests.chaos.odd_clock` if the clock of the
+services can be shifted. Requests arrive on the socket: JSON with the command and the environment, and two descriptors,
+one for the output and one on which the exit status is written when the child has ended.
 """
 
 import importlib
@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.chaos import skew
 from tools.service import leash
 
 LIBRARIES: Final[Mapping[str, Sequence[str]]] = {
@@ -125,8 +126,11 @@ def _become(request: dict[str, object], *, output: int, server: socket.socket) -
 
 def main() -> None:
     """Serve requests; in a child, run the module that was requested, as `python -m` does."""
-    requests = socket.socket(fileno=int(sys.argv[1]))
-    prepare(sys.argv[2])
+    descriptor, kind, *skewed = sys.argv[1:]
+    requests = socket.socket(fileno=int(descriptor))
+    if skewed:
+        skew.install()
+    prepare(kind)
     command = serve(requests)
     if command is not None:
         _, _, module, *arguments = command
