@@ -34,5 +34,5 @@ FULL: Final = Length(
     rounds=3, loops=30, first=3, window=4.0, load=10.0, warm=9.0, clients=64, probes=200, jobs=2000, patience=60.0
 )
 QUICK: Final = Length(
-    rounds=1, loops=1, first=0, window=0.2, load=0.6, warm=0.2, clients=3, probes=8, jobs=20, patience=3.0
+    rounds=1, loops=1, first=0, window=0.2, load=0.4, warm=0.1, clients=3, probes=8, jobs=20, patience=3.0
 )
