@@ -13,6 +13,9 @@ SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 END: Final = chunk(b"IEND", b"")
 SIDE: Final = 6324
 """Its square is just below the accepted 40 megapixels."""
+BLOCK: Final = 1_000_000
+ADLER: Final = 65_521
+"""The modulus of a zlib stream's checksum."""
 CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 TEXT: Final = 7_900_000
 """Bytes that a text chunk unpacks to; libpng's own limit is 8,000,000."""
@@ -23,11 +26,12 @@ def header(width: int, height: int, *, depth: int = 8, colour: int = 2, interlac
 
 
 def zeros(count: int) -> bytes:
-    """A zlib stream of this many zeros, built without holding them."""
-    packer = zlib.compressobj(9)
-    block = b"\0" * 1_000_000
-    parts = [packer.compress(block) for _ in range(count // len(block))]
-    return b"".join([*parts, packer.compress(b"\0" * (count % len(block))), packer.flush()])
+    """A zlib stream (RFC 1950) of this many zeros, built without holding or compressing them all."""
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = packer.compress(b"\0" * BLOCK) + packer.flush(zlib.Z_FULL_FLUSH)  # depends on nothing before it
+    rest = packer.compress(b"\0" * (count % BLOCK)) + packer.flush()
+    checksum = struct.pack(">I", count % ADLER << 16 | 1)
+    return b"\x78\xda" + block * (count // BLOCK) + rest + checksum
 
 
 def png(
