@@ -12,6 +12,7 @@ QUICK := tests/unit tests/contract tests/architecture tests/watching
 REAL := tests/soak tests/chaos tests/security tests/architecture/test_container_commands.py tests/integration tests/watching tests/containers tests/gpu
 # these tests wait more than they compute, so more processes than cores are used
 PROCESSES ?= 4
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 MODELS := $(or $(VULTUS_MODELS_DIR),.data/models)
 LOCK := $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 export ORT_DISABLE_TELEMETRY := 1
@@ -20,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # not $(abspath ...), which would split a folder name that contains spaces
 export VULTUS_MODELS_DIR := $(if $(filter /%,$(firstword $(MODELS))),$(MODELS),$(CURDIR)/$(MODELS))
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types arch unit integration chaos chaos-short containers watching soak fuzz sbom security bench preflight key models calibrate liveness-report effects detection-report lock snapshot clean dev-setup
+.PHONY: help setup demo up test check lint types arch unit unit-worker unit-api unit-rest unit-contract integration chaos chaos-short containers watching soak fuzz sbom security bench preflight key models calibrate liveness-report effects detection-report lock snapshot clean dev-setup
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -34,10 +35,11 @@ demo: setup  ## start the service, analyze one photo and show every step (IMAGE=
 up: setup  ## run the service in the foreground (PORT=8000 WORKERS=1)
 	@PORT=$(PORT) WORKERS=$(WORKERS) $(VENV)/python -m tools.launch up
 
-test: dev-setup unit integration  ## run the quick tests, then those with a real broker, worker and models (PROCESSES=4)
+test: dev-setup unit  ## run the quick tests, then those with a real broker, worker and models (PROCESSES=4)
+	@$(MAKE) --no-print-directory integration
 
 check: dev-setup  ## lint, check types and import contracts, run the quick tests: about a minute
-	@$(MAKE) --no-print-directory -j2 lint arch types unit
+	@$(MAKE) --no-print-directory -j$(CORES) --output-sync unit lint arch types
 
 dev-setup:
 	@$(PYTHON) tools/setup.py dev
@@ -53,7 +55,15 @@ arch:
 	@$(VENV)/lint-imports --config importlinter.toml --no-cache
 
 unit:
-	@$(VENV)/python -m pytest -q -n auto --dist worksteal -m "not integration" $(QUICK)
+	@$(MAKE) --no-print-directory --output-sync $(if $(filter -j%,$(MAKEFLAGS)),,-j$(CORES)) unit-worker unit-api unit-rest unit-contract
+
+# Parts instead of pytest-xdist, whose processes would each collect all tests and report every one to another process.
+unit-worker: PART = tests/unit/worker
+unit-api: PART = tests/unit/api
+unit-rest: PART = $(filter-out tests/contract,$(QUICK)) --ignore tests/unit/worker --ignore tests/unit/api
+unit-contract: PART = tests/contract
+unit-worker unit-api unit-rest unit-contract:
+	@$(VENV)/python -m pytest -q -m "not integration" $(PART)
 
 integration: dev-setup  ## run only the tests with a real broker, worker and models
 	@$(VENV)/python -m pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "integration or security or gpu" $(REAL)
