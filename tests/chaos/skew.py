@@ -26,13 +26,18 @@ def install() -> None:
 
 def follow(file: Path) -> None:
     """From now on, the clock is off by the number of seconds in the file."""
+    _read(file)
 
     def look() -> None:
         while True:
-            try:
-                _wrong[0] = float(file.read_text(encoding="ascii") or 0)
-            except (OSError, ValueError):
-                _wrong[0] = 0.0
             time.sleep(LOOK)
+            _read(file)
 
     threading.Thread(target=look, name="clock", daemon=True).start()
+
+
+def _read(file: Path) -> None:
+    try:
+        _wrong[0] = float(file.read_text(encoding="ascii") or 0)
+    except (OSError, ValueError):
+        _wrong[0] = 0.0

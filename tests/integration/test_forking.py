@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.forking.client import Forked, ForkServer, Launcher
+from tests.forking.client import SKEWED, Forked, ForkServer, Launcher
 from tools.setup import ROOT
 
 STANDARD = [0, 1, 2, 3]
@@ -50,6 +51,18 @@ def test_a_forked_service_starts_as_a_module_of_its_own_would(server: ForkServer
     assert started["leads_session"]
     assert started["descriptors"] == STANDARD
     assert started["libraries"] == ["celery", "cv2"]
+    assert started["clocks_off"] == [0, 0]
+
+
+def test_the_clock_of_a_service_can_be_shifted_even_where_a_library_kept_it(tmp_path: Path) -> None:
+    (tmp_path / "clock").write_text("3600")
+    server = ForkServer("worker", skewed=True)
+    command = [sys.executable, "-m", SKEWED, "tests.forking.echo", "0"]
+    process = server.fork(command, {"CHAOS_CLOCK": str(tmp_path / "clock")})
+    assert said(process)["clocks_off"] == [3600, 3600]
+    assert process.wait(20) == 0
+    closed(process)
+    server.stop()
 
 
 def test_two_forked_services_draw_different_random_numbers(server: ForkServer) -> None:
