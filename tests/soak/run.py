@@ -6,7 +6,6 @@ import sys
 from bench.pictures import portrait
 from tests.soak.soak import Plan, soak
 
-MEASURE = 20.0
 SETTLE = 150.0
 TTL = 60.0
 
@@ -20,7 +19,6 @@ def main() -> int:
         Plan(
             seconds=arguments.minutes * 60,
             settle=min(SETTLE, arguments.minutes * 20),
-            measure=MEASURE,
             ttl=TTL,
             engine={"VULTUS_PACK": "compact"},
             operation="embed",

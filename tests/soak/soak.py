@@ -20,6 +20,9 @@ from tools.stack import Stack
 
 WINDOWS: Final = 20
 """Windows of the judged time; the latencies of each make one sample."""
+SHARE: Final = 0.8
+MEASURE: Final = 20.0
+"""Seconds of each of the two measurements of the capacity."""
 LIMITS: Final[Mapping[str, Limit]] = {
     "MB": Limit(share=0.05, beside=6),
     "threads": Limit(share=0.0, beside=4),
@@ -39,15 +42,13 @@ class Plan:
     seconds: float
     settle: float
     """Seconds at the beginning that are not judged: caches fill, and no record expires yet."""
-    measure: float
-    """Seconds of each of the two capacity measurements."""
     ttl: float
     """Seconds for which finished records are kept."""
     engine: Mapping[str, str]
     operation: str
     image: bytes
-    share: float = 0.8
-    """Load as a share of the jobs per second that the service can do."""
+    rate: float | None = None
+    """Jobs per second; None for `SHARE` of what the service can do."""
     latencies: bool = True
     """Whether latencies are judged: on a busy machine they say little."""
     limits: Mapping[tuple[str, str], Limit] = field(default_factory=dict)
@@ -58,7 +59,6 @@ class Plan:
 class Result:
     """The result of a soak."""
 
-    capacity: float
     rate: float
     seconds: float
     sent: int
@@ -80,8 +80,8 @@ class Result:
         ]
         return [
             (
-                f"{self.sent} requests in {self.seconds:.0f} s, {self.rate:.1f} jobs a second of "
-                f"{self.capacity:.1f} that could be done; {len(self.wrong)} went wrong"
+                f"{self.sent} requests in {self.seconds:.0f} s, {self.rate:.1f} jobs a second; "
+                f"{len(self.wrong)} went wrong"
             ),
             "",
             "| what | unit | first fifth | last fifth | growth by the slope | limit | |",
@@ -91,7 +91,7 @@ class Result:
 
 
 def soak(plan: Plan) -> Result:
-    """Measure the capacity, run a share of it for the planned time, and judge every series."""
+    """Run the load for the planned time, and judge every series."""
     secret = new_secret()
     settings = {
         **plan.engine,
@@ -116,16 +116,15 @@ def soak(plan: Plan) -> Result:
         stack.wait_ready(120)
         log.clear()  # a gateway without keys says so at startup
         load = Load(stack.url, f"{receiver.url}/soak", plan.operation, plan.image)
-        capacity = min(load.capacity(seconds=plan.measure) for _ in range(2))
+        rate = SHARE * min(load.capacity(seconds=MEASURE) for _ in range(2)) if plan.rate is None else plan.rate
         seen = Watch(stack)
         begin = time.monotonic()
-        load.steady(plan.share * capacity, seconds=plan.seconds, meanwhile=seen.look)
+        load.steady(rate, seconds=plan.seconds, meanwhile=seen.look)
         messages = [*log]
         ended = [service.name for service in stack.services if service.exit_code() is not None]
     judged = begin + plan.settle
     return Result(
-        capacity=capacity,
-        rate=plan.share * capacity,
+        rate=rate,
         seconds=plan.seconds,
         sent=load.sent,
         trends=[
