@@ -21,6 +21,7 @@ from tools.stack import Stack
 WINDOWS: Final = 20
 """Windows of the judged time; the latencies of each make one sample."""
 SHARE: Final = 0.8
+"""Of the measured capacity: the load of a plan without a rate of its own."""
 MEASURE: Final = 20.0
 """Seconds of each of the two measurements of the capacity."""
 LIMITS: Final[Mapping[str, Limit]] = {
