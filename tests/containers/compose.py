@@ -97,9 +97,15 @@ class ComposeStack:
         words = self.compose(*CREATE_KEY).split()
         self.headers = {"Authorization": f"Bearer {next(word for word in words if word.startswith('vk_'))}"}
 
-    def containers(self, service: str) -> list[str]:
+    def containers(self, service: str, *filters: str) -> list[str]:
         """Return the ids of a service's containers, also of those that are stopped."""
-        return self.compose("ps", "--all", "--quiet", service).split()
+        return self._listed("{{.ID}}", f"label=com.docker.compose.service={service}", *filters)
+
+    def _listed(self, shown: str, *filters: str) -> list[str]:
+        """Return a line for each container of the project, for less CPU time than `docker-compose ps`."""
+        ours = (f"label=com.docker.compose.project={PROJECT}", "label=com.docker.compose.oneoff=False", *filters)
+        options = [part for each in ours for part in ("--filter", each)]
+        return self.docker("ps", "--all", "--no-trunc", "--format", shown, *options).splitlines()
 
     def inspect(self, container: str) -> dict[str, Any]:
         """Return what the daemon knows of a container."""
@@ -109,14 +115,10 @@ class ComposeStack:
         """Return the state of a container."""
         return dict(self.inspect(container)["State"])
 
-    def health(self, container: str) -> str:
-        """Return `healthy`, or what it is instead."""
-        state = self.state(container)
-        return str(state["Health"]["Status"]) if state["Running"] else str(state["Status"])
-
     def healthy(self) -> bool:
-        """Return True if all containers of the project are."""
-        return {self.health(each) for service in SERVICES for each in self.containers(service)} == {"healthy"}
+        """Return True if all containers of the project are: `Up 3 seconds (healthy)`."""
+        listed = self._listed("{{.Status}}")
+        return bool(listed) and all(each.endswith("(healthy)") for each in listed)
 
     def address(self, container: str, network: str) -> str:
         """Return the address of a container in one of the project's networks; empty if it has none there."""

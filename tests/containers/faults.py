@@ -61,7 +61,7 @@ class Faults:
         return wait_for(lambda: self._struck(fault), seconds=PATIENCE)
 
     def _struck(self, fault: Fault) -> bool:
-        running = [each for each in self._stack.containers(fault.service) if self._stack.state(each)["Running"]]
+        running = self._stack.containers(fault.service, "status=running")
         if not running:
             return False
         container = self._random.choice(running)
