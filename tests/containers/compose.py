@@ -19,7 +19,7 @@ from tools.setup import ROOT
 PROJECT: Final = "vultus-containers-test"
 FILES: Final = ("docker-compose.yml", "docker-compose.cpu.yml", "tests/containers/quick.yml")
 PROXIED: Final = (*FILES, "deploy/compose.tls.yml")
-WORKERS: Final = 3
+WORKERS: Final = 2
 SERVICES: Final = ("ledger", "broker", "gateway", "courier", "worker")
 RETRIES: Final = ",".join(["0.2", "0.5", "1", "1", *["2"] * 30])
 PRIVATE: Final = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
