@@ -89,9 +89,10 @@ def _digest(name: str) -> str:
 
 
 def _install_with_uv(lock: Path) -> bool:
-    """Install and compile with the uv that the file locks, which is much faster than pip; False if pip must do it.
+    """Install with the uv that the file locks, which is much faster than pip; False if pip must do it.
 
-    uv does not read pip's configuration. Where that names an index or a proxy, only pip is used.
+    uv does not read pip's configuration. Where that names an index or a proxy, only pip is used. Nothing is compiled:
+    most modules are never imported, and the others are compiled by the first process that imports them.
     """
     configured = subprocess.run(
         [str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
@@ -104,7 +105,7 @@ def _install_with_uv(lock: Path) -> bool:
         alone.write_text(uv[0], encoding="utf-8")
         if not _succeeds("pip", "install", "-r", str(alone)):
             return False
-    return _succeeds("uv", "pip", "install", "--python", str(PYTHON), "--compile-bytecode", "-r", str(lock))
+    return _succeeds("uv", "pip", "install", "--python", str(PYTHON), "-r", str(lock))
 
 
 def _succeeds(*arguments: str) -> bool:
