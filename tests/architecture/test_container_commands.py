@@ -189,10 +189,11 @@ def run_python(python: Path, arguments: list[str], folder: Path) -> str:
 
 
 def build_steps(name: str) -> list[list[str]]:
-    """The arguments of every Python command of the build, in order: the install, then the import."""
-    steps = [shlex.split(value) for value in instructions(name, "RUN")]
+    """The arguments of every Python command of the build, in order: the install, the compilation, the import."""
+    steps = [shlex.split(step) for value in instructions(name, "RUN") for step in value.split("&&")]
     found = [step[step.index("python") + 1 :] for step in steps if "python" in step]
-    assert [step[0] for step in found] == ["-m", "-c"]
+    assert [step[:2] for step in found[:-1]] == [["-m", "pip"], ["-m", "compileall"]]
+    assert found[-1][0] == "-c"
     return found
 
 
@@ -201,10 +202,11 @@ def test_the_gateway_image_installs_and_holds_everything_it_imports(tmp_path: Pa
     app = in_image(tmp_path, "Dockerfile.api")
     venv.create(tmp_path / "venv", symlinks=True)
     python = tmp_path / "venv" / "bin" / "python"
-    (module, pip, *install), check = build_steps("Dockerfile.api")
+    (module, pip, *install), compilation, check = build_steps("Dockerfile.api")
     run_python(
         Path(sys.executable), [module, pip, "--python", str(python), *install], app
     )  # it needs no pip of its own
+    run_python(python, compilation, app)
     run_python(python, check, app)
 
 

@@ -22,6 +22,12 @@ LARGEST = {"vultus-gateway:local": 300, "vultus-worker-cpu:local": 900}
 UNWANTED = (
     "find / -xdev ( -name *.onnx -o -path /app/tests -o -path /root/.cache/pip/* ) -not -path */*-packages/* -print"
 )
+UNCOMPILED = """
+from importlib.util import cache_from_source
+from pathlib import Path
+print(*[path for path in Path("/app").rglob("*.py") if not Path(cache_from_source(path)).exists()])
+"""
+"""Prints the modules of ours that each start would compile, because the root is read-only then."""
 RESTARTED = 120.0
 """Seconds after a restart of the daemon until all is healthy; Docker waits longer each time that a start fails."""
 
@@ -50,6 +56,11 @@ def test_an_image_holds_no_weights_no_tests_no_cache(stack: ComposeStack, image:
     size = int(stack.docker("image", "inspect", "--format", "{{.Size}}", image)) // MEBIBYTE
     print(f"\n{image}: {size} MiB")  # noqa: T201 - the figure of this run
     assert size < LARGEST[image]
+
+
+@pytest.mark.parametrize("image", LARGEST)
+def test_an_image_holds_the_bytecode_of_every_module(stack: ComposeStack, image: str) -> None:
+    assert stack.docker("run", "--rm", "--network=none", image, "python", "-c", UNCOMPILED) == ""
 
 
 def test_without_a_worker_jobs_wait_and_health_says_so(stack: ComposeStack) -> None:
