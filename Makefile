@@ -38,8 +38,9 @@ up: setup  ## run the service in the foreground (PORT=8000 WORKERS=1)
 test: dev-setup unit  ## run the quick tests, then those with a real broker, worker and models (PROCESSES=4)
 	@$(MAKE) --no-print-directory integration
 
+# one part more than cores, because some of these tests wait
 check: dev-setup  ## lint, check types and import contracts, run the quick tests: about a minute
-	@$(MAKE) --no-print-directory -j$(CORES) --output-sync unit lint arch types
+	@$(MAKE) --no-print-directory -j$$(($(CORES) + 1)) --output-sync unit lint arch types
 
 dev-setup:
 	@$(PYTHON) tools/setup.py dev
