@@ -173,27 +173,30 @@ class Fetcher:
     async def _supply_or_refuse(self, fetch: Fetch, span: Span) -> None:
         try:
             image, reference = await self._both(fetch)
-            if await to_thread.run_sync(lambda: self._supply(fetch, image=image, reference=reference)):
-                log.info("fetch.supplied", bytes=len(image or b"") + len(reference or b""))
+            await to_thread.run_sync(lambda: self._supply(fetch, image=image, reference=reference))
         except UnavailableError:
             raise
         except VultusError as error:
             span.fail(error.code.value)
-            await self._refuse(fetch, JobFailure(error.code, _detail(error), retryable=error.retryable))
+            failure = JobFailure(error.code, _detail(error), retryable=error.retryable)
+            await to_thread.run_sync(self._refuse, fetch, failure)
         except Exception:
             span.fail(UNEXPECTED.code.value)
             log.exception("fetch.failed")
-            await self._refuse(fetch, UNEXPECTED)  # otherwise it would be fetched and fail again forever
+            await to_thread.run_sync(
+                self._refuse, fetch, UNEXPECTED
+            )  # otherwise it would be fetched and fail again forever
 
-    async def _refuse(self, fetch: Fetch, failure: JobFailure) -> None:
-        if await to_thread.run_sync(self._fetches.refuse, fetch.job_id, failure):
-            log.info("fetch.refused", code=failure.code.value, retryable=failure.retryable)
+    # Both write their log line in the thread, because a stop can cancel what waits for it.
 
-    def _supply(self, fetch: Fetch, *, image: bytes | None, reference: bytes | None) -> bool:
-        supplied = self._fetches.supply(fetch.job_id, image=image, reference=reference)
-        if supplied:
+    def _supply(self, fetch: Fetch, *, image: bytes | None, reference: bytes | None) -> None:
+        if self._fetches.supply(fetch.job_id, image=image, reference=reference):
             self._doorbell.ring()
-        return supplied
+            log.info("fetch.supplied", bytes=len(image or b"") + len(reference or b""))
+
+    def _refuse(self, fetch: Fetch, failure: JobFailure) -> None:
+        if self._fetches.refuse(fetch.job_id, failure):
+            log.info("fetch.refused", code=failure.code.value, retryable=failure.retryable)
 
     async def _both(self, fetch: Fetch) -> tuple[bytes | None, bytes | None]:
         """Fetch both images concurrently. If one fails, the other download is cancelled."""

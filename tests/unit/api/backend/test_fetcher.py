@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -261,7 +262,26 @@ def test_no_log_line_contains_the_path_of_a_url(store: LiveStore) -> None:
         house.accept()
         house.accept("https://elsewhere.example/?token=secret")
         house.fetcher.wake()
-        until(lambda: house.doorbell.rings == 1)
-        until(lambda: not store.fetches())
-    assert {"fetch.supplied", "fetch.refused"} <= {entry["event"] for entry in logs}
+        until(lambda: {"fetch.supplied", "fetch.refused"} <= {entry["event"] for entry in logs})
     assert "secret" not in str(logs)
+
+
+def test_a_refusal_that_a_stop_overtakes_is_logged(store: LiveStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(store, picture())
+    refuse, written, stopped = house.fetches.refuse, threading.Event(), threading.Event()
+
+    def linger(*given: Any) -> bool:
+        refused = refuse(*given)
+        written.set()
+        stopped.wait(timeout=300)
+        return refused
+
+    monkeypatch.setattr(house.fetches, "refuse", linger)
+    with structlog.testing.capture_logs() as logs:
+        with house.open():
+            job_id = house.accept("https://elsewhere.example/1.jpg")
+            house.fetcher.wake()
+            assert written.wait(timeout=300)
+        stopped.set()
+        until(lambda: "fetch.refused" in [entry["event"] for entry in logs])
+    assert house.status(job_id) is Status.FAILED
