@@ -183,11 +183,10 @@ class Fetcher:
         except Exception:
             span.fail(UNEXPECTED.code.value)
             log.exception("fetch.failed")
-            await to_thread.run_sync(
-                self._refuse, fetch, UNEXPECTED
-            )  # otherwise it would be fetched and fail again forever
+            # otherwise it would be fetched and fail again forever
+            await to_thread.run_sync(self._refuse, fetch, UNEXPECTED)
 
-    # Both write their log line in the thread, because a stop can cancel what waits for it.
+    # These two run in a thread and log there, because a stop cancels the task that waits for the thread.
 
     def _supply(self, fetch: Fetch, *, image: bytes | None, reference: bytes | None) -> None:
         if self._fetches.supply(fetch.job_id, image=image, reference=reference):

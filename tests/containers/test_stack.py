@@ -25,9 +25,11 @@ UNWANTED = (
 UNCOMPILED = """
 from importlib.util import cache_from_source
 from pathlib import Path
-print(*[path for path in Path("/app").rglob("*.py") if not Path(cache_from_source(path)).exists()])
+modules = list(Path("/app").rglob("*.py"))
+assert modules
+print(*[module for module in modules if not Path(cache_from_source(module)).exists()])
 """
-"""Prints the modules of ours that each start would compile, because the root is read-only then."""
+"""Prints the modules of the image that every start would compile again, because the root is read-only then."""
 RESTARTED = 120.0
 """Seconds after a restart of the daemon until all is healthy; Docker waits longer each time that a start fails."""
 
